@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The border between one worker and one control instance: every object that the two threads share, each with its
+ * direction.  Bytes cross in chans, events in mailboxes, foreign frames and notes in rings, and the picture of the
+ * kernel's tables as an immutable snapshot that the worker adopts at a turn's start.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "mbox.h"
+
+struct net_tbl;
+struct rte_mbuf;
+struct rte_ring;
+
+/* What a worker has to tell: control makes log lines of it, or acts.  Lost when the ring is full, which is counted. */
+enum note_type {
+	NOTE_SESS_OPEN = 1, /* key: the new session; arg: conv */
+	NOTE_SESS_CLOSE,    /* key, arg: a DROP_* reason, 0 for an ordinary end */
+	NOTE_NEIGH,         /* key.peer: next hop whose link address is wanted, key.dev: its port */
+	NOTE_BAD_KEY,       /* tunnel: nothing but checksum failures; arg: how many in the last second */
+};
+
+struct note {
+	uint8_t type;
+	uint8_t pad;
+	uint16_t tunnel;
+	uint16_t worker;
+	uint16_t pad2;
+	uint32_t arg;
+	uint32_t arg2;
+	struct flow_key key;
+	uint64_t pad3;
+};
+
+_Static_assert(sizeof(struct note) == 64, "notes travel in a ring of whole elements");
+
+/*
+ * A client session slot's dialling.  The worker asks for a source address and port; control resolves the remote name, picks
+ * the remote port, a source address by route and a source port whose replies come home to this worker, reserves it in the
+ * kernel, enters it in net_ports, and answers.  One request at a time: between WANT and its answer the fields are control's.
+ */
+#define DIAL_EV_WANT  0x1 /* to control */
+#define DIAL_EV_DROP  0x2 /* to control: the session on `key` has ended; its port may go (control holds it back a while) */
+#define DIAL_EV_READY 0x4 /* to worker: key is filled in */
+#define DIAL_EV_FAIL  0x8 /* to worker: err says why; control has logged it */
+
+struct dial {
+	struct mbox_ent to_ctl, to_worker; /* kind: MBOX_DIAL */
+	uint16_t tunnel, slot, worker_id;
+	int32_t err;
+	struct flow_key key;
+	void *ctl;    /* control's side */
+	void *worker; /* worker's side */
+};
+
+struct border {
+	struct mbox *to_ctl, *to_worker;
+	struct rte_ring *punt;   /* worker -> control: mbufs, whole frames, mbuf->port as received */
+	struct rte_ring *inject; /* control -> worker: mbufs, whole frames, mbuf->port where to */
+	struct rte_ring *notes;  /* worker -> control: struct note */
+	uint64_t notes_lost;     /* writer: worker */
+	int ctl_bell;            /* eventfd, rung by the worker between turns when mbox_wanted(to_ctl) */
+	int worker_bell;         /* eventfd, rung by control when mbox_wanted(to_worker) */
+	_Atomic(const struct net_tbl *) tbl __attribute__((aligned(64))); /* writer: control */
+	_Atomic uint64_t adopted __attribute__((aligned(64)));            /* writer: worker; gen of the table in use */
+};
+
+/* Everything but tbl; `objects`: chans and dials that can ever be posted.  0 or -errno. */
+int border_create(struct border **out, unsigned worker, unsigned objects, unsigned frames, int socket);
+/* Frees the mbufs that are still in its rings too. */
+void border_destroy(struct border *b);
+
+/* Leaves a note (worker only); lost and counted when the ring is full. */
+void border_note(struct border *b, const struct note *n);
+unsigned border_notes(struct border *b, struct note *v, unsigned max);
+
+/* Rings the other side if it sleeps.  System call: between turns only. */
+void border_ring_ctl(struct border *b);
+void border_ring_worker(struct border *b);

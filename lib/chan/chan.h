@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * A chan carries one TCP stream's bytes between the worker that owns its session and the control lcore that owns its
+ * socket: one single-producer single-consumer byte ring each way, and an event word each way (mbox.h).  Rings consist
+ * of chunks from a shared pool, attached with the first byte and given back when the reader has drained them, so that an
+ * idle stream holds none.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "mbox.h"
+#include "slice.h"
+
+struct rte_mempool;
+
+#define CHAN_CHUNK 16384 /* bytes a chunk, header included */
+#define CHAN_IOV   8     /* most iovecs that a call fills */
+
+/* The chunks of all chans of a process, and the chans themselves. */
+struct chan_pool {
+	struct rte_mempool *chunks;
+	struct rte_mempool *chans;
+};
+
+int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, int socket);
+void chan_pool_destroy(struct chan_pool *p);
+/* Share of the chunks that is free, 0..1000; cheap enough for once a turn. */
+unsigned chan_pool_free_permille(const struct chan_pool *p);
+
+struct chan_chunk;
+
+/* One direction.  First line: producer's; second: consumer's. */
+struct chan_ring {
+	_Atomic uint64_t tail;  /* writer: producer; bytes ever written */
+	struct chan_chunk *wchunk;
+	struct chan_chunk *spare; /* lent by chan_space beyond wchunk, linked when committed */
+	uint32_t woff;
+	_Atomic uint64_t restart; /* writer: producer; position from which restart_chunk is read, set only while empty */
+	struct chan_chunk *_Atomic restart_chunk;
+	_Atomic uint64_t head __attribute__((aligned(64))); /* writer: consumer; bytes ever taken */
+	struct chan_chunk *rchunk;
+	uint32_t roff;
+} __attribute__((aligned(64)));
+
+/* Events posted to control by a worker, and to a worker by control. */
+#define CHAN_EV_OPEN  0x001 /* to control: dial the tunnel's target; to worker: open a stream for this connection */
+#define CHAN_EV_DATA  0x002 /* bytes were written */
+#define CHAN_EV_ROOM  0x004 /* bytes were taken: credit, or room for a writer that waited */
+#define CHAN_EV_EOF   0x008 /* the poster writes no more; what is in the ring still counts */
+#define CHAN_EV_UP    0x010 /* to worker: the target's connection stands */
+#define CHAN_EV_RESET 0x020 /* to worker: the connection failed or was reset (err says how); its ring is void */
+#define CHAN_EV_CLOSE 0x040 /* to control: the last event; write what the ring holds, then close (see `abort`) */
+#define CHAN_EV_GONE  0x080 /* to worker: the last event, answers CLOSE; the worker frees the chan */
+
+/*
+ * Life: the opener takes a chan from the pool and posts OPEN.  Either side may then post DATA, ROOM, EOF; control posts UP
+ * and RESET.  Only the worker closes: CLOSE is its last post, GONE is control's last post and answers it, after which
+ * control never touches the chan again and the worker frees it.
+ */
+struct chan {
+	struct mbox_ent to_ctl, to_worker; /* kind: MBOX_CHAN in both */
+	void *ctl;            /* control's side: its connection */
+	void *worker;         /* worker's side: its stream */
+	uint16_t tunnel;      /* index; set by the opener */
+	uint16_t slot;        /* client: session slot of the tunnel */
+	uint16_t worker_id;   /* the worker that owns the session */
+	uint16_t ctl_id;      /* the control instance that owns the socket */
+	int32_t err;          /* errno of a failure; writer: control, before RESET */
+	bool abort;           /* writer: worker, before CLOSE: throw the ring away and reset the connection */
+	char peer[48];        /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
+	uint32_t sid;         /* smux stream id; writer: worker */
+	struct chan_ring up;   /* control -> worker: what TCP sent */
+	struct chan_ring down; /* worker -> control: what the peer sent */
+};
+
+#define MBOX_CHAN 1
+#define MBOX_DIAL 2
+
+/* A chan with empty rings, or NULL when the pool is used up. */
+struct chan *chan_alloc(struct chan_pool *p);
+/* Gives back the chan and whatever chunks its rings hold.  Both threads must be done with it. */
+void chan_free(struct chan_pool *p, struct chan *c);
+
+/* ---- producer ---- */
+
+/* Copies v[0..n) in, as much as chunks could be had for; returns the bytes written.  One release store. */
+uint32_t chan_write(struct chan_pool *p, struct chan_ring *r, const struct slice *v, unsigned n);
+
+/* Free space of up to `want` bytes for a readv, in chunks that are already attached or lent now; returns the number of
+ * iovecs (at most CHAN_IOV), 0 when no chunk could be had. */
+unsigned chan_space(struct chan_pool *p, struct chan_ring *r, uint32_t want, struct iovec *v);
+/* The first n bytes of chan_space's iovecs hold data now; chunks beyond them go back. n may be 0. */
+void chan_commit(struct chan_pool *p, struct chan_ring *r, uint32_t n);
+
+/* Gives the producer's last chunk back if the reader has drained everything; call on ROOM.  True when it holds none now. */
+bool chan_trim(struct chan_pool *p, struct chan_ring *r);
+
+/* ---- consumer ---- */
+
+/* Up to max slices (max <= CHAN_IOV) of what can be read, from the oldest byte on. */
+unsigned chan_peek(struct chan_ring *r, struct iovec *v, unsigned max);
+/* Takes n bytes off; chunks read to their end go back to the pool.  One release store. */
+void chan_done(struct chan_pool *p, struct chan_ring *r, uint32_t n);
+
+/* ---- either side ---- */
+
+/* Bytes written and not yet taken. */
+uint32_t chan_used(const struct chan_ring *r);
+/* Bytes ever taken, low 32 bits: the producer learns from the difference how much was consumed. */
+uint32_t chan_taken(const struct chan_ring *r);

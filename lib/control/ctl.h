@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The control side: kernel TCP sockets, the exception path, the mirror of the kernel's tables, dialling, signals; one epoll
+ * turn.  It is an instance without globals.  It never touches a session: everything goes over the borders.
+ */
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "border.h"
+#include "chan.h"
+#include "net.h"
+#include "port.h"
+
+struct ctl;
+
+struct ctl_addr { /* host: literal, name or empty (any); ports min..max */
+	const char *host;
+	uint16_t port_min, port_max;
+};
+
+struct ctl_tunnel {
+	const char *name;
+	bool client;
+	struct ctl_addr listen; /* client: TCP to accept on; server: UDP ports to reserve and enter in net_ports */
+	struct ctl_addr target; /* server: TCP to dial for each stream */
+	struct ctl_addr remote; /* client: the server's UDP */
+	uint16_t port;          /* gateway port index, or UINT16_MAX: any */
+	unsigned conn;          /* client: session slots; the n-th connection goes to slot n mod conn */
+	const uint16_t *slot_worker; /* client: worker of each slot */
+};
+
+struct ctl_port {
+	const char *name;
+	const struct port *port;
+	bool tap;               /* exclusive, with a kernel TAP; false: shared, `ifname` is the kernel's own interface */
+	const char *ifname;
+	unsigned mtu;
+	const struct net_local *addresses; /* tap: to be configured; plen in bits of the 128-bit form; dev ignored */
+	unsigned n_addresses;
+	const struct addr *gateway;        /* tap: default routes to be set */
+	unsigned n_gateway;
+};
+
+struct ctl_conf {
+	unsigned id;
+	const struct ctl_tunnel *tunnels;
+	unsigned n_tunnels;
+	const struct ctl_port *ports; /* index = gateway port index */
+	unsigned n_ports;
+	struct border *const *borders; /* one a worker */
+	unsigned n_workers;
+	struct chan_pool *chans;
+	struct net_ports *udp;
+	struct rte_mempool *frames; /* mbufs for frames from the TAP */
+	bool quiet;                 /* no "stream opened/closed" lines */
+	sigset_t signals;           /* blocked by the caller in all threads; read here by signalfd */
+};
+
+struct ctl_stats {
+	uint64_t accepted, dialled, dial_failed, streams, tcp_in_bytes, tcp_out_bytes;
+	uint64_t punted, injected, punt_errors, inject_no_mbuf, snapshots;
+};
+
+/*
+ * Makes TAPs, addresses and routes, reserves UDP ports, reads the kernel's tables, publishes the first snapshot to every
+ * border, and listens on TCP.  Everything is undone by ctl_destroy.  0, or -errno and one line in why.
+ */
+int ctl_create(struct ctl **out, const struct ctl_conf *conf, char *why, size_t why_n);
+void ctl_destroy(struct ctl *c);
+
+/*
+ * One turn: mailboxes, sockets, TAPs, netlink, timers.  Blocks up to timeout_ms when there is nothing to do (0: never).
+ * Returns the set of signals that arrived as a bit mask (1 << signo), or 0.
+ */
+uint64_t ctl_turn(struct ctl *c, int timeout_ms);
+
+/* Stops accepting, and asks the workers to end all streams; ctl_turn must go on until ctl_idle. */
+void ctl_drain(struct ctl *c);
+bool ctl_idle(const struct ctl *c);
+
+const struct ctl_stats *ctl_stats(const struct ctl *c);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* A gateway port: one DPDK ethdev, found or made, configured and started. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "flow.h"
+
+struct rte_mempool;
+
+struct port_conf {
+	const char *name;    /* for messages */
+	const char *device;  /* PCI address or vdev string; AF_PACKET gets the block sizes it needs when none are given */
+	bool vdev;
+	unsigned workers;    /* RX and TX queues wanted; fewer are used when the port has fewer */
+	unsigned mtu;        /* L3 */
+	struct rte_mempool *pool;
+	uint16_t rx_desc, tx_desc; /* 0: the driver's */
+};
+
+struct port {
+	uint16_t id;         /* DPDK's */
+	uint16_t n_rxq, n_txq;
+	uint8_t mac[6];
+	uint8_t csum;        /* NET_CSUM_* that the port computes */
+	bool rx_csum;        /* it checks UDP checksums and says so */
+	bool has_rss;        /* more than one RX queue, hashed with rss below */
+	struct flow_rss rss; /* hw false when there is no RSS: software steering */
+	int socket;
+	bool started;
+};
+
+/* Probes, configures and starts.  0, or -errno and one line in why that says what to do.  Undone by port_stop. */
+int port_start(const struct port_conf *conf, struct port *out, char *why, size_t why_n);
+void port_stop(struct port *p);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Packet encryption, wire.md section 2.  The unit of work is the burst: packets of any tunnels, sessions and keys side
+ * by side, so that the multi-buffer lanes stay full.
+ */
+
+#include <stdint.h>
+
+#include "pkt.h"
+
+#define CRYPT_KEY_LEN  32 /* derived key K */
+#define CRYPT_MAX_HEAD 20 /* nonce and CRC32 */
+#define CRYPT_MAX_TAIL 16 /* GCM tag */
+
+struct crypt;    /* one tunnel's cipher and key schedules: immutable, shared by all workers */
+struct crypt_mb; /* one worker's multi-buffer managers, scratch and nonce generator */
+
+/* K of a passphrase of len bytes (wire.md 2.1): PBKDF2-HMAC-SHA1, salt "kcp-go", 4096 rounds.  0 or -errno. */
+int crypt_kdf(const char *pass, uint32_t len, uint8_t key[CRYPT_KEY_LEN]);
+
+/* The i-th cipher name that crypt_create takes, NULL beyond the last. */
+const char *crypt_name(unsigned i);
+
+/* Makes the schedules of cipher `name` from K.  -ENOENT: no such cipher; -ENOMEM; -ENOTSUP: the CPU cannot.
+ * The caller owns *out and frees it with crypt_destroy, which wipes it. */
+int crypt_create(struct crypt **out, const char *name, const uint8_t key[CRYPT_KEY_LEN]);
+void crypt_destroy(struct crypt *c);
+
+/* Bytes that a datagram grows by, before and behind its payload (H and T of wire.md section 1). */
+uint16_t crypt_head(const struct crypt *c);
+uint16_t crypt_tail(const struct crypt *c);
+
+/* One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes.  Not to be shared. */
+int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32]);
+void crypt_mb_destroy(struct crypt_mb *mb);
+
+/*
+ * Opens v[0..n) in place.  A packet whose verdict is not VERDICT_OK is left alone.  p/n is the UDP payload on entry; on
+ * success it is the plaintext payload (FEC or KCP); a failure sets DROP_CRYPT_SHORT or DROP_CRYPT_BAD.
+ * Any n; packets of up to 2048 bytes.
+ */
+void crypt_open_burst(struct crypt_mb *mb, struct pkt *v, unsigned n);
+
+/*
+ * Seals v[0..n) in place: p/n is the payload on entry, with crypt_head() writable bytes before and crypt_tail() behind;
+ * afterwards it is the UDP payload, with a nonce of its own.
+ */
+void crypt_seal_burst(struct crypt_mb *mb, struct pkt *v, unsigned n);
+
+/*
+ * Runs the cipher against its built-in vector over batch sizes and lengths at the edges, comparing the burst form with
+ * the serial reference.  0, or -EBADMSG when the machine computes something else.
+ */
+int crypt_selftest(const char *name);

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Reed-Solomon FEC, wire.md section 3: encoder, decoder and parameter detection of one session and direction.  The
+ * room works on plaintext datagrams; crypt comes after it on the way out and before it on the way in.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mem.h"
+#include "pkt.h"
+#include "slice.h"
+#include "snmp.h"
+
+#define FEC_HEAD       8 /* seqid 4, type 2, size 2 */
+#define FEC_PARITY_OFF 6 /* parity bytes begin where a data packet has its size field */
+#define FEC_MAX_SHARDS 256
+#define FEC_TYPE_DATA  0xf1
+#define FEC_TYPE_PAR   0xf2
+#define FEC_TYPE_OOB   0xf3
+#define FEC_MAX_BODY   2048 /* longest body (size field and datagram) that is handled */
+
+struct fec_codec; /* tables of one (ds, ps): immutable, shared by all sessions and workers */
+
+/*
+ * The codec for ds data and ps parity shards, from a process-wide cache or made anew; control side only, takes a lock.
+ * -EINVAL unless 1 <= ds, 1 <= ps, ds + ps <= 256.  Freed by fec_codec_put when the last user has gone.
+ */
+int fec_codec_get(struct fec_codec **out, unsigned ds, unsigned ps);
+void fec_codec_put(struct fec_codec *c);
+unsigned fec_codec_ds(const struct fec_codec *c);
+unsigned fec_codec_ps(const struct fec_codec *c);
+
+/* What a payload is by its bytes 4..5 (wire.md 3.1). */
+static inline bool fec_is_fec(const uint8_t *p, uint16_t n)
+{
+	return n >= 6 && p[5] == 0 && p[4] >= FEC_TYPE_DATA && p[4] <= FEC_TYPE_OOB;
+}
+
+/* ---- encoder ---- */
+
+struct fec_enc {
+	const struct fec_codec *codec;
+	struct mem *mem;
+	struct snmp *cnt;
+	uint8_t *parity;    /* ps accumulators of `stride` bytes, while a group is open; NULL between groups */
+	uint32_t next;      /* seqid of the next packet */
+	uint32_t paws;
+	uint16_t stride;    /* bytes an accumulator, grows with the longest body */
+	uint16_t longest;   /* longest body of this group */
+	uint8_t in_group;   /* data packets so far */
+	bool no_parity;     /* memory ran out, or idled: this group goes without */
+	uint64_t last_ms;   /* time of the previous data packet, 0 before the first (wire.md 3.2) */
+};
+
+void fec_enc_init(struct fec_enc *e, const struct fec_codec *codec, struct mem *mem, struct snmp *cnt);
+void fec_enc_fini(struct fec_enc *e);
+
+/* Data packets that the open group still takes, 1..ds: the most that one fec_enc_burst may be given. */
+unsigned fec_enc_left(const struct fec_enc *e);
+
+/*
+ * Gives v[0..n) (n <= fec_enc_left) their FEC headers in the FEC_HEAD bytes before p, moving p and n.  When they close
+ * the group and the 500 ms rule allows (wire.md 3.2), fills v[n..n+ps) with the parity packets and returns ps, else 0.
+ * The caller lends v[n..n+ps) always.  On entry every v[i].p, data or lent, points where a KCP datagram begins: FEC_HEAD
+ * writable bytes before it, and behind it room for the longest datagram of the session.  Parity packets get p, n and
+ * PKT_F_PARITY.
+ */
+unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t now_ms);
+
+/*
+ * The session has gone quiet: gives back the accumulators of the open group, which will be sent without parity (peers
+ * take holes: wire.md 3.2).  An idle session then holds no FEC memory.
+ */
+void fec_enc_idle(struct fec_enc *e);
+
+/* ---- decoder ---- */
+
+struct fec_dec; /* made on the first FEC packet */
+
+/* What one packet brought.  Slices are valid until the next call on the same decoder's worker scratch. */
+struct fec_got {
+	struct slice data[FEC_MAX_SHARDS]; /* recovered KCP datagrams, size field checked and cut off */
+	unsigned n_data;
+	void *freed[FEC_MAX_SHARDS]; /* `own` handles that the decoder no longer needs: the caller frees them */
+	unsigned n_freed;
+	bool kept; /* the decoder kept in->own: the caller must not free it until it comes back in `freed` */
+};
+
+/*
+ * A decoder for groups of codec's size; `codec` may be NULL (FEC not configured): it then starts as (1,1) and tunes
+ * itself.  Tuned parameters are limited to ds + ps < 256 (wire.md 3.7).  NULL when memory is short.
+ */
+struct fec_dec *fec_dec_create(const struct fec_codec *codec, struct mem *mem, struct snmp *cnt);
+
+/* Gives back everything; handles still held come out through `freed` in portions: call until it returns 0. */
+unsigned fec_dec_release(struct fec_dec *d, void **freed, unsigned max);
+void fec_dec_destroy(struct fec_dec *d); /* after fec_dec_release returned 0 */
+
+/*
+ * Takes one FEC packet (in->p at the seqid, type data or parity), after its own KCP payload was fed to KCP.  `scratch` is
+ * worker memory of FEC_SCRATCH bytes in which recovered bodies are built.  With in->own != NULL the decoder may keep the
+ * packet's memory itself instead of copying (got->kept); with NULL it copies what it must keep.
+ * Returns 0, or a drop reason (DROP_FEC, DROP_NO_MEMORY) for the packet; *got is always filled in.
+ */
+#define FEC_SCRATCH (FEC_MAX_SHARDS * FEC_MAX_BODY)
+unsigned fec_dec_packet(struct fec_dec *d, const struct pkt *in, uint8_t *scratch, struct fec_got *got);
+
+/* Current parameters of the decoder, for telemetry and tests. */
+void fec_dec_params(const struct fec_dec *d, unsigned *ds, unsigned *ps);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Flow key -> session, for one worker; and flow key -> worker, by the NIC's arithmetic or by our own. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pkt.h"
+
+struct flow_tbl;
+
+/* A table for at most `max` flows, one thread.  0 or -errno. */
+int flow_tbl_create(struct flow_tbl **out, const char *name, unsigned max, int socket);
+void flow_tbl_destroy(struct flow_tbl *t);
+
+/* -ENOSPC when full, -EEXIST when the key is there.  The key is copied. */
+int flow_add(struct flow_tbl *t, const struct flow_key *key, uint32_t hash, struct sess *s);
+void flow_del(struct flow_tbl *t, const struct flow_key *key, uint32_t hash);
+struct sess *flow_find(const struct flow_tbl *t, const struct flow_key *key, uint32_t hash);
+unsigned flow_count(const struct flow_tbl *t);
+
+/* Sets v[i].sess (NULL: unknown) for every packet with verdict VERDICT_OK, by v[i].key and v[i].hash: bulk lookup, and the
+ * sessions' first lines are prefetched. */
+void flow_find_burst(const struct flow_tbl *t, struct pkt *v, unsigned n);
+
+/* Hash of a key, for the table and for steering in software. */
+uint32_t flow_hash(const struct flow_key *key);
+
+/* Sets v[i].hash for every packet with verdict VERDICT_OK. */
+void flow_hash_burst(struct pkt *v, unsigned n);
+
+/* How a port spreads flows over workers. */
+#define FLOW_RSS_KEY_MAX  52
+#define FLOW_RETA_MAX     512
+struct flow_rss {
+	bool hw;                        /* the port hashes; false: workers steer by flow_hash */
+	uint16_t workers;               /* 1.. */
+	uint8_t key[FLOW_RSS_KEY_MAX];  /* hw: Toeplitz key */
+	uint16_t reta_n;                /* hw: size of the redirection table, a power of two */
+	uint16_t reta[FLOW_RETA_MAX];   /* hw: worker of each entry */
+	bool hw_l4;                     /* hw: UDP ports are part of the port's hash */
+};
+
+/* The worker to which a datagram of this flow (peer -> local) comes, 0..workers-1. */
+uint16_t flow_home(const struct flow_rss *rss, const struct flow_key *key);
+
+/* The software form alone, for packets whose flow_hash is known. */
+static inline uint16_t flow_home_sw(uint32_t hash, uint16_t workers)
+{
+	return (uint16_t)(((uint64_t)hash * workers) >> 32);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * KCP, the ARQ of one session: wire.md section 4.  No clock, no output callback, no malloc: the caller gives the time,
+ * lends the datagrams that a flush fills and asks when to flush next.  Nothing here costs more with a larger window:
+ * segments lie in rings by sn, lists in order of transmission say which are lost, and acknowledgements move watermarks.
+ *
+ * Times are milliseconds on any clock that does not run backward; the wire carries their low 32 bits.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "list.h"
+#include "mem.h"
+#include "pkt.h"
+#include "slice.h"
+#include "snmp.h"
+
+#define KCP_HEAD      24 /* bytes of a segment's header */
+#define KCP_MTU_MIN   50
+#define KCP_MTU_MAX   1500
+#define KCP_WND_MAX   65535 /* of what the header can say (wire.md trap 17); send windows too */
+
+struct kcp_conf {
+	uint32_t mtu;     /* kcp_mtu of wire.md section 1: largest datagram, 50..1500 */
+	uint32_t snd_wnd; /* segments, 1..65535 */
+	uint32_t rcv_wnd;
+	int nodelay;      /* 0, 1, 2 */
+	int interval;     /* ms, 10..5000 */
+	int resend;       /* fast retransmit after so many later ACKs; <= 0: never */
+	int nc;           /* 1: no congestion window */
+	bool acknodelay;
+	bool message;     /* message mode (never on kcptun's wire): for the vectors */
+};
+
+struct kcp; /* defined in kcp_state.h, so that a session can hold it by value */
+
+/*
+ * conf and cnt stay the caller's, must outlive k, and are only read (conf) or counted in (cnt).  The rings are taken from
+ * mem on first use.  now: ms; the first tick comes 100 ms later (wire.md 4.7).
+ */
+void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct mem *mem, struct snmp *cnt, uint64_t now);
+void kcp_fini(struct kcp *k);
+
+/* ---- sending ---- */
+
+/* Bytes that kcp_send takes now; 0 while segments in flight and queued fill the send window (wire.md 4.3). */
+uint32_t kcp_room(const struct kcp *k);
+
+/*
+ * Queues the bytes of v[0..n), all or nothing.  -EAGAIN when kcp_room is 0 (one accepted write may overshoot it, as
+ * stock's does), -ENOMEM when the budget is used up, -EMSGSIZE for more than 255 pieces in message mode.
+ */
+int kcp_send(struct kcp *k, const struct slice *v, unsigned n);
+
+enum kcp_flush_kind { KCP_FLUSH_ACKS, KCP_FLUSH_FULL };
+
+/*
+ * Writes what is due into the lent datagrams: each out[i].p points at kcp_mtu writable bytes; sets n of those it used.
+ * Returns how many; when that is `max` the flush may not be over: call again, same kind and same time, with fresh ones,
+ * until it returns less than `max`.  Order and content as wire.md 4.4.
+ */
+unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct pkt *out, unsigned max);
+
+/*
+ * The time at which the next KCP_FLUSH_FULL has something to do (acknowledgements that wait for the tick, a
+ * retransmission, a window probe, data that the window lets through), or UINT64_MAX when only input or kcp_send can
+ * change that.  Acknowledgements wait for stock's tick of `interval` ms, whose phase is kept without a timer.
+ */
+uint64_t kcp_next(const struct kcp *k);
+
+/* ---- receiving ---- */
+
+#define KCP_IN_RECOVERED 0x01 /* rebuilt by FEC: no window update, no RTT sample (wire.md 4.5) */
+
+/* Payload that arrived in order and was not queued: it lies in the datagram itself and counts as taken. */
+#define KCP_GOT_MAX 64
+struct kcp_got {
+	struct slice v[KCP_GOT_MAX];
+	unsigned n;
+};
+
+#define KCP_WANT_FULL 0x1 /* "must flush" of wire.md 4.5: run a full flush at the end of the turn */
+#define KCP_WANT_ACKS 0x2 /* enough acknowledgements wait: run an ack-only flush */
+
+/*
+ * Takes one datagram.  With `got` (emptied first) in-order payload comes back there as slices of p while nothing is
+ * queued before it; everything else is copied to the ordered queue, read by kcp_peek, which comes after got.  With NULL
+ * (the reader has no room) all of it is queued and the advertised window shrinks.
+ * Returns KCP_WANT_* bits, or -EINVAL (short, wrong conv), -EBADMSG (length), -EPROTO (unknown command): segments before
+ * the fault stay applied (their got too), as stock's do, and KCPInErrors counts.
+ */
+int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint64_t now, struct kcp_got *got);
+
+/* Up to max slices of the ordered queue, oldest first; valid until the next call on k other than kcp_flush. */
+unsigned kcp_peek(const struct kcp *k, struct slice *v, unsigned max);
+
+/* Takes the oldest n segments (slices of kcp_peek) from the ordered queue; may ask for a window tell (wire.md 4.6).
+ * Returns KCP_WANT_FULL when one should be sent now, else 0. */
+unsigned kcp_consume(struct kcp *k, unsigned n);
+
+/* Bytes in the ordered queue that kcp_peek would give. */
+uint32_t kcp_queued(const struct kcp *k);
+
+/* ---- for telemetry and tests ---- */
+
+struct kcp_info {
+	uint32_t conv, snd_una, snd_nxt, rcv_nxt, rmt_wnd, cwnd, ssthresh, incr;
+	uint32_t srtt, rttvar, rto;
+	uint32_t probe_wait;
+	uint64_t ts_probe;
+	uint32_t snd_queue, snd_buf, rcv_queue, rcv_buf, acks; /* segments, as stock counts them */
+	bool ask_send, ask_tell, dead;
+};
+void kcp_info(const struct kcp *k, struct kcp_info *out);

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Ethernet, IPv4/IPv6 and UDP as bytes: parsing a burst of frames on the way in, pushing prebuilt headers on the way out,
+ * and the immutable picture of the kernel's addresses, routes and neighbours that both are built from.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "pkt.h"
+
+#define NET_MAX_HEAD 66 /* Ethernet 14, VLAN 4, IPv6 40, UDP 8 */
+
+/* ---- the kernel's tables, mirrored: built by control, read-only afterwards, shared by all workers ---- */
+
+struct net_route {
+	struct addr prefix;
+	uint8_t plen;     /* bits of the 128-bit form: an IPv4 /24 is 120 */
+	uint8_t flags;    /* NET_ROUTE_* */
+	uint16_t dev;     /* gateway port index that it leaves by */
+	struct addr via;  /* next hop; unspecified: on link */
+	struct addr src;  /* preferred source; unspecified: first fit of the port's addresses */
+	uint32_t metric;
+};
+#define NET_ROUTE_UNREACHABLE 1 /* blackhole, prohibit, unreachable; also: leaves by an interface that is not ours */
+
+struct net_neigh {
+	struct addr addr;
+	uint16_t dev;
+	uint8_t mac[6];
+};
+
+struct net_local {
+	struct addr addr;
+	uint8_t plen;
+	uint16_t dev;
+};
+
+#define NET_DEV_MAX 16
+struct net_dev {
+	uint8_t mac[6];
+	uint16_t mtu;
+	bool exclusive; /* frames that are not ours are punted; false: they are the kernel's already */
+	bool up;
+};
+
+/* One snapshot.  net_tbl_sort must have been called before anyone else sees it. */
+struct net_tbl {
+	uint64_t gen;
+	struct net_dev dev[NET_DEV_MAX];
+	unsigned n_dev, n_route, n_neigh, n_local;
+	struct net_route *route; /* by plen descending, then prefix, then metric */
+	struct net_neigh *neigh; /* by address, then dev */
+	struct net_local *local; /* by address */
+};
+
+/* An empty table with room for as many; net_tbl_free for it all.  Cold: malloc. */
+struct net_tbl *net_tbl_alloc(unsigned routes, unsigned neighs, unsigned locals);
+void net_tbl_free(struct net_tbl *t);
+void net_tbl_sort(struct net_tbl *t);
+
+bool net_is_local(const struct net_tbl *t, const struct addr *a);
+
+/* How to reach a peer. */
+struct net_hop {
+	struct addr via; /* the neighbour to resolve: next hop, or the peer itself on link */
+	struct addr src; /* source address to use when the caller has none */
+	uint16_t dev;
+	bool resolved;
+	uint8_t mac[6];  /* of via, when resolved */
+};
+
+/*
+ * Longest prefix match for dst (lowest metric among equals); `local` is the source address already in use, or
+ * unspecified.  0; -ENETUNREACH: no route or an unreachable one; -EADDRNOTAVAIL: no source address of dst's family.
+ * hop->resolved tells whether the next hop's MAC is known.  Cost grows with the logarithm of the table only.
+ */
+int net_resolve(const struct net_tbl *t, const struct addr *dst, const struct addr *local, struct net_hop *hop);
+
+/* ---- in ---- */
+
+/*
+ * UDP ports of ours: ports[p] is tunnel index + 1, 0 for none.  Written by control with relaxed atomic stores as
+ * client ports come and go, read by workers.
+ */
+struct net_ports {
+	_Atomic uint16_t of[65536];
+};
+
+/*
+ * Parses v[0..n): p/n is a whole Ethernet frame on entry.  For UDP to one of our addresses and ports (or to a multicast or
+ * broadcast address: never ours), p/n becomes the UDP payload, keys[i] and v[i].key the flow (peer = source), v[i].tunnel
+ * the tunnel index, verdict VERDICT_OK.  Otherwise p/n stay and the verdict says why: VERDICT_PUNT for everything else on
+ * an exclusive port (ARP, ICMP, TCP, other UDP, other hosts' frames too: the kernel decides), DROP_NOT_FOR_US on a shared
+ * one, VERDICT_FRAG for a fragment of UDP to our address, or a DROP_* for malformed packets that would have been ours.
+ * v[i].dev must be set.  Ethernet padding is cut.  One 802.1Q tag is not ours: punted or dropped like anything else.
+ */
+void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t, const struct net_ports *ports);
+
+/* ---- out ---- */
+
+#define NET_CSUM_IP_HW  1 /* the port computes the IPv4 header checksum */
+#define NET_CSUM_UDP_HW 2 /* the port computes the UDP checksum from the pseudo header's */
+
+/* Everything in front of a UDP payload, prebuilt for one peer. */
+struct net_path {
+	uint8_t head[NET_MAX_HEAD]; /* Ethernet, IP, UDP; lengths and checksums open */
+	uint8_t head_n;
+	uint8_t l3;      /* offset of the IP header */
+	bool v6;
+	uint8_t csum;    /* NET_CSUM_* */
+	uint16_t dev;
+	uint32_t sum_ip;  /* partial sums over the constant fields */
+	uint32_t sum_udp;
+};
+
+struct net_ends {
+	uint8_t src_mac[6], dst_mac[6];
+	const struct flow_key *key; /* local -> peer */
+	uint8_t traffic_class;      /* the whole TOS / traffic class byte */
+	uint8_t csum;               /* NET_CSUM_* */
+};
+
+void net_path_init(struct net_path *p, const struct net_ends *e);
+
+/* Pushes the headers of `path` before k->p (NET_MAX_HEAD writable bytes), moving p and n; checksums are right, or prepared
+ * for the port as path->csum says. */
+void net_push(const struct net_path *path, struct pkt *k);
+
+/* Internet checksum helpers (RFC 1071): a running sum over n bytes, and its folded complement. */
+uint64_t net_sum(const void *p, size_t n, uint64_t sum);
+uint16_t net_sum_fold(uint64_t sum);

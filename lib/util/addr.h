@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Addresses and flow keys as the rooms share them.  IPv4 is held as ::ffff:a.b.c.d, so that one form serves both. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+struct addr {
+	uint8_t b[16];
+};
+
+/* One UDP flow as a gateway sees it.  All 40 bytes take part in comparison and hash: keep the padding zero. */
+struct flow_key {
+	struct addr peer;
+	struct addr local;
+	uint16_t peer_port;  /* host order */
+	uint16_t local_port; /* host order */
+	uint16_t dev;        /* index of the gateway's port (struct conf ports[]), not DPDK's port id */
+	uint16_t zero;
+};
+
+_Static_assert(sizeof(struct flow_key) == 40, "flow_key is hashed as it lies in memory");
+
+static inline struct addr addr_v4(uint32_t host_order)
+{
+	struct addr a = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}};
+
+	for (int i = 0; i < 4; i++)
+		a.b[12 + i] = (uint8_t)(host_order >> (24 - 8 * i));
+	return a;
+}
+
+static inline bool addr_is_v4(const struct addr *a)
+{
+	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+	return memcmp(a->b, mapped, sizeof(mapped)) == 0;
+}
+
+static inline bool addr_eq(const struct addr *a, const struct addr *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* The unspecified address of either family. */
+static inline bool addr_is_any(const struct addr *a)
+{
+	static const uint8_t zero[16];
+
+	return memcmp(a->b, zero, 16) == 0 || (addr_is_v4(a) && memcmp(a->b + 12, zero, 4) == 0);
+}
+
+#define ADDR_STRLEN 64 /* "[v6]:port" and its terminator fit */
+
+/* Text of an address, "192.0.2.1" or "2001:db8::1"; returns buf. */
+const char *addr_str(const struct addr *a, char buf[ADDR_STRLEN]);
+
+/* "192.0.2.1:80" or "[2001:db8::1]:80"; returns buf. */
+const char *addr_port_str(const struct addr *a, uint16_t port, char buf[ADDR_STRLEN]);
+
+/* Reads a literal IPv4 or IPv6 address (no brackets, no port, no name).  0 or -EINVAL. */
+int addr_parse(const char *s, struct addr *out);

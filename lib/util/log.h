@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Log lines of the control side.  Workers never log: they count, and leave notes that the control lcore turns into
+ * lines.  Protocol rooms never log at all.  Format of a line: "2006/01/02 15:04:05 text", as kcptun's.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Sends lines up to `level` to stderr, or appends them to `path` when it is not empty.  0 or -errno. */
+int log_open(const char *path, enum log_level level);
+void log_close(void);
+bool log_on(enum log_level level);
+void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* At most `burst` lines in each `period_s` seconds; the next line that passes tells how many were left out. */
+struct log_limit {
+	uint64_t since_s;
+	uint32_t sent, left_out;
+};
+
+/* True when a line may go out now (now_s: any clock in seconds); *left_out is set to the number suppressed before it. */
+bool log_allow(struct log_limit *l, uint64_t now_s, unsigned burst, unsigned period_s, uint32_t *left_out);
+
+#define log_err(...)   log_line(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)

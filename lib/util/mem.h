@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * A worker's memory: one lent region, one owner thread, one budget.  Requests are rounded up to a size class; pages of
+ * 64 KiB move between the classes, and runs of pages serve large rings, so that what one kind of load gives back
+ * another kind can use.  Every call is O(1) or O(log pages); none makes a system call.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mem;
+
+#define MEM_MAX_ALLOC (16u << 20) /* largest single request */
+
+/*
+ * Makes a heap of `len` bytes at `region` (aligned to 64 KiB, len a multiple of 64 KiB, at least 1 MiB); the heap's own
+ * bookkeeping lives inside it.  The region stays the caller's and must outlive the heap.  Returns NULL on bad arguments.
+ */
+struct mem *mem_init(void *region, size_t len);
+
+/* n bytes, 64-byte aligned for n >= 64 and 16-byte aligned below, not zeroed; NULL when the budget is used up or n is 0
+ * or beyond MEM_MAX_ALLOC. */
+void *mem_get(struct mem *m, size_t n);
+
+/* Gives back what mem_get(m, n) gave, with the same n.  p may be NULL. */
+void mem_put(struct mem *m, void *p, size_t n);
+
+/* The size that a request of n bytes really takes. */
+size_t mem_class(size_t n);
+
+size_t mem_used(const struct mem *m);  /* bytes in pages that hold anything */
+size_t mem_total(const struct mem *m); /* bytes that could be */

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The one struct in which packets travel from room to room, one cache line each, always in vectors.  The buffer behind
+ * `p` belongs to whoever made the vector (the pipeline's mbufs, a test's arrays); a room may move `p` and `n` within it.
+ */
+
+#include <stdint.h>
+
+#include "addr.h"
+#include "drop.h"
+
+struct crypt;
+struct sess;
+
+#define PKT_F_L4_BAD 0x01 /* the driver checked the UDP checksum and found it wrong */
+#define PKT_F_PARITY 0x02 /* out: an FEC parity packet */
+
+struct pkt {
+	uint8_t *p;                 /* first byte of what the room at work sees */
+	uint16_t n;                 /* bytes at p */
+	uint8_t verdict;            /* enum verdict */
+	uint8_t flags;              /* PKT_F_* */
+	uint32_t hash;              /* of *key */
+	void *own;                  /* the buffer, opaque below pipeline */
+	const struct flow_key *key; /* in: filled by net; out: the session's */
+	const struct crypt *crypt;  /* the tunnel's cipher and key */
+	struct sess *sess;          /* owner session, opaque below session */
+	uint16_t tunnel;            /* in: index of the tunnel whose UDP port was hit, from net_local's map, minus 1 */
+	uint16_t dev;               /* gateway port: in, where it came from */
+	uint32_t spare[3];
+};
+
+_Static_assert(sizeof(struct pkt) == 64, "a packet is one cache line");
