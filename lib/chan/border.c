@@ -94,12 +94,12 @@ unsigned border_notes(struct border *b, struct note *v, unsigned max)
 
 static bool quiet_to_ctl(const struct border *b)
 {
-	return mbox_empty(b->to_ctl) && rte_ring_empty(b->punt) && rte_ring_empty(b->notes);
+	return mbox_empty(b->to_ctl) && spsc_empty(b->punt) && spsc_empty(b->notes);
 }
 
 static bool quiet_to_worker(const struct border *b)
 {
-	return mbox_empty(b->to_worker) && rte_ring_empty(b->inject);
+	return mbox_empty(b->to_worker) && spsc_empty(b->inject);
 }
 
 static void strike(int bell)

@@ -65,7 +65,7 @@ unsigned mbox_get(struct mbox *b, struct mbox_ent **ents, uint32_t *ev, unsigned
 
 bool mbox_empty(const struct mbox *b)
 {
-	return rte_ring_empty(b->ring);
+	return spsc_empty(b->ring);
 }
 
 /*

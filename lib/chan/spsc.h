@@ -3,7 +3,9 @@
 
 /* Rings for one producer and one consumer thread, as this room makes them; rte_ring's own functions use them. */
 
-struct rte_ring;
+#include <stdbool.h>
+
+#include <rte_ring_core.h>
 
 /*
  * A ring of exactly `count` elements of `esize` bytes (a multiple of 4).  It lies in EAL's heap, not in a memzone:
@@ -11,3 +13,9 @@ struct rte_ring;
  */
 struct rte_ring *spsc_create(const char *name, unsigned esize, unsigned count, int socket);
 void spsc_free(struct rte_ring *r);
+
+/* As rte_ring_empty, which reads the indexes of the other thread as plain memory. */
+static inline bool spsc_empty(const struct rte_ring *r)
+{
+	return __atomic_load_n(&r->cons.tail, __ATOMIC_RELAXED) == __atomic_load_n(&r->prod.tail, __ATOMIC_RELAXED);
+}
