@@ -162,7 +162,6 @@ static inline void shard_drop(struct shard *s, unsigned verdict)
 struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *key, uint32_t hash, uint32_t conv, uint64_t now);
 /* why: a DROP_* reason, 0 for an ordinary end.  The struct stays until shard_reap. */
 void sess_close(struct sess *ss, unsigned why, uint64_t now);
-void shard_reap(struct shard *s);
 void sess_ready(struct sess *ss);
 /* Re-arms the wheel entry if something is due earlier than it says. */
 void sess_rearm(struct sess *ss);

@@ -90,6 +90,9 @@ unsigned shard_pull(struct shard *s, uint64_t now);
 /* Expires timers: sessions whose time has come become ready for output. */
 void shard_tick(struct shard *s, uint64_t now);
 
+/* Frees the sessions that ended in this turn: nothing of the vectors may point at them any more. */
+void shard_reap(struct shard *s);
+
 /* A vector lent to shard_output must hold at least this many packets. */
 #define SHARD_OUT_MIN FEC_MAX_SHARDS
 
