@@ -166,7 +166,6 @@ void sess_ready(struct sess *ss);
 /* Re-arms the wheel entry if something is due earlier than it says. */
 void sess_rearm(struct sess *ss);
 void sess_timer(struct sess *ss, uint64_t now);
-void sess_fec_release(struct sess *ss);
 
 /* shard.c */
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
