@@ -77,13 +77,18 @@ uint8_t *bed_guarded(size_t n)
 	return p + PAGE - n;
 }
 
-void bed_lend(struct pkt *k)
+void bed_lend_room(struct pkt *k, unsigned room)
 {
-	uint8_t *room = bed_guarded(FEC_HEAD + BED_DATAGRAM);
+	uint8_t *p = bed_guarded(FEC_HEAD + room);
 
 	memset(k, 0, sizeof(*k));
-	memset(room, 0xee, FEC_HEAD + BED_DATAGRAM);
-	k->p = room + FEC_HEAD;
+	memset(p, 0xee, FEC_HEAD + room);
+	k->p = p + FEC_HEAD;
+}
+
+void bed_lend(struct pkt *k)
+{
+	bed_lend_room(k, BED_DATAGRAM);
 }
 
 void bed_packet(struct pkt *k, uint32_t seqid, uint16_t type, const void *body, unsigned n)

@@ -34,8 +34,9 @@ void bed_relieve(struct bed *b);
 /* n bytes that end at an unmapped page; lives until the process ends. */
 uint8_t *bed_guarded(size_t n);
 
-/* A packet's memory with room for a datagram of BED_DATAGRAM bytes and not one more.  p is at the datagram. */
-void bed_lend(struct pkt *k);
+/* A packet's memory with room for a datagram of `room` bytes and not one more.  p is at the datagram. */
+void bed_lend_room(struct pkt *k, unsigned room);
+void bed_lend(struct pkt *k); /* of BED_DATAGRAM bytes */
 
 /* An FEC packet as it arrives, alone in its memory, which ends with it. */
 void bed_packet(struct pkt *k, uint32_t seqid, uint16_t type, const void *body, unsigned n);

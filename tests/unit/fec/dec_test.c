@@ -344,6 +344,22 @@ Test(dec, counts_as_stock_does)
 	pair_close();
 }
 
+/* With ps >= ds, parity that comes after a whole group completes it once more. */
+Test(dec, late_parity_delivers_again)
+{
+	pair_open(3, 3, true);
+	encode_lengths(100);
+	for (unsigned i = 0; i < 5; i++)
+		feed(i);
+	cr_assert_eq(pair.t.kept, 2);
+	feed(5);
+	cr_assert_eq(pair.t.got.n_data, 3);
+	cr_assert_eq(bed.cnt.FECFullShardSet, 1);
+	cr_assert_eq(bed.cnt.FECRecovered, 3);
+	cr_assert_eq(pair.t.kept, 0);
+	pair_close();
+}
+
 /* ---- what is not a packet ---- */
 
 Test(dec, size_field_is_checked)

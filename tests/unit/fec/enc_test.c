@@ -287,12 +287,36 @@ Test(enc, late_closing_packet_gets_no_parity)
 	cr_assert_eq(l.e.next, 20);
 	line_close(&l);
 	line_open(&l, 1, 2);
+	cr_assert_eq(line_send(&l, 1, 100, 1), 0, "whatever the clock began with");
+	line_close(&l);
+	line_open(&l, 1, 2);
 	cr_assert_eq(line_send(&l, 1, 100, 60000), 0, "the first group of one has no predecessor");
 	cr_assert_eq(line_send(&l, 1, 100, 60001), 2);
 	cr_assert_eq(line_send(&l, 1, 100, 60501), 0);
 	cr_assert_eq(l.e.next, 9);
 	cr_assert_eq(bed.cnt.FECErrs, 0);
 	line_close(&l);
+}
+
+/* Lent packets that end where the longest datagram would. */
+Test(enc, writes_nothing_behind_a_packet)
+{
+	for (unsigned room = 1; room < 200; room++) {
+		for (unsigned first = 1; first <= 3; first++) {
+			struct line l;
+
+			line_open(&l, 3, 2);
+			for (unsigned i = 0; i < 5; i++) {
+				bed_lend_room(&l.v[i], room);
+				l.v[i].n = (uint16_t)(i == 1 ? room : 1);
+			}
+			cr_assert_eq(fec_enc_burst(&l.e, l.v, first, 1000), first == 3 ? 2 : 0);
+			if (first < 3)
+				cr_assert_eq(fec_enc_burst(&l.e, l.v + first, 3 - first, 1000), 2);
+			cr_assert_eq(l.v[4].n, FEC_HEAD + room);
+			line_close(&l);
+		}
+	}
 }
 
 Test(enc, seqids_wrap_at_a_group_border)
