@@ -196,40 +196,44 @@ static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct r
 	return (int)used;
 }
 
-/* "[TUNNEL][,WORKER.CURSOR]": where the answer's "next" says that it goes on. */
+/* The last row of a page that is not the last says where the next begins. */
+static void add_next(struct rte_tel_data *rows, unsigned w, uint32_t cursor)
+{
+	struct rte_tel_data *d = rte_tel_data_alloc();
+	char text[32];
+
+	if (!d)
+		return;
+	snprintf(text, sizeof(text), "%u.%u", w, cursor);
+	rte_tel_data_start_dict(d);
+	rte_tel_data_add_dict_string(d, "next", text);
+	if (rte_tel_data_add_array_container(rows, d, 0))
+		rte_tel_data_free(d);
+}
+
+/* "[TUNNEL][,WORKER.CURSOR]": a page of rows, from where the "next" of the page before it said. */
 static int cmd_sessions(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
 	int tunnel = tunnel_index(src, params);
 	const char *comma = params ? strchr(params, ',') : NULL;
-	struct rte_tel_data *rows;
 	unsigned w = 0, used = 0;
 	uint32_t cursor = 0;
 	bool more = false;
-	char next[32];
 
 	if (tunnel == -ENOENT || (comma && sscanf(comma + 1, "%u.%u", &w, &cursor) != 2))
 		return -EINVAL;
-	rows = rte_tel_data_alloc();
-	if (!rows)
-		return -ENOMEM;
-	rte_tel_data_start_array(rows, RTE_TEL_CONTAINER);
+	rte_tel_data_start_array(d, RTE_TEL_CONTAINER);
 	for (; w < src->n_workers; w++, cursor = 0) {
-		int n = page_fill(src, w, tunnel, rows, PAGE_ROWS - used, &cursor, &more);
+		int n = page_fill(src, w, tunnel, d, PAGE_ROWS - used, &cursor, &more);
 
-		if (n < 0) {
-			rte_tel_data_free(rows);
+		if (n < 0)
 			return n;
-		}
 		used += (unsigned)n;
 		if (more)
 			break;
 	}
-	rte_tel_data_start_dict(d);
-	rte_tel_data_add_dict_container(d, "sessions", rows, 0);
-	if (more) {
-		snprintf(next, sizeof(next), "%u.%u", w, cursor);
-		rte_tel_data_add_dict_string(d, "next", next);
-	}
+	if (more)
+		add_next(d, w, cursor);
 	return 0;
 }
 
@@ -250,6 +254,7 @@ static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
 	dict_u64(d, "streams", h->streams);
 	dict_u64(d, "turns", s->turns);
 	dict_u64(d, "busy_turns", s->busy_turns);
+	dict_u64(d, "tsc_hz", src->tsc_hz);
 	dict_u64(d, "busy_cycles", s->busy_cycles);
 	dict_u64(d, "total_cycles", s->total_cycles);
 	dict_u64(d, "cycles_per_packet", packets ? s->busy_cycles / packets : 0);
@@ -271,20 +276,21 @@ static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
 
 static int cmd_workers(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
-	const struct ctl_stats *c = ctl_stats(src->ctl);
-	struct rte_tel_data *rows = rte_tel_data_alloc();
-
-	if (!rows)
-		return -ENOMEM;
-	rte_tel_data_start_array(rows, RTE_TEL_CONTAINER);
+	rte_tel_data_start_array(d, RTE_TEL_CONTAINER);
 	for (unsigned i = 0; i < src->n_workers; i++) {
 		struct rte_tel_data *w = worker_dict(src, i);
 
-		if (w && rte_tel_data_add_array_container(rows, w, 0))
+		if (w && rte_tel_data_add_array_container(d, w, 0))
 			rte_tel_data_free(w);
 	}
+	return 0;
+}
+
+static int cmd_control(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	const struct ctl_stats *c = ctl_stats(src->ctl);
+
 	rte_tel_data_start_dict(d);
-	dict_u64(d, "tsc_hz", src->tsc_hz);
 	dict_u64(d, "mbufs_free", rte_mempool_avail_count(src->pool));
 	dict_u64(d, "chunks_free_permille", chan_pool_free_permille(src->chans));
 	dict_u64(d, "accepted", c->accepted);
@@ -295,8 +301,9 @@ static int cmd_workers(const struct tlm_src *src, const char *params, struct rte
 	dict_u64(d, "tcp_out_bytes", c->tcp_out_bytes);
 	dict_u64(d, "exception_to_kernel", c->punted);
 	dict_u64(d, "exception_from_kernel", c->injected);
+	dict_u64(d, "exception_errors", c->punt_errors);
+	dict_u64(d, "exception_no_mbuf", c->inject_no_mbuf);
 	dict_u64(d, "snapshots", c->snapshots);
-	rte_tel_data_add_dict_container(d, "workers", rows, 0);
 	return 0;
 }
 
@@ -333,7 +340,8 @@ static const struct cmd cmds[] = {
 	{"/kcpgate/snmp", cmd_snmp, "kcptun's SNMP counters. Parameters: [TUNNEL]"},
 	{"/kcpgate/tunnels", cmd_tunnels, "Tunnels with their traffic. Parameters: [TUNNEL]"},
 	{"/kcpgate/sessions", cmd_sessions, "KCP sessions, a page at a time. Parameters: [TUNNEL][,NEXT]"},
-	{"/kcpgate/workers", cmd_workers, "Workers' cycles, packets and memory; the control side. No parameters"},
+	{"/kcpgate/workers", cmd_workers, "Workers' cycles, packets and memory. No parameters"},
+	{"/kcpgate/control", cmd_control, "Kernel TCP, the exception path, free buffers. No parameters"},
 	{"/kcpgate/drops", cmd_drops, "Everything that was dropped, by reason. No parameters"},
 	{"/kcpgate/version", cmd_version, "Versions of kcpgate and DPDK. No parameters"},
 };

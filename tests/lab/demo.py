@@ -75,7 +75,7 @@ def main():
         print("%d MB in %.2f s: %.0f Mbit/s, %.1f CPU seconds a GB for both gateways" %
               (o.megabytes, span, o.megabytes * 8.388608 / span, cpu / (o.megabytes / 1024)))
         table("server", lab.telemetry(srv, "/kcpgate/snmp"), "client", lab.telemetry(cli, "/kcpgate/snmp"))
-        row = lab.telemetry(cli, "/kcpgate/sessions")["sessions"][0]
+        row = lab.telemetry(cli, "/kcpgate/sessions")[0]
         print("\nsession %s -> %s: %d stream(s), srtt %d ms, rto %d ms" %
               (row["local"], row["peer"], row["streams"], row["srtt_ms"], row["rto_ms"]))
     print("""
