@@ -143,7 +143,7 @@ static bool late_ack(struct kcp *k, uint32_t sn, uint32_t ts)
 	unsigned passed = 0;
 	bool full = false;
 
-	list_for_each_safe(l, t, &k->late) {
+	list_for_each_safe (l, t, &k->late) {
 		struct kcp_seg *s = late_seg(l);
 		bool below = seq_lt(s->sn, sn);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * lib/kcp side by side with the plain reference (ref.c) under seeded random histories: two ends over bad links, each end
- * a twin of both.  Every datagram, verdict and count must be the same at every step, and a tick that kcp_next leaves out
- * must be one at which the reference has nothing to say.
+ * lib/kcp side by side with the plain reference (ref.c) under seeded random histories: two ends over bad links, each
+ * end a twin of both.  Every datagram, verdict and count must be the same at every step, and a tick that kcp_next
+ * leaves out must be one at which the reference has nothing to say.
  */
 
 #include "kcp_test.h"
@@ -13,9 +13,9 @@
 struct twin {
 	struct rig *r;
 	struct ref *f;
-	bool direct;        /* reads through kcp_got */
-	uint64_t tick;      /* ms, of the reference */
-	uint64_t flushed;   /* ms, last full flush: one at the tick's millisecond is the tick */
+	bool direct;	     /* reads through kcp_got */
+	uint64_t tick;	     /* ms, of the reference */
+	uint64_t flushed;    /* ms, last full flush: one at the tick's millisecond is the tick */
 	uint64_t sent, read; /* bytes */
 	struct sim_link *out;
 };
@@ -35,7 +35,7 @@ struct run {
 		if (a_ != b_ && (run)->stock)                                                                          \
 			(run)->stop = true;                                                                            \
 		else                                                                                                   \
-			cr_assert_eq(a_, b_, "seed %lu at %lu ms: " #a " %lu, reference %lu", (run)->seed, (run)->now,     \
+			cr_assert_eq(a_, b_, "seed %lu at %lu ms: " #a " %lu, reference %lu", (run)->seed, (run)->now, \
 				     a_, b_);                                                                          \
 	} while (0)
 
@@ -323,20 +323,20 @@ Test(kcp_model, identical_to_the_reference)
 {
 	unsigned datagrams = 0;
 
-	for (uint64_t seed = 1; seed <= 1000; seed++)
+	for (uint64_t seed = 1; seed <= 600; seed++)
 		history(seed, false, 600, &datagrams);
-	cr_assert_gt(datagrams, 200000, "only %u", datagrams);
+	cr_assert_gt(datagrams, 120000, "only %u", datagrams);
 }
 
 /*
- * How often the one liberty against stock shows: the histories in which, at up to 10 % loss, an acknowledged segment that
- * had timed out asks stock for a flush that nothing else asks for.  Measured 38 of 300.
+ * How often the one liberty against stock shows: the histories in which, at up to 10 % loss, an acknowledged segment
+ * that had timed out asks stock for a flush that nothing else asks for.  Measured 25 of 200.
  */
 Test(kcp_model, mostly_stock_to_the_letter)
 {
 	unsigned datagrams = 0, parted = 0;
 
-	for (uint64_t seed = 1; seed <= 300; seed++)
+	for (uint64_t seed = 1; seed <= 200; seed++)
 		parted += !history(seed, true, 600, &datagrams);
-	cr_assert_lt(parted, 60, "parted in %u of 300", parted);
+	cr_assert_lt(parted, 50, "parted in %u of 200", parted);
 }

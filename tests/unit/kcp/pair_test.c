@@ -11,10 +11,10 @@
 #include "ref.h"
 #include "sim.h"
 
-#define SEEDS      12
-#define BYTES      200000
+#define SEEDS	   12
+#define BYTES	   200000
 #define LIMIT_MS   600000
-#define WRITE      1200 /* bytes a kcp_send */
+#define WRITE	   1200 /* bytes a kcp_send */
 #define NODE_BURST 64
 
 static const struct {
@@ -29,9 +29,9 @@ struct node {
 };
 
 struct result {
-	uint64_t ms;       /* until the last byte was read */
-	uint64_t segs;     /* data segments the sender wrote */
-	uint64_t again;    /* of them retransmissions */
+	uint64_t ms;	/* until the last byte was read */
+	uint64_t segs;	/* data segments the sender wrote */
+	uint64_t again; /* of them retransmissions */
 	uint64_t turns;
 };
 
@@ -49,7 +49,8 @@ static uint64_t fnv(uint64_t h, const uint8_t *p, uint32_t n)
 
 #define FNV_START 0xcbf29ce484222325
 
-static void node_init(struct node *n, const struct kcp_conf *conf, const struct sim_conf *link, uint64_t seed, uint64_t now)
+static void node_init(struct node *n, const struct kcp_conf *conf, const struct sim_conf *link, uint64_t seed,
+		      uint64_t now)
 {
 	*n = (struct node){.hash = FNV_START};
 	n->r = rig_new(0x1234, conf, 16 << 20, now);
@@ -155,7 +156,8 @@ static struct result transfer(const struct kcp_conf *ca, const struct kcp_conf *
 		if (b.read == bytes && !res.ms)
 			res.ms = now - start;
 		cr_assert_lt(now, start + LIMIT_MS, "seed %lu: %lu of %lu bytes", seed, b.read, bytes);
-		uint64_t next = min64(min64(kcp_next(&a.r->k), kcp_next(&b.r->k)), min64(link_ms(a.out), link_ms(b.out)));
+		uint64_t next =
+			min64(min64(kcp_next(&a.r->k), kcp_next(&b.r->k)), min64(link_ms(a.out), link_ms(b.out)));
 
 		cr_assert_gt(next, now, "a turn leaves something due");
 		now = next;
@@ -255,7 +257,7 @@ static int by_ms(const void *a, const void *b)
 
 struct summary {
 	uint64_t median, p90; /* ms */
-	double again;         /* retransmitted for each segment */
+	double again;	      /* retransmitted for each segment */
 };
 
 static struct summary many(const struct kcp_conf *conf, const struct sim_conf *link, uint64_t bytes)
@@ -288,16 +290,14 @@ static const uint32_t losses[6] = {0, 10, 50, 100, 200, 400}; /* per mille, both
 /* Upper bounds of median and p90 in ms: what was measured when this was written, and three tenths more. */
 static const struct {
 	uint64_t median, p90;
-} bounds[2][4][6] = {
-	{{{2852, 2854}, {3164, 3426}, {5348, 6388}, {6596, 7530}, {11017, 13608}, {40718, 47404}},
-	 {{2189, 2191}, {2423, 2659}, {4217, 5194}, {5310, 6204}, {9365, 10964}, {34793, 38275}},
-	 {{2202, 2204}, {2436, 2671}, {4050, 4699}, {5193, 5946}, {7871, 10335}, {25291, 28869}},
-	 {{2189, 2191}, {2423, 2594}, {3945, 4608}, {5073, 5687}, {7910, 9079}, {21934, 23727}}},
-	{{{202, 202}, {271, 275}, {752, 822}, {790, 946}, {1016, 1398}, {2177, 5289}},
-	 {{202, 202}, {271, 275}, {750, 802}, {748, 933}, {995, 1372}, {2371, 4882}},
-	 {{202, 202}, {271, 275}, {746, 802}, {743, 929}, {894, 1346}, {1887, 3372}},
-	 {{202, 202}, {271, 275}, {746, 774}, {743, 915}, {852, 1346}, {1952, 3334}}}
-};
+} bounds[2][4][6] = {{{{2852, 2854}, {3164, 3426}, {5348, 6388}, {6596, 7530}, {11017, 13608}, {40718, 47404}},
+		      {{2189, 2191}, {2423, 2659}, {4217, 5194}, {5310, 6204}, {9365, 10964}, {34793, 38275}},
+		      {{2202, 2204}, {2436, 2671}, {4050, 4699}, {5193, 5946}, {7871, 10335}, {25291, 28869}},
+		      {{2189, 2191}, {2423, 2594}, {3945, 4608}, {5073, 5687}, {7910, 9079}, {21934, 23727}}},
+		     {{{202, 202}, {271, 275}, {752, 822}, {790, 946}, {1016, 1398}, {2177, 5289}},
+		      {{202, 202}, {271, 275}, {750, 802}, {748, 933}, {995, 1372}, {2371, 4882}},
+		      {{202, 202}, {271, 275}, {746, 802}, {743, 929}, {894, 1346}, {1887, 3372}},
+		      {{202, 202}, {271, 275}, {746, 774}, {743, 915}, {852, 1346}, {1952, 3334}}}};
 
 static void check(const char *name, const struct summary *s, uint64_t median, uint64_t p90, double again)
 {
@@ -318,7 +318,8 @@ static void loss_matrix(int nc)
 
 			snprintf(name, sizeof(name), "%s nc %d loss %u", modes[m].name, nc, losses[i]);
 			/* Loss both ways: an ACK that is lost may cost a data segment too, and losses repeat. */
-			check(name, &s, bounds[nc][m][i].median, bounds[nc][m][i].p90, losses[i] ? 0.05 + losses[i] / 180.0 : 0);
+			check(name, &s, bounds[nc][m][i].median, bounds[nc][m][i].p90,
+			      losses[i] ? 0.05 + losses[i] / 180.0 : 0);
 		}
 	}
 }
@@ -340,7 +341,8 @@ static int by_value(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* Ours against a pair of stock ends on the same links: medians of many seeds, for they differ in when their ticks fall. */
+/* Ours against a pair of stock ends on the same links: medians of many seeds, for they differ in when their ticks fall.
+ */
 Test(kcp_pair, no_slower_than_stock)
 {
 	enum { RUNS = 41 };
@@ -357,9 +359,10 @@ Test(kcp_pair, no_slower_than_stock)
 			}
 			qsort(ours, RUNS, sizeof(ours[0]), by_value);
 			qsort(stock, RUNS, sizeof(stock[0]), by_value);
-			printf("nc %d loss %u: ours %lu stock %lu ms\n", nc, losses[i], ours[RUNS / 2], stock[RUNS / 2]);
-			cr_expect_leq(ours[RUNS / 2], stock[RUNS / 2] * 115 / 100 + 10, "nc %d loss %u: %lu, stock %lu", nc,
-				      losses[i], ours[RUNS / 2], stock[RUNS / 2]);
+			printf("nc %d loss %u: ours %lu stock %lu ms\n", nc, losses[i], ours[RUNS / 2],
+			       stock[RUNS / 2]);
+			cr_expect_leq(ours[RUNS / 2], stock[RUNS / 2] * 115 / 100 + 10, "nc %d loss %u: %lu, stock %lu",
+				      nc, losses[i], ours[RUNS / 2], stock[RUNS / 2]);
 		}
 	}
 }

@@ -214,7 +214,7 @@ uint32_t ref_flush(struct ref *r, enum kcp_flush_kind kind, uint32_t now)
 		*s = r->sq[0];
 		remove_at(r->sq, &r->n_sq, 0);
 		s->sn = r->nxt++;
-		new++;
+		new ++;
 	}
 	for (unsigned i = 0; kind == KCP_FLUSH_FULL && i < r->n_sb; i++) {
 		struct ref_seg *s = &r->sb[i];

@@ -12,7 +12,7 @@
 #include "kcp.h"
 
 #define REF_SEGS 8192
-#define REF_OUT  1024
+#define REF_OUT	 1024
 
 struct ref_seg {
 	uint32_t sn, ts, rto, resendts, fastack, xmit;
@@ -29,8 +29,8 @@ struct ref_ack {
 
 struct ref {
 	const struct kcp_conf *conf;
-	/* The one liberty of lib/kcp/loss.c that small windows can show: an acknowledged segment that had timed out does
-	 * not ask for a flush.  true: it does, as in stock. */
+	/* The one liberty of lib/kcp/loss.c that small windows can show: an acknowledged segment that had timed out
+	 * does not ask for a flush.  true: it does, as in stock. */
 	bool stock;
 	uint32_t conv, mss;
 	uint32_t una, nxt, rcv, rmt, cwnd, ssthresh, incr, rto, probe, probe_wait, ts_probe;

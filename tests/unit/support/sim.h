@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A link under a virtual clock: delay, jitter, loss, reordering, duplication, a bottleneck with a queue.  One direction;
- * everything follows from the seed.  Times are microseconds.
+ * A link under a virtual clock: delay, jitter, loss, reordering, duplication, a bottleneck with a queue.  One
+ * direction; everything follows from the seed.  Times are microseconds.
  */
 
 #include <stdbool.h>
@@ -16,19 +16,19 @@ struct sim_rng {
 };
 
 uint64_t sim_rand(struct sim_rng *g);
-uint32_t sim_below(struct sim_rng *g, uint32_t n);          /* 0 .. n-1; 0 for n = 0 */
-bool sim_chance(struct sim_rng *g, uint32_t per_mille);     /* true in so many of 1000 */
+uint32_t sim_below(struct sim_rng *g, uint32_t n);	/* 0 .. n-1; 0 for n = 0 */
+bool sim_chance(struct sim_rng *g, uint32_t per_mille); /* true in so many of 1000 */
 
 struct sim_conf {
 	uint64_t delay_us;  /* of every datagram */
 	uint64_t jitter_us; /* and a random part of this on top */
-	bool fifo;          /* jitter does not reorder */
-	uint32_t loss;      /* per mille, as the next two */
+	bool fifo;	    /* jitter does not reorder */
+	uint32_t loss;	    /* per mille, as the next two */
 	uint32_t dup;
 	uint32_t reorder;
 	uint64_t reorder_us; /* added to those reordered; 0: half the delay */
 	uint64_t rate_bps;   /* bottleneck; 0: none */
-	uint64_t queue;      /* bytes that wait before it; more are lost; 0: no limit */
+	uint64_t queue;	     /* bytes that wait before it; more are lost; 0: no limit */
 };
 
 struct sim_link;
