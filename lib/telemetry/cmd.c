@@ -66,6 +66,13 @@ static void hostport(char *buf, size_t n, const struct conf_hostport *h)
 		snprintf(buf, n, v6 ? "[%s]:%u-%u" : "%s:%u-%u", host, h->port_min, h->port_max);
 }
 
+/* Enters a row, which may be NULL for want of memory.  DPDK 22.11 prints dictionaries of dictionaries, and nothing deeper. */
+static void add_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row)
+{
+	if (row && rte_tel_data_add_dict_container(d, name, row, 0))
+		rte_tel_data_free(row);
+}
+
 static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 {
 	const struct conf_tunnel *t = &src->conf->tunnels[i];
@@ -77,7 +84,6 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 		return NULL;
 	tlm_snmp(src, (int)i, &sum);
 	rte_tel_data_start_dict(d);
-	rte_tel_data_add_dict_string(d, "name", t->name);
 	rte_tel_data_add_dict_string(d, "role", t->role == CONF_SERVER ? "server" : "client");
 	hostport(text, sizeof(text), &t->listen);
 	rte_tel_data_add_dict_string(d, "listen", text);
@@ -101,13 +107,10 @@ static int cmd_tunnels(const struct tlm_src *src, const char *params, struct rte
 
 	if (only == -ENOENT)
 		return -EINVAL;
-	rte_tel_data_start_array(d, RTE_TEL_CONTAINER);
-	for (unsigned i = 0; i < src->conf->n_tunnels; i++) {
-		struct rte_tel_data *t = only < 0 || only == (int)i ? tunnel_dict(src, i) : NULL;
-
-		if (t && rte_tel_data_add_array_container(d, t, 0))
-			rte_tel_data_free(t);
-	}
+	rte_tel_data_start_dict(d);
+	for (unsigned i = 0; i < src->conf->n_tunnels; i++)
+		if (only < 0 || only == (int)i)
+			add_row(d, src->conf->tunnels[i].name, tunnel_dict(src, i));
 	return 0;
 }
 
@@ -123,7 +126,6 @@ static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct
 	if (!d)
 		return NULL;
 	rte_tel_data_start_dict(d);
-	dict_u64(d, "id", r->id);
 	rte_tel_data_add_dict_string(d, "tunnel", src->conf->tunnels[r->tunnel].name);
 	rte_tel_data_add_dict_string(d, "peer", addr_port_str(&r->key.peer, r->key.peer_port, text));
 	rte_tel_data_add_dict_string(d, "local", addr_port_str(&r->key.local, r->key.local_port, text));
@@ -177,7 +179,7 @@ static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct r
 		*more = q->more;
 		*cursor = q->cursor;
 		for (unsigned i = 0; i < q->n; i++) {
-			struct rte_tel_data *d;
+			char id[24];
 
 			if (tunnel >= 0 && q->row[i].tunnel != tunnel)
 				continue;
@@ -186,9 +188,8 @@ static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct r
 				*more = true;
 				break;
 			}
-			d = session_dict(src, &q->row[i]);
-			if (d && rte_tel_data_add_array_container(rows, d, 0))
-				rte_tel_data_free(d);
+			snprintf(id, sizeof(id), "%llu", (unsigned long long)q->row[i].id);
+			add_row(rows, id, session_dict(src, &q->row[i]));
 			used++;
 		}
 		atomic_store_explicit(&q->state, SHARD_Q_IDLE, memory_order_release);
@@ -196,22 +197,7 @@ static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct r
 	return (int)used;
 }
 
-/* The last row of a page that is not the last says where the next begins. */
-static void add_next(struct rte_tel_data *rows, unsigned w, uint32_t cursor)
-{
-	struct rte_tel_data *d = rte_tel_data_alloc();
-	char text[32];
-
-	if (!d)
-		return;
-	snprintf(text, sizeof(text), "%u.%u", w, cursor);
-	rte_tel_data_start_dict(d);
-	rte_tel_data_add_dict_string(d, "next", text);
-	if (rte_tel_data_add_array_container(rows, d, 0))
-		rte_tel_data_free(d);
-}
-
-/* "[TUNNEL][,WORKER.CURSOR]": a page of rows, from where the "next" of the page before it said. */
+/* "[TUNNEL][,WORKER.CURSOR]": a page of rows by session id; `next`, where there is more, is what to ask with. */
 static int cmd_sessions(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
 	int tunnel = tunnel_index(src, params);
@@ -219,10 +205,11 @@ static int cmd_sessions(const struct tlm_src *src, const char *params, struct rt
 	unsigned w = 0, used = 0;
 	uint32_t cursor = 0;
 	bool more = false;
+	char next[32];
 
 	if (tunnel == -ENOENT || (comma && sscanf(comma + 1, "%u.%u", &w, &cursor) != 2))
 		return -EINVAL;
-	rte_tel_data_start_array(d, RTE_TEL_CONTAINER);
+	rte_tel_data_start_dict(d);
 	for (; w < src->n_workers; w++, cursor = 0) {
 		int n = page_fill(src, w, tunnel, d, PAGE_ROWS - used, &cursor, &more);
 
@@ -232,8 +219,10 @@ static int cmd_sessions(const struct tlm_src *src, const char *params, struct rt
 		if (more)
 			break;
 	}
-	if (more)
-		add_next(d, w, cursor);
+	if (more) {
+		snprintf(next, sizeof(next), "%u.%u", w, cursor);
+		rte_tel_data_add_dict_string(d, "next", next);
+	}
 	return 0;
 }
 
@@ -249,7 +238,6 @@ static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
 	if (!d)
 		return NULL;
 	rte_tel_data_start_dict(d);
-	dict_u64(d, "worker", i);
 	dict_u64(d, "sessions", h->sessions);
 	dict_u64(d, "streams", h->streams);
 	dict_u64(d, "turns", s->turns);
@@ -276,12 +264,12 @@ static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
 
 static int cmd_workers(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
-	rte_tel_data_start_array(d, RTE_TEL_CONTAINER);
-	for (unsigned i = 0; i < src->n_workers; i++) {
-		struct rte_tel_data *w = worker_dict(src, i);
+	char name[16];
 
-		if (w && rte_tel_data_add_array_container(d, w, 0))
-			rte_tel_data_free(w);
+	rte_tel_data_start_dict(d);
+	for (unsigned i = 0; i < src->n_workers; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		add_row(d, name, worker_dict(src, i));
 	}
 	return 0;
 }
