@@ -32,25 +32,31 @@ void crypt_destroy(struct crypt *c);
 uint16_t crypt_head(const struct crypt *c);
 uint16_t crypt_tail(const struct crypt *c);
 
-/* One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes.  Not to be shared. */
+/*
+ * One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes, other ones for every worker: equal
+ * seeds give equal nonces.  Not to be shared.  0, -ENOMEM, or -ENOTSUP: the CPU cannot, or computes wrongly by the
+ * library's own power-up test.  The caller owns *out and frees it with crypt_mb_destroy, which wipes it.
+ */
 int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32]);
 void crypt_mb_destroy(struct crypt_mb *mb);
 
 /*
  * Opens v[0..n) in place.  A packet whose verdict is not VERDICT_OK is left alone.  p/n is the UDP payload on entry; on
  * success it is the plaintext payload (FEC or KCP); a failure sets DROP_CRYPT_SHORT or DROP_CRYPT_BAD.
- * Any n; packets of up to 2048 bytes.
+ * Any n; packets of up to 2048 bytes.  Longer ones are handled too, if slower.
  */
 void crypt_open_burst(struct crypt_mb *mb, struct pkt *v, unsigned n);
 
 /*
  * Seals v[0..n) in place: p/n is the payload on entry, with crypt_head() writable bytes before and crypt_tail() behind;
- * afterwards it is the UDP payload, with a nonce of its own.
+ * afterwards it is the UDP payload, with a nonce of its own.  Verdicts are not looked at: whatever is in v gets sealed,
+ * so that nothing leaves in clear by mistake.  Every packet's `crypt` must be set, here and in crypt_open_burst.
  */
 void crypt_seal_burst(struct crypt_mb *mb, struct pkt *v, unsigned n);
 
 /*
  * Runs the cipher against its built-in vector over batch sizes and lengths at the edges, comparing the burst form with
- * the serial reference.  0, or -EBADMSG when the machine computes something else.
+ * the serial reference.  0, or -EBADMSG when the machine computes something else; -ENOENT: no such cipher; -ENOMEM;
+ * -ENOTSUP.  A few milliseconds; allocates, so at start-up only.
  */
 int crypt_selftest(const char *name);

@@ -45,14 +45,14 @@ struct fec_enc {
 	const struct fec_codec *codec;
 	struct mem *mem;
 	struct snmp *cnt;
-	uint8_t *parity;    /* ps accumulators of `stride` bytes, while a group is open; NULL between groups */
-	uint32_t next;      /* seqid of the next packet */
+	uint8_t *parity; /* ps accumulators of `stride` bytes, while a group is open; NULL between groups */
+	uint32_t next;	 /* seqid of the next packet */
 	uint32_t paws;
-	uint16_t stride;    /* bytes an accumulator, grows with the longest body */
-	uint16_t longest;   /* longest body of this group */
-	uint8_t in_group;   /* data packets so far */
-	bool no_parity;     /* memory ran out, or idled: this group goes without */
-	uint64_t last_ms;   /* time of the previous data packet, 0 before the first (wire.md 3.2) */
+	uint16_t stride;  /* bytes an accumulator, grows with the longest body */
+	uint16_t longest; /* longest body of this group */
+	uint8_t in_group; /* data packets so far */
+	bool no_parity;	  /* memory ran out, or idled: this group goes without */
+	uint64_t last_ms; /* time of the previous data packet, 0 before the first (wire.md 3.2) */
 };
 
 void fec_enc_init(struct fec_enc *e, const struct fec_codec *codec, struct mem *mem, struct snmp *cnt);
@@ -64,9 +64,10 @@ unsigned fec_enc_left(const struct fec_enc *e);
 /*
  * Gives v[0..n) (n <= fec_enc_left) their FEC headers in the FEC_HEAD bytes before p, moving p and n.  When they close
  * the group and the 500 ms rule allows (wire.md 3.2), fills v[n..n+ps) with the parity packets and returns ps, else 0.
- * The caller lends v[n..n+ps) always.  On entry every v[i].p, data or lent, points where a KCP datagram begins: FEC_HEAD
- * writable bytes before it, and behind it room for the longest datagram of the session.  Parity packets get p, n and
- * PKT_F_PARITY.
+ * The caller lends v[n..n+ps) always.  On entry every v[i].p, data or lent, points where a KCP datagram begins:
+ * FEC_HEAD writable bytes before it, and behind it room for the longest datagram of the session.  Parity packets get p,
+ * n and PKT_F_PARITY.  Bytes behind a data packet may be overwritten (with padding), within that room.
+ * Only the last packet's distance to its predecessor counts for the 500 ms; now_ms is any clock that is not 0.
  */
 unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t now_ms);
 
@@ -80,7 +81,7 @@ void fec_enc_idle(struct fec_enc *e);
 
 struct fec_dec; /* made on the first FEC packet */
 
-/* What one packet brought.  Slices are valid until the next call on the same decoder's worker scratch. */
+/* What one packet brought.  Slices lie in `scratch`: valid until it is used again. */
 struct fec_got {
 	struct slice data[FEC_MAX_SHARDS]; /* recovered KCP datagrams, size field checked and cut off */
 	unsigned n_data;
@@ -91,21 +92,29 @@ struct fec_got {
 
 /*
  * A decoder for groups of codec's size; `codec` may be NULL (FEC not configured): it then starts as (1,1) and tunes
- * itself.  Tuned parameters are limited to ds + ps < 256 (wire.md 3.7).  NULL when memory is short.
+ * itself.  Tuned parameters are limited to ds + ps < 256 (wire.md 3.7).  The codec is only read here, not kept.  NULL
+ * when memory is short.
  */
 struct fec_dec *fec_dec_create(const struct fec_codec *codec, struct mem *mem, struct snmp *cnt);
 
-/* Gives back everything; handles still held come out through `freed` in portions: call until it returns 0. */
+/*
+ * Gives back all that the decoder holds besides itself; handles still held come out through `freed` in portions of at
+ * most max: call until it returns 0.  The decoder may go on afterwards, with its parameters, as after a pause: an idle
+ * session gives its packets back this way.
+ */
 unsigned fec_dec_release(struct fec_dec *d, void **freed, unsigned max);
 void fec_dec_destroy(struct fec_dec *d); /* after fec_dec_release returned 0 */
 
 /*
- * Takes one FEC packet (in->p at the seqid, type data or parity), after its own KCP payload was fed to KCP.  `scratch` is
- * worker memory of FEC_SCRATCH bytes in which recovered bodies are built.  With in->own != NULL the decoder may keep the
- * packet's memory itself instead of copying (got->kept); with NULL it copies what it must keep.
- * Returns 0, or a drop reason (DROP_FEC, DROP_NO_MEMORY) for the packet; *got is always filled in.
+ * Takes one FEC packet (in->p at the seqid, type data or parity), after its own KCP payload was fed to KCP.  `scratch`
+ * is worker memory of FEC_SCRATCH bytes in which recovered bodies are built.  With in->own != NULL the decoder may keep
+ * the packet's memory itself instead of copying (got->kept), and nobody may then write to it: not even to decipher the
+ * payload in place.  With NULL it copies what it must keep.  Handles in got->freed are from earlier calls and are no
+ * longer read once this one returns; where more than FEC_MAX_SHARDS are due, the rest follows in the next calls.
+ * Returns 0, or why the packet was of no use: DROP_FEC (too short or long for FEC, neither data nor parity, or a seqid
+ * beyond the wrap), DROP_NO_MEMORY.  *got is always filled in.
  */
-#define FEC_SCRATCH (FEC_MAX_SHARDS * FEC_MAX_BODY)
+#define FEC_SCRATCH (FEC_MAX_SHARDS * FEC_MAX_BODY + 51200) /* bodies, and a work area for decode tables */
 unsigned fec_dec_packet(struct fec_dec *d, const struct pkt *in, uint8_t *scratch, struct fec_got *got);
 
 /* Current parameters of the decoder, for telemetry and tests. */

@@ -10,37 +10,57 @@
 
 struct flow_tbl;
 
-/* A table for at most `max` flows, one thread.  0 or -errno. */
+/*
+ * A table for at most `max` flows, for one thread at a time; all its memory (about 80 bytes a flow, from EAL's heap) is
+ * taken here.  name: unique in the process, at most 25 characters.  0 or -errno: EINVAL for a max of 0 or beyond 2^29,
+ * ENAMETOOLONG, EEXIST, ENOMEM.
+ */
 int flow_tbl_create(struct flow_tbl **out, const char *name, unsigned max, int socket);
+
+/* Takes NULL.  Sessions that are still in the table are not touched. */
 void flow_tbl_destroy(struct flow_tbl *t);
 
-/* -ENOSPC when full, -EEXIST when the key is there.  The key is copied. */
+/*
+ * In all of these, hash is flow_hash(key).  -ENOSPC when max flows are there, -EEXIST when the key is.  The key is
+ * copied; s is the caller's and not NULL.
+ */
 int flow_add(struct flow_tbl *t, const struct flow_key *key, uint32_t hash, struct sess *s);
+
+/* No effect when the key is not there. */
 void flow_del(struct flow_tbl *t, const struct flow_key *key, uint32_t hash);
+
+/* NULL: unknown. */
 struct sess *flow_find(const struct flow_tbl *t, const struct flow_key *key, uint32_t hash);
+
 unsigned flow_count(const struct flow_tbl *t);
 
-/* Sets v[i].sess (NULL: unknown) for every packet with verdict VERDICT_OK, by v[i].key and v[i].hash: bulk lookup, and the
- * sessions' first lines are prefetched. */
+/* Sets v[i].sess (NULL: unknown) for every packet with verdict VERDICT_OK, by v[i].key and v[i].hash: bulk lookup, and
+ * the sessions' first lines are prefetched. */
 void flow_find_burst(const struct flow_tbl *t, struct pkt *v, unsigned n);
 
-/* Hash of a key, for the table and for steering in software. */
+/* Hash of a key, for the table and for steering in software: the same in every process, for all time. */
 uint32_t flow_hash(const struct flow_key *key);
 
 /* Sets v[i].hash for every packet with verdict VERDICT_OK. */
 void flow_hash_burst(struct pkt *v, unsigned n);
 
 /* How a port spreads flows over workers. */
-#define FLOW_RSS_KEY_MAX  52
-#define FLOW_RETA_MAX     512
+#define FLOW_RSS_KEY_MAX 52
+#define FLOW_RETA_MAX	 512
 struct flow_rss {
-	bool hw;                        /* the port hashes; false: workers steer by flow_hash */
-	uint16_t workers;               /* 1.. */
-	uint8_t key[FLOW_RSS_KEY_MAX];  /* hw: Toeplitz key */
-	uint16_t reta_n;                /* hw: size of the redirection table, a power of two */
-	uint16_t reta[FLOW_RETA_MAX];   /* hw: worker of each entry */
-	bool hw_l4;                     /* hw: UDP ports are part of the port's hash */
+	bool hw;		       /* the port hashes; false: workers steer by flow_hash */
+	uint16_t workers;	       /* 1.. */
+	uint8_t key[FLOW_RSS_KEY_MAX]; /* hw: Toeplitz key */
+	uint16_t reta_n;	       /* hw: size of the redirection table, a power of two */
+	uint16_t reta[FLOW_RETA_MAX];  /* hw: worker of each entry, below `workers` */
+	bool hw_l4;		       /* hw: UDP ports are part of the port's hash */
 };
+
+/*
+ * The Toeplitz hash that the port (rss->hw) computes for datagrams of this flow as they come from the peer: source is
+ * key->peer, destination key->local; with the UDP ports if hw_l4.  Wants 40 bytes of rss->key for IPv6, 16 for IPv4.
+ */
+uint32_t flow_rss_hash(const struct flow_rss *rss, const struct flow_key *key);
 
 /* The worker to which a datagram of this flow (peer -> local) comes, 0..workers-1. */
 uint16_t flow_home(const struct flow_rss *rss, const struct flow_key *key);

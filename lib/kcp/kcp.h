@@ -18,30 +18,31 @@
 #include "slice.h"
 #include "snmp.h"
 
-#define KCP_HEAD      24 /* bytes of a segment's header */
-#define KCP_MTU_MIN   50
-#define KCP_MTU_MAX   1500
-#define KCP_WND_MAX   65535 /* of what the header can say (wire.md trap 17); send windows too */
+#define KCP_HEAD    24 /* bytes of a segment's header */
+#define KCP_MTU_MIN 50
+#define KCP_MTU_MAX 1500
+#define KCP_WND_MAX 65535 /* of what the header can say (wire.md trap 17); send windows too */
 
 struct kcp_conf {
-	uint32_t mtu;     /* kcp_mtu of wire.md section 1: largest datagram, 50..1500 */
+	uint32_t mtu;	  /* kcp_mtu of wire.md section 1: largest datagram, 50..1500 */
 	uint32_t snd_wnd; /* segments, 1..65535 */
 	uint32_t rcv_wnd;
-	int nodelay;      /* 0, 1, 2 */
-	int interval;     /* ms, 10..5000 */
-	int resend;       /* fast retransmit after so many later ACKs; <= 0: never */
-	int nc;           /* 1: no congestion window */
+	int nodelay;  /* 0, 1, 2 */
+	int interval; /* ms, 10..5000 */
+	int resend;   /* fast retransmit after so many later ACKs; <= 0: never */
+	int nc;	      /* 1: no congestion window */
 	bool acknodelay;
-	bool message;     /* message mode (never on kcptun's wire): for the vectors */
+	bool message; /* message mode (never on kcptun's wire): for the vectors */
 };
 
 struct kcp; /* defined in kcp_state.h, so that a session can hold it by value */
 
 /*
- * conf and cnt stay the caller's, must outlive k, and are only read (conf) or counted in (cnt).  The rings are taken from
- * mem on first use.  now: ms; the first tick comes 100 ms later (wire.md 4.7).
+ * conf and cnt stay the caller's, must outlive k, and are only read (conf) or counted in (cnt).  The rings are taken
+ * from mem on first use.  now: ms; the first tick comes 100 ms later (wire.md 4.7).
  */
-void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct mem *mem, struct snmp *cnt, uint64_t now);
+void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct mem *mem, struct snmp *cnt,
+	      uint64_t now);
 void kcp_fini(struct kcp *k);
 
 /* ---- sending ---- */
@@ -89,8 +90,8 @@ struct kcp_got {
  * Takes one datagram.  With `got` (emptied first) in-order payload comes back there as slices of p while nothing is
  * queued before it; everything else is copied to the ordered queue, read by kcp_peek, which comes after got.  With NULL
  * (the reader has no room) all of it is queued and the advertised window shrinks.
- * Returns KCP_WANT_* bits, or -EINVAL (short, wrong conv), -EBADMSG (length), -EPROTO (unknown command): segments before
- * the fault stay applied (their got too), as stock's do, and KCPInErrors counts.
+ * Returns KCP_WANT_* bits, or -EINVAL (short, wrong conv), -EBADMSG (length), -EPROTO (unknown command): segments
+ * before the fault stay applied (their got too), as stock's do, and KCPInErrors counts.
  */
 int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint64_t now, struct kcp_got *got);
 

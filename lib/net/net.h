@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Ethernet, IPv4/IPv6 and UDP as bytes: parsing a burst of frames on the way in, pushing prebuilt headers on the way out,
- * and the immutable picture of the kernel's addresses, routes and neighbours that both are built from.
+ * Ethernet, IPv4/IPv6 and UDP as bytes: parsing a burst of frames on the way in, pushing prebuilt headers on the way
+ * out, and the immutable picture of the kernel's addresses, routes and neighbours that both are built from.
  */
 
 #include <stdbool.h>
@@ -19,11 +19,11 @@
 
 struct net_route {
 	struct addr prefix;
-	uint8_t plen;     /* bits of the 128-bit form: an IPv4 /24 is 120 */
-	uint8_t flags;    /* NET_ROUTE_* */
-	uint16_t dev;     /* gateway port index that it leaves by */
-	struct addr via;  /* next hop; unspecified: on link */
-	struct addr src;  /* preferred source; unspecified: first fit of the port's addresses */
+	uint8_t plen;	 /* bits of the 128-bit form: an IPv4 /24 is 120; 0..128 */
+	uint8_t flags;	 /* NET_ROUTE_* */
+	uint16_t dev;	 /* gateway port index that it leaves by */
+	struct addr via; /* next hop; unspecified: on link */
+	struct addr src; /* preferred source; unspecified: first fit of the port's addresses */
 	uint32_t metric;
 };
 #define NET_ROUTE_UNREACHABLE 1 /* blackhole, prohibit, unreachable; also: leaves by an interface that is not ours */
@@ -42,10 +42,16 @@ struct net_local {
 
 #define NET_DEV_MAX 16
 struct net_dev {
-	uint8_t mac[6];
+	uint8_t mac[6]; /* all zero (loopback): frames bear no addresses, neighbours need no resolution */
 	uint16_t mtu;
 	bool exclusive; /* frames that are not ours are punted; false: they are the kernel's already */
 	bool up;
+};
+
+/* The routes of one prefix length, [first, first of the next run). */
+struct net_run {
+	uint8_t plen;
+	unsigned first;
 };
 
 /* One snapshot.  net_tbl_sort must have been called before anyone else sees it. */
@@ -55,14 +61,24 @@ struct net_tbl {
 	unsigned n_dev, n_route, n_neigh, n_local;
 	struct net_route *route; /* by plen descending, then prefix, then metric */
 	struct net_neigh *neigh; /* by address, then dev */
-	struct net_local *local; /* by address */
+	struct net_local *local; /* by address, then dev */
+	unsigned n_run;		 /* made by net_tbl_sort: one run for each prefix length in use */
+	struct net_run run[129];
+	bool has_bare; /* made by net_tbl_sort: some port has no link address */
 };
 
-/* An empty table with room for as many; net_tbl_free for it all.  Cold: malloc. */
+/*
+ * An empty table with room for as many; the caller fills dev, route, neigh, local and their counts in any order.  One
+ * block of memory, given back by net_tbl_free (which takes NULL); the arrays cannot be replaced.  Cold: malloc.  NULL:
+ * out of memory.
+ */
 struct net_tbl *net_tbl_alloc(unsigned routes, unsigned neighs, unsigned locals);
 void net_tbl_free(struct net_tbl *t);
+
+/* Brings the arrays into their order, clears host bits behind the prefixes, and indexes the prefix lengths. */
 void net_tbl_sort(struct net_tbl *t);
 
+/* Whether `a` is an address of any of our ports.  Cost grows with the logarithm of n_local. */
 bool net_is_local(const struct net_tbl *t, const struct addr *a);
 
 /* How to reach a peer. */
@@ -71,13 +87,19 @@ struct net_hop {
 	struct addr src; /* source address to use when the caller has none */
 	uint16_t dev;
 	bool resolved;
-	uint8_t mac[6];  /* of via, when resolved */
+	uint8_t mac[6]; /* of via, when resolved */
 };
 
 /*
  * Longest prefix match for dst (lowest metric among equals); `local` is the source address already in use, or
- * unspecified.  0; -ENETUNREACH: no route or an unreachable one; -EADDRNOTAVAIL: no source address of dst's family.
- * hop->resolved tells whether the next hop's MAC is known.  Cost grows with the logarithm of the table only.
+ * unspecified (NULL will do).  0; -ENETUNREACH: no route or an unreachable one; -EADDRNOTAVAIL: no source address of
+ * dst's family; *hop is undefined after an error.  hop->resolved tells whether the next hop's MAC is known; on a port
+ * without link addresses it always is, and addresses within such a port's prefixes are reached by it without a route.
+ *
+ * The source: `local` as long as it is of dst's family and still ours, else the route's, else the port's own address
+ * that fits best: link-local only towards link-local, then one whose prefix holds the next hop, then the lowest.  Cost
+ * grows with the logarithm of routes (times the number of prefix lengths in use) and of neighbours; n_local is walked
+ * only where neither `local` nor the route settles the source, and when there is a port without link addresses.
  */
 int net_resolve(const struct net_tbl *t, const struct addr *dst, const struct addr *local, struct net_hop *hop);
 
@@ -92,45 +114,63 @@ struct net_ports {
 };
 
 /*
- * Parses v[0..n): p/n is a whole Ethernet frame on entry.  For UDP to one of our addresses and ports (or to a multicast or
- * broadcast address: never ours), p/n becomes the UDP payload, keys[i] and v[i].key the flow (peer = source), v[i].tunnel
- * the tunnel index, verdict VERDICT_OK.  Otherwise p/n stay and the verdict says why: VERDICT_PUNT for everything else on
- * an exclusive port (ARP, ICMP, TCP, other UDP, other hosts' frames too: the kernel decides), DROP_NOT_FOR_US on a shared
- * one, VERDICT_FRAG for a fragment of UDP to our address, or a DROP_* for malformed packets that would have been ours.
- * v[i].dev must be set.  Ethernet padding is cut.  One 802.1Q tag is not ours: punted or dropped like anything else.
+ * Parses v[0..n): p/n is a whole Ethernet frame on entry.  For UDP to one of our addresses and ports (or to a multicast
+ * or broadcast address: never ours), p/n becomes the UDP payload, keys[i] and v[i].key the flow (peer = source),
+ * v[i].tunnel the tunnel index, verdict VERDICT_OK.  Otherwise p/n stay and the verdict says why: VERDICT_PUNT for
+ * everything else on an exclusive port (ARP, ICMP, TCP, other UDP, other hosts' frames too: the kernel decides),
+ * DROP_NOT_FOR_US on a shared one, VERDICT_FRAG for a fragment of UDP to our address, or a DROP_* for malformed packets
+ * that would have been ours.  v[i].dev must be set.  Ethernet padding is cut.  One 802.1Q tag is not ours: punted or
+ * dropped like anything else.
+ *
+ * v[i].flags (PKT_F_L4_BAD) must be set too; the UDP checksum is not computed here, only a missing one refused in IPv6.
+ * IPv4 options are skipped, and up to four IPv6 extension headers (hop-by-hop, destination options, routing with no
+ * segment left, atomic fragment).  A frame that ends before its addresses and ports can be read is DROP_FRAME_SHORT on
+ * any port.  keys[] must outlive the use of v[i].key; keys[i] is undefined unless the verdict is VERDICT_OK.
  */
-void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t, const struct net_ports *ports);
+void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
+		     const struct net_ports *ports);
 
 /* ---- out ---- */
 
-#define NET_CSUM_IP_HW  1 /* the port computes the IPv4 header checksum */
+#define NET_CSUM_IP_HW	1 /* the port computes the IPv4 header checksum */
 #define NET_CSUM_UDP_HW 2 /* the port computes the UDP checksum from the pseudo header's */
 
-/* Everything in front of a UDP payload, prebuilt for one peer. */
+/* Everything in front of a UDP payload, prebuilt for one peer.  Opaque but for head_n, v6, csum and dev. */
 struct net_path {
 	uint8_t head[NET_MAX_HEAD]; /* Ethernet, IP, UDP; lengths and checksums open */
 	uint8_t head_n;
-	uint8_t l3;      /* offset of the IP header */
+	uint8_t l3; /* offset of the IP header */
 	bool v6;
-	uint8_t csum;    /* NET_CSUM_* */
+	uint8_t csum; /* NET_CSUM_* */
 	uint16_t dev;
-	uint32_t sum_ip;  /* partial sums over the constant fields */
+	uint32_t sum_ip; /* partial sums over the constant fields */
 	uint32_t sum_udp;
 };
 
 struct net_ends {
 	uint8_t src_mac[6], dst_mac[6];
 	const struct flow_key *key; /* local -> peer */
-	uint8_t traffic_class;      /* the whole TOS / traffic class byte */
-	uint8_t csum;               /* NET_CSUM_* */
+	uint8_t traffic_class;	    /* the whole TOS / traffic class byte */
+	uint8_t csum;		    /* NET_CSUM_* */
 };
 
+/* key->local and key->peer are of one family.  Nothing of *e is kept by reference. */
 void net_path_init(struct net_path *p, const struct net_ends *e);
 
-/* Pushes the headers of `path` before k->p (NET_MAX_HEAD writable bytes), moving p and n; checksums are right, or prepared
- * for the port as path->csum says. */
+/*
+ * Pushes the headers of `path` before k->p (NET_MAX_HEAD writable bytes), moving p and n; checksums are right, or
+ * prepared for the port as path->csum says: the IPv4 checksum 0, UDP's the pseudo header's sum, as DPDK's
+ * RTE_MBUF_F_TX_IP_CKSUM and RTE_MBUF_F_TX_UDP_CKSUM want them (l2_len is path->l3, l3_len is head_n - l3 - 8).
+ * k->n is at most 65535 - NET_MAX_HEAD.  IPv4 goes out with DF, id 0 and TTL 64, IPv6 with hop limit 64 and flow label
+ * 0; UDP always bears a checksum.
+ */
 void net_push(const struct net_path *path, struct pkt *k);
 
-/* Internet checksum helpers (RFC 1071): a running sum over n bytes, and its folded complement. */
+/*
+ * Internet checksum helpers (RFC 1071): a running sum over n bytes, and its folded complement.  Words are summed as
+ * they lie in memory, so the result of net_sum_fold is stored as it is (memcpy, le16_put), and a constant is added
+ * byte-swapped.  `sum` is 0 or what net_sum gave; every run but the last is of even length; fewer than 2^32 bytes in
+ * all.
+ */
 uint64_t net_sum(const void *p, size_t n, uint64_t sum);
 uint16_t net_sum_fold(uint64_t sum);

@@ -10,7 +10,9 @@ struct list {
 	struct list *next, *prev;
 };
 
+#ifndef container_of /* DPDK has it too */
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#endif
 
 static inline void list_init(struct list *l)
 {

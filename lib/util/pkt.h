@@ -16,6 +16,7 @@ struct sess;
 
 #define PKT_F_L4_BAD 0x01 /* the driver checked the UDP checksum and found it wrong */
 #define PKT_F_PARITY 0x02 /* out: an FEC parity packet */
+#define PKT_F_HOME   0x04 /* in: a sibling worker steered it here */
 
 struct pkt {
 	uint8_t *p;                 /* first byte of what the room at work sees */

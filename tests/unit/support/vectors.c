@@ -13,7 +13,7 @@ json_t *vectors_load(const char *name)
 	json_t *root;
 
 	snprintf(path, sizeof(path), "%s/%s.json", VECTORS_DIR, name);
-	root = json_load_file(path, 0, &err);
+	root = json_load_file(path, JSON_ALLOW_NUL, &err);
 	cr_assert_not_null(root, "%s: line %d: %s", path, err.line, err.text);
 	return root;
 }

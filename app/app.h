@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* The wiring of one gateway process: what exists, in the order in which it is made. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf.h"
+#include "ctl.h"
+#include "tlm.h"
+#include "worker.h"
+
+/* How much of everything a configuration needs. */
+struct plan {
+	unsigned workers;
+	unsigned mbufs;     /* packet buffers */
+	unsigned hold;      /* of them, those that one worker's FEC groups may keep */
+	unsigned chunks;    /* of chans, CHAN_CHUNK bytes each */
+	unsigned chans;     /* streams at a time */
+	size_t heap;        /* bytes of each worker's `mem` */
+	unsigned memory_mb; /* of EAL in all */
+};
+
+struct app {
+	const struct conf *conf;
+	struct plan plan;
+	struct worker_clock clock;
+	int socket;
+	bool eal_up;
+	struct rte_mempool *pool;
+	struct chan_pool chans;
+	struct net_ports *udp;
+	struct worker_mesh *mesh;
+	struct port ports[CONF_PORTS_MAX];
+	unsigned n_started;
+	uint8_t dev_csum[CONF_PORTS_MAX];
+	struct crypt **crypts;          /* [tunnel] */
+	struct shard_tunnel *tunnels;   /* [tunnel] */
+	uint16_t **slot_worker;         /* [tunnel][slot], clients */
+	struct border **borders;        /* [worker] */
+	struct shard **shards;
+	struct worker **workers;
+	struct crypt_mb **mbs;
+	void **heaps;
+	struct worker_port **worker_ports;
+	struct ctl_tunnel *ctl_tunnels;
+	struct ctl_port *ctl_ports;
+	struct net_local *ctl_addrs;
+	struct ctl *ctl;
+	struct tlm_src tlm;
+	char why[512];                  /* of the step that failed */
+};
+
+/* plan.c */
+void plan_make(struct plan *p, const struct conf *c);
+/* One line a part, for `kcpgate check`. */
+void plan_print(const struct plan *p, const struct conf *c);
+
+/* eal.c: 0 or -errno with app->why */
+int app_eal_up(struct app *a);
+void app_eal_down(struct app *a);
+
+/* wire.c: the steps between EAL and the running gateway, each undone by its twin */
+int app_memory_up(struct app *a);
+void app_memory_down(struct app *a);
+int app_tunnels_up(struct app *a);
+void app_tunnels_down(struct app *a);
+int app_ports_up(struct app *a);
+void app_ports_down(struct app *a);
+int app_workers_up(struct app *a);
+void app_workers_down(struct app *a);
+int app_ctl_up(struct app *a);
+void app_ctl_down(struct app *a);
+int app_telemetry_up(struct app *a);
+void app_telemetry_down(struct app *a);
+int app_launch_up(struct app *a);
+void app_launch_down(struct app *a);

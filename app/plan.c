@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include <rte_mbuf.h>
+
+#include "app.h"
+
+#define MB            (1u << 20)
+#define MBUF_BYTES    (RTE_MBUF_DEFAULT_BUF_SIZE + 256u) /* data, headroom, struct and pool header */
+#define MBUFS_BASE    4096u  /* control's frames, rings between workers */
+#define MBUFS_WORKER  12288u /* receive rings, a vector lent, frames that wait for a port, FEC groups */
+#define CHAN_BYTES    640u
+#define FLOW_BYTES    160u   /* a session's place in the flow table and the list of all */
+#define EAL_BYTES     (48u * MB)
+#define DEFAULT_HEAP  (160u * MB)
+#define DEFAULT_CHUNKS 6144u
+
+static size_t align_64k(size_t n)
+{
+	return n & ~(size_t)0xffff;
+}
+
+/* Bytes that EAL's heap must hold beside the workers' own heaps and the chunks. */
+static size_t fixed_bytes(const struct plan *p, const struct conf *c)
+{
+	return EAL_BYTES + (size_t)p->mbufs * MBUF_BYTES + (size_t)p->chans * CHAN_BYTES +
+	       (size_t)p->workers * c->max_sessions * FLOW_BYTES;
+}
+
+void plan_make(struct plan *p, const struct conf *c)
+{
+	size_t fixed, rest;
+
+	p->workers = c->eal.n_lcores - 1;
+	p->mbufs = MBUFS_BASE + MBUFS_WORKER * p->workers;
+	p->hold = MBUFS_WORKER / 2;
+	p->chans = 16384;
+	if (c->eal.memory >= 2048)
+		p->chans = 65536;
+	p->chunks = DEFAULT_CHUNKS;
+	p->heap = DEFAULT_HEAP;
+	fixed = fixed_bytes(p, c);
+	p->memory_mb = c->eal.memory;
+	if (p->memory_mb == 0) {
+		p->memory_mb = (unsigned)((fixed + p->chunks * (size_t)CHAN_CHUNK + p->workers * p->heap) / MB + 64);
+		return;
+	}
+	/* What is given beyond the fixed part goes to streams in transit (a third) and to the sessions' heaps. */
+	rest = (size_t)p->memory_mb * MB > fixed ? (size_t)p->memory_mb * MB - fixed : 0;
+	rest -= rest / 8;
+	p->chunks = (unsigned)(rest / 3 / CHAN_CHUNK);
+	p->heap = align_64k(rest * 2 / 3 / p->workers);
+}
+
+void plan_print(const struct plan *p, const struct conf *c)
+{
+	printf("workers            %u\n", p->workers);
+	printf("memory             %u MB in all (%u hugepages of 2 MB)\n", p->memory_mb, (p->memory_mb + 1) / 2);
+	printf("packet buffers     %u, %zu MB\n", p->mbufs, (size_t)p->mbufs * MBUF_BYTES / MB);
+	printf("bytes in transit   %zu MB to and from TCP\n", (size_t)p->chunks * CHAN_CHUNK / MB);
+	printf("sessions' memory   %zu MB a worker\n", p->heap / MB);
+	printf("sessions           up to %u a worker\n", c->max_sessions);
+	printf("streams            up to %u\n", p->chans);
+}

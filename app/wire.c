@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <rte_eal.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+#include <rte_mbuf.h>
+
+#include "app.h"
+#include "log.h"
+
+#define RING_FRAMES 2048 /* of punt, inject and steering rings */
+
+static int fail(struct app *a, int err, const char *what)
+{
+	if (!a->why[0])
+		snprintf(a->why, sizeof(a->why), "%s: %s%s", what, strerror(-err),
+			 err == -ENOMEM ? ": raise eal.memory" : "");
+	return err;
+}
+
+/* ---- memory ---- */
+
+int app_memory_up(struct app *a)
+{
+	int ret;
+
+	a->pool = rte_pktmbuf_pool_create("mbufs", a->plan.mbufs - 1, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, a->socket);
+	if (!a->pool)
+		return fail(a, -ENOMEM, "packet buffers");
+	ret = chan_pool_create(&a->chans, a->plan.chunks, a->plan.chans, a->socket);
+	if (ret)
+		return fail(a, ret, "stream buffers");
+	a->udp = calloc(1, sizeof(*a->udp));
+	if (!a->udp)
+		return fail(a, -ENOMEM, "port map");
+	ret = worker_mesh_create(&a->mesh, a->plan.workers, RING_FRAMES, a->socket);
+	return ret ? fail(a, ret, "rings between workers") : 0;
+}
+
+void app_memory_down(struct app *a)
+{
+	worker_mesh_destroy(a->mesh);
+	free(a->udp);
+	chan_pool_destroy(&a->chans);
+	rte_mempool_free(a->pool);
+}
+
+/* ---- tunnels ---- */
+
+static uint16_t port_index(const struct conf *c, const char *name)
+{
+	for (unsigned i = 0; i < c->n_ports; i++)
+		if (name[0] && !strcmp(c->ports[i].name, name))
+			return (uint16_t)i;
+	return UINT16_MAX;
+}
+
+static int tunnel_crypt(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+	uint8_t key[CRYPT_KEY_LEN];
+	int ret = crypt_selftest(t->crypt);
+
+	if (ret) {
+		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name, t->crypt);
+		return ret;
+	}
+	ret = crypt_kdf(t->key, t->key_len, key);
+	if (ret == 0)
+		ret = crypt_create(&a->crypts[i], t->crypt, key);
+	explicit_bzero(key, sizeof(key));
+	return ret ? fail(a, ret, t->name) : 0;
+}
+
+static int tunnel_slots(struct app *a, unsigned i)
+{
+	struct shard_tunnel *s = &a->tunnels[i];
+
+	s->dials = calloc(s->conn, sizeof(*s->dials));
+	a->slot_worker[i] = calloc(s->conn, sizeof(**a->slot_worker));
+	if (!s->dials || !a->slot_worker[i])
+		return fail(a, -ENOMEM, "session slots");
+	for (unsigned k = 0; k < s->conn; k++) {
+		struct dial *d = &s->dials[k];
+
+		d->to_ctl.kind = d->to_worker.kind = MBOX_DIAL;
+		d->tunnel = (uint16_t)i;
+		d->slot = (uint16_t)k;
+		d->worker_id = a->slot_worker[i][k] = (uint16_t)((i + k) % a->plan.workers);
+	}
+	return 0;
+}
+
+/* One tunnel as shards see it, from one tunnel as the file has it (wire.md section 1 for the sizes). */
+static int tunnel_make(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+	struct shard_tunnel *s = &a->tunnels[i];
+	bool fec = t->datashard && t->parityshard;
+	int ret = tunnel_crypt(a, i);
+
+	if (ret)
+		return ret;
+	s->client = t->role == CONF_CLIENT;
+	s->nocomp = t->nocomp;
+	s->crypt = a->crypts[i];
+	s->head = crypt_head(s->crypt);
+	s->tail = crypt_tail(s->crypt);
+	s->dev = port_index(a->conf, t->port);
+	if (fec && (ret = fec_codec_get(&s->fec, t->datashard, t->parityshard)))
+		return fail(a, ret, t->name);
+	s->kcp = (struct kcp_conf){
+		.mtu = t->mtu - s->head - s->tail - (fec ? FEC_HEAD : 0u),
+		.snd_wnd = t->sndwnd,
+		.rcv_wnd = t->rcvwnd,
+		.nodelay = t->nodelay,
+		.interval = t->interval,
+		.resend = t->resend,
+		.nc = t->nc,
+		.acknodelay = t->acknodelay,
+	};
+	s->mux = (struct mux_conf){
+		.version = (uint8_t)t->smuxver,
+		.client = s->client,
+		.framesize = (uint16_t)t->framesize,
+		.smuxbuf = t->smuxbuf,
+		.streambuf = t->streambuf,
+		.max_streams = a->conf->max_streams,
+		.hello = true,
+	};
+	s->keepalive_ms = t->keepalive * 1000;
+	s->closewait_ms = t->closewait * 1000;
+	s->conn = t->conn;
+	return s->client ? tunnel_slots(a, i) : 0;
+}
+
+int app_tunnels_up(struct app *a)
+{
+	unsigned n = a->conf->n_tunnels;
+
+	a->crypts = calloc(n, sizeof(*a->crypts));
+	a->tunnels = calloc(n, sizeof(*a->tunnels));
+	a->slot_worker = calloc(n, sizeof(*a->slot_worker));
+	if (!a->crypts || !a->tunnels || !a->slot_worker)
+		return fail(a, -ENOMEM, "tunnels");
+	log_info("initiating key derivation");
+	for (unsigned i = 0; i < n; i++) {
+		int ret = tunnel_make(a, i);
+
+		if (ret)
+			return ret;
+	}
+	log_info("key derivation done");
+	conf_wipe_keys((struct conf *)a->conf);
+	return 0;
+}
+
+void app_tunnels_down(struct app *a)
+{
+	for (unsigned i = 0; i < a->conf->n_tunnels; i++) {
+		if (a->tunnels && a->tunnels[i].fec)
+			fec_codec_put(a->tunnels[i].fec);
+		if (a->tunnels)
+			free(a->tunnels[i].dials);
+		if (a->slot_worker)
+			free(a->slot_worker[i]);
+		if (a->crypts && a->crypts[i])
+			crypt_destroy(a->crypts[i]);
+	}
+	free(a->slot_worker);
+	free(a->tunnels);
+	free(a->crypts);
+}
+
+/* ---- ports ---- */
+
+int app_ports_up(struct app *a)
+{
+	for (unsigned i = 0; i < a->conf->n_ports; i++) {
+		const struct conf_port *p = &a->conf->ports[i];
+		struct port_conf pc = {
+			.name = p->name,
+			.device = p->device,
+			.vdev = p->vdev,
+			.workers = a->plan.workers,
+			.mtu = p->mtu,
+			.pool = a->pool,
+		};
+		int ret = port_start(&pc, &a->ports[i], a->why, sizeof(a->why));
+
+		if (ret)
+			return fail(a, ret, p->name);
+		a->n_started++;
+		a->dev_csum[i] = a->ports[i].csum;
+	}
+	return 0;
+}
+
+void app_ports_down(struct app *a)
+{
+	while (a->n_started)
+		port_stop(&a->ports[--a->n_started]);
+}
+
+/* ---- workers ---- */
+
+/* Queue q is worker q's; where a port has fewer queues than workers, the others go over the owner of one. */
+static void worker_ports(struct app *a, unsigned w)
+{
+	for (unsigned i = 0; i < a->conf->n_ports; i++) {
+		const struct port *p = &a->ports[i];
+		struct worker_port *wp = &a->worker_ports[w][i];
+
+		wp->id = p->id;
+		wp->rxq = w < p->n_rxq ? (int32_t)w : -1;
+		wp->txq = w < p->n_txq ? (int32_t)w : -1;
+		wp->tx_owner = (uint16_t)(w % p->n_txq);
+		wp->steer = !(p->has_rss && p->rss.hw);
+	}
+}
+
+static int shard_up(struct app *a, unsigned w)
+{
+	struct shard_conf sc = {
+		.id = w,
+		.tunnels = a->tunnels,
+		.n_tunnels = a->conf->n_tunnels,
+		.max_sessions = a->conf->max_sessions,
+		.chans = &a->chans,
+		.border = a->borders[w],
+		.dev_csum = a->dev_csum,
+		.mbufs_to_hold = a->plan.hold,
+		.socket = a->socket,
+	};
+	int ret;
+
+	a->heaps[w] = rte_malloc_socket("heap", a->plan.heap, 65536, a->socket);
+	sc.mem = a->heaps[w] ? mem_init(a->heaps[w], a->plan.heap) : NULL;
+	if (!sc.mem)
+		return fail(a, -ENOMEM, "sessions' memory");
+	if (getrandom(&sc.seed, sizeof(sc.seed), 0) != sizeof(sc.seed))
+		return fail(a, -EIO, "random numbers");
+	ret = shard_create(&a->shards[w], &sc, worker_clock_ms(&a->clock, rte_rdtsc()));
+	return ret ? fail(a, ret, "sessions' tables") : 0;
+}
+
+static int worker_up(struct app *a, unsigned w, unsigned objects)
+{
+	struct worker_conf wc = {
+		.id = w,
+		.mesh = a->mesh,
+		.udp = a->udp,
+		.crypts = (const struct crypt *const *)a->crypts,
+		.n_tunnels = a->conf->n_tunnels,
+		.n_ports = a->conf->n_ports,
+		.pool = a->pool,
+		.poll = a->conf->eal.idle == CONF_IDLE_POLL,
+		.socket = a->socket,
+	};
+	uint8_t seed[32];
+	int ret = border_create(&a->borders[w], w, objects, RING_FRAMES, a->socket);
+
+	if (ret)
+		return fail(a, ret, "rings to the control side");
+	ret = shard_up(a, w);
+	if (ret)
+		return ret;
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+		return fail(a, -EIO, "random numbers");
+	ret = crypt_mb_create(&a->mbs[w], seed);
+	explicit_bzero(seed, sizeof(seed));
+	if (ret)
+		return fail(a, ret, "multi-buffer crypto");
+	a->worker_ports[w] = calloc(a->conf->n_ports, sizeof(struct worker_port));
+	if (!a->worker_ports[w])
+		return fail(a, -ENOMEM, "ports");
+	worker_ports(a, w);
+	wc.ports = a->worker_ports[w];
+	wc.shard = a->shards[w];
+	wc.border = a->borders[w];
+	wc.mb = a->mbs[w];
+	ret = worker_create(&a->workers[w], &wc, &a->clock);
+	return ret ? fail(a, ret, "worker") : 0;
+}
+
+int app_workers_up(struct app *a)
+{
+	unsigned n = a->plan.workers, objects = a->plan.chans;
+
+	for (unsigned i = 0; i < a->conf->n_tunnels; i++)
+		objects += a->tunnels[i].client ? a->tunnels[i].conn : 0;
+	a->borders = calloc(n, sizeof(*a->borders));
+	a->shards = calloc(n, sizeof(*a->shards));
+	a->workers = calloc(n, sizeof(*a->workers));
+	a->mbs = calloc(n, sizeof(*a->mbs));
+	a->heaps = calloc(n, sizeof(*a->heaps));
+	a->worker_ports = calloc(n, sizeof(*a->worker_ports));
+	if (!a->borders || !a->shards || !a->workers || !a->mbs || !a->heaps || !a->worker_ports)
+		return fail(a, -ENOMEM, "workers");
+	for (unsigned w = 0; w < n; w++) {
+		int ret = worker_up(a, w, objects);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+void app_workers_down(struct app *a)
+{
+	for (unsigned w = 0; a->worker_ports && w < a->plan.workers; w++) {
+		worker_destroy(a->workers[w]);
+		free(a->worker_ports[w]);
+		crypt_mb_destroy(a->mbs[w]);
+		if (a->shards[w])
+			shard_destroy(a->shards[w]);
+		rte_free(a->heaps[w]);
+		border_destroy(a->borders[w]);
+	}
+	free(a->worker_ports);
+	free(a->heaps);
+	free(a->mbs);
+	free(a->workers);
+	free(a->shards);
+	free(a->borders);
+}
+
+/* ---- control ---- */
+
+static struct ctl_addr ctl_addr(const struct conf_hostport *h)
+{
+	return (struct ctl_addr){h->host ? h->host : "", h->port_min, h->port_max};
+}
+
+static void ctl_tunnel(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+
+	a->ctl_tunnels[i] = (struct ctl_tunnel){
+		.name = t->name,
+		.client = t->role == CONF_CLIENT,
+		.listen = ctl_addr(&t->listen),
+		.target = ctl_addr(&t->target),
+		.remote = ctl_addr(&t->remote),
+		.port = a->tunnels[i].dev,
+		.conn = t->conn,
+		.slot_worker = a->slot_worker[i],
+	};
+}
+
+static void ctl_port(struct app *a, unsigned i)
+{
+	const struct conf_port *p = &a->conf->ports[i];
+	struct net_local *addr = a->ctl_addrs + i * CONF_ADDRS_MAX;
+
+	for (unsigned k = 0; k < p->n_addresses; k++) {
+		addr[k].addr = p->addresses[k].addr;
+		addr[k].plen = p->addresses[k].plen + (addr_is_v4(&addr[k].addr) ? 96 : 0);
+		addr[k].dev = (uint16_t)i;
+	}
+	a->ctl_ports[i] = (struct ctl_port){
+		.name = p->name,
+		.port = &a->ports[i],
+		.tap = p->exception == CONF_EXC_TAP,
+		.ifname = p->ifname,
+		.mtu = p->mtu,
+		.addresses = addr,
+		.n_addresses = p->n_addresses,
+		.gateway = p->gateway,
+		.n_gateway = p->n_gateway,
+	};
+}
+
+int app_ctl_up(struct app *a)
+{
+	struct ctl_conf cc = {
+		.n_tunnels = a->conf->n_tunnels,
+		.n_ports = a->conf->n_ports,
+		.borders = a->borders,
+		.n_workers = a->plan.workers,
+		.chans = &a->chans,
+		.udp = a->udp,
+		.frames = a->pool,
+		.quiet = a->conf->log.quiet,
+	};
+	int ret;
+
+	a->ctl_tunnels = calloc(cc.n_tunnels, sizeof(*a->ctl_tunnels));
+	a->ctl_ports = calloc(cc.n_ports, sizeof(*a->ctl_ports));
+	a->ctl_addrs = calloc(cc.n_ports * CONF_ADDRS_MAX, sizeof(*a->ctl_addrs));
+	if (!a->ctl_tunnels || !a->ctl_ports || !a->ctl_addrs)
+		return fail(a, -ENOMEM, "control");
+	for (unsigned i = 0; i < cc.n_tunnels; i++)
+		ctl_tunnel(a, i);
+	for (unsigned i = 0; i < cc.n_ports; i++)
+		ctl_port(a, i);
+	cc.tunnels = a->ctl_tunnels;
+	cc.ports = a->ctl_ports;
+	sigemptyset(&cc.signals);
+	sigaddset(&cc.signals, SIGINT);
+	sigaddset(&cc.signals, SIGTERM);
+	sigaddset(&cc.signals, SIGUSR1);
+	ret = ctl_create(&a->ctl, &cc, a->why, sizeof(a->why));
+	return ret ? fail(a, ret, "control") : 0;
+}
+
+void app_ctl_down(struct app *a)
+{
+	if (a->ctl)
+		ctl_destroy(a->ctl);
+	free(a->ctl_addrs);
+	free(a->ctl_ports);
+	free(a->ctl_tunnels);
+}
+
+int app_telemetry_up(struct app *a)
+{
+	a->tlm = (struct tlm_src){
+		.conf = a->conf,
+		.n_workers = a->plan.workers,
+		.shards = a->shards,
+		.workers = a->workers,
+		.borders = a->borders,
+		.ctl = a->ctl,
+		.chans = &a->chans,
+		.pool = a->pool,
+		.tsc_hz = a->clock.hz,
+	};
+	return a->conf->telemetry.enable ? tlm_start(&a->tlm) : 0;
+}
+
+void app_telemetry_down(struct app *a)
+{
+	tlm_stop();
+}
+
+/* ---- the workers' lcores ---- */
+
+int app_launch_up(struct app *a)
+{
+	unsigned lcore, w = 0;
+
+	RTE_LCORE_FOREACH_WORKER(lcore)
+	{
+		int ret = rte_eal_remote_launch(worker_main, a->workers[w++], lcore);
+
+		if (ret)
+			return fail(a, ret, "lcore");
+	}
+	return 0;
+}
+
+void app_launch_down(struct app *a)
+{
+	for (unsigned w = 0; w < a->plan.workers; w++)
+		worker_stop(a->workers[w]);
+	rte_eal_mp_wait_lcore();
+}

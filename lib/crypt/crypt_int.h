@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What the files of this room share, and what its tests reach for.  A cipher is one const struct crypt_ops and one line
+ * of the table in crypt.c; the dispatcher groups a burst by line, so that an operation sees only packets of its own
+ * cipher, though of any number of keys.
+ */
+
+#include <intel-ipsec-mb.h>
+#include <isa-l/crc.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "crypt.h"
+#include "crypt_wire.h"
+#include "le.h"
+
+#define CRYPT_BURST  128		  /* most packets that one call of an operation gets */
+#define CRYPT_STREAM (CRYPT_BURST * 2112) /* keystream bytes for them: holds a burst of full packets */
+#define CRYPT_LINES  16			  /* most lines of the cipher table */
+#define CRYPT_KAT    36			  /* bytes of a line's known datagram */
+
+/* Keystream that a packet of n bytes takes: whole cache lines, so that slots never share one. */
+#define CRYPT_SLOT(n) (((uint32_t)(n) + 63) & ~63u)
+
+static_assert(CRYPT_SLOT(UINT16_MAX) + 64 <= CRYPT_STREAM, "any packet fits, whatever a peer or a caller hands in");
+
+struct crypt_ops {
+	uint16_t head;	/* bytes added before the payload */
+	uint16_t tail;	/* and behind it */
+	uint16_t nonce; /* leading bytes of head that the dispatcher fills with fresh random bytes before seal */
+	uint16_t size;	/* bytes of struct crypt's sched */
+	/* Fills c->sched, which is zeroed.  NULL: nothing to do.  0 or -errno. */
+	int (*init)(struct crypt *c, const uint8_t key[CRYPT_KEY_LEN]);
+	/* v[i] is a whole datagram, at least head + tail long; mb->stream has room for one of them at a time.  Strips
+	 * it or sets DROP_CRYPT_BAD.  NULL: nothing to do. */
+	void (*open)(struct crypt_mb *mb, struct pkt **v, unsigned n);
+	/* v[i] is a whole datagram, nonce in place, the rest of head and tail unset; the CRYPT_SLOTs of all v fit in
+	 * mb->stream.  NULL: nothing to do. */
+	void (*seal)(struct crypt_mb *mb, struct pkt **v, unsigned n);
+};
+
+struct crypt_line {
+	const char *name;
+	const struct crypt_ops *ops;
+	int algo;		/* the serial reference's: a libgcrypt cipher in CFB mode, or GCRY_CIPHER_NONE */
+	uint8_t kat[CRYPT_KAT]; /* datagram of crypt_selftest's known payload, nonce and passphrase */
+};
+
+struct crypt {
+	const struct crypt_ops *ops;
+	uint32_t line; /* of the table, and so the group of a burst */
+	uint32_t size; /* of the whole allocation, to wipe */
+	_Alignas(64) uint8_t sched[];
+};
+
+/* Unique for the life of its key: a counter under AES-256, made in bulk. */
+struct crypt_nonces {
+	_Alignas(64) uint8_t enc[15 * CRYPT_BLOCK];
+	_Alignas(64) uint8_t buf[256][CRYPT_NONCE_LEN];
+	uint64_t count; /* nonces made so far */
+	unsigned at;	/* next in buf */
+};
+
+struct crypt_group {
+	unsigned n;
+	struct pkt *v[CRYPT_BURST];
+};
+
+typedef void crypt_xor_fn(uint8_t *p, const uint8_t *stream, uint32_t n);
+
+struct crypt_mb {
+	IMB_MGR *mgr;
+	crypt_xor_fn *xor_in;
+	struct crypt_nonces nonces;
+	struct crypt_group group[CRYPT_LINES];
+	IMB_JOB job[CRYPT_BURST];
+	_Alignas(64) uint8_t stream[CRYPT_STREAM];
+};
+
+/* Instruction sets to run on.  AUTO takes the best that the CPU has; the others are for tests. */
+enum crypt_arch {
+	CRYPT_ARCH_AUTO,
+	CRYPT_ARCH_SOFT, /* no AES instructions */
+	CRYPT_ARCH_SSE,
+	CRYPT_ARCH_AVX,
+	CRYPT_ARCH_AVX2,
+	CRYPT_ARCH_AVX512, /* without vector AES */
+	CRYPT_ARCH_AVX512_VAES,
+	CRYPT_ARCH_COUNT
+};
+
+/* mb.c */
+const char *crypt_arch_name(enum crypt_arch arch);
+/* A manager on `arch`: 0, -ENOMEM, or -ENOTSUP when the CPU or the library lacks it.  Free with crypt_mgr_destroy,
+ * which wipes it: its lanes hold copies of key schedules. */
+int crypt_mgr_create(IMB_MGR **out, enum crypt_arch arch);
+void crypt_mgr_destroy(IMB_MGR *mgr);
+int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], enum crypt_arch arch);
+/* AES-ECB encryption of len bytes, a multiple of 16, under the schedule of a key of key_len bytes.  In place allowed.
+ */
+void crypt_ecb(IMB_MGR *mgr, const void *enc, unsigned key_len, const uint8_t *src, uint8_t *dst, uint32_t len);
+/* The encryption schedule, (key_len / 4 + 7) blocks of 16 bytes at enc. */
+void crypt_expand(IMB_MGR *mgr, const uint8_t *key, unsigned key_len, uint8_t *enc);
+
+/* crypt.c */
+extern const struct crypt_line crypt_lines[];
+const struct crypt_line *crypt_line_find(const char *name); /* NULL: none */
+/* crypt_seal_burst with the nonces given, CRYPT_NONCE_LEN bytes a packet: for golden vectors. */
+void crypt_seal_given(struct crypt_mb *mb, struct pkt *v, unsigned n, const uint8_t *nonces);
+
+/* cfb_mb.c, plain.c */
+extern const struct crypt_ops crypt_cfb_aes_256, crypt_cfb_aes_192, crypt_cfb_aes_128;
+extern const struct crypt_ops crypt_none, crypt_null;
+
+/* xor.c: p[0..n) ^= stream[0..n), n >= 1, no byte beyond either touched.  The i-th form that this CPU runs, the best
+ * last; NULL beyond. */
+crypt_xor_fn *crypt_xor_form(unsigned i);
+
+/* nonce.c */
+void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32]);
+void crypt_nonces_fill(struct crypt_nonces *g, IMB_MGR *mgr);
+
+static inline const uint8_t *crypt_nonce(struct crypt_nonces *g, IMB_MGR *mgr)
+{
+	if (g->at == sizeof(g->buf) / sizeof(g->buf[0]))
+		crypt_nonces_fill(g, mgr);
+	return g->buf[g->at++];
+}
+
+/* kdf.c: libgcrypt's one-time initialisation, from setup code only.  0 or -ENOTSUP. */
+int crypt_gcrypt_up(void);
+
+/* ref.c: the serial reference, one packet at a time through libgcrypt and a bitwise CRC32. */
+struct crypt_ref;
+int crypt_ref_create(struct crypt_ref **out, const struct crypt_line *line, const uint8_t key[CRYPT_KEY_LEN]);
+void crypt_ref_destroy(struct crypt_ref *r);
+/* Seals the n payload bytes at p + head; p[0..head + n + tail) becomes the datagram.  0 or -EIO. */
+int crypt_ref_seal(struct crypt_ref *r, uint8_t *p, uint32_t n, const uint8_t *nonce);
+/* Opens the n bytes at p in place; the payload stands at p + head.  0, -EMSGSIZE, -EBADMSG or -EIO. */
+int crypt_ref_open(struct crypt_ref *r, uint8_t *p, uint32_t n);
+
+/* selftest.c */
+int crypt_selftest_mb(struct crypt_mb *mb, const struct crypt_line *line);
+
+/*
+ * ISA-L and IPsec-MB return with the upper halves of the vector registers in use.  Every SSE instruction of ours and of
+ * the C library would then pay for merging into them (measured: 120 ns a packet), so each call is followed by this.
+ */
+static inline void crypt_upper_clean(void)
+{
+	if (__builtin_cpu_supports("avx"))
+		__asm__ volatile("vzeroupper");
+}
+
+static inline uint32_t crypt_crc(const uint8_t *p, uint32_t n)
+{
+	uint32_t crc = crc32_gzip_refl(0, p, n);
+
+	crypt_upper_clean();
+	return crc;
+}
+
+/* The 20-byte header around its n-byte datagram at p (wire.md 2.2). */
+static inline void crypt_crc_put(uint8_t *p, uint32_t n)
+{
+	le32_put(p + CRYPT_CRC_OFF, crypt_crc(p + CRYPT_HEAD_LEN, n - CRYPT_HEAD_LEN));
+}
+
+static inline void crypt_crc_strip(struct pkt *k)
+{
+	if (le32_get(k->p + CRYPT_CRC_OFF) != crypt_crc(k->p + CRYPT_HEAD_LEN, k->n - CRYPT_HEAD_LEN)) {
+		k->verdict = DROP_CRYPT_BAD;
+		return;
+	}
+	k->p += CRYPT_HEAD_LEN;
+	k->n -= CRYPT_HEAD_LEN;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include <isa-l/erasure_code.h>
+
+#include "fec_codec.h"
+#include "fec_wire.h"
+
+/*
+ * ec_encode_data_update loads and stores the sums for every source, where ec_encode_data keeps up to six of them in
+ * registers: measured for 10+3, the former takes 3/2 of the time a byte.  So a whole group in one burst goes through
+ * the latter, unless more than a third of it would be zero padding, or there are more sums than that.
+ */
+#define WHOLE_COST  2
+#define UPDATE_COST 3
+#define WHOLE_SUMS  6
+
+void fec_enc_init(struct fec_enc *e, const struct fec_codec *codec, struct mem *mem, struct snmp *cnt)
+{
+	*e = (struct fec_enc){.codec = codec, .mem = mem, .cnt = cnt, .paws = codec->paws};
+}
+
+static void acc_free(struct fec_enc *e)
+{
+	mem_put(e->mem, e->parity, (size_t)e->codec->ps * e->stride);
+	e->parity = NULL;
+	e->stride = 0;
+}
+
+void fec_enc_fini(struct fec_enc *e)
+{
+	acc_free(e);
+}
+
+unsigned fec_enc_left(const struct fec_enc *e)
+{
+	return (unsigned)e->codec->ds - e->in_group;
+}
+
+void fec_enc_idle(struct fec_enc *e)
+{
+	acc_free(e);
+	e->no_parity = e->in_group > 0;
+}
+
+/* Moves p to the seqid, where it and the type are written. */
+static void seal(struct fec_enc *e, struct pkt *k, uint16_t type)
+{
+	k->p -= FEC_HEAD;
+	le32_put(k->p + FEC_SEQID_OFF, e->next);
+	le16_put(k->p + FEC_TYPE_OFF, type);
+	if (++e->next == e->paws)
+		e->next = 0;
+}
+
+static void seal_data(struct fec_enc *e, struct pkt *k)
+{
+	uint16_t body = (uint16_t)(k->n + FEC_SIZE_LEN);
+
+	seal(e, k, FEC_TYPE_DATA);
+	le16_put(k->p + FEC_BODY_OFF, body);
+	k->n = (uint16_t)(k->n + FEC_HEAD);
+	if (body > e->longest)
+		e->longest = body;
+}
+
+static uint8_t *body_of(const struct pkt *k)
+{
+	return k->p + FEC_BODY_OFF;
+}
+
+static uint16_t body_len(const struct pkt *k)
+{
+	return (uint16_t)(k->n - FEC_BODY_OFF);
+}
+
+/* Makes the accumulators hold the group's longest body.  What they gain is zero. */
+static bool acc_grow(struct fec_enc *e)
+{
+	unsigned ps = e->codec->ps, stride = (e->longest + 63u) & ~63u;
+	uint8_t *acc;
+
+	if (stride <= e->stride)
+		return true;
+	if (stride > FEC_MAX_BODY)
+		return false;
+	/* Doubling keeps the copying below the adding, however the lengths creep up. */
+	if (stride < 2u * e->stride)
+		stride = 2u * e->stride < FEC_MAX_BODY ? 2u * e->stride : FEC_MAX_BODY;
+	acc = mem_get(e->mem, (size_t)ps * stride);
+	if (!acc)
+		return false;
+	for (unsigned j = 0; j < ps; j++) {
+		if (e->stride)
+			memcpy(acc + j * stride, e->parity + j * e->stride, e->stride);
+		memset(acc + j * stride + e->stride, 0, stride - e->stride);
+	}
+	acc_free(e);
+	e->parity = acc;
+	e->stride = (uint16_t)stride;
+	return true;
+}
+
+/*
+ * Adds the bodies of v[0..n), the group's packets from `first` on, to the sums dst, each at least FEC_MIN_RUN long. The
+ * zeros behind a body add nothing; a short one, such as any ACK's, gets some, for the vector kernels' sake.
+ */
+static void add_bodies(const struct fec_codec *c, const struct pkt *v, unsigned n, unsigned first, uint8_t **dst)
+{
+	uint8_t padded[FEC_MIN_RUN];
+
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *src = body_of(&v[i]);
+		unsigned len = body_len(&v[i]);
+
+		if (len < FEC_MIN_RUN) {
+			memcpy(padded, src, len);
+			memset(padded + len, 0, FEC_MIN_RUN - len);
+			src = padded;
+			len = FEC_MIN_RUN;
+		}
+		ec_encode_data_update((int)len, c->ds, c->ps, (int)(first + i), (uint8_t *)c->tables, src, dst);
+	}
+}
+
+static void accumulate(struct fec_enc *e, const struct pkt *v, unsigned n, unsigned first)
+{
+	uint8_t *dst[FEC_MAX_SHARDS];
+
+	if (!acc_grow(e)) {
+		acc_free(e);
+		e->no_parity = true;
+		e->cnt->FECErrs++;
+		return;
+	}
+	for (unsigned j = 0; j < e->codec->ps; j++)
+		dst[j] = e->parity + j * e->stride;
+	add_bodies(e->codec, v, n, first, dst);
+}
+
+/* The group v[0..ds) at once.  Bodies are padded where they lie: there is room behind them. */
+static void encode_whole(const struct fec_enc *e, const struct pkt *v, uint8_t **dst)
+{
+	const struct fec_codec *c = e->codec;
+	uint8_t *src[FEC_MAX_SHARDS];
+
+	for (unsigned i = 0; i < c->ds; i++) {
+		src[i] = body_of(&v[i]);
+		memset(src[i] + body_len(&v[i]), 0, (size_t)e->longest - body_len(&v[i]));
+	}
+	ec_encode_data(e->longest, c->ds, c->ps, (uint8_t *)c->tables, src, dst);
+}
+
+/* The rest of a group begun in an earlier burst, or one of mostly short bodies, summed up in the parity packets. */
+static void encode_rest(const struct fec_enc *e, const struct pkt *v, unsigned n, unsigned first, uint8_t **dst)
+{
+	unsigned have = e->stride < e->longest ? e->stride : e->longest;
+
+	for (unsigned j = 0; j < e->codec->ps; j++) {
+		if (have)
+			memcpy(dst[j], e->parity + j * e->stride, have);
+		memset(dst[j] + have, 0, e->longest - have);
+	}
+	add_bodies(e->codec, v, n, first, dst);
+}
+
+/* The same for a group of nothing but short bodies: the packets may not have room for a vector. */
+static void encode_short(const struct fec_enc *e, const struct pkt *v, unsigned n, unsigned first, uint8_t **dst)
+{
+	uint8_t sum[FEC_MAX_SHARDS][FEC_MIN_RUN], *at[FEC_MAX_SHARDS];
+
+	for (unsigned j = 0; j < e->codec->ps; j++) {
+		at[j] = sum[j];
+		if (e->stride)
+			memcpy(sum[j], e->parity + j * e->stride, FEC_MIN_RUN);
+		else
+			memset(sum[j], 0, FEC_MIN_RUN);
+	}
+	add_bodies(e->codec, v, n, first, at);
+	for (unsigned j = 0; j < e->codec->ps; j++)
+		memcpy(dst[j], sum[j], e->longest);
+}
+
+static bool whole_is_cheaper(const struct fec_enc *e, const struct pkt *v, unsigned n)
+{
+	unsigned sum = 0;
+
+	if (n != e->codec->ds || e->codec->ps > WHOLE_SUMS)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		sum += body_len(&v[i]);
+	return WHOLE_COST * n * e->longest <= UPDATE_COST * sum;
+}
+
+/* v[0..n) close the group: fills and seals v[n..n+ps). */
+static void emit_parity(struct fec_enc *e, struct pkt *v, unsigned n, unsigned first)
+{
+	unsigned ps = e->codec->ps;
+	uint8_t *dst[FEC_MAX_SHARDS];
+
+	for (unsigned j = 0; j < ps; j++)
+		dst[j] = v[n + j].p - FEC_SIZE_LEN; /* a data packet's body begins there too */
+	if (e->longest < FEC_MIN_RUN)
+		encode_short(e, v, n, first, dst);
+	else if (whole_is_cheaper(e, v, n))
+		encode_whole(e, v, dst);
+	else
+		encode_rest(e, v, n, first, dst);
+	for (unsigned j = 0; j < ps; j++) {
+		seal(e, &v[n + j], FEC_TYPE_PAR);
+		v[n + j].n = (uint16_t)(FEC_PARITY_OFF + e->longest);
+		v[n + j].flags |= PKT_F_PARITY;
+	}
+}
+
+unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t now_ms)
+{
+	unsigned first = e->in_group, ps = e->codec->ps, made = 0;
+	bool timely = n > 1 || (e->last_ms && (int64_t)(now_ms - e->last_ms) < FEC_PARITY_GAP_MS);
+
+	if (!n)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		seal_data(e, &v[i]);
+	e->last_ms = now_ms;
+	if (first + n < e->codec->ds) {
+		e->in_group = (uint8_t)(first + n);
+		if (!e->no_parity)
+			accumulate(e, v, n, first);
+		return 0;
+	}
+	if (timely && !e->no_parity) {
+		emit_parity(e, v, n, first);
+		made = ps;
+	} else {
+		/* A hole keeps the group border where the peer expects it; a group ends at the latest where seqids
+		 * wrap. */
+		e->next += ps;
+		if (e->next == e->paws)
+			e->next = 0;
+	}
+	acc_free(e);
+	e->in_group = 0;
+	e->longest = 0;
+	e->no_parity = false;
+	return made;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "kcp_seg.h"
+
+/*
+ * Flush: wire.md 4.4.  All that is decided is decided at its start (begin); the rest writes it out, phase by phase,
+ * into the datagrams lent, and stops where they end.
+ */
+
+/* The datagrams lent for one call, the first i of them filled. */
+struct lent {
+	struct pkt *v;
+	unsigned i, max;
+	uint32_t mtu;
+	uint32_t used; /* bytes in v[i] */
+};
+
+/* Makes sure that the datagram at hand takes n bytes more, or turns to the next; false when there is none. */
+static bool lent_room(struct lent *o, uint32_t n)
+{
+	if (o->used + n > o->mtu) {
+		o->v[o->i++].n = (uint16_t)o->used;
+		o->used = 0;
+	}
+	return o->i < o->max;
+}
+
+static void lent_close(struct lent *o)
+{
+	if (o->used)
+		o->v[o->i++].n = (uint16_t)o->used;
+	o->used = 0;
+}
+
+/* Where a segment of n payload bytes goes, its header written; there is room. */
+static uint8_t *put_head(struct kcp *k, struct lent *o, enum kcp_cmd cmd, uint8_t frg, uint32_t ts, uint32_t sn,
+			 uint16_t n)
+{
+	uint8_t *p = o->v[o->i].p + o->used;
+
+	kcp_head_put(p, &(struct kcp_head){.conv = k->conv,
+					   .cmd = (uint8_t)cmd,
+					   .frg = frg,
+					   .wnd = k->run.wnd,
+					   .ts = ts,
+					   .sn = sn,
+					   .una = k->run.una,
+					   .len = n});
+	o->used += KCP_HEAD + n;
+	k->cnt->OutSegs++;
+	return p + KCP_HEAD;
+}
+
+/* Step 2: a peer that has closed its window is asked from time to time. */
+static void probe(struct kcp *k)
+{
+	if (k->rmt_wnd) {
+		k->probe_wait = 0;
+		k->ts_probe = 0;
+		return;
+	}
+	if (k->probe_wait == 0) {
+		k->probe_wait = KCP_PROBE_INIT;
+	} else if (k->now >= k->ts_probe) {
+		k->probe_wait += k->probe_wait / 2;
+		if (k->probe_wait > KCP_PROBE_MAX)
+			k->probe_wait = KCP_PROBE_MAX;
+		k->ask_send = true;
+	} else {
+		return;
+	}
+	k->ts_probe = k->now + k->probe_wait;
+}
+
+/* Step 4: numbers what the window lets through.  True when there was any. */
+static bool number(struct kcp *k)
+{
+	uint32_t first = k->snd_nxt;
+
+	k->run.window = kcp_window(k);
+	for (; k->snd_nxt != k->snd_end && seq_lt(k->snd_nxt, k->snd_una + k->run.window); k->snd_nxt++)
+		kcp_snd_seg(k, k->snd_nxt)->sn = k->snd_nxt;
+	return k->snd_nxt != first;
+}
+
+/* A flush that its caller did not carry through leaves what it had not written to the next. */
+static void drop_rest(struct kcp *k)
+{
+	k->ask_send |= k->run.ask;
+	k->ask_tell |= k->run.tell;
+	if (k->run.ack) {
+		k->acks.n -= k->run.ack;
+		memmove(k->acks.v, k->acks.v + k->run.ack, k->acks.n * sizeof(*k->acks.v));
+	}
+}
+
+static void begin(struct kcp *k, enum kcp_flush_kind kind, uint64_t now)
+{
+	bool new;
+
+	drop_rest(k);
+	k->now = now;
+	probe(k);
+	k->run = (struct kcp_run){
+		.una = k->rcv_nxt,
+		.wnd = (uint16_t)(k->conf->rcv_wnd - k->rcv_ordered),
+		.phase = KCP_PHASE_ACKS,
+		.kind = (uint8_t)kind,
+		.ask = k->ask_send,
+		.tell = k->ask_tell,
+	};
+	k->ask_send = k->ask_tell = false;
+	new = number(k);
+	if (kind == KCP_FLUSH_ACKS)
+		return;
+	kcp_loss_collect(k, !new);
+	k->fresh = false;
+	kcp_tick_after(k, now);
+}
+
+/* Step 1.  An ACK below rcv_nxt says no more than una does; the last one is sent all the same, to carry una. */
+static bool write_acks(struct kcp *k, struct lent *o)
+{
+	for (; k->run.ack < k->acks.n; k->run.ack++) {
+		const struct kcp_ack *a = &k->acks.v[k->run.ack];
+
+		if (!lent_room(o, KCP_HEAD))
+			return false;
+		if (seq_lt(a->sn, k->run.una) && k->run.ack != k->acks.n - 1)
+			continue;
+		put_head(k, o, KCP_ACK, 0, a->ts, a->sn, 0);
+		k->run.ts = a->ts;
+		k->run.sn = a->sn;
+	}
+	kcp_acks_clear(k);
+	k->run.ack = 0;
+	return true;
+}
+
+/* Step 3.  ts and sn are left over from the last ACK, as in stock: receivers do not look at them. */
+static bool write_probes(struct kcp *k, struct lent *o)
+{
+	if (k->run.ask) {
+		if (!lent_room(o, KCP_HEAD))
+			return false;
+		put_head(k, o, KCP_WASK, 0, k->run.ts, k->run.sn, 0);
+		k->run.ask = false;
+	}
+	if (k->run.tell) {
+		if (!lent_room(o, KCP_HEAD))
+			return false;
+		put_head(k, o, KCP_WINS, 0, k->run.ts, k->run.sn, 0);
+		k->run.tell = false;
+	}
+	return true;
+}
+
+static bool write_segment(struct kcp *k, struct lent *o, const struct kcp_seg *s)
+{
+	if (!lent_room(o, KCP_HEAD + s->len))
+		return false;
+	memcpy(put_head(k, o, KCP_PUSH, s->frg, (uint32_t)k->now, s->sn, s->len), s->data, s->len);
+	return true;
+}
+
+static void count_again(struct kcp *k, enum kcp_why why)
+{
+	k->cnt->RetransSegs++;
+	switch (why) {
+	case KCP_WHY_FAST:
+		k->cnt->FastRetransSegs++;
+		k->run.fast = true;
+		break;
+	case KCP_WHY_EARLY:
+		k->cnt->EarlyRetransSegs++;
+		k->run.fast = true;
+		break;
+	default:
+		k->cnt->LostSegs++;
+		k->run.lost = true;
+		break;
+	}
+}
+
+static bool write_again(struct kcp *k, struct lent *o)
+{
+	while (!list_empty(&k->again)) {
+		struct kcp_seg *s = container_of(k->again.next, struct kcp_seg, due);
+
+		if (!write_segment(k, o, s))
+			return false;
+		list_del(&s->due);
+		count_again(k, s->why);
+		kcp_loss_sent(k, s);
+	}
+	return true;
+}
+
+static bool write_new(struct kcp *k, struct lent *o)
+{
+	for (; k->snd_sent != k->snd_nxt; k->snd_sent++) {
+		struct kcp_seg *s = kcp_snd_seg(k, k->snd_sent);
+
+		if (!s) /* acknowledged before it was sent: not by a sane peer */
+			continue;
+		if (!write_segment(k, o, s))
+			return false;
+		kcp_loss_sent(k, s);
+	}
+	return true;
+}
+
+/* The phases from where the last call stopped; false when the datagrams lent did not suffice. */
+static bool write_out(struct kcp *k, struct lent *o)
+{
+	switch (k->run.phase) {
+	case KCP_PHASE_ACKS:
+		if (!write_acks(k, o))
+			return false;
+		k->run.phase = KCP_PHASE_PROBES;
+		/* fall through */
+	case KCP_PHASE_PROBES:
+		if (!write_probes(k, o))
+			return false;
+		if (k->run.kind == KCP_FLUSH_ACKS)
+			return true;
+		k->run.phase = KCP_PHASE_AGAIN;
+		/* fall through */
+	case KCP_PHASE_AGAIN:
+		if (!write_again(k, o))
+			return false;
+		k->run.phase = KCP_PHASE_NEW;
+		/* fall through */
+	default:
+		return write_new(k, o);
+	}
+}
+
+static void finish(struct kcp *k)
+{
+	k->cc->flushed(k);
+	k->cnt->RingBufferSndQueue = k->snd_end - k->snd_nxt;
+	k->cnt->RingBufferRcvQueue = k->rcv_ordered;
+	k->cnt->RingBufferSndBuffer = k->snd_nxt - k->snd_una;
+}
+
+unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct pkt *out, unsigned max)
+{
+	struct lent o = {.v = out, .max = max, .mtu = k->conf->mtu};
+	bool resume = k->run.phase != KCP_PHASE_IDLE && k->run.kind == kind && k->now == now;
+
+	if (!max)
+		return 0;
+	if (resume && k->run.phase == KCP_PHASE_DONE) {
+		k->run.phase = KCP_PHASE_IDLE;
+		return 0;
+	}
+	if (!resume)
+		begin(k, kind, now);
+	if (!write_out(k, &o))
+		return max;
+	finish(k);
+	lent_close(&o);
+	/* With every datagram used the caller cannot know that this was all: the call that it still makes finds DONE.
+	 */
+	k->run.phase = o.i == max ? KCP_PHASE_DONE : KCP_PHASE_IDLE;
+	return o.i;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
+#include "kcp_seg.h"
+
+/* Input of one datagram: wire.md 4.5. */
+
+/* What the segments of one datagram ask for together. */
+struct intake {
+	struct kcp_got *got;
+	bool recovered;
+	bool full;   /* "must flush" */
+	bool acked;  /* there was an ACK ... */
+	uint32_t ts; /* ... and this is what the last one echoed */
+	uint32_t segs;
+};
+
+/* Frees what the peer has received in one piece. */
+static void take_una(struct kcp *k, uint32_t una, struct intake *in)
+{
+	uint32_t old = k->snd_una;
+
+	for (; k->snd_una != k->snd_nxt && seq_lt(k->snd_una, una); k->snd_una++) {
+		struct kcp_seg *s = kcp_snd_seg(k, k->snd_una);
+
+		if (s) {
+			kcp_loss_forget(k, s);
+			kcp_seg_free(k, s);
+		}
+		*kcp_ring_at(&k->snd, k->snd_una) = NULL;
+	}
+	if (k->snd_una == old)
+		return;
+	kcp_loss_una(k);
+	kcp_ring_trim(&k->snd, k->mem, k->snd_una, k->snd_end - k->snd_una);
+	in->full = true;
+}
+
+static void take_ack(struct kcp *k, const struct kcp_head *h, struct intake *in)
+{
+	in->acked = true;
+	in->ts = h->ts;
+	if (seq_lt(h->sn, k->snd_una) || !seq_lt(h->sn, k->snd_nxt))
+		return;
+
+	struct kcp_seg *s = kcp_snd_seg(k, h->sn);
+
+	if (s) {
+		*kcp_ring_at(&k->snd, h->sn) = s->resent ? KCP_ACKED_RESENT : KCP_ACKED;
+		kcp_loss_forget(k, s);
+		kcp_seg_free(k, s);
+	}
+	in->full |= kcp_loss_ack(k, h->sn, h->ts);
+}
+
+static void take_segment(struct kcp *k, const struct kcp_head *h, const uint8_t *data, struct intake *in)
+{
+	if (!in->recovered)
+		k->rmt_wnd = h->wnd;
+	take_una(k, h->una, in);
+	switch (h->cmd) {
+	case KCP_ACK:
+		take_ack(k, h, in);
+		break;
+	case KCP_PUSH:
+		kcp_recv_push(k, h->sn, h->ts, data, (uint16_t)h->len, in->recovered, in->got);
+		break;
+	case KCP_WASK:
+		k->ask_tell = true;
+		break;
+	default: /* KCP_WINS: its window has been taken */
+		break;
+	}
+	in->segs++;
+}
+
+/* All segments up to the end or the first fault; trailing bytes short of a header are ignored. */
+static int take_datagram(struct kcp *k, const uint8_t *p, uint32_t n, struct intake *in)
+{
+	struct kcp_head h;
+
+	if (n < KCP_HEAD)
+		return -EINVAL;
+	do {
+		kcp_head_get(&h, p);
+		if (h.conv != k->conv)
+			return -EINVAL;
+		p += KCP_HEAD;
+		n -= KCP_HEAD;
+		if (h.len > n)
+			return -EBADMSG;
+		if (h.cmd < KCP_PUSH || h.cmd > KCP_WINS)
+			return -EPROTO;
+		take_segment(k, &h, p, in);
+		p += h.len;
+		n -= h.len;
+	} while (n >= KCP_HEAD);
+	return 0;
+}
+
+int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint64_t now, struct kcp_got *got)
+{
+	struct intake in = {.got = got, .recovered = flags & KCP_IN_RECOVERED};
+	uint32_t una = k->snd_una;
+	int err;
+
+	if (got)
+		got->n = 0;
+	k->now = now;
+	if (k->tick < now)
+		kcp_tick_after(k, now - 1);
+
+	err = take_datagram(k, p, n, &in);
+	if (err) {
+		k->cnt->KCPInErrors++;
+		return err;
+	}
+	k->cnt->InSegs += in.segs;
+
+	if (in.acked && !in.recovered && seq_diff((uint32_t)now, in.ts) >= 0)
+		kcp_rtt_sample(k, seq_diff((uint32_t)now, in.ts));
+	if (k->snd_una != una)
+		k->cc->acked(k);
+
+	if (in.full)
+		return KCP_WANT_FULL;
+	if (k->acks.n && (k->acks.n >= k->conf->mtu / KCP_HEAD || k->conf->acknodelay))
+		return KCP_WANT_ACKS;
+	return 0;
+}

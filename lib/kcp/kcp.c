@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "kcp_seg.h"
+
+/* Birth, death and description of a session's ARQ. */
+
+void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct mem *mem, struct snmp *cnt,
+	      uint64_t now)
+{
+	memset(k, 0, sizeof(*k));
+	k->conf = conf;
+	k->mem = mem;
+	k->cnt = cnt;
+	k->cc = conf->nc ? &kcp_cc_none : &kcp_cc_stock;
+	k->now = now;
+	k->tick = now + KCP_INTERVAL_INIT;
+	k->conv = conv;
+	k->mss = conf->mtu - KCP_HEAD;
+	k->rmt_wnd = KCP_WND_INIT;
+	k->run.wnd = (uint16_t)conf->rcv_wnd;
+	k->rto = KCP_RTO_INIT;
+	k->ssthresh = KCP_SSTHRESH_MIN;
+	kcp_loss_init(k);
+}
+
+void kcp_fini(struct kcp *k)
+{
+	for (uint32_t sn = k->snd_una; sn != k->snd_end; sn++) {
+		struct kcp_seg *s = kcp_snd_seg(k, sn);
+
+		if (s)
+			kcp_seg_free(k, s);
+		*kcp_ring_at(&k->snd, sn) = NULL;
+	}
+	kcp_ring_trim(&k->snd, k->mem, k->snd_una, 0);
+	k->snd_una = k->snd_sent = k->snd_nxt = k->fast = k->plain = k->snd_end;
+	k->due_last = NULL;
+	k->touched = 0;
+	kcp_loss_init(k);
+	kcp_recv_fini(k);
+}
+
+void kcp_info(const struct kcp *k, struct kcp_info *out)
+{
+	*out = (struct kcp_info){
+		.conv = k->conv,
+		.snd_una = k->snd_una,
+		.snd_nxt = k->snd_nxt,
+		.rcv_nxt = k->rcv_nxt,
+		.rmt_wnd = k->rmt_wnd,
+		.cwnd = k->cwnd,
+		.ssthresh = k->ssthresh,
+		.incr = k->incr,
+		.srtt = (uint32_t)k->srtt,
+		.rttvar = (uint32_t)k->rttvar,
+		.rto = k->rto,
+		.probe_wait = k->probe_wait,
+		.ts_probe = k->ts_probe,
+		.snd_queue = k->snd_end - k->snd_nxt,
+		.snd_buf = k->snd_nxt - k->snd_una,
+		.rcv_queue = k->rcv_ordered,
+		.rcv_buf = k->rcv_stored,
+		.acks = k->acks.n,
+		.ask_send = k->ask_send,
+		.ask_tell = k->ask_tell,
+		.dead = k->dead,
+	};
+}

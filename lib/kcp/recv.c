@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "kcp_seg.h"
+
+/*
+ * Receiving: wire.md 4.5 (PUSH), 4.6.  One ring holds the ordered queue and, above rcv_nxt, the reorder store.  The
+ * fragment number is not looked at: in stream mode, the only one on kcptun's wire, every segment is a message.
+ */
+
+#define ACKS_MIN 8 /* acknowledgements: one cache line */
+
+/* A segment that could not be handed over at once. */
+struct held {
+	uint16_t len;
+	uint8_t data[];
+};
+
+static size_t held_bytes(uint16_t len)
+{
+	return sizeof(struct held) + len;
+}
+
+static uint32_t recv_base(const struct kcp *k)
+{
+	return k->rcv_nxt - k->rcv_ordered;
+}
+
+static struct held *held_at(const struct kcp *k, uint32_t sn)
+{
+	return *kcp_ring_at(&k->rcv, sn);
+}
+
+static void held_free(struct kcp *k, uint32_t sn)
+{
+	void **slot = kcp_ring_at(&k->rcv, sn);
+	struct held *h = *slot;
+
+	mem_put(k->mem, h, held_bytes(h->len));
+	*slot = NULL;
+}
+
+static size_t acks_bytes(uint32_t cap)
+{
+	return cap * sizeof(struct kcp_ack);
+}
+
+/* Room for one more acknowledgement. */
+static bool acks_fit(struct kcp *k)
+{
+	uint32_t cap = k->acks.cap ? 2 * k->acks.cap : ACKS_MIN;
+	struct kcp_ack *v;
+
+	if (k->acks.n < k->acks.cap)
+		return true;
+	v = mem_get(k->mem, acks_bytes(cap));
+	if (!v)
+		return false;
+	if (k->acks.n)
+		memcpy(v, k->acks.v, acks_bytes(k->acks.n));
+	mem_put(k->mem, k->acks.v, acks_bytes(k->acks.cap));
+	k->acks.v = v;
+	k->acks.cap = cap;
+	return true;
+}
+
+void kcp_acks_clear(struct kcp *k)
+{
+	mem_put(k->mem, k->acks.v, acks_bytes(k->acks.cap));
+	k->acks.v = NULL;
+	k->acks.n = k->acks.cap = 0;
+}
+
+static bool hold(struct kcp *k, uint32_t sn, const uint8_t *data, uint16_t len)
+{
+	uint32_t base = recv_base(k), used = k->rcv_top - base;
+	struct held *h;
+
+	if (kcp_ring_fit(&k->rcv, k->mem, base, used, sn - base + 1))
+		return false;
+	h = mem_get(k->mem, held_bytes(len));
+	if (!h)
+		return false;
+	h->len = len;
+	memcpy(h->data, data, len);
+	*kcp_ring_at(&k->rcv, sn) = h;
+	k->rcv_stored++;
+	if (seq_lt(k->rcv_top, sn + 1))
+		k->rcv_top = sn + 1;
+	return true;
+}
+
+/* Moves what has become consecutive from the reorder store to the ordered queue. */
+static void drain(struct kcp *k)
+{
+	while (k->rcv_stored && k->rcv_ordered < k->conf->rcv_wnd) {
+		const struct held *h = held_at(k, k->rcv_nxt);
+
+		if (!h)
+			break;
+		k->rcv_nxt++;
+		k->rcv_ordered++;
+		k->rcv_stored--;
+		k->rcv_bytes += h->len;
+	}
+}
+
+/* Is sn, not below rcv_nxt, in the reorder store? */
+static bool is_held(const struct kcp *k, uint32_t sn)
+{
+	return seq_lt(sn, k->rcv_top) && held_at(k, sn);
+}
+
+/* Hands sn over as a slice of its datagram when it is next and nothing is queued before it. */
+static bool give(struct kcp *k, uint32_t sn, const uint8_t *data, uint16_t len, struct kcp_got *got)
+{
+	if (!got || sn != k->rcv_nxt || k->rcv_ordered || got->n == KCP_GOT_MAX)
+		return false;
+	if (len)
+		got->v[got->n++] = (struct slice){.p = data, .n = len};
+	k->rcv_nxt++;
+	if (seq_lt(k->rcv_top, k->rcv_nxt))
+		k->rcv_top = k->rcv_nxt;
+	k->cnt->BytesReceived += len;
+	return true;
+}
+
+void kcp_recv_push(struct kcp *k, uint32_t sn, uint32_t ts, const uint8_t *data, uint16_t len, bool recovered,
+		   struct kcp_got *got)
+{
+	bool beyond = !seq_lt(sn, k->rcv_nxt + k->conf->rcv_wnd);
+	bool repeat = beyond || seq_lt(sn, k->rcv_nxt) || is_held(k, sn);
+
+	k->cnt->RepeatSegs += repeat && !recovered;
+	if (beyond)
+		return;
+	/* What finds no memory is not acknowledged, so that it comes again. */
+	if (!acks_fit(k))
+		return;
+	if (!repeat && !give(k, sn, data, len, got) && !hold(k, sn, data, len))
+		return;
+	k->acks.v[k->acks.n++] = (struct kcp_ack){.sn = sn, .ts = ts};
+	drain(k);
+}
+
+unsigned kcp_peek(const struct kcp *k, struct slice *v, unsigned max)
+{
+	uint32_t base = recv_base(k);
+	unsigned n = k->rcv_ordered < max ? k->rcv_ordered : max;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct held *h = held_at(k, base + i);
+
+		v[i] = (struct slice){.p = h->data, .n = h->len};
+	}
+	return n;
+}
+
+unsigned kcp_consume(struct kcp *k, unsigned n)
+{
+	bool full = k->rcv_ordered >= k->conf->rcv_wnd;
+
+	if (n > k->rcv_ordered)
+		n = k->rcv_ordered;
+	for (; n; n--) {
+		uint32_t sn = recv_base(k);
+		uint16_t len = held_at(k, sn)->len;
+
+		held_free(k, sn);
+		k->rcv_ordered--;
+		k->rcv_bytes -= len;
+		k->cnt->BytesReceived += len;
+	}
+	drain(k);
+	kcp_ring_trim(&k->rcv, k->mem, recv_base(k), k->rcv_top - recv_base(k));
+	if (!full || k->rcv_ordered >= k->conf->rcv_wnd)
+		return 0;
+	k->ask_tell = true;
+	/* A peer that was told of a closed window waits for this; others learn it at the tick. */
+	return k->run.wnd == 0 ? KCP_WANT_FULL : 0;
+}
+
+uint32_t kcp_queued(const struct kcp *k)
+{
+	return k->rcv_bytes;
+}
+
+void kcp_recv_fini(struct kcp *k)
+{
+	for (uint32_t sn = recv_base(k); sn != k->rcv_top; sn++)
+		if (held_at(k, sn))
+			held_free(k, sn);
+	k->rcv_nxt = k->rcv_top;
+	k->rcv_ordered = k->rcv_stored = k->rcv_bytes = 0;
+	kcp_ring_trim(&k->rcv, k->mem, k->rcv_top, 0);
+	kcp_acks_clear(k);
+}

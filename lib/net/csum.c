@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "le.h"
+#include "net.h"
+
+/*
+ * The Internet checksum does not care in which word size, word order or byte order it is summed (RFC 1071, section 2),
+ * so 32-bit words are added as they lie in memory into 64 bits: carries need no care below 2^32 words.
+ */
+
+static uint64_t sum_tail(const uint8_t *p, size_t n, uint64_t sum)
+{
+	if (n & 4) {
+		sum += le32_get(p);
+		p += 4;
+	}
+	if (n & 2) {
+		sum += le16_get(p);
+		p += 2;
+	}
+	return n & 1 ? sum + *p : sum;
+}
+
+static uint64_t sum_words(const uint8_t *p, size_t n, uint64_t sum)
+{
+	uint64_t other = 0;
+
+	for (; n >= 16; p += 16, n -= 16) {
+		uint64_t a = le64_get(p), b = le64_get(p + 8);
+
+		sum += (a & UINT32_MAX) + (a >> 32);
+		other += (b & UINT32_MAX) + (b >> 32);
+	}
+	sum += other;
+	if (n & 8) {
+		sum += (uint64_t)le32_get(p) + le32_get(p + 4);
+		p += 8;
+	}
+	return sum_tail(p, n, sum);
+}
+
+#if defined(__x86_64__)
+#define WIDE_MIN 128 /* below, setting up the lanes costs more than they save */
+
+__attribute__((target("avx2"))) static uint64_t sum_avx2(const uint8_t *p, size_t n, uint64_t sum)
+{
+	const __m256i low = _mm256_set1_epi64x(UINT32_MAX);
+	__m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
+	__m128i half;
+
+	for (; n >= 64; p += 64, n -= 64) {
+		__m256i x = _mm256_loadu_si256((const __m256i *)(const void *)p);
+		__m256i y = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
+
+		a = _mm256_add_epi64(a, _mm256_and_si256(x, low));
+		b = _mm256_add_epi64(b, _mm256_srli_epi64(x, 32));
+		c = _mm256_add_epi64(c, _mm256_and_si256(y, low));
+		d = _mm256_add_epi64(d, _mm256_srli_epi64(y, 32));
+	}
+	a = _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d));
+	half = _mm_add_epi64(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+	sum += (uint64_t)_mm_cvtsi128_si64(half) + (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(half, half));
+	return sum_words(p, n, sum);
+}
+#endif
+
+uint64_t net_sum(const void *p, size_t n, uint64_t sum)
+{
+#if defined(__x86_64__)
+	if (n >= WIDE_MIN && __builtin_cpu_supports("avx2"))
+		return sum_avx2(p, n, sum);
+#endif
+	return sum_words(p, n, sum);
+}
+
+uint16_t net_sum_fold(uint64_t sum)
+{
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	sum = (sum & UINT16_MAX) + (sum >> 16);
+	return (uint16_t)~sum;
+}

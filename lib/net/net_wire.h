@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Offsets, sizes and numbers of Ethernet II, IPv4 (RFC 791), IPv6 (RFC 8200) and UDP (RFC 768). */
+
+#include "net.h"
+
+#define ETH_HEAD   14
+#define ETH_SRC	   6
+#define ETH_TYPE   12
+#define ETH_T_IPV4 0x0800
+#define ETH_T_IPV6 0x86dd
+#define ETH_VLAN   4
+
+#define IP4_HEAD      20 /* without options */
+#define IP4_TOS	      1
+#define IP4_LEN	      2
+#define IP4_FRAG      6
+#define IP4_TTL	      8
+#define IP4_PROTO     9
+#define IP4_CSUM      10
+#define IP4_SRC	      12
+#define IP4_DST	      16
+#define IP4_DF	      0x4000
+#define IP4_MF_OR_OFF 0x3fff /* set bits: a fragment */
+
+#define IP6_HEAD    40
+#define IP6_LEN	    4
+#define IP6_NEXT    6
+#define IP6_HOPS    7
+#define IP6_SRC	    8
+#define IP6_DST	    24
+#define IP6_EXT_MIN 8 /* every extension header is a multiple of it */
+#define IP6_EXT_MAX 4 /* so many are skipped; more than that nobody sends */
+
+#define IP6_FRAG_OFF	   2 /* within the fragment header */
+#define IP6_FRAG_OFF_OR_MF 0xfff9
+#define IP6_ROUTE_LEFT	   3 /* within a routing header: segments left */
+
+#define PROTO_HOPOPTS  0
+#define PROTO_UDP      17
+#define PROTO_ROUTING  43
+#define PROTO_FRAGMENT 44
+#define PROTO_DSTOPTS  60
+
+#define UDP_HEAD 8
+#define UDP_SRC	 0
+#define UDP_DST	 2
+#define UDP_LEN	 4
+#define UDP_CSUM 6
+
+#define NET_HOPS 64 /* TTL, hop limit */
+
+#define NET_HEAD_V4 (ETH_HEAD + IP4_HEAD + UDP_HEAD)
+#define NET_HEAD_V6 (ETH_HEAD + IP6_HEAD + UDP_HEAD)
+
+_Static_assert(NET_HEAD_V4 == 42 && NET_HEAD_V6 == 62, "header sizes");
+_Static_assert(NET_HEAD_V6 + ETH_VLAN == NET_MAX_HEAD, "NET_MAX_HEAD is the largest head");

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "le.h"
+#include "net.h"
+#include "net_wire.h"
+
+#define PREFETCH 4 /* packets ahead; their first line holds all headers */
+
+/* What a burst is parsed against. */
+struct parse {
+	const struct net_tbl *t;
+	const struct net_ports *ports;
+	struct addr hit; /* address of ours that was met last: most of a burst goes to the same */
+	bool has_hit;
+	uint8_t stray; /* verdict for what is not ours, on the packet's port */
+};
+
+static bool to_us(struct parse *c, const struct addr *dst)
+{
+	if (c->has_hit && addr_eq(&c->hit, dst))
+		return true;
+	if (!net_is_local(c->t, dst))
+		return false;
+	c->hit = *dst;
+	c->has_hit = true;
+	return true;
+}
+
+static uint8_t parse_udp(const struct parse *c, struct pkt *k, struct flow_key *key, uint8_t *udp, unsigned n)
+{
+	unsigned len, tunnel;
+
+	if (n < UDP_HEAD)
+		return DROP_FRAME_SHORT;
+	key->local_port = be16_get(udp + UDP_DST);
+	tunnel = atomic_load_explicit(&c->ports->of[key->local_port], memory_order_relaxed);
+	if (!tunnel)
+		return c->stray;
+	len = be16_get(udp + UDP_LEN);
+	if (len < UDP_HEAD || len > n)
+		return DROP_UDP_LENGTH;
+	/* The sum itself is not checked: between veth ends it is left half done, and the cipher's check is stronger. */
+	if (k->flags & PKT_F_L4_BAD)
+		return DROP_UDP_CHECKSUM;
+	/* IPv6 knows no datagram without one (RFC 8200, 8.1). */
+	if (le16_get(udp + UDP_CSUM) == 0 && !addr_is_v4(&key->local))
+		return DROP_UDP_CHECKSUM;
+	key->peer_port = be16_get(udp + UDP_SRC);
+	key->dev = k->dev;
+	key->zero = 0;
+	k->key = key;
+	k->tunnel = (uint16_t)(tunnel - 1);
+	k->p = udp + UDP_HEAD;
+	k->n = (uint16_t)(len - UDP_HEAD);
+	return VERDICT_OK;
+}
+
+static struct addr addr_from4(const uint8_t *p)
+{
+	struct addr a = addr_v4(0);
+
+	memcpy(a.b + 12, p, 4);
+	return a;
+}
+
+/* No datagram can rightly come from 0/8, a multicast group or the broadcast address, and no answer may go there. */
+static bool source4_bad(const uint8_t *src)
+{
+	return src[0] == 0 || (src[0] & 0xf0) == 0xe0 || le32_get(src) == UINT32_MAX;
+}
+
+static uint8_t parse_v4(struct parse *c, struct pkt *k, struct flow_key *key)
+{
+	uint8_t *ip = k->p + ETH_HEAD;
+	unsigned room = k->n - ETH_HEAD, head, len;
+
+	if (room < IP4_HEAD)
+		return DROP_FRAME_SHORT;
+	if (ip[IP4_PROTO] != PROTO_UDP)
+		return c->stray;
+	key->local = addr_from4(ip + IP4_DST);
+	if (!to_us(c, &key->local))
+		return c->stray;
+	head = (ip[0] & 0xf) * 4u;
+	len = be16_get(ip + IP4_LEN);
+	if (ip[0] >> 4 != 4 || head < IP4_HEAD || len < head)
+		return DROP_IP_HEADER;
+	if (room < head)
+		return DROP_FRAME_SHORT;
+	if (room < len)
+		return DROP_IP_HEADER;
+	if (net_sum_fold(net_sum(ip, head, 0)))
+		return DROP_IP_CHECKSUM;
+	if (source4_bad(ip + IP4_SRC))
+		return DROP_IP_HEADER;
+	if (be16_get(ip + IP4_FRAG) & IP4_MF_OR_OFF)
+		return VERDICT_FRAG;
+	key->peer = addr_from4(ip + IP4_SRC);
+	return parse_udp(c, k, key, ip + head, len - head);
+}
+
+/*
+ * Walks the extension headers in ip[*at..end) from header type `next`; *at ends at the UDP header for VERDICT_OK.
+ * What is not understood is the kernel's: it knows more headers, and how to complain.
+ */
+static uint8_t skip_ext(const struct parse *c, const uint8_t *ip, uint8_t next, unsigned *at, unsigned end)
+{
+	for (unsigned i = 0; next != PROTO_UDP; i++) {
+		const uint8_t *ext = ip + *at;
+		unsigned len = IP6_EXT_MIN;
+
+		if (i == IP6_EXT_MAX)
+			return c->stray;
+		if (next != PROTO_DSTOPTS && next != PROTO_ROUTING && next != PROTO_FRAGMENT &&
+		    (next != PROTO_HOPOPTS || i > 0)) /* allowed in first place only */
+			return c->stray;
+		if (end - *at < IP6_EXT_MIN)
+			return DROP_FRAME_SHORT;
+		if (next == PROTO_FRAGMENT) {
+			/* An "atomic" fragment is a whole datagram (RFC 6946): just skipped. */
+			if (be16_get(ext + IP6_FRAG_OFF) & IP6_FRAG_OFF_OR_MF)
+				return ext[0] == PROTO_UDP ? VERDICT_FRAG : c->stray;
+		} else {
+			len += ext[1] * 8u;
+		}
+		if (next == PROTO_ROUTING && ext[IP6_ROUTE_LEFT])
+			return c->stray; /* we are a waypoint, not the destination */
+		if (end - *at < len)
+			return DROP_FRAME_SHORT;
+		next = ext[0];
+		*at += len;
+	}
+	return VERDICT_OK;
+}
+
+static uint8_t parse_v6(struct parse *c, struct pkt *k, struct flow_key *key)
+{
+	uint8_t *ip = k->p + ETH_HEAD, next, verdict;
+	unsigned room = k->n - ETH_HEAD, at = IP6_HEAD, len;
+
+	if (room < IP6_HEAD)
+		return DROP_FRAME_SHORT;
+	next = ip[IP6_NEXT];
+	if (next != PROTO_UDP && next != PROTO_HOPOPTS && next != PROTO_ROUTING && next != PROTO_FRAGMENT &&
+	    next != PROTO_DSTOPTS)
+		return c->stray;
+	memcpy(&key->local, ip + IP6_DST, 16);
+	memcpy(&key->peer, ip + IP6_SRC, 16);
+	/* ::ffff:a.b.c.d on the wire would pass for the IPv4 address that it stands for in a key. */
+	if (addr_is_v4(&key->local) || !to_us(c, &key->local))
+		return c->stray;
+	len = IP6_HEAD + be16_get(ip + IP6_LEN);
+	if (ip[0] >> 4 != 6 || room < len)
+		return DROP_IP_HEADER;
+	verdict = skip_ext(c, ip, next, &at, len);
+	if (verdict != VERDICT_OK && verdict != VERDICT_FRAG)
+		return verdict;
+	if (addr_is_v4(&key->peer) || addr_is_any(&key->peer) || key->peer.b[0] == 0xff)
+		return DROP_IP_HEADER;
+	return verdict == VERDICT_OK ? parse_udp(c, k, key, ip + at, len - at) : verdict;
+}
+
+static uint8_t parse_frame(struct parse *c, struct pkt *k, struct flow_key *key)
+{
+	const struct net_dev *dev = &c->t->dev[k->dev];
+
+	c->stray = dev->exclusive ? VERDICT_PUNT : DROP_NOT_FOR_US;
+	if (k->n < ETH_HEAD)
+		return DROP_FRAME_SHORT;
+	if (memcmp(k->p, dev->mac, sizeof(dev->mac)) != 0)
+		return c->stray;
+	switch (be16_get(k->p + ETH_TYPE)) {
+	case ETH_T_IPV4:
+		return parse_v4(c, k, key);
+	case ETH_T_IPV6:
+		return parse_v6(c, k, key);
+	default:
+		return c->stray;
+	}
+}
+
+void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
+		     const struct net_ports *ports)
+{
+	struct parse c = {.t = t, .ports = ports};
+
+	for (unsigned i = 0; i < n; i++) {
+		if (i + PREFETCH < n)
+			__builtin_prefetch(v[i + PREFETCH].p);
+		v[i].verdict = parse_frame(&c, &v[i], &keys[i]);
+	}
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#include <rte_ethdev.h>
+#include <rte_prefetch.h>
+#include <rte_ring.h>
+
+#include "worker_int.h"
+
+/* Turns received buffers into the packets of the vector, from rx[at] on. */
+static unsigned rx_wrap(struct worker *w, struct rte_mbuf **m, unsigned n, unsigned at, uint8_t flags)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k;
+
+		if (i + 4 < n)
+			rte_prefetch0(rte_pktmbuf_mtod(m[i + 4], void *));
+		if (m[i]->nb_segs != 1) {
+			pl_count(w, DROP_MULTI_SEGMENT, 1);
+			rte_pktmbuf_free(m[i]);
+			continue;
+		}
+		k = &w->rx[at++];
+		k->p = rte_pktmbuf_mtod(m[i], uint8_t *);
+		k->n = m[i]->data_len;
+		k->verdict = VERDICT_OK;
+		k->flags = flags;
+		if ((m[i]->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD)
+			k->flags |= PKT_F_L4_BAD;
+		k->own = m[i];
+		k->sess = NULL;
+		k->dev = w->dev_of[m[i]->port];
+		w->stats.rx_bytes += k->n;
+	}
+	return at;
+}
+
+/* Frames from this worker's queues and from siblings that found them to be ours: one vector. */
+unsigned pl_rx(struct worker *w)
+{
+	const struct worker_mesh *mesh = w->conf.mesh;
+	struct rte_mbuf *m[PL_RX];
+	unsigned n = 0, got;
+
+	for (unsigned i = 0; i < mesh->n && n < PL_RX / 2; i++) {
+		if (i == w->conf.id)
+			continue;
+		got = rte_ring_sc_dequeue_burst(mesh->steer[i * mesh->n + w->conf.id], (void **)m, PL_RX / 2 - n, NULL);
+		w->stats.steered_in += got;
+		n = rx_wrap(w, m, got, n, PKT_F_HOME);
+	}
+	for (unsigned i = 0; i < w->conf.n_ports && n < PL_RX; i++) {
+		const struct worker_port *p = &w->conf.ports[i];
+
+		if (p->rxq < 0)
+			continue;
+		got = rte_eth_rx_burst(p->id, (uint16_t)p->rxq, m, (uint16_t)(PL_RX - n));
+		w->stats.rx_packets += got;
+		n = rx_wrap(w, m, got, n, p->steer ? 0 : PKT_F_HOME);
+	}
+	if (n > w->stats.max_burst)
+		w->stats.max_burst = n;
+	return n;
+}
+
+static void punt_one(struct worker *w, struct pkt *k)
+{
+	if (rte_ring_sp_enqueue(w->conf.border->punt, k->own)) {
+		k->verdict = DROP_PUNT_FULL;
+		return;
+	}
+	k->own = NULL;
+	w->told_ctl = true;
+	w->stats.punted++;
+}
+
+/* A fragment: when its datagram is whole, the frame goes through the parser once more, in this packet's place. */
+static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
+{
+	struct rte_mbuf *m = frag_take(w->frag, k->own, tsc);
+
+	k->own = m;
+	k->verdict = DROP_IP_FRAGMENT;
+	if (!m)
+		return;
+	k->p = rte_pktmbuf_mtod(m, uint8_t *);
+	k->n = m->data_len;
+	k->verdict = VERDICT_OK;
+	net_parse_burst(k, (struct flow_key *)&w->keys[k - w->rx], 1, w->tbl, w->conf.udp);
+	if (k->verdict == VERDICT_FRAG)
+		k->verdict = DROP_IP_FRAGMENT;
+}
+
+/*
+ * Sends on what is not ours, completes fragments, drops the rest, and keeps the tunnels' packets at the front of the
+ * vector.  Returns how many those are.
+ */
+unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k = &w->rx[i];
+
+		if (k->verdict == VERDICT_FRAG)
+			frag_one(w, k, tsc);
+		if (k->verdict == VERDICT_PUNT)
+			punt_one(w, k);
+		if (k->verdict == VERDICT_OK) {
+			k->crypt = w->conf.crypts[k->tunnel];
+			if (i != kept)
+				w->rx[kept] = *k;
+			kept++;
+			continue;
+		}
+		if (!k->own)
+			continue; /* punted, or a fragment that waits for the others */
+		if (k->verdict > VERDICT_DROP)
+			pl_count(w, k->verdict, 1);
+		rte_pktmbuf_free(k->own);
+	}
+	return kept;
+}
+
+/* The turn is done with these packets: counts what was dropped and frees every buffer that FEC did not keep. */
+void pl_free(struct worker *w, unsigned n)
+{
+	struct rte_mbuf *m[PL_RX];
+	unsigned k = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (w->rx[i].verdict > VERDICT_DROP)
+			pl_count(w, w->rx[i].verdict, 1);
+		if (w->rx[i].own)
+			m[k++] = w->rx[i].own;
+	}
+	rte_pktmbuf_free_bulk(m, k);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "flow.h"
+#include "worker_int.h"
+
+static struct rte_ring *mesh_ring(const char *what, unsigned from, unsigned to, unsigned frames, int socket)
+{
+	char name[RTE_RING_NAMESIZE];
+
+	snprintf(name, sizeof(name), "%s-%u-%u", what, from, to);
+	return rte_ring_create(name, frames, socket, RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, int socket)
+{
+	struct worker_mesh *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	m->n = n;
+	m->steer = calloc(n * n, sizeof(*m->steer));
+	m->tx = calloc(n * n, sizeof(*m->tx));
+	m->worker = calloc(n, sizeof(*m->worker));
+	if (!m->steer || !m->tx || !m->worker)
+		goto fail;
+	for (unsigned i = 0; i < n * n; i++) {
+		if (i / n == i % n)
+			continue;
+		m->steer[i] = mesh_ring("steer", i / n, i % n, frames, socket);
+		m->tx[i] = mesh_ring("tx", i / n, i % n, frames, socket);
+		if (!m->steer[i] || !m->tx[i])
+			goto fail;
+	}
+	*out = m;
+	return 0;
+fail:
+	worker_mesh_destroy(m);
+	return -ENOMEM;
+}
+
+static void mesh_ring_free(struct rte_ring *r)
+{
+	struct rte_mbuf *m;
+
+	while (r && rte_ring_dequeue(r, (void **)&m) == 0)
+		rte_pktmbuf_free(m);
+	rte_ring_free(r);
+}
+
+void worker_mesh_destroy(struct worker_mesh *m)
+{
+	if (!m)
+		return;
+	for (unsigned i = 0; i < m->n * m->n; i++) {
+		if (m->steer)
+			mesh_ring_free(m->steer[i]);
+		if (m->tx)
+			mesh_ring_free(m->tx[i]);
+	}
+	free(m->steer);
+	free(m->tx);
+	free(m->worker);
+	free(m);
+}
+
+/*
+ * RSS's twin: a packet from a port without RSS goes to the worker that its hash names.  Keeps this worker's packets at
+ * the front of the vector; returns how many.
+ */
+unsigned pl_steer(struct worker *w, unsigned n)
+{
+	const struct worker_mesh *mesh = w->conf.mesh;
+	unsigned kept = 0;
+
+	flow_hash_burst(w->rx, n);
+	if (mesh->n == 1)
+		return n;
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k = &w->rx[i];
+		uint16_t home = w->conf.id;
+
+		if (!(k->flags & PKT_F_HOME))
+			home = flow_home_sw(k->hash, (uint16_t)mesh->n);
+		if (home == w->conf.id) {
+			if (i != kept)
+				w->rx[kept] = *k;
+			kept++;
+			continue;
+		}
+		if (rte_ring_sp_enqueue(mesh->steer[w->conf.id * mesh->n + home], k->own)) {
+			pl_count(w, DROP_STEER_FULL, 1);
+			rte_pktmbuf_free(k->own);
+			continue;
+		}
+		w->stats.steered_out++;
+		w->poked |= 1ull << home;
+	}
+	return kept;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include <rte_ethdev.h>
+#include <rte_ring.h>
+
+#include "fec.h"
+#include "worker_int.h"
+
+_Static_assert(NET_MAX_HEAD + CRYPT_MAX_HEAD + FEC_HEAD <= RTE_PKTMBUF_HEADROOM, "headers fit the headroom");
+
+/* Tops up the lent vector to PL_TX empty buffers; returns how many there are. */
+unsigned pl_txbuf(struct worker *w)
+{
+	unsigned want = PL_TX - w->n_lent;
+
+	if (want && rte_pktmbuf_alloc_bulk(w->conf.pool, w->txm + w->n_lent, want) == 0) {
+		for (unsigned i = w->n_lent; i < PL_TX; i++)
+			w->tx[i].own = w->txm[i];
+		w->n_lent = PL_TX;
+	}
+	for (unsigned i = 0; i < w->n_lent; i++) {
+		w->tx[i].p = rte_pktmbuf_mtod(w->txm[i], uint8_t *);
+		w->tx[i].flags = 0;
+	}
+	return w->n_lent;
+}
+
+/* Gives a port what waits for it, by its own queue or over the worker that owns one. */
+static void txq_flush(struct worker *w, unsigned dev)
+{
+	const struct worker_port *p = &w->conf.ports[dev];
+	const struct worker_mesh *mesh = w->conf.mesh;
+	struct txq *q = &w->txq[dev];
+	unsigned sent;
+
+	if (q->n == 0)
+		return;
+	if (p->txq >= 0) {
+		sent = rte_eth_tx_burst(p->id, (uint16_t)p->txq, q->m, (uint16_t)q->n);
+		w->stats.tx_packets += sent;
+	} else {
+		sent = rte_ring_sp_enqueue_burst(mesh->tx[w->conf.id * mesh->n + p->tx_owner], (void **)q->m, q->n, NULL);
+		w->poked |= 1ull << p->tx_owner;
+	}
+	q->n -= sent;
+	if (q->n && sent)
+		memmove(q->m, q->m + sent, q->n * sizeof(*q->m));
+}
+
+static void txq_add(struct worker *w, unsigned dev, struct rte_mbuf *m)
+{
+	struct txq *q = &w->txq[dev];
+
+	if (q->n == PL_PENDING)
+		txq_flush(w, dev);
+	if (q->n == PL_PENDING) {
+		pl_count(w, DROP_TX_FULL, 1);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	q->m[q->n++] = m;
+}
+
+/* True when a port is so far behind that sessions had better keep their packets. */
+bool pl_tx_full(const struct worker *w)
+{
+	for (unsigned i = 0; i < w->conf.n_ports; i++)
+		if (w->txq[i].n >= PL_HOLD)
+			return true;
+	return false;
+}
+
+static void tx_dress(struct rte_mbuf *m, const struct pkt *k, const struct net_path *path)
+{
+	m->data_off = (uint16_t)(k->p - (uint8_t *)m->buf_addr);
+	m->data_len = k->n;
+	m->pkt_len = k->n;
+	if (path->csum) {
+		m->l2_len = path->l3;
+		m->l3_len = path->head_n - path->l3 - 8u;
+		m->ol_flags |= path->v6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
+		if (path->csum & NET_CSUM_UDP_HW)
+			m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
+		if (!path->v6 && (path->csum & NET_CSUM_IP_HW))
+			m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+	}
+}
+
+/* Pushes the headers of tx[0..n) and hands the frames to their ports; the lent vector shrinks by n. */
+void pl_send(struct worker *w, unsigned n, uint64_t now)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k = &w->tx[i];
+		unsigned why;
+		const struct net_path *path = shard_path(w->conf.shard, k->sess, now, &why);
+
+		if (!path) {
+			pl_count(w, why, 1);
+			rte_pktmbuf_free(k->own);
+			continue;
+		}
+		net_push(path, k);
+		tx_dress(k->own, k, path);
+		w->stats.tx_bytes += k->n;
+		txq_add(w, path->dev, k->own);
+	}
+	w->n_lent -= n;
+	memmove(w->txm, w->txm + n, w->n_lent * sizeof(*w->txm));
+	for (unsigned i = 0; i < w->n_lent; i++)
+		w->tx[i].own = w->txm[i];
+	for (unsigned i = 0; i < w->conf.n_ports; i++)
+		txq_flush(w, i);
+}
+
+/* Frames from the exception path, and from siblings whose port has its queue here. */
+unsigned pl_inject(struct worker *w)
+{
+	const struct worker_mesh *mesh = w->conf.mesh;
+	struct rte_mbuf *m[64];
+	unsigned total = 0, n;
+
+	n = rte_ring_sc_dequeue_burst(w->conf.border->inject, (void **)m, 64, NULL);
+	for (unsigned i = 0; i < n; i++)
+		txq_add(w, w->dev_of[m[i]->port], m[i]);
+	total += n;
+	for (unsigned from = 0; from < mesh->n; from++) {
+		if (from == w->conf.id || pl_tx_full(w))
+			continue;
+		do {
+			n = rte_ring_sc_dequeue_burst(mesh->tx[from * mesh->n + w->conf.id], (void **)m, 64, NULL);
+			for (unsigned i = 0; i < n; i++)
+				txq_add(w, w->dev_of[m[i]->port], m[i]);
+			total += n;
+		} while (n == 64 && !pl_tx_full(w));
+	}
+	return total;
+}
+
+/* Frames that a port did not take before.  Returns how many are left. */
+unsigned pl_drain(struct worker *w)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < w->conf.n_ports; i++) {
+		txq_flush(w, i);
+		left += w->txq[i].n;
+	}
+	return left;
+}

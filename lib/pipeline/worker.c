@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+#include <rte_cycles.h>
+#include <rte_malloc.h>
+#include <rte_mbuf.h>
+
+#include "flow.h"
+#include "worker_int.h"
+
+void worker_clock_init(struct worker_clock *c)
+{
+	c->hz = rte_get_tsc_hz();
+	c->mult = (uint64_t)(((unsigned __int128)1000 << 64) / c->hz);
+	c->base = rte_rdtsc() - c->hz; /* the clock begins at one second: 0 means "never" in places */
+}
+
+uint64_t worker_clock_ms(const struct worker_clock *c, uint64_t tsc)
+{
+	return (uint64_t)(((unsigned __int128)(tsc - c->base) * c->mult) >> 64);
+}
+
+int worker_create(struct worker **out, const struct worker_conf *conf, const struct worker_clock *clock)
+{
+	size_t len = sizeof(struct worker) + conf->n_ports * sizeof(struct txq);
+	struct worker *w = rte_zmalloc_socket("worker", len, RTE_CACHE_LINE_SIZE, conf->socket);
+	int ret;
+
+	if (!w)
+		return -ENOMEM;
+	w->conf = *conf;
+	w->clock = clock;
+	w->drops = shard_stats(conf->shard)->drops;
+	for (unsigned i = 0; i < conf->n_ports; i++)
+		w->dev_of[conf->ports[i].id] = (uint8_t)i;
+	ret = frag_create(&w->frag, conf->pool, conf->socket);
+	if (ret) {
+		rte_free(w);
+		return ret;
+	}
+	conf->mesh->worker[conf->id] = w;
+	*out = w;
+	return 0;
+}
+
+void worker_destroy(struct worker *w)
+{
+	if (!w)
+		return;
+	for (unsigned i = 0; i < w->conf.n_ports; i++)
+		rte_pktmbuf_free_bulk(w->txq[i].m, w->txq[i].n);
+	rte_pktmbuf_free_bulk(w->txm, w->n_lent);
+	frag_destroy(w->frag);
+	w->conf.mesh->worker[w->conf.id] = NULL;
+	rte_free(w);
+}
+
+/* The turn's start is where a new picture of the kernel's tables is adopted, and the old one let go. */
+static void turn_adopt(struct worker *w)
+{
+	const struct net_tbl *t = atomic_load_explicit(&w->conf.border->tbl, memory_order_acquire);
+
+	if (t == w->tbl)
+		return;
+	w->tbl = t;
+	shard_adopt(w->conf.shard, t);
+	atomic_store_explicit(&w->conf.border->adopted, t->gen, memory_order_release);
+}
+
+static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
+{
+	unsigned got = pl_rx(w), n;
+
+	if (!got)
+		return 0;
+	net_parse_burst(w->rx, w->keys, got, w->tbl, w->conf.udp);
+	n = pl_punt(w, got, tsc);
+	n = pl_steer(w, n);
+	flow_find_burst(shard_flows(w->conf.shard), w->rx, n);
+	crypt_open_burst(w->conf.mb, w->rx, n);
+	shard_input(w->conf.shard, w->rx, n, now);
+	pl_free(w, n);
+	return got;
+}
+
+static unsigned turn_output(struct worker *w, uint64_t now)
+{
+	unsigned total = pl_inject(w);
+
+	pl_drain(w);
+	for (unsigned round = 0; round < PL_ROUNDS && shard_ready(w->conf.shard) && !pl_tx_full(w); round++) {
+		unsigned max = pl_txbuf(w), n;
+
+		if (max < SHARD_OUT_MIN) {
+			pl_count(w, DROP_NO_MBUF, 1);
+			break;
+		}
+		n = shard_output(w->conf.shard, w->tx, max, now);
+		if (n == 0)
+			break;
+		crypt_seal_burst(w->conf.mb, w->tx, n);
+		pl_send(w, n, now);
+		total += n;
+	}
+	return total;
+}
+
+unsigned worker_turn(struct worker *w, uint64_t tsc)
+{
+	uint64_t now = worker_clock_ms(w->clock, tsc);
+	unsigned work;
+
+	turn_adopt(w);
+	work = turn_input(w, tsc, now);
+	work += shard_pull(w->conf.shard, now);
+	shard_tick(w->conf.shard, now);
+	work += turn_output(w, now);
+	shard_reap(w->conf.shard);
+	return work;
+}
+
+/* What happens once, or seldom: kept out of the turn. */
+static void worker_aside(struct worker *w, uint64_t tsc)
+{
+	uint64_t now = worker_clock_ms(w->clock, tsc);
+
+	shard_answer(w->conf.shard, now);
+	if (atomic_load_explicit(&w->close, memory_order_relaxed)) {
+		shard_close_all(w->conf.shard, now);
+		atomic_store(&w->closed, shard_drained(w->conf.shard));
+	}
+}
+
+int worker_main(void *arg)
+{
+	struct worker *w = arg;
+	const uint64_t begin = rte_rdtsc();
+	uint64_t tsc = begin, busy = begin;
+
+	prctl(PR_SET_TIMERSLACK, 1000); /* sleeps of 50 us must not become 100 */
+	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		unsigned work = worker_turn(w, tsc);
+		uint64_t end = rte_rdtsc();
+
+		worker_bells(w);
+		worker_aside(w, tsc);
+		w->stats.turns++;
+		w->stats.total_cycles = end - begin;
+		if (work) {
+			w->stats.busy_turns++;
+			w->stats.busy_cycles += end - tsc;
+			busy = end;
+		} else {
+			worker_idle(w, busy, end);
+		}
+		tsc = rte_rdtsc();
+	}
+	return 0;
+}
+
+void worker_stop(struct worker *w)
+{
+	atomic_store(&w->stop, true);
+}
+
+void worker_close(struct worker *w)
+{
+	atomic_store(&w->close, true);
+}
+
+bool worker_closed(const struct worker *w)
+{
+	return atomic_load(&w->closed);
+}
+
+const struct worker_stats *worker_stats(const struct worker *w)
+{
+	return &w->stats;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * A worker: one lcore's poll loop round one shard.  A turn is a straight line: receive, parse, punt, steer, find, open,
+ * input, pull, output, seal, push, send.  Whatever a turn calls is a leaf that returns.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "border.h"
+#include "crypt.h"
+#include "net.h"
+#include "shard.h"
+
+struct rte_mempool;
+struct rte_ring;
+struct worker;
+
+/* A gateway port as one worker sees it. */
+struct worker_port {
+	uint16_t id;       /* DPDK's */
+	int32_t rxq;       /* its receive queue here, or -1 */
+	int32_t txq;       /* its transmit queue, or -1: packets go to `tx_owner`, which sends them */
+	uint16_t tx_owner; /* worker */
+	bool steer;        /* no RSS: packets go to their home worker in software */
+};
+
+/* What the workers share: rings between each pair, written by the first and read by the second. */
+struct worker_mesh {
+	unsigned n;
+	struct rte_ring **steer;  /* [from * n + to]: received frames on their way home */
+	struct rte_ring **tx;     /* [from * n + to]: frames for a port whose queue the other owns; mbuf->port */
+	struct worker **worker;
+};
+
+int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, int socket);
+void worker_mesh_destroy(struct worker_mesh *m);
+
+struct worker_conf {
+	unsigned id;
+	struct shard *shard;
+	struct border *border;
+	struct crypt_mb *mb;
+	struct worker_mesh *mesh;
+	const struct net_ports *udp;
+	const struct crypt *const *crypts; /* [tunnel] */
+	unsigned n_tunnels;
+	const struct worker_port *ports;
+	unsigned n_ports;
+	struct rte_mempool *pool;
+	bool poll;                          /* never sleep */
+	int socket;
+};
+
+struct worker_stats { /* writer: the worker */
+	uint64_t turns, busy_turns;
+	uint64_t busy_cycles;  /* in turns that did something */
+	uint64_t total_cycles; /* since the loop began */
+	uint64_t sleeps;
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t steered_out, steered_in, punted;
+	uint64_t max_burst;
+};
+
+/* The clock of all workers: TSC cycles to ms since worker_clock_init.  One for the process, read-only afterwards. */
+struct worker_clock {
+	uint64_t base;  /* TSC */
+	uint64_t mult;  /* ms = (tsc - base) * mult >> 64 */
+	uint64_t hz;
+};
+void worker_clock_init(struct worker_clock *c);
+uint64_t worker_clock_ms(const struct worker_clock *c, uint64_t tsc);
+
+int worker_create(struct worker **out, const struct worker_conf *conf, const struct worker_clock *clock);
+void worker_destroy(struct worker *w);
+
+/* One turn at TSC time `tsc`; returns the amount of work that it found (0: nothing). */
+unsigned worker_turn(struct worker *w, uint64_t tsc);
+
+/* The lcore's main: turns, and sleeps between them, until worker_stop.  arg: struct worker. */
+int worker_main(void *arg);
+void worker_stop(struct worker *w);
+/* Lets the sessions end: from the next turn on the shard closes everything; then worker_stop. */
+void worker_close(struct worker *w);
+bool worker_closed(const struct worker *w);
+
+const struct worker_stats *worker_stats(const struct worker *w);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include "frag.h"
+#include "worker.h"
+
+#define PL_RX      256  /* packets a turn */
+#define PL_TX      512  /* packets a vector out */
+#define PL_ROUNDS  4    /* vectors a turn: the rest stays ready for the next */
+#define PL_PENDING 1024 /* frames that wait for a port */
+#define PL_HOLD    512  /* with so many waiting, sessions make no new ones */
+
+_Static_assert(PL_TX >= SHARD_OUT_MIN + 32, "a vector must hold a session's packets and their parity");
+
+/* Frames for one port, in order; what the port does not take waits. */
+struct txq {
+	unsigned n;
+	struct rte_mbuf *m[PL_PENDING];
+};
+
+struct worker {
+	struct worker_conf conf;
+	const struct worker_clock *clock;
+	struct worker_stats stats;
+	uint64_t *drops;                 /* the shard's, by verdict - VERDICT_DROP */
+	const struct net_tbl *tbl;       /* snapshot in use */
+	uint8_t dev_of[RTE_MAX_ETHPORTS]; /* DPDK port -> gateway port */
+	bool told_ctl;                   /* something was put into a ring that control reads */
+	uint64_t posted;                 /* border->to_ctl->posted when control was last looked at */
+	uint64_t poked;                  /* bit a worker: something was put into its rings */
+	struct frag *frag;
+	unsigned n_lent;                 /* buffers ready in tx[] */
+	_Atomic bool stop, close, closed;
+	_Atomic uint32_t asleep;         /* writer: the worker */
+	struct pkt rx[PL_RX];
+	struct flow_key keys[PL_RX];
+	struct pkt tx[PL_TX];
+	struct rte_mbuf *txm[PL_TX];     /* the buffers behind tx[] */
+	struct txq txq[];                /* [gateway port] */
+};
+
+static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)
+{
+	w->drops[verdict - VERDICT_DROP] += n;
+}
+
+/* rx.c */
+unsigned pl_rx(struct worker *w);
+void pl_free(struct worker *w, unsigned n);
+unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc);
+/* steer.c */
+unsigned pl_steer(struct worker *w, unsigned n);
+/* tx.c */
+unsigned pl_txbuf(struct worker *w);
+void pl_send(struct worker *w, unsigned n, uint64_t now);
+unsigned pl_inject(struct worker *w);
+unsigned pl_drain(struct worker *w);
+bool pl_tx_full(const struct worker *w);
+/* idle.c */
+void worker_idle(struct worker *w, uint64_t since, uint64_t tsc);
+void worker_bells(struct worker *w);

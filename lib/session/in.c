@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+#include <rte_mbuf.h>
+
+#include "fec_wire.h"
+#include "kcp_wire.h"
+#include "le.h"
+#include "sess.h"
+
+#define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
+
+static bool sess_may_read(const struct sess *ss)
+{
+	return !ss->shard->chunks_low && mux_may_read(&ss->mux);
+}
+
+static void sess_stall(struct sess *ss)
+{
+	if (!ss->stalled) {
+		ss->stalled = true;
+		list_add_tail(&ss->shard->stalled, &ss->stalled_link);
+	}
+}
+
+static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
+{
+	struct stream *st = ev->stream ? ev->stream->user : NULL;
+
+	switch (ev->type) {
+	case MUX_EV_OPEN:
+		stream_accept(ss, ev->stream, now);
+		break;
+	case MUX_EV_DATA:
+		if (st)
+			stream_data(st, &ev->data, now);
+		else
+			mux_taken(&ss->mux, ev->stream, ev->data.n);
+		break;
+	case MUX_EV_FIN:
+		if (st)
+			stream_fin(st);
+		break;
+	case MUX_EV_HALF:
+		if (st)
+			stream_half(st);
+		break;
+	case MUX_EV_HELLO:
+		stream_hello(ss);
+		break;
+	case MUX_EV_BROKEN:
+		if (st)
+			stream_broken(st);
+		break;
+	case MUX_EV_REFUSED:
+		shard_drop(ss->shard, DROP_STREAM_LIMIT);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Frames of one run of the byte stream.  False: the session was closed. */
+static bool sess_frames(struct sess *ss, struct slice *in, uint64_t now)
+{
+	struct mux_ev ev;
+
+	do {
+		if (mux_next(&ss->mux, in, &ev)) {
+			sess_close(ss, DROP_MUX, now);
+			return false;
+		}
+		sess_event(ss, &ev, now);
+	} while (ev.type != MUX_EV_NONE);
+	if (mux_pending(&ss->mux))
+		sess_ready(ss);
+	return true;
+}
+
+/* Bytes of the KCP stream, in order, to the streams they are for.  False: the session was closed. */
+static bool sess_bytes(struct sess *ss, struct slice in, uint64_t now)
+{
+	struct slice out;
+	int ret;
+
+	ss->bytes_in += in.n;
+	if (ss->tun->nocomp)
+		return sess_frames(ss, &in, now);
+	while ((ret = comp_dec(&ss->comp_dec, ss->shard->comp, &in, &out)) > 0)
+		if (!sess_frames(ss, &out, now))
+			return false;
+	if (ret == 0)
+		return true;
+	sess_close(ss, ret == -ENOMEM ? DROP_NO_MEMORY : DROP_COMP, now);
+	return false;
+}
+
+void sess_read(struct sess *ss, uint64_t now)
+{
+	struct slice v[16];
+	unsigned n, i;
+
+	while ((n = kcp_peek(&ss->kcp, v, 16))) {
+		for (i = 0; i < n && sess_may_read(ss); i++)
+			if (!sess_bytes(ss, v[i], now))
+				return;
+		ss->want |= (uint8_t)kcp_consume(&ss->kcp, i);
+		if (i < n) {
+			sess_stall(ss);
+			break;
+		}
+	}
+	if (ss->want)
+		sess_ready(ss);
+}
+
+/* One KCP datagram of the session, as received or as rebuilt by FEC. */
+static int sess_kcp(struct sess *ss, const uint8_t *p, uint32_t n, unsigned flags, uint64_t now)
+{
+	bool direct = sess_may_read(ss);
+	struct kcp_got got;
+	int ret;
+
+	got.n = 0;
+	ret = kcp_input(&ss->kcp, p, (uint16_t)n, flags, now, direct ? &got : NULL);
+	for (unsigned i = 0; i < got.n; i++)
+		if (!sess_bytes(ss, got.v[i], now))
+			return 0;
+	if (ret > 0)
+		ss->want |= (uint8_t)ret;
+	if (kcp_queued(&ss->kcp) && !ss->stalled)
+		sess_read(ss, now);
+	return ret;
+}
+
+static bool sess_dec_make(struct sess *ss)
+{
+	if (!ss->dec)
+		ss->dec = fec_dec_create(ss->tun->fec, ss->shard->mem, ss->cnt);
+	return ss->dec != NULL;
+}
+
+/* An FEC packet goes to the decoder after its own payload went to KCP (wire.md 3.4). */
+static void sess_fec(struct sess *ss, struct pkt *k, uint64_t now)
+{
+	struct shard *s = ss->shard;
+	struct fec_got *got = s->got;
+	struct pkt in = *k;
+	unsigned why;
+
+	ss->fec_quiet = false;
+	if (!sess_dec_make(ss)) {
+		k->verdict = DROP_NO_MEMORY;
+		return;
+	}
+	if (k->n < FEC_HOLD_MIN || s->stats.held_mbufs >= s->conf.mbufs_to_hold)
+		in.own = NULL;
+	why = fec_dec_packet(ss->dec, &in, s->fec_scratch, got);
+	if (got->kept) {
+		k->own = NULL;
+		s->stats.held_mbufs++;
+	}
+	if (got->n_freed) {
+		s->stats.held_mbufs -= got->n_freed;
+		rte_pktmbuf_free_bulk((struct rte_mbuf **)got->freed, got->n_freed);
+	}
+	for (unsigned i = 0; i < got->n_data && !ss->closed; i++)
+		sess_kcp(ss, got->data[i].p, got->data[i].n, KCP_IN_RECOVERED, now);
+	if (why)
+		k->verdict = (uint8_t)why;
+}
+
+static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
+{
+	int ret = 0;
+
+	ss->cnt->InPkts++;
+	ss->cnt->InBytes += k->n;
+	ss->last_in = now;
+	if (!fec_is_fec(k->p, k->n)) {
+		ret = sess_kcp(ss, k->p, k->n, 0, now);
+	} else if (k->p[4] == FEC_TYPE_OOB) {
+		ss->cnt->OOBPackets++;
+		k->verdict = DROP_OOB;
+	} else {
+		if (k->p[4] == FEC_TYPE_DATA && k->n >= FEC_HEAD)
+			ret = sess_kcp(ss, k->p + FEC_HEAD, k->n - (uint32_t)FEC_HEAD, 0, now);
+		if (!ss->closed)
+			sess_fec(ss, k, now);
+	}
+	if (ret < 0)
+		k->verdict = DROP_KCP_INPUT;
+	if (ss->closed)
+		return;
+	if (ss->want)
+		sess_ready(ss);
+	else
+		sess_rearm(ss);
+}
+
+/* What a payload tells of its session (wire.md 5.2).  False: nothing (parity, or too short for it). */
+static bool peek_conv(const struct pkt *k, uint32_t *conv, uint32_t *sn)
+{
+	unsigned at = 0;
+
+	if (fec_is_fec(k->p, k->n)) {
+		if (k->p[4] == FEC_TYPE_OOB && k->n >= FEC_HEAD + 4) {
+			*conv = le32_get(k->p + FEC_HEAD);
+			*sn = 0;
+			return true;
+		}
+		if (k->p[4] != FEC_TYPE_DATA)
+			return false;
+		at = FEC_HEAD;
+	}
+	if (k->n < at + KCP_HEAD)
+		return false;
+	*conv = le32_get(k->p + at);
+	*sn = le32_get(k->p + at + KCP_OFF_SN);
+	return true;
+}
+
+/* The session that a server's datagram is for, made when it begins one; NULL with the verdict set otherwise. */
+static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
+{
+	struct sess *ss = k->sess;
+	uint32_t conv = 0, sn = 0;
+	bool known = peek_conv(k, &conv, &sn);
+
+	if (ss && (!known || conv == ss->conv))
+		return ss;
+	if (ss && sn != 0) {
+		k->verdict = DROP_CONV;
+		return NULL;
+	}
+	if (!known) {
+		k->verdict = fec_is_fec(k->p, k->n) ? DROP_PARITY_ALONE : DROP_SHORT;
+		return NULL;
+	}
+	if (ss)
+		sess_close(ss, DROP_REPLACED, now);
+	ss = sess_open(s, k->tunnel, k->key, k->hash, conv, now);
+	if (!ss)
+		k->verdict = DROP_SESSION_LIMIT;
+	else
+		sess_learn_mac(ss, k);
+	return ss;
+}
+
+static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)
+{
+	const struct shard_tunnel *t = &s->conf.tunnels[k->tunnel];
+
+	/* The bulk lookup came before this burst opened or closed anything. */
+	if (!k->sess || k->sess->closed)
+		k->sess = flow_find(s->flows, k->key, k->hash);
+	if (k->n < MIN_PAYLOAD) {
+		k->verdict = DROP_SHORT;
+		if (t->client && k->sess)
+			s->snmp[k->tunnel].KCPInErrors++;
+		return NULL;
+	}
+	if (!t->client)
+		return server_sess(s, k, now);
+	if (!k->sess) {
+		s->snmp[k->tunnel].InErrs++;
+		k->verdict = DROP_FOREIGN;
+	}
+	return k->sess;
+}
+
+void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k = &v[i];
+		struct sess *ss;
+
+		if (k->verdict == DROP_CRYPT_BAD)
+			shard_bad_key(s, k, now);
+		if (k->verdict != VERDICT_OK)
+			continue;
+		ss = find_sess(s, k, now);
+		if (ss)
+			sess_packet(ss, k, now);
+	}
+}

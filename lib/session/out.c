@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+#include "sess.h"
+
+/* Bytes of a frame's payload as they lie in the chan. */
+static unsigned frame_slices(const struct mux_out *f, struct stream *st, struct slice *v)
+{
+	struct iovec iov[CHAN_IOV];
+	uint32_t left = f->n;
+	unsigned n = 0, got;
+
+	v[n++] = (struct slice){f->head, f->head_n};
+	got = left ? chan_peek(&st->chan->up, iov, CHAN_IOV) : 0;
+	for (unsigned i = 0; i < got && left; i++) {
+		uint32_t len = iov[i].iov_len < left ? (uint32_t)iov[i].iov_len : left;
+
+		v[n++] = (struct slice){iov[i].iov_base, len};
+		left -= len;
+	}
+	return n;
+}
+
+/* Frame -> compression -> KCP.  False: no memory now; nothing has happened. */
+static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
+{
+	struct slice in[1 + CHAN_IOV], packed[COMP_OUT_MAX(1 + CHAN_IOV)];
+	struct comp_enc undo = ss->comp_enc;
+	const struct slice *out = in;
+	struct stream *st = f->user;
+	unsigned n = frame_slices(f, st, in);
+
+	if (!ss->tun->nocomp) {
+		n = comp_enc(&ss->comp_enc, ss->shard->comp, in, n, packed);
+		out = packed;
+	}
+	if (kcp_send(&ss->kcp, out, n)) {
+		ss->comp_enc = undo;
+		shard_drop(ss->shard, DROP_NO_MEMORY);
+		return false;
+	}
+	for (unsigned i = 0; i < n; i++)
+		ss->bytes_out += out[i].n;
+	if (f->n) {
+		chan_done(ss->shard->chans, &st->chan->up, f->n);
+		mbox_post(ss->shard->border->to_ctl, &st->chan->to_ctl, CHAN_EV_ROOM);
+	}
+	return true;
+}
+
+/* Moves frames into KCP while it takes them.  True when anything moved. */
+static bool sess_pull(struct sess *ss)
+{
+	uint32_t moved = 0;
+
+	while (moved < SESS_PULL_BYTES && kcp_room(&ss->kcp)) {
+		if (!ss->held_frame && !mux_out(&ss->mux, &ss->frame))
+			break;
+		ss->held_frame = true;
+		if (!sess_send_frame(ss, &ss->frame))
+			break;
+		ss->held_frame = false;
+		moved += ss->frame.head_n + ss->frame.n;
+		if (ss->frame.last && ss->frame.user)
+			stream_sent_last(ss->frame.user);
+	}
+	return moved != 0;
+}
+
+/* Begins a session's output for this turn.  False when there is nothing to flush. */
+static bool sess_begin(struct sess *ss, uint64_t now)
+{
+	bool full = sess_pull(ss) || (ss->want & KCP_WANT_FULL) || kcp_next(&ss->kcp) <= now;
+
+	if (!full && !(ss->want & KCP_WANT_ACKS))
+		return false;
+	ss->out_kind = full ? KCP_FLUSH_FULL : KCP_FLUSH_ACKS;
+	ss->want = 0;
+	return true;
+}
+
+static void sess_end(struct sess *ss, uint64_t now)
+{
+	struct shard *s = ss->shard;
+
+	ss->retry_at = UINT64_MAX;
+	if (ss->held_frame && kcp_room(&ss->kcp)) {
+		ss->retry_at = now + MEM_RETRY_MS; /* out of memory: others may give some back */
+	} else if (ss->want || (kcp_room(&ss->kcp) && mux_pending(&ss->mux))) {
+		list_add_tail(&s->ready, &ss->ready);
+		return;
+	}
+	sess_rearm(ss);
+}
+
+/* Completes n datagrams of one session in out[0..n): FEC, counters, addressing.  Returns how many they became. */
+static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_t now)
+{
+	const struct shard_tunnel *t = ss->tun;
+	unsigned over = t->head + t->tail;
+
+	if (n == 0)
+		return 0;
+	if (t->fec) {
+		n += fec_enc_burst(&ss->enc, out, n, now);
+		ss->fec_quiet = false;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k = &out[i];
+
+		k->sess = ss;
+		k->crypt = t->crypt;
+		k->key = &ss->key;
+		k->verdict = VERDICT_OK;
+		ss->cnt->OutBytes += k->n + over;
+	}
+	ss->cnt->OutPkts += n;
+	ss->last_out = now;
+	return n;
+}
+
+/* Flushes one session into out[0..room).  *over is set when the flush is complete. */
+static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint64_t now, bool *over)
+{
+	unsigned ps = ss->tun->fec ? fec_codec_ps(ss->tun->fec) : 0;
+	unsigned total = 0;
+
+	*over = false;
+	while (room > ps) {
+		unsigned max = room - ps, n;
+
+		if (ps && fec_enc_left(&ss->enc) < max)
+			max = fec_enc_left(&ss->enc);
+		n = kcp_flush(&ss->kcp, ss->out_kind, now, out + total, max);
+		*over = n < max;
+		n = sess_dress(ss, out + total, n, now);
+		total += n;
+		room -= n;
+		if (*over)
+			break;
+	}
+	return total;
+}
+
+unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now)
+{
+	struct list *last = s->ready.prev; /* sessions that come back to the list wait for the next call */
+	unsigned n = 0;
+
+	while (n + SHARD_OUT_MIN <= max) {
+		struct sess *ss = s->out_cur;
+		bool over = true;
+
+		if (!ss) {
+			struct list *e = list_pop(&s->ready);
+
+			if (!e)
+				break;
+			ss = container_of(e, struct sess, ready);
+			if (!sess_begin(ss, now)) {
+				sess_end(ss, now);
+				if (e == last)
+					break;
+				continue;
+			}
+			s->out_cur = ss;
+		}
+		n += sess_flush(ss, out + n, max - n, now, &over);
+		if (!over)
+			break; /* the vector is full: this session goes on with the next one */
+		s->out_cur = NULL;
+		sess_end(ss, now);
+		if (&ss->ready == last)
+			break;
+	}
+	return n;
+}

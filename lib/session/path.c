@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include <rte_mbuf.h>
+
+#include "sess.h"
+
+void sess_learn_mac(struct sess *ss, const struct pkt *k)
+{
+	struct rte_mbuf *m = k->own;
+
+	if (!m || m->data_len < 12)
+		return;
+	/* The frame of an authenticated datagram: a way back until the kernel's tables tell a better one. */
+	memcpy(ss->reply_mac, rte_pktmbuf_mtod_offset(m, uint8_t *, 6), 6);
+	ss->reply_dev = k->dev;
+	ss->mac_known = true;
+}
+
+/* Asks control to have the kernel resolve the next hop. */
+static void path_ask(const struct sess *ss, const struct net_hop *hop)
+{
+	struct note n = {.type = NOTE_NEIGH, .worker = (uint16_t)ss->shard->conf.id};
+
+	n.tunnel = (uint16_t)(ss->tun - ss->shard->conf.tunnels);
+	n.key.peer = hop->via;
+	n.key.dev = hop->dev;
+	border_note(ss->shard->border, &n);
+}
+
+/*
+ * Where to send: by the kernel's routes and neighbours; where those do not know (yet), back to the link address that an
+ * authenticated datagram came from.  Sets path_why and returns false when there is no way.
+ */
+static bool path_hop(struct sess *ss, struct net_hop *hop)
+{
+	int ret = net_resolve(ss->shard->tbl, &ss->key.peer, &ss->key.local, hop);
+
+	if (ret == 0 && hop->resolved)
+		return true;
+	if (ret == 0)
+		path_ask(ss, hop);
+	ss->path_why = ret ? DROP_NO_ROUTE : DROP_NO_NEIGHBOUR;
+	hop->dev = ss->reply_dev;
+	memcpy(hop->mac, ss->reply_mac, 6);
+	return ss->mac_known;
+}
+
+static void path_build(struct sess *ss, uint64_t now)
+{
+	const struct net_tbl *t = ss->shard->tbl;
+	struct net_ends ends = {.key = &ss->key, .traffic_class = ss->tun->traffic_class};
+	struct net_hop hop = {0};
+
+	ss->path_of = t;
+	ss->path_ok = path_hop(ss, &hop);
+	ss->path_retry = hop.resolved ? UINT64_MAX : now + PATH_RETRY_MS;
+	if (!ss->path_ok)
+		return;
+	memcpy(ends.dst_mac, hop.mac, 6);
+	memcpy(ends.src_mac, t->dev[hop.dev].mac, 6);
+	ends.csum = ss->shard->conf.dev_csum[hop.dev];
+	net_path_init(&ss->path, &ends);
+	ss->path.dev = hop.dev;
+}
+
+const struct net_path *shard_path(struct shard *s, struct sess *ss, uint64_t now, unsigned *why)
+{
+	if (ss->path_of != s->tbl || now >= ss->path_retry)
+		path_build(ss, now);
+	*why = ss->path_why;
+	return ss->path_ok ? &ss->path : NULL;
+}

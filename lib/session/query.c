@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#include "sess.h"
+
+static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
+{
+	memset(r, 0, sizeof(*r));
+	r->id = ss->id;
+	r->tunnel = (uint16_t)(ss->tun - ss->shard->conf.tunnels);
+	r->worker = (uint16_t)ss->shard->conf.id;
+	r->client = ss->tun->client;
+	r->kcpgate_peer = mux_can_half(&ss->mux);
+	r->key = ss->key;
+	r->age_ms = now - ss->born;
+	r->idle_ms = now - ss->last_in;
+	r->streams = ss->mux.count;
+	r->held = (uint32_t)((int64_t)ss->tun->mux.smuxbuf - ss->mux.bucket);
+	kcp_info(&ss->kcp, &r->kcp);
+	r->bytes_in = ss->bytes_in;
+	r->bytes_out = ss->bytes_out;
+	if (ss->dec)
+		fec_dec_params(ss->dec, &r->fec_ds, &r->fec_ps);
+}
+
+struct shard_query *shard_query(struct shard *s)
+{
+	return &s->query;
+}
+
+void shard_answer(struct shard *s, uint64_t now)
+{
+	struct shard_query *q = &s->query;
+
+	if (atomic_load_explicit(&q->state, memory_order_acquire) != SHARD_Q_ASKED)
+		return;
+	q->n = 0;
+	while (q->n < SHARD_QUERY_ROWS && q->cursor < s->n_all)
+		row_fill(s->all[q->cursor++], now, &q->row[q->n++]);
+	q->more = q->cursor < s->n_all;
+	atomic_store_explicit(&q->state, SHARD_Q_DONE, memory_order_release);
+}

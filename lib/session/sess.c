@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include <rte_mbuf.h>
+
+#include "sess.h"
+
+static void sess_note(struct sess *ss, enum note_type type, uint32_t arg)
+{
+	struct shard *s = ss->shard;
+	struct note n = {.type = (uint8_t)type, .worker = (uint16_t)s->conf.id, .arg = arg, .key = ss->key};
+
+	n.tunnel = (uint16_t)(ss->tun - s->conf.tunnels);
+	border_note(s->border, &n);
+}
+
+static void sess_layers(struct sess *ss, uint64_t now)
+{
+	struct shard *s = ss->shard;
+	const struct shard_tunnel *t = ss->tun;
+
+	kcp_init(&ss->kcp, ss->conv, &t->kcp, s->mem, ss->cnt, now);
+	mux_init(&ss->mux, &t->mux, s->mem);
+	comp_enc_init(&ss->comp_enc);
+	comp_dec_init(&ss->comp_dec, s->mem);
+	if (t->fec)
+		fec_enc_init(&ss->enc, t->fec, s->mem, ss->cnt);
+}
+
+static void sess_count_open(struct sess *ss)
+{
+	struct snmp *c = ss->cnt;
+
+	if (ss->tun->client)
+		c->ActiveOpens++;
+	else
+		c->PassiveOpens++;
+	if (++c->CurrEstab > c->MaxConn)
+		c->MaxConn = c->CurrEstab;
+	ss->shard->stats.sessions++;
+	ss->shard->stats.sessions_opened++;
+}
+
+struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *key, uint32_t hash, uint32_t conv,
+		       uint64_t now)
+{
+	struct sess *ss;
+
+	if (s->closing || s->n_all >= s->conf.max_sessions)
+		return NULL;
+	ss = mem_get(s->mem, sizeof(*ss));
+	if (!ss)
+		return NULL;
+	memset(ss, 0, sizeof(*ss));
+	ss->shard = s;
+	ss->tun = &s->conf.tunnels[tunnel];
+	ss->cnt = &s->snmp[tunnel];
+	ss->key = *key;
+	ss->hash = hash;
+	ss->conv = conv;
+	ss->id = s->next_id++;
+	ss->born = ss->last_in = ss->last_out = now;
+	ss->keepalive_at = now + ss->tun->keepalive_ms;
+	ss->check_at = now + SESS_TIMEOUT_MS;
+	ss->retry_at = UINT64_MAX;
+	ss->fec_quiet = true;
+	ss->timer.kind = TIMER_SESS;
+	wheel_ent_init(&ss->timer.ent);
+	list_init(&ss->ready);
+	list_init(&ss->stalled_link);
+	list_init(&ss->dead);
+	if (flow_add(s->flows, key, hash, ss)) {
+		mem_put(s->mem, ss, sizeof(*ss));
+		return NULL;
+	}
+	ss->index = s->n_all;
+	s->all[s->n_all++] = ss;
+	sess_layers(ss, now);
+	sess_count_open(ss);
+	sess_note(ss, NOTE_SESS_OPEN, conv);
+	sess_rearm(ss);
+	return ss;
+}
+
+/* Gives back the receive buffers and copies that the decoder holds; it may go on. */
+static void sess_dec_release(struct sess *ss)
+{
+	void *freed[64];
+	unsigned n;
+
+	while (ss->dec && (n = fec_dec_release(ss->dec, freed, 64))) {
+		ss->shard->stats.held_mbufs -= n;
+		rte_pktmbuf_free_bulk((struct rte_mbuf **)freed, n);
+	}
+}
+
+static void sess_fec_fini(struct sess *ss)
+{
+	sess_dec_release(ss);
+	if (ss->dec)
+		fec_dec_destroy(ss->dec);
+	ss->dec = NULL;
+	if (ss->tun->fec)
+		fec_enc_fini(&ss->enc);
+}
+
+static void sess_unlink(struct sess *ss)
+{
+	struct shard *s = ss->shard;
+
+	flow_del(s->flows, &ss->key, ss->hash);
+	wheel_disarm(&s->wheel, &ss->timer.ent);
+	list_del(&ss->ready);
+	list_del(&ss->stalled_link);
+	if (s->out_cur == ss)
+		s->out_cur = NULL;
+	s->all[ss->index] = s->all[--s->n_all];
+	s->all[ss->index]->index = ss->index;
+}
+
+void sess_close(struct sess *ss, unsigned why, uint64_t now)
+{
+	struct shard *s = ss->shard;
+	struct mux_stream *ms;
+	uint32_t cursor = 0;
+
+	if (ss->closed)
+		return;
+	ss->closed = true;
+	sess_unlink(ss);
+	while ((ms = mux_each(&ss->mux, &cursor)))
+		if (ms->user)
+			stream_orphan(ms->user);
+	if (ss->held_frame && ss->frame.last && ss->frame.user)
+		stream_orphan(ss->frame.user); /* smux had forgotten it with the frame that was never sent */
+	mux_fini(&ss->mux);
+	sess_fec_fini(ss);
+	comp_dec_fini(&ss->comp_dec);
+	kcp_fini(&ss->kcp);
+	ss->cnt->CurrEstab--;
+	s->stats.sessions--;
+	s->stats.sessions_closed++;
+	if (why)
+		shard_drop(s, why);
+	sess_note(ss, NOTE_SESS_CLOSE, why);
+	if (ss->slot)
+		slot_lost(ss->slot);
+	list_add_tail(&s->dead, &ss->dead);
+}
+
+void sess_ready(struct sess *ss)
+{
+	if (!ss->closed && list_empty(&ss->ready) && ss->shard->out_cur != ss)
+		list_add_tail(&ss->shard->ready, &ss->ready);
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t sess_quiet_at(const struct sess *ss)
+{
+	return (ss->last_in > ss->last_out ? ss->last_in : ss->last_out) + SESS_IDLE_MS;
+}
+
+static uint64_t sess_deadline(const struct sess *ss)
+{
+	uint64_t at = min_u64(kcp_next(&ss->kcp), min_u64(ss->keepalive_at, ss->check_at));
+
+	at = min_u64(at, ss->retry_at);
+	return ss->fec_quiet ? at : min_u64(at, sess_quiet_at(ss));
+}
+
+void sess_rearm(struct sess *ss)
+{
+	uint64_t at = sess_deadline(ss);
+
+	/* An entry that fires early finds nothing to do and is armed again: cheaper than moving it at every packet. */
+	if (!wheel_armed(&ss->timer.ent) || at < ss->timer.ent.at)
+		wheel_arm(&ss->shard->wheel, &ss->timer.ent, at);
+}
+
+/* smux's dead-peer rule (wire.md 8.6): not one frame header since the last check, and we were willing to read. */
+static bool sess_dead_peer(struct sess *ss, uint64_t now)
+{
+	bool dead = ss->mux.frames_in == ss->frames_seen && mux_may_read(&ss->mux) && !ss->stalled;
+
+	ss->frames_seen = ss->mux.frames_in;
+	ss->check_at = now + SESS_TIMEOUT_MS;
+	return dead;
+}
+
+void sess_timer(struct sess *ss, uint64_t now)
+{
+	if (now >= ss->check_at && sess_dead_peer(ss, now)) {
+		sess_close(ss, DROP_TIMEOUT, now);
+		return;
+	}
+	if (now >= ss->keepalive_at) {
+		ss->keepalive_at = now + ss->tun->keepalive_ms;
+		mux_keepalive(&ss->mux);
+		sess_ready(ss);
+	}
+	if (!ss->fec_quiet && now >= sess_quiet_at(ss)) {
+		if (ss->tun->fec)
+			fec_enc_idle(&ss->enc);
+		sess_dec_release(ss);
+		ss->fec_quiet = true;
+	}
+	if (now >= ss->retry_at || now >= kcp_next(&ss->kcp))
+		sess_ready(ss);
+	else
+		sess_rearm(ss);
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sess.h"
+
+#define CHUNKS_LOW_PERMILLE 60  /* below this share of free chunks sessions stop reading */
+#define CHUNKS_OK_PERMILLE  120 /* and go on reading above this one */
+#define RESUME_A_TURN       32
+
+/* Memory for the tables of the set-up: zeroed, counted against no budget. */
+static int shard_tables(struct shard *s)
+{
+	const struct shard_conf *c = &s->conf;
+
+	s->all = calloc(c->max_sessions, sizeof(*s->all));
+	s->snmp = aligned_alloc(64, (c->n_tunnels * sizeof(*s->snmp) + 63) & ~(size_t)63);
+	s->fec_scratch = malloc(FEC_SCRATCH);
+	s->got = malloc(sizeof(*s->got));
+	s->comp = comp_scratch_create();
+	s->bad = calloc(c->n_tunnels, sizeof(*s->bad));
+	if (!s->bad || !s->all || !s->snmp || !s->fec_scratch || !s->got || !s->comp)
+		return -ENOMEM;
+	memset(s->snmp, 0, c->n_tunnels * sizeof(*s->snmp));
+	for (unsigned t = 0; t < c->n_tunnels; t++) {
+		s->bad[t].shard = s;
+		s->bad[t].timer.kind = TIMER_BAD_KEY;
+		wheel_ent_init(&s->bad[t].timer.ent);
+	}
+	return slots_create(s);
+}
+
+static void shard_free(struct shard *s)
+{
+	slots_destroy(s);
+	if (s->comp)
+		comp_scratch_destroy(s->comp);
+	free(s->got);
+	free(s->fec_scratch);
+	free(s->bad);
+	free(s->snmp);
+	free(s->all);
+	free(s);
+}
+
+int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now)
+{
+	struct shard *s = aligned_alloc(64, (sizeof(*s) + 63) & ~(size_t)63);
+	char name[32];
+	int ret;
+
+	if (!s)
+		return -ENOMEM;
+	memset(s, 0, sizeof(*s));
+	s->conf = *conf;
+	s->mem = conf->mem;
+	s->border = conf->border;
+	s->chans = conf->chans;
+	s->rng = conf->seed | 1;
+	s->next_id = ((uint64_t)conf->id << 48) + 1;
+	wheel_init(&s->wheel, now);
+	list_init(&s->ready);
+	list_init(&s->stalled);
+	list_init(&s->dead);
+	list_init(&s->spilled);
+	ret = shard_tables(s);
+	if (ret)
+		goto fail;
+	snprintf(name, sizeof(name), "flows%u", conf->id);
+	ret = flow_tbl_create(&s->flows, name, conf->max_sessions, conf->socket);
+	if (ret)
+		goto fail;
+	*out = s;
+	return 0;
+fail:
+	shard_free(s);
+	return ret;
+}
+
+void shard_destroy(struct shard *s)
+{
+	shard_close_all(s, s->wheel.now);
+	flow_tbl_destroy(s->flows);
+	shard_free(s);
+}
+
+void shard_close_all(struct shard *s, uint64_t now)
+{
+	s->closing = true;
+	while (s->n_all)
+		sess_close(s->all[s->n_all - 1], 0, now);
+	shard_reap(s);
+}
+
+bool shard_drained(const struct shard *s)
+{
+	return s->stats.streams == 0;
+}
+
+const struct flow_tbl *shard_flows(const struct shard *s)
+{
+	return s->flows;
+}
+
+void shard_adopt(struct shard *s, const struct net_tbl *tbl)
+{
+	s->tbl = tbl;
+}
+
+void shard_reap(struct shard *s)
+{
+	struct list *e;
+
+	while ((e = list_pop(&s->dead)))
+		mem_put(s->mem, container_of(e, struct sess, dead), sizeof(struct sess));
+}
+
+/* Lets sessions read again that had to stop, when the reason has gone: a bounded number, in turn. */
+static void shard_resume(struct shard *s, uint64_t now)
+{
+	unsigned free_pm = chan_pool_free_permille(s->chans);
+
+	s->chunks_low = free_pm < (s->chunks_low ? CHUNKS_OK_PERMILLE : CHUNKS_LOW_PERMILLE);
+	if (s->chunks_low)
+		return;
+	for (unsigned i = 0; i < RESUME_A_TURN && !list_empty(&s->stalled); i++) {
+		struct list *e = list_pop(&s->stalled);
+		struct sess *ss = container_of(e, struct sess, stalled_link);
+
+		ss->stalled = false;
+		sess_read(ss, now); /* goes back to the list if its bucket is still empty */
+	}
+}
+
+unsigned shard_pull(struct shard *s, uint64_t now)
+{
+	struct mbox_ent *ents[64];
+	uint32_t ev[64];
+	unsigned n, total = 0;
+
+	do {
+		n = mbox_get(s->border->to_worker, ents, ev, 64);
+		for (unsigned i = 0; i < n; i++) {
+			if (ents[i]->kind == MBOX_CHAN)
+				stream_event(s, container_of(ents[i], struct chan, to_worker), ev[i], now);
+			else
+				slot_event(s, container_of(ents[i], struct dial, to_worker), ev[i], now);
+		}
+		total += n;
+	} while (n == 64 && total < 1024);
+	if (!list_empty(&s->spilled))
+		shard_pump_spilled(s);
+	if (!list_empty(&s->stalled) || s->chunks_low)
+		shard_resume(s, now);
+	return total;
+}
+
+void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now)
+{
+	struct bad_key *b = &s->bad[k->tunnel];
+	struct snmp *c = &s->snmp[k->tunnel];
+
+	b->last = *k->key;
+	if (!wheel_armed(&b->timer.ent)) {
+		b->errors = c->InCsumErrors;
+		b->good = c->InPkts;
+		wheel_arm(&s->wheel, &b->timer.ent, now + BAD_KEY_MS);
+	}
+	c->InCsumErrors++;
+}
+
+/* Failures beside good packets are noise, or the random keepalives of 2016 (wire.md 8.6): nothing to report. */
+static void bad_key_timer(struct bad_key *b)
+{
+	struct shard *s = b->shard;
+	unsigned t = (unsigned)(b - s->bad);
+	struct note n = {.type = NOTE_BAD_KEY, .tunnel = (uint16_t)t, .worker = (uint16_t)s->conf.id, .key = b->last};
+
+	if (s->snmp[t].InPkts != b->good)
+		return;
+	n.arg = (uint32_t)(s->snmp[t].InCsumErrors - b->errors);
+	border_note(s->border, &n);
+}
+
+void shard_tick(struct shard *s, uint64_t now)
+{
+	struct wheel_ent *e;
+
+	while ((e = wheel_due(&s->wheel, now))) {
+		struct timer *t = container_of(e, struct timer, ent);
+
+		switch (t->kind) {
+		case TIMER_SESS:
+			sess_timer(container_of(t, struct sess, timer), now);
+			break;
+		case TIMER_STREAM:
+			stream_timer(container_of(t, struct stream, timer), now);
+			break;
+		case TIMER_BAD_KEY:
+			bad_key_timer(container_of(t, struct bad_key, timer));
+			break;
+		case TIMER_SLOT:
+			slot_timer(container_of(t, struct slot, timer), now);
+			break;
+		}
+	}
+}
+
+bool shard_ready(const struct shard *s)
+{
+	return !list_empty(&s->ready) || s->out_cur;
+}
+
+uint64_t shard_next(const struct shard *s)
+{
+	return wheel_next(&s->wheel);
+}
+
+const struct snmp *shard_snmp(const struct shard *s, unsigned tunnel)
+{
+	return &s->snmp[tunnel];
+}
+
+struct shard_stats *shard_stats(struct shard *s)
+{
+	return &s->stats;
+}
+
+size_t shard_mem_used(const struct shard *s)
+{
+	return mem_used(s->mem);
+}

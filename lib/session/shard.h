@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * A shard: all sessions of one worker, with their streams, timers, memory and counters.  One thread owns it.  Packets go
+ * in as bursts (decrypted), packets come out as bursts (to be encrypted); bytes of TCP cross by chans.  No clock, no port,
+ * no key: the pipeline brings those.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "border.h"
+#include "chan.h"
+#include "fec.h"
+#include "flow.h"
+#include "kcp.h"
+#include "mem.h"
+#include "mux.h"
+#include "net.h"
+#include "snmp.h"
+
+struct shard;
+
+/* A tunnel as the shards see it: filled by app, immutable, shared by all workers. */
+struct shard_tunnel {
+	bool client;
+	bool nocomp;
+	uint16_t head, tail;        /* crypt_head, crypt_tail */
+	uint16_t dev;               /* gateway port, or UINT16_MAX: any */
+	const struct crypt *crypt;  /* carried through to the packets, not used here */
+	struct fec_codec *fec;      /* NULL: off */
+	struct kcp_conf kcp;
+	struct mux_conf mux;
+	uint32_t keepalive_ms;
+	uint32_t closewait_ms;
+	uint8_t traffic_class;      /* of the IP header */
+	unsigned conn;              /* client: session slots of the whole tunnel */
+	struct dial *dials;         /* client: one for each slot; a worker uses those with its worker_id */
+};
+
+struct shard_conf {
+	unsigned id;                        /* worker */
+	const struct shard_tunnel *tunnels;
+	unsigned n_tunnels;
+	unsigned max_sessions;
+	struct mem *mem;
+	struct chan_pool *chans;
+	struct border *border;
+	const uint8_t *dev_csum;            /* NET_CSUM_* of each gateway port */
+	unsigned mbufs_to_hold;             /* received buffers that FEC groups may keep */
+	uint64_t seed;                      /* of conversation ids */
+	int socket;
+};
+
+struct shard_stats {
+	uint64_t drops[DROP_COUNT]; /* by verdict - VERDICT_DROP: the whole worker counts here */
+	uint64_t sessions, streams; /* now */
+	uint64_t sessions_opened, sessions_closed;
+	uint64_t streams_opened, streams_closed;
+	uint64_t held_mbufs;        /* now, by FEC groups */
+	uint64_t spilled;           /* bytes now waiting in `mem` because no chunk could be had */
+};
+
+int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now);
+/* Ends every session; what crosses the border must have come back before (shard_drained). */
+void shard_destroy(struct shard *s);
+
+/* Ends every session at once: silently towards the peers, streams closed towards control. */
+void shard_close_all(struct shard *s, uint64_t now);
+/* True when control has given back every stream. */
+bool shard_drained(const struct shard *s);
+
+const struct flow_tbl *shard_flows(const struct shard *s);
+
+/* Adopts a snapshot: paths are built anew as sessions next send. */
+void shard_adopt(struct shard *s, const struct net_tbl *tbl);
+
+/*
+ * Takes decrypted packets, v[i].sess from flow_find_burst.  Sets `own` to NULL where the shard keeps the buffer; verdicts
+ * that are not VERDICT_OK are skipped, and those set here are counted by the caller.
+ */
+void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now);
+
+/* Takes what control posted: opened, readable, writable, closed streams and dialling results.  Returns how many. */
+unsigned shard_pull(struct shard *s, uint64_t now);
+
+/* Expires timers: sessions whose time has come become ready for output. */
+void shard_tick(struct shard *s, uint64_t now);
+
+/* Frees the sessions that ended in this turn: nothing of the vectors may point at them any more. */
+void shard_reap(struct shard *s);
+
+/* A vector lent to shard_output must hold at least this many packets. */
+#define SHARD_OUT_MIN FEC_MAX_SHARDS
+
+/*
+ * Fills lent packets (p: room for the longest datagram, NET_MAX_HEAD + CRYPT head + FEC_HEAD before it) with what is to
+ * be sent now: p/n, crypt and sess set, ready for crypt_seal_burst and net_push with shard_path.  Returns how many; at
+ * less than `max` - SHARD_OUT_MIN nothing is left for this turn.
+ */
+unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now);
+
+/* The headers for a packet of this session, or NULL when its next hop is not known: *why is the drop reason. */
+const struct net_path *shard_path(struct shard *s, struct sess *sess, uint64_t now, unsigned *why);
+
+/* True when a session waits for output now. */
+bool shard_ready(const struct shard *s);
+/* A time before which no timer is due; UINT64_MAX when there is none. */
+uint64_t shard_next(const struct shard *s);
+
+/* Written by the worker alone; others may read at any time. */
+const struct snmp *shard_snmp(const struct shard *s, unsigned tunnel);
+struct shard_stats *shard_stats(struct shard *s);
+size_t shard_mem_used(const struct shard *s);
+
+/* ---- looking in from another thread ---- */
+
+struct shard_row { /* one session, or one stream of it */
+	uint64_t id;         /* of the session, unique in the process's life */
+	uint16_t tunnel, worker;
+	bool client, kcpgate_peer;
+	struct flow_key key;
+	uint64_t age_ms, idle_ms;
+	uint32_t streams, held;
+	struct kcp_info kcp;
+	uint64_t bytes_in, bytes_out; /* above KCP */
+	unsigned fec_ds, fec_ps;      /* of what arrives, 0 when none did */
+};
+
+#define SHARD_QUERY_ROWS 32
+/*
+ * A question that telemetry puts to a worker; the worker answers between two turns.  Asker: set `cursor` to 0, store
+ * SHARD_Q_ASKED, wait for SHARD_Q_DONE, read the rows, and ask again while `more`; store SHARD_Q_IDLE at the end.
+ * Sessions that come or go between two portions may be missed or told twice.
+ */
+enum { SHARD_Q_IDLE, SHARD_Q_ASKED, SHARD_Q_DONE };
+struct shard_query {
+	_Atomic int state; /* writer: asker IDLE->ASKED and DONE->IDLE, worker ASKED->DONE */
+	uint32_t cursor;   /* asker: 0 at first; worker: where to go on */
+	bool more;
+	unsigned n;
+	struct shard_row row[SHARD_QUERY_ROWS];
+};
+struct shard_query *shard_query(struct shard *s);
+/* Worker, between turns: answers a question if there is one. */
+void shard_answer(struct shard *s, uint64_t now);

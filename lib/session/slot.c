@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sess.h"
+
+int slots_create(struct shard *s)
+{
+	s->slots = calloc(s->conf.n_tunnels, sizeof(*s->slots));
+	if (!s->slots)
+		return -ENOMEM;
+	for (unsigned t = 0; t < s->conf.n_tunnels; t++) {
+		const struct shard_tunnel *tun = &s->conf.tunnels[t];
+
+		if (!tun->client)
+			continue;
+		s->slots[t] = calloc(tun->conn, sizeof(**s->slots));
+		if (!s->slots[t])
+			return -ENOMEM;
+		for (unsigned i = 0; i < tun->conn; i++) {
+			struct slot *sl = &s->slots[t][i];
+
+			sl->shard = s;
+			sl->dial = &tun->dials[i];
+			sl->timer.kind = TIMER_SLOT;
+			wheel_ent_init(&sl->timer.ent);
+			list_init(&sl->waiting);
+			if (sl->dial->worker_id == s->conf.id)
+				sl->dial->worker = sl;
+		}
+	}
+	return 0;
+}
+
+void slots_destroy(struct shard *s)
+{
+	for (unsigned t = 0; s->slots && t < s->conf.n_tunnels; t++)
+		free(s->slots[t]);
+	free(s->slots);
+}
+
+static void slot_ask(struct slot *sl)
+{
+	if (sl->asked || sl->sess)
+		return;
+	sl->asked = true;
+	mbox_post(sl->shard->border->to_ctl, &sl->dial->to_ctl, DIAL_EV_WANT);
+}
+
+void slot_forget(struct stream *st)
+{
+	if (!st->slot)
+		return;
+	list_del(&st->wait);
+	st->slot->n_waiting--;
+	st->slot = NULL;
+}
+
+static void slot_refuse(struct slot *sl, struct stream *st)
+{
+	shard_drop(sl->shard, DROP_STREAM_LIMIT);
+	stream_orphan(st);
+}
+
+void slot_connect(struct shard *s, struct stream *st, uint64_t now)
+{
+	struct slot *sl = &s->slots[st->chan->tunnel][st->chan->slot];
+
+	if (s->closing) {
+		stream_orphan(st);
+		return;
+	}
+	if (sl->sess && stream_attach(st, sl->sess, now))
+		return;
+	/* A session whose stream ids are used up is replaced (wire.md 8.2). */
+	if (sl->sess && sl->sess->mux.dead)
+		sess_close(sl->sess, 0, now);
+	if (sl->sess || sl->n_waiting >= SLOT_WAITING_MAX) {
+		slot_refuse(sl, st);
+		return;
+	}
+	st->slot = sl;
+	st->last_in = now;
+	list_add_tail(&sl->waiting, &st->wait);
+	sl->n_waiting++;
+	if (!wheel_armed(&sl->timer.ent))
+		slot_ask(sl);
+}
+
+static uint32_t slot_conv(struct shard *s)
+{
+	/* xorshift64*: convs must differ, they are no secret. */
+	s->rng ^= s->rng >> 12;
+	s->rng ^= s->rng << 25;
+	s->rng ^= s->rng >> 27;
+	return (uint32_t)((s->rng * 0x2545f4914f6cdd1dull) >> 32);
+}
+
+/* Gives every waiting connection to the session that has been made. */
+static void slot_serve(struct slot *sl, uint64_t now)
+{
+	struct list *e;
+
+	while ((e = sl->waiting.next) != &sl->waiting) {
+		struct stream *st = container_of(e, struct stream, wait);
+
+		slot_forget(st);
+		if (!stream_attach(st, sl->sess, now))
+			slot_refuse(sl, st);
+	}
+}
+
+/* Refuses those that have waited too long, and tries again for the rest. */
+static void slot_retry(struct slot *sl, uint64_t now)
+{
+	struct list *e;
+
+	while ((e = sl->waiting.next) != &sl->waiting) {
+		struct stream *st = container_of(e, struct stream, wait);
+
+		if (now - st->last_in < SLOT_GIVE_UP_MS)
+			break;
+		slot_refuse(sl, st);
+	}
+	if (!list_empty(&sl->waiting))
+		wheel_arm(&sl->shard->wheel, &sl->timer.ent, now + SLOT_RETRY_MS);
+}
+
+void slot_event(struct shard *s, struct dial *d, uint32_t ev, uint64_t now)
+{
+	struct slot *sl = d->worker;
+
+	sl->asked = false;
+	if ((ev & DIAL_EV_READY) && !sl->sess) {
+		struct sess *ss = sess_open(s, d->tunnel, &d->key, flow_hash(&d->key), slot_conv(s), now);
+
+		if (ss) {
+			ss->slot = sl;
+			sl->sess = ss;
+			slot_serve(sl, now);
+			return;
+		}
+		shard_drop(s, DROP_SESSION_LIMIT);
+		mbox_post(s->border->to_ctl, &d->to_ctl, DIAL_EV_DROP);
+	}
+	slot_retry(sl, now);
+}
+
+void slot_timer(struct slot *sl, uint64_t now)
+{
+	if (!list_empty(&sl->waiting))
+		slot_ask(sl);
+}
+
+void slot_lost(struct slot *sl)
+{
+	sl->sess = NULL;
+	mbox_post(sl->shard->border->to_ctl, &sl->dial->to_ctl, DIAL_EV_DROP);
+}

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT */
+#include "sess.h"
+
+#define PUMP_A_TURN 32
+
+static void stream_post(struct stream *st, uint32_t ev)
+{
+	mbox_post(st->shard->border->to_ctl, &st->chan->to_ctl, ev);
+}
+
+struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
+{
+	struct stream *st = mem_get(s->mem, sizeof(*st));
+
+	if (!st)
+		return NULL;
+	memset(st, 0, sizeof(*st));
+	st->shard = s;
+	st->chan = c;
+	st->last_in = now;
+	st->spill_tail = &st->spill;
+	st->timer.kind = TIMER_STREAM;
+	wheel_ent_init(&st->timer.ent);
+	list_init(&st->wait);
+	list_init(&st->spill_link);
+	c->worker = st;
+	s->stats.streams++;
+	s->stats.streams_opened++;
+	return st;
+}
+
+static void stream_free(struct stream *st)
+{
+	struct shard *s = st->shard;
+
+	chan_free(s->chans, st->chan);
+	mem_put(s->mem, st, sizeof(*st));
+	s->stats.streams--;
+	s->stats.streams_closed++;
+}
+
+/* ---- bytes that no chunk could be had for ---- */
+
+static void spill_drop(struct stream *st)
+{
+	struct spill *sp;
+
+	while ((sp = st->spill)) {
+		st->spill = sp->next;
+		st->shard->stats.spilled -= sp->n - sp->off;
+		mem_put(st->shard->mem, sp, sizeof(*sp) + sp->n);
+	}
+	st->spill_tail = &st->spill;
+	list_del(&st->spill_link);
+}
+
+static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
+{
+	struct spill *sp = mem_get(st->shard->mem, sizeof(*sp) + n);
+
+	if (!sp)
+		return false;
+	*sp = (struct spill){.n = n};
+	memcpy(sp->data, p, n);
+	*st->spill_tail = sp;
+	st->spill_tail = &sp->next;
+	st->shard->stats.spilled += n;
+	if (list_empty(&st->spill_link))
+		list_add_tail(&st->shard->spilled, &st->spill_link);
+	return true;
+}
+
+/* ---- the end ---- */
+
+/* CLOSE is the worker's last word on a chan; it waits while bytes are still on this side of the border. */
+static void stream_close_chan(struct stream *st, bool abort)
+{
+	if (st->flags & ST_CLOSED)
+		return;
+	if (abort)
+		spill_drop(st);
+	if (st->spill) {
+		st->flags |= ST_CLOSE_LATE;
+		return;
+	}
+	wheel_disarm(&st->shard->wheel, &st->timer.ent);
+	st->chan->abort = abort;
+	st->flags |= ST_CLOSED;
+	stream_post(st, CHAN_EV_CLOSE);
+}
+
+/* Takes the stream from smux at once: FIN, and what was not sent is dropped. */
+static void stream_cut(struct stream *st)
+{
+	if (st->ms) {
+		mux_close(&st->sess->mux, st->ms, false);
+		st->ms = NULL;
+		sess_ready(st->sess);
+	}
+	st->sess = NULL;
+}
+
+/* FIN behind what has been read from TCP; stream_sent_last follows. */
+static void stream_finish(struct stream *st)
+{
+	if (!st->ms || (st->flags & ST_FINISHING))
+		return;
+	st->flags |= ST_FINISHING;
+	mux_close(&st->sess->mux, st->ms, true);
+	sess_ready(st->sess);
+}
+
+void stream_sent_last(struct stream *st)
+{
+	st->ms = NULL;
+	st->sess = NULL;
+	stream_close_chan(st, false);
+}
+
+void stream_orphan(struct stream *st)
+{
+	slot_forget(st);
+	st->ms = NULL;
+	st->sess = NULL;
+	stream_close_chan(st, true);
+}
+
+/* ---- from the peer ---- */
+
+bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
+{
+	struct shard *s = ss->shard;
+	struct chan *c = ss->tun->client ? NULL : chan_alloc(s->chans);
+	struct stream *st = c ? stream_new(s, c, now) : NULL;
+
+	if (!st) {
+		if (c)
+			chan_free(s->chans, c);
+		mux_close(&ss->mux, ms, false);
+		shard_drop(s, DROP_STREAM_LIMIT);
+		return false;
+	}
+	st->sess = ss;
+	st->ms = ms;
+	ms->user = st;
+	c->tunnel = (uint16_t)(ss->tun - s->conf.tunnels);
+	c->worker_id = (uint16_t)s->conf.id;
+	c->sid = ms->id;
+	addr_port_str(&ss->key.peer, ss->key.peer_port, c->peer);
+	stream_post(st, CHAN_EV_OPEN);
+	return true;
+}
+
+void stream_data(struct stream *st, const struct slice *data, uint64_t now)
+{
+	uint32_t done = 0;
+
+	st->last_in = now;
+	if (!st->spill)
+		done = chan_write(st->shard->chans, &st->chan->down, data, 1);
+	if (done)
+		stream_post(st, CHAN_EV_DATA);
+	if (done < data->n && !spill_add(st, data->p + done, data->n - done)) {
+		shard_drop(st->shard, DROP_NO_MEMORY);
+		stream_cut(st);
+		stream_close_chan(st, true);
+	}
+}
+
+void stream_fin(struct stream *st)
+{
+	/* A FIN means that the peer neither sends nor reads any more (wire.md 8.3): ours follows at once. */
+	st->flags |= ST_FIN_IN;
+	stream_cut(st);
+	stream_close_chan(st, false);
+}
+
+void stream_broken(struct stream *st)
+{
+	shard_drop(st->shard, DROP_MUX);
+	stream_cut(st);
+	stream_close_chan(st, true);
+}
+
+void stream_half(struct stream *st)
+{
+	st->flags |= ST_HALF_IN;
+	if (!st->spill)
+		stream_post(st, CHAN_EV_EOF);
+	if (st->flags & ST_HALF_SENT)
+		stream_finish(st);
+}
+
+/* ---- from TCP ---- */
+
+/* The local side sends no more: wire.md section 14's half-close rule. */
+static void stream_local_eof(struct stream *st, uint64_t now)
+{
+	struct sess *ss = st->sess;
+
+	st->flags |= ST_LOCAL_EOF;
+	st->last_in = now;
+	if (!st->ms)
+		return;
+	if (mux_half(&ss->mux, st->ms) == 0) {
+		st->flags |= ST_HALF_SENT;
+		sess_ready(ss);
+		if (st->flags & ST_HALF_IN)
+			stream_finish(st);
+	} else if (ss->tun->closewait_ms == 0) {
+		stream_finish(st);
+	} else {
+		wheel_arm(&st->shard->wheel, &st->timer.ent, now + ss->tun->closewait_ms);
+	}
+}
+
+void stream_hello(struct sess *ss)
+{
+	struct mux_stream *ms;
+	uint32_t cursor = 0;
+
+	while ((ms = mux_each(&ss->mux, &cursor))) {
+		struct stream *st = ms->user;
+
+		if (!st || (st->flags & (ST_LOCAL_EOF | ST_HALF_SENT)) != ST_LOCAL_EOF)
+			continue;
+		if (mux_half(&ss->mux, ms) == 0) {
+			st->flags |= ST_HALF_SENT;
+			wheel_disarm(&st->shard->wheel, &st->timer.ent);
+		}
+	}
+	sess_ready(ss);
+}
+
+void stream_timer(struct stream *st, uint64_t now)
+{
+	uint64_t until;
+
+	if (!st->ms)
+		return;
+	until = st->last_in + st->sess->tun->closewait_ms;
+	if (now >= until)
+		stream_finish(st);
+	else
+		wheel_arm(&st->shard->wheel, &st->timer.ent, until);
+}
+
+static void stream_announce(struct stream *st)
+{
+	const struct chan_ring *up = &st->chan->up;
+	uint32_t written = chan_taken(up) + chan_used(up);
+
+	if (!st->ms || written == st->announced)
+		return;
+	mux_avail(&st->sess->mux, st->ms, written - st->announced);
+	st->announced = written;
+	sess_ready(st->sess);
+}
+
+/* TCP took bytes: tokens and window go back to the peer. */
+static void stream_room(struct stream *st)
+{
+	struct chan_ring *down = &st->chan->down;
+	uint32_t taken = chan_taken(down), n = taken - st->taken;
+
+	st->taken = taken;
+	chan_trim(st->shard->chans, down);
+	if (!st->ms || !n)
+		return;
+	mux_taken(&st->sess->mux, st->ms, n);
+	if (mux_pending(&st->sess->mux))
+		sess_ready(st->sess);
+}
+
+bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
+{
+	st->ms = mux_open(&ss->mux, st);
+	if (!st->ms)
+		return false;
+	st->sess = ss;
+	st->chan->sid = st->ms->id;
+	st->flags |= ST_UP;
+	stream_announce(st);
+	if (st->flags & ST_LOCAL_EOF)
+		stream_local_eof(st, now);
+	sess_ready(ss);
+	stream_post(st, CHAN_EV_UP);
+	return true;
+}
+
+static void stream_reset(struct stream *st)
+{
+	slot_forget(st);
+	if (!(st->flags & (ST_UP | ST_CLOSED)))
+		shard_drop(st->shard, DROP_TARGET);
+	stream_cut(st);
+	stream_close_chan(st, true);
+}
+
+/* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us. */
+static struct stream *stream_opened(struct shard *s, struct chan *c, uint64_t now)
+{
+	struct stream *st = stream_new(s, c, now);
+
+	if (!st) {
+		shard_drop(s, DROP_STREAM_LIMIT);
+		c->abort = true;
+		mbox_post(s->border->to_ctl, &c->to_ctl, CHAN_EV_CLOSE);
+	}
+	return st;
+}
+
+void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now)
+{
+	struct stream *st = c->worker;
+
+	if (ev & CHAN_EV_OPEN) {
+		st = stream_opened(s, c, now);
+		if (st)
+			slot_connect(s, st, now);
+	}
+	if (ev & CHAN_EV_GONE) {
+		if (st)
+			stream_free(st);
+		else
+			chan_free(s->chans, c);
+		return;
+	}
+	if (!st || (st->flags & ST_CLOSED))
+		return;
+	if (ev & CHAN_EV_UP)
+		st->flags |= ST_UP;
+	if (ev & CHAN_EV_DATA)
+		stream_announce(st);
+	if (ev & CHAN_EV_ROOM)
+		stream_room(st);
+	if (ev & CHAN_EV_RESET)
+		stream_reset(st);
+	else if (ev & CHAN_EV_EOF)
+		stream_local_eof(st, now);
+}
+
+/* ---- spills, again ---- */
+
+/* True when the stream's spill is in its chan now. */
+static bool stream_pump(struct stream *st)
+{
+	struct shard *s = st->shard;
+	struct spill *sp;
+
+	while ((sp = st->spill)) {
+		struct slice rest = {sp->data + sp->off, sp->n - sp->off};
+		uint32_t done = chan_write(s->chans, &st->chan->down, &rest, 1);
+
+		sp->off += done;
+		s->stats.spilled -= done;
+		if (done)
+			stream_post(st, CHAN_EV_DATA);
+		if (done < rest.n)
+			return false;
+		st->spill = sp->next;
+		mem_put(s->mem, sp, sizeof(*sp) + sp->n);
+	}
+	st->spill_tail = &st->spill;
+	return true;
+}
+
+void shard_pump_spilled(struct shard *s)
+{
+	for (unsigned i = 0; i < PUMP_A_TURN && !list_empty(&s->spilled); i++) {
+		struct stream *st = container_of(s->spilled.next, struct stream, spill_link);
+
+		if (!stream_pump(st))
+			return;
+		list_del(&st->spill_link);
+		if (st->flags & ST_CLOSE_LATE)
+			stream_close_chan(st, false);
+		else if (st->flags & ST_HALF_IN)
+			stream_post(st, CHAN_EV_EOF);
+	}
+}

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <rte_mempool.h>
+#include <rte_telemetry.h>
+#include <rte_version.h>
+
+#include "tlm.h"
+
+/* rte_telemetry's callbacks have no argument of their own, and run in its threads: this is what they look at. */
+static struct {
+	pthread_mutex_t lock;
+	const struct tlm_src *src;
+} tlm = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Added under this name in 23.03, with the old one kept as deprecated until 23.11. */
+static void dict_u64(struct rte_tel_data *d, const char *name, uint64_t v)
+{
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 3, 0, 0)
+	rte_tel_data_add_dict_uint(d, name, v);
+#else
+	rte_tel_data_add_dict_u64(d, name, v);
+#endif
+}
+
+/* The tunnel that a parameter names; -1 for none given, -ENOENT for an unknown one. */
+static int tunnel_index(const struct tlm_src *src, const char *params)
+{
+	size_t n = params ? strcspn(params, ",") : 0;
+
+	if (n == 0)
+		return -1;
+	for (unsigned t = 0; t < src->conf->n_tunnels; t++)
+		if (strlen(src->conf->tunnels[t].name) == n && !strncmp(src->conf->tunnels[t].name, params, n))
+			return (int)t;
+	return -ENOENT;
+}
+
+static int cmd_snmp(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	int t = tunnel_index(src, params);
+	struct snmp sum;
+
+	if (t == -ENOENT)
+		return -EINVAL;
+	tlm_snmp(src, t, &sum);
+	rte_tel_data_start_dict(d);
+	for (unsigned i = 0; i < SNMP_COUNT; i++)
+		dict_u64(d, snmp_name(i), ((const uint64_t *)&sum)[i]);
+	return 0;
+}
+
+static void hostport(char *buf, size_t n, const struct conf_hostport *h)
+{
+	const char *host = h->host ? h->host : "";
+	bool v6 = strchr(host, ':') != NULL;
+
+	if (h->port_min == h->port_max)
+		snprintf(buf, n, v6 ? "[%s]:%u" : "%s:%u", host, h->port_min);
+	else
+		snprintf(buf, n, v6 ? "[%s]:%u-%u" : "%s:%u-%u", host, h->port_min, h->port_max);
+}
+
+/* Enters a row, which may be NULL for want of memory.  DPDK 22.11 prints dictionaries of dictionaries, and nothing deeper. */
+static void add_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row)
+{
+	if (row && rte_tel_data_add_dict_container(d, name, row, 0))
+		rte_tel_data_free(row);
+}
+
+static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
+{
+	const struct conf_tunnel *t = &src->conf->tunnels[i];
+	struct rte_tel_data *d = rte_tel_data_alloc();
+	char text[300];
+	struct snmp sum;
+
+	if (!d)
+		return NULL;
+	tlm_snmp(src, (int)i, &sum);
+	rte_tel_data_start_dict(d);
+	rte_tel_data_add_dict_string(d, "role", t->role == CONF_SERVER ? "server" : "client");
+	hostport(text, sizeof(text), &t->listen);
+	rte_tel_data_add_dict_string(d, "listen", text);
+	hostport(text, sizeof(text), t->role == CONF_SERVER ? &t->target : &t->remote);
+	rte_tel_data_add_dict_string(d, t->role == CONF_SERVER ? "target" : "remote", text);
+	rte_tel_data_add_dict_string(d, "crypt", t->crypt);
+	rte_tel_data_add_dict_string(d, "mode", t->mode);
+	snprintf(text, sizeof(text), "%u/%u", t->datashard, t->parityshard);
+	rte_tel_data_add_dict_string(d, "fec", text);
+	dict_u64(d, "smuxver", t->smuxver);
+	dict_u64(d, "sessions", sum.CurrEstab);
+	dict_u64(d, "bytes_in", sum.BytesReceived);
+	dict_u64(d, "bytes_out", sum.BytesSent);
+	dict_u64(d, "csum_errors", sum.InCsumErrors);
+	return d;
+}
+
+static int cmd_tunnels(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	int only = tunnel_index(src, params);
+
+	if (only == -ENOENT)
+		return -EINVAL;
+	rte_tel_data_start_dict(d);
+	for (unsigned i = 0; i < src->conf->n_tunnels; i++)
+		if (only < 0 || only == (int)i)
+			add_row(d, src->conf->tunnels[i].name, tunnel_dict(src, i));
+	return 0;
+}
+
+/* ---- sessions: asked of the workers, a page at a time ---- */
+
+#define PAGE_ROWS 24 /* a telemetry answer has 16 KiB */
+
+static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct shard_row *r)
+{
+	struct rte_tel_data *d = rte_tel_data_alloc();
+	char text[ADDR_STRLEN];
+
+	if (!d)
+		return NULL;
+	rte_tel_data_start_dict(d);
+	rte_tel_data_add_dict_string(d, "tunnel", src->conf->tunnels[r->tunnel].name);
+	rte_tel_data_add_dict_string(d, "peer", addr_port_str(&r->key.peer, r->key.peer_port, text));
+	rte_tel_data_add_dict_string(d, "local", addr_port_str(&r->key.local, r->key.local_port, text));
+	rte_tel_data_add_dict_string(d, "peer_is", r->kcpgate_peer ? "kcpgate" : "stock");
+	dict_u64(d, "worker", r->worker);
+	dict_u64(d, "conv", r->kcp.conv);
+	dict_u64(d, "age_ms", r->age_ms);
+	dict_u64(d, "idle_ms", r->idle_ms);
+	dict_u64(d, "streams", r->streams);
+	dict_u64(d, "held_bytes", r->held);
+	dict_u64(d, "srtt_ms", r->kcp.srtt);
+	dict_u64(d, "rto_ms", r->kcp.rto);
+	dict_u64(d, "rmt_wnd", r->kcp.rmt_wnd);
+	dict_u64(d, "snd_buf", r->kcp.snd_buf);
+	dict_u64(d, "snd_queue", r->kcp.snd_queue);
+	dict_u64(d, "rcv_buf", r->kcp.rcv_buf);
+	dict_u64(d, "rcv_queue", r->kcp.rcv_queue);
+	dict_u64(d, "bytes_in", r->bytes_in);
+	dict_u64(d, "bytes_out", r->bytes_out);
+	return d;
+}
+
+/* Puts a question to a worker and waits for its next turn's end. */
+static int ask(struct shard_query *q)
+{
+	const struct timespec ms = {.tv_nsec = 1000000};
+
+	atomic_store_explicit(&q->state, SHARD_Q_ASKED, memory_order_release);
+	for (unsigned i = 0; i < 2000; i++) {
+		if (atomic_load_explicit(&q->state, memory_order_acquire) == SHARD_Q_DONE)
+			return 0;
+		nanosleep(&ms, NULL);
+	}
+	return -ETIMEDOUT;
+}
+
+/* Rows of one worker from its cursor on, into the page.  Returns how many; *more tells whether the worker has others. */
+static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct rte_tel_data *rows, unsigned room,
+		     uint32_t *cursor, bool *more)
+{
+	struct shard_query *q = shard_query(src->shards[w]);
+	unsigned used = 0;
+
+	*more = true;
+	while (*more && used < room) {
+		uint32_t at = *cursor;
+
+		q->cursor = at;
+		if (ask(q))
+			return -ETIMEDOUT;
+		*more = q->more;
+		*cursor = q->cursor;
+		for (unsigned i = 0; i < q->n; i++) {
+			char id[24];
+
+			if (tunnel >= 0 && q->row[i].tunnel != tunnel)
+				continue;
+			if (used == room) { /* the page ends within this portion */
+				*cursor = at + i;
+				*more = true;
+				break;
+			}
+			snprintf(id, sizeof(id), "%llu", (unsigned long long)q->row[i].id);
+			add_row(rows, id, session_dict(src, &q->row[i]));
+			used++;
+		}
+		atomic_store_explicit(&q->state, SHARD_Q_IDLE, memory_order_release);
+	}
+	return (int)used;
+}
+
+/* "[TUNNEL][,WORKER.CURSOR]": a page of rows by session id; `next`, where there is more, is what to ask with. */
+static int cmd_sessions(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	int tunnel = tunnel_index(src, params);
+	const char *comma = params ? strchr(params, ',') : NULL;
+	unsigned w = 0, used = 0;
+	uint32_t cursor = 0;
+	bool more = false;
+	char next[32];
+
+	if (tunnel == -ENOENT || (comma && sscanf(comma + 1, "%u.%u", &w, &cursor) != 2))
+		return -EINVAL;
+	rte_tel_data_start_dict(d);
+	for (; w < src->n_workers; w++, cursor = 0) {
+		int n = page_fill(src, w, tunnel, d, PAGE_ROWS - used, &cursor, &more);
+
+		if (n < 0)
+			return n;
+		used += (unsigned)n;
+		if (more)
+			break;
+	}
+	if (more) {
+		snprintf(next, sizeof(next), "%u.%u", w, cursor);
+		rte_tel_data_add_dict_string(d, "next", next);
+	}
+	return 0;
+}
+
+/* ---- workers and drops ---- */
+
+static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
+{
+	const struct worker_stats *s = worker_stats(src->workers[i]);
+	const struct shard_stats *h = shard_stats(src->shards[i]);
+	uint64_t packets = s->rx_packets + s->tx_packets + s->steered_in;
+	struct rte_tel_data *d = rte_tel_data_alloc();
+
+	if (!d)
+		return NULL;
+	rte_tel_data_start_dict(d);
+	dict_u64(d, "sessions", h->sessions);
+	dict_u64(d, "streams", h->streams);
+	dict_u64(d, "turns", s->turns);
+	dict_u64(d, "busy_turns", s->busy_turns);
+	dict_u64(d, "tsc_hz", src->tsc_hz);
+	dict_u64(d, "busy_cycles", s->busy_cycles);
+	dict_u64(d, "total_cycles", s->total_cycles);
+	dict_u64(d, "cycles_per_packet", packets ? s->busy_cycles / packets : 0);
+	dict_u64(d, "sleeps", s->sleeps);
+	dict_u64(d, "rx_packets", s->rx_packets);
+	dict_u64(d, "rx_bytes", s->rx_bytes);
+	dict_u64(d, "tx_packets", s->tx_packets);
+	dict_u64(d, "tx_bytes", s->tx_bytes);
+	dict_u64(d, "steered_in", s->steered_in);
+	dict_u64(d, "steered_out", s->steered_out);
+	dict_u64(d, "punted", s->punted);
+	dict_u64(d, "max_burst", s->max_burst);
+	dict_u64(d, "memory_used", shard_mem_used(src->shards[i]));
+	dict_u64(d, "held_mbufs", h->held_mbufs);
+	dict_u64(d, "spilled_bytes", h->spilled);
+	dict_u64(d, "notes_lost", src->borders[i]->notes_lost);
+	return d;
+}
+
+static int cmd_workers(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	char name[16];
+
+	rte_tel_data_start_dict(d);
+	for (unsigned i = 0; i < src->n_workers; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		add_row(d, name, worker_dict(src, i));
+	}
+	return 0;
+}
+
+static int cmd_control(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	const struct ctl_stats *c = ctl_stats(src->ctl);
+
+	rte_tel_data_start_dict(d);
+	dict_u64(d, "mbufs_free", rte_mempool_avail_count(src->pool));
+	dict_u64(d, "chunks_free_permille", chan_pool_free_permille(src->chans));
+	dict_u64(d, "accepted", c->accepted);
+	dict_u64(d, "dialled", c->dialled);
+	dict_u64(d, "dial_failed", c->dial_failed);
+	dict_u64(d, "streams", c->streams);
+	dict_u64(d, "tcp_in_bytes", c->tcp_in_bytes);
+	dict_u64(d, "tcp_out_bytes", c->tcp_out_bytes);
+	dict_u64(d, "exception_to_kernel", c->punted);
+	dict_u64(d, "exception_from_kernel", c->injected);
+	dict_u64(d, "exception_errors", c->punt_errors);
+	dict_u64(d, "exception_no_mbuf", c->inject_no_mbuf);
+	dict_u64(d, "snapshots", c->snapshots);
+	return 0;
+}
+
+static int cmd_drops(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	rte_tel_data_start_dict(d);
+	for (unsigned v = VERDICT_DROP + 1; v < VERDICT_MAX; v++) {
+		uint64_t sum = 0;
+
+		for (unsigned w = 0; w < src->n_workers; w++)
+			sum += __atomic_load_n(&shard_stats(src->shards[w])->drops[v - VERDICT_DROP], __ATOMIC_RELAXED);
+		dict_u64(d, drop_name(v), sum);
+	}
+	return 0;
+}
+
+static int cmd_version(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	rte_tel_data_start_dict(d);
+	rte_tel_data_add_dict_string(d, "kcpgate", KCPGATE_VERSION);
+	rte_tel_data_add_dict_string(d, "dpdk", rte_version());
+	return 0;
+}
+
+/* ---- registration ---- */
+
+struct cmd {
+	const char *name;
+	int (*fn)(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
+	const char *help;
+};
+
+static const struct cmd cmds[] = {
+	{"/kcpgate/snmp", cmd_snmp, "kcptun's SNMP counters. Parameters: [TUNNEL]"},
+	{"/kcpgate/tunnels", cmd_tunnels, "Tunnels with their traffic. Parameters: [TUNNEL]"},
+	{"/kcpgate/sessions", cmd_sessions, "KCP sessions, a page at a time. Parameters: [TUNNEL][,NEXT]"},
+	{"/kcpgate/workers", cmd_workers, "Workers' cycles, packets and memory. No parameters"},
+	{"/kcpgate/control", cmd_control, "Kernel TCP, the exception path, free buffers. No parameters"},
+	{"/kcpgate/drops", cmd_drops, "Everything that was dropped, by reason. No parameters"},
+	{"/kcpgate/version", cmd_version, "Versions of kcpgate and DPDK. No parameters"},
+};
+
+static int dispatch(const char *name, const char *params, struct rte_tel_data *d)
+{
+	int ret = -EINVAL;
+
+	pthread_mutex_lock(&tlm.lock); /* also keeps two askers from one worker's query */
+	for (unsigned i = 0; tlm.src && i < sizeof(cmds) / sizeof(cmds[0]); i++)
+		if (!strcmp(cmds[i].name, name))
+			ret = cmds[i].fn(tlm.src, params, d);
+	pthread_mutex_unlock(&tlm.lock);
+	return ret;
+}
+
+int tlm_start(const struct tlm_src *src)
+{
+	for (unsigned i = 0; i < sizeof(cmds) / sizeof(cmds[0]); i++) {
+		int ret = rte_telemetry_register_cmd(cmds[i].name, dispatch, cmds[i].help);
+
+		if (ret && ret != -EEXIST)
+			return ret;
+	}
+	pthread_mutex_lock(&tlm.lock);
+	tlm.src = src;
+	pthread_mutex_unlock(&tlm.lock);
+	return 0;
+}
+
+void tlm_stop(void)
+{
+	pthread_mutex_lock(&tlm.lock);
+	tlm.src = NULL;
+	pthread_mutex_unlock(&tlm.lock);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What the outside can see: rte_telemetry's /kcpgate commands, and the SNMP table as kcptun prints it.  Counters are read
+ * where their workers write them; nothing here writes a worker's line.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf.h"
+#include "ctl.h"
+#include "shard.h"
+#include "worker.h"
+
+struct tlm_src {
+	const struct conf *conf;
+	unsigned n_workers;
+	struct shard *const *shards;
+	struct worker *const *workers;
+	struct border *const *borders;
+	const struct ctl *ctl;
+	struct chan_pool *chans;
+	struct rte_mempool *pool;
+	uint64_t tsc_hz;
+};
+
+/* Registers the commands; src and all that it names must live until tlm_stop.  0 or -errno. */
+int tlm_start(const struct tlm_src *src);
+/* From here on the commands answer with an error: DPDK has no way to take them back. */
+void tlm_stop(void);
+
+/* Sums the counters of one tunnel, or of all (tunnel < 0), over the workers. */
+void tlm_snmp(const struct tlm_src *src, int tunnel, struct snmp *out);
+
+/* kcptun's SIGUSR1 line, "KCP SNMP:&{Name:value ...}" in struct order (wire.md 9.6); returns its length. */
+int tlm_snmp_line(const struct tlm_src *src, char *buf, size_t n);

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""Network namespaces, links and processes for the tests that need a network, and for the demo.
+
+Everything is made under a name of its own and taken down in reverse, also after a failure, Ctrl-C or SIGTERM.
+Processes are ended by the pid under which they were started, and by nothing else.
+"""
+import atexit
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class LabError(Exception):
+    pass
+
+
+def sh(*argv, check=True, **kw):
+    """Runs a command to its end; its output as text."""
+    p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, **kw)
+    if check and p.returncode:
+        raise LabError("%s: exit %d: %s" % (" ".join(argv), p.returncode, p.stdout.strip()))
+    return p.stdout
+
+
+class Proc:
+    """A process in a namespace, with its output in a file."""
+
+    def __init__(self, lab, name, ns, argv, env=None):
+        self.name, self.lab = name, lab
+        self.path = os.path.join(lab.dir, name + ".log")
+        self.out = open(self.path, "wb")
+        if ns:
+            argv = ["ip", "netns", "exec", lab.ns(ns)] + argv
+        self.argv = argv
+        self.p = subprocess.Popen(argv, stdout=self.out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                  env=dict(os.environ, **(env or {})), start_new_session=True)
+
+    def log(self):
+        with open(self.path, errors="replace") as f:
+            return f.read()
+
+    def wait_for(self, text, timeout=20):
+        """Waits until the output contains text."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            if text in self.log():
+                return
+            if self.p.poll() is not None:
+                raise LabError("%s ended with %s:\n%s" % (self.name, self.p.returncode, self.log()[-4000:]))
+            time.sleep(0.02)
+        raise LabError("%s: no %r within %d s:\n%s" % (self.name, text, timeout, self.log()[-4000:]))
+
+    def alive(self):
+        return self.p.poll() is None
+
+    def stop(self, sig=signal.SIGTERM, timeout=10):
+        """Ends it; its exit status. Killed when it does not end in time, which is an error."""
+        if self.p.poll() is None:
+            self.p.send_signal(sig)
+            try:
+                self.p.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.p.kill()
+                self.p.wait()
+                raise LabError("%s did not end within %d s of signal %d" % (self.name, timeout, sig))
+        return self.p.returncode
+
+    def cpu_seconds(self):
+        """User and system time used so far."""
+        with open("/proc/%d/stat" % self.p.pid) as f:
+            v = f.read().rsplit(")", 1)[1].split()
+        return (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Lab:
+    _n = 0
+
+    def __init__(self, tag="kg"):
+        Lab._n += 1
+        self.tag = "%s%d%c" % (tag, os.getpid() % 100000, 96 + Lab._n)
+        self.dir = tempfile.mkdtemp(prefix="kcpgate-lab-")
+        self.namespaces, self.procs, self.undo = [], [], []
+        self.keep = False
+        atexit.register(self.close)
+        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(sig, self._on_signal)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, tb):
+        if kind and kind is not SystemExit:
+            self.keep = True
+            for p in self.procs:
+                sys.stderr.write("---- %s (%s)\n%s\n" % (p.name, " ".join(p.argv), p.log()[-3000:]))
+        self.close()
+
+    def _on_signal(self, sig, frame):
+        self.close()
+        os._exit(128 + sig)
+
+    def close(self):
+        for p in reversed(self.procs):
+            if p.p.poll() is None:
+                p.p.terminate()
+        end = time.monotonic() + 8
+        for p in reversed(self.procs):
+            while p.p.poll() is None and time.monotonic() < end:
+                time.sleep(0.01)
+            if p.p.poll() is None:
+                p.p.kill()
+                p.p.wait()
+            p.out.close()
+        for argv in reversed(self.undo):
+            subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.procs, self.undo, self.namespaces = [], [], []
+        if os.path.isdir(self.dir) and not os.environ.get("KCPGATE_KEEP"):
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    # ---- network ----
+
+    def ns(self, name):
+        return self.tag + name
+
+    def add_ns(self, *names):
+        for name in names:
+            full = self.ns(name)
+            sh("ip", "netns", "add", full)
+            self.undo.append(["ip", "netns", "del", full])
+            self.namespaces.append(name)
+            self.ip(name, "link", "set", "lo", "up")
+            self.sysctl(name, "net.ipv6.conf.all.accept_dad", 0)
+            self.sysctl(name, "net.ipv6.conf.default.accept_dad", 0)
+
+    def sysctl(self, ns, key, value):
+        sh("ip", "netns", "exec", self.ns(ns), "sh", "-c",
+           "echo %s > /proc/sys/%s" % (value, key.replace(".", "/")), check=False)
+
+    def ip(self, ns, *argv):
+        return sh("ip", "-n", self.ns(ns), *argv)
+
+    def sh(self, ns, *argv, check=True):
+        return sh("ip", "netns", "exec", self.ns(ns), *argv, check=check)
+
+    def veth(self, ns_a, if_a, ns_b, if_b, offload=False):
+        """A link between two namespaces. Checksum offload is off: DPDK reads what the kernel wrote."""
+        sh("ip", "link", "add", if_a, "netns", self.ns(ns_a), "type", "veth", "peer", "name", if_b, "netns",
+           self.ns(ns_b))
+        for ns, dev in ((ns_a, if_a), (ns_b, if_b)):
+            if not offload:
+                self.sh(ns, "ethtool", "-K", dev, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off",
+                        check=False)
+            self.ip(ns, "link", "set", dev, "up")
+
+    def addr(self, ns, dev, *addrs):
+        for a in addrs:
+            self.ip(ns, "addr", "add", a, "dev", dev, *(["nodad"] if ":" in a else []))
+
+    # ---- processes ----
+
+    def run(self, name, ns, *argv, env=None):
+        p = Proc(self, name, ns, list(argv), env)
+        self.procs.append(p)
+        return p
+
+    def file(self, name, text):
+        path = os.path.join(self.dir, name)
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def gateway(self, name, ns, conf, ready=True):
+        """Starts kcpgate with the given configuration text; its telemetry prefix is the lab's and the name's."""
+        prefix = "%s-%s" % (self.tag, name)
+        path = self.file(name + ".conf", conf.replace("@PREFIX@", prefix))
+        p = self.run(name, ns, gateway_binary(), "-c", path)
+        p.prefix = prefix
+        if ready:
+            p.wait_for("ready:", 60)
+        return p
+
+    def telemetry(self, gw, command):
+        """The value of a command's answer; of sessions and workers, the list of their rows."""
+        v = telemetry(gw.prefix, command)
+        if command.startswith(("/kcpgate/sessions", "/kcpgate/workers")):
+            return [row for row in v.values() if isinstance(row, dict)]
+        return v
+
+
+def gateway_binary():
+    path = os.environ.get("KCPGATE", os.path.join(ROOT, "build", "app", "kcpgate"))
+    if not os.access(path, os.X_OK):
+        raise LabError("%s: not built; run scripts/dev build" % path)
+    return path
+
+
+def telemetry(prefix, command, timeout=10):
+    """One command of DPDK's telemetry socket; the value of its answer."""
+    path = "/var/run/dpdk/%s/dpdk_telemetry.v2" % prefix
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(timeout)
+    try:
+        s.connect(path)
+        s.recv(16384)
+        s.send(command.encode())
+        return json.loads(s.recv(65536).decode())[command.split(",")[0]]
+    finally:
+        s.close()
+
+
+def eal(workers=1, memory=0, extra=""):
+    """The eal group for a lab: lcores float over the CPUs, no hugepages."""
+    cpus = "@(%s)" % ",".join(str(c) for c in sorted(os.sched_getaffinity(0)))
+    lcores = ",".join("(%d)%s" % (i, cpus) for i in range(workers + 1))
+    mem = "memory = %d; " % memory if memory else ""
+    return 'eal = { lcores = "%s"; hugepages = false; file_prefix = "@PREFIX@"; %s%s };\n' % (lcores, mem, extra)
+
+
+def wait_until(what, fn, timeout=20):
+    end = time.monotonic() + timeout
+    while True:
+        v = fn()
+        if v:
+            return v
+        if time.monotonic() > end:
+            raise LabError("not within %d s: %s" % (timeout, what))
+        time.sleep(0.05)
