@@ -376,6 +376,21 @@ Test(kcp_edge, rings_shrink)
 	rig_free(r);
 }
 
+/* A mark that una has passed is raised with it: left behind for 2^31 segments it would lie ahead of all of them. */
+Test(kcp_edge, marks_follow_una)
+{
+	struct rig *r = plain_rig();
+
+	send_bytes(r, 10 * 1326);
+	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	feed(r, (struct kcp_head){.cmd = KCP_ACK, .wnd = 128, .sn = 2, .ts = 1000}, 1040, NULL);
+	cr_assert_eq(r->k.marks[0], 2);
+	feed(r, (struct kcp_head){.cmd = KCP_WINS, .wnd = 128, .una = 7}, 1040, NULL);
+	for (unsigned i = 0; i < r->k.n_marks; i++)
+		cr_assert_eq(r->k.marks[i], 7);
+	rig_free(r);
+}
+
 Test(kcp_edge, counters)
 {
 	struct rig *r = plain_rig();
