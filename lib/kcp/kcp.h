@@ -62,9 +62,10 @@ enum kcp_flush_kind { KCP_FLUSH_ACKS, KCP_FLUSH_FULL };
 
 /*
  * Writes what is due into the lent datagrams: each out[i].p points at kcp_mtu writable bytes; sets n of those it used.
- * Returns how many; when that is `max` the flush may not be over: call again, same kind and same time, with fresh ones,
- * until it returns less than `max`.  Order and content as wire.md 4.4.  A flush that is not carried on is begun anew by
- * a call with another kind or time; nothing is lost by it.
+ * Returns how many; when that is `max` the flush may not be over: call again, same kind, with fresh ones, until it
+ * returns less than `max`.  Order and content as wire.md 4.4.  Between these calls time may pass and input may come:
+ * the rest then goes out with the new time, una and window.  A call with the other kind begins anew; nothing is lost by
+ * it.
  */
 unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct pkt *out, unsigned max);
 

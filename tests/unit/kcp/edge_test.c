@@ -258,6 +258,32 @@ Test(kcp_edge, abandoned_flush)
 	rig_free(r);
 }
 
+/* A flush that goes on in a later turn decides nothing anew: what waits for an early retransmission waits on. */
+Test(kcp_edge, flush_over_several_turns)
+{
+	struct rig *r = plain_rig();
+	struct pkt out = {.p = r->buf[0]};
+	uint64_t now = 1040;
+
+	send_bytes(r, 2 * 1326);
+	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	send_bytes(r, 3 * 1326);
+	feed(r, (struct kcp_head){.cmd = KCP_ACK, .wnd = 128, .sn = 1, .ts = 1000}, now, NULL);
+	for (uint32_t sn = 2; sn < 5; sn++, now++) {
+		cr_assert_eq(kcp_flush(&r->k, KCP_FLUSH_FULL, now, &out, 1), 1);
+		cr_assert_eq(out_head(r, 0, 0).sn, sn);
+		cr_assert_eq(out_head(r, 0, 0).ts, now);
+		cr_assert_eq(out_head(r, 0, 0).una, sn - 2);
+		feed_push(r, sn - 2, 1, now, NULL);
+	}
+	cr_assert_leq(kcp_next(&r->k), now);
+	cr_assert_eq(kcp_flush(&r->k, KCP_FLUSH_FULL, now, &out, 1), 0);
+	/* The next one has no new segments: sn 0 goes again, the ACKs go along. */
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, now), 2);
+	cr_assert_eq(r->cnt.EarlyRetransSegs, 1);
+	rig_free(r);
+}
+
 /* Input between the calls of one flush: what was acknowledged is not sent, nothing is touched after its death. */
 Test(kcp_edge, input_during_flush)
 {
