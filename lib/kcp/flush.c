@@ -270,8 +270,7 @@ unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct
 		return max;
 	finish(k);
 	lent_close(&o);
-	/* With every datagram used the caller cannot know that this was all: the call that it still makes finds DONE.
-	 */
+	/* With every datagram used the caller cannot know that this was all: the call that it still makes finds it. */
 	k->run.phase = o.i == max ? KCP_PHASE_DONE : KCP_PHASE_IDLE;
 	return o.i;
 }
