@@ -95,6 +95,14 @@ static void drop_rest(struct kcp *k)
 	}
 }
 
+/* What every header says from here on: the same to the end of the flush, unless time or input came in between. */
+static void stamp(struct kcp *k, uint64_t now)
+{
+	k->now = now;
+	k->run.una = k->rcv_nxt;
+	k->run.wnd = (uint16_t)(k->conf->rcv_wnd - k->rcv_ordered);
+}
+
 static void begin(struct kcp *k, enum kcp_flush_kind kind, uint64_t now)
 {
 	bool new;
@@ -103,14 +111,13 @@ static void begin(struct kcp *k, enum kcp_flush_kind kind, uint64_t now)
 	k->now = now;
 	probe(k);
 	k->run = (struct kcp_run){
-		.una = k->rcv_nxt,
-		.wnd = (uint16_t)(k->conf->rcv_wnd - k->rcv_ordered),
 		.phase = KCP_PHASE_ACKS,
 		.kind = (uint8_t)kind,
 		.ask = k->ask_send,
 		.tell = k->ask_tell,
 	};
 	k->ask_send = k->ask_tell = false;
+	stamp(k, now);
 	new = number(k);
 	if (kind == KCP_FLUSH_ACKS)
 		return;
@@ -248,22 +255,22 @@ static void finish(struct kcp *k)
 unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct pkt *out, unsigned max)
 {
 	struct lent o = {.v = out, .max = max, .mtu = k->conf->mtu};
-	bool resume = k->run.phase != KCP_PHASE_IDLE && k->run.kind == kind && k->now == now;
 
 	if (!max)
 		return 0;
-	if (resume && k->run.phase == KCP_PHASE_DONE) {
+	if (k->run.phase == KCP_PHASE_IDLE || k->run.kind != kind) {
+		begin(k, kind, now);
+	} else if (k->run.phase == KCP_PHASE_DONE) {
 		k->run.phase = KCP_PHASE_IDLE;
 		return 0;
+	} else {
+		stamp(k, now);
 	}
-	if (!resume)
-		begin(k, kind, now);
 	if (!write_out(k, &o))
 		return max;
 	finish(k);
 	lent_close(&o);
-	/* With every datagram used the caller cannot know that this was all: the call that it still makes finds DONE.
-	 */
+	/* With every datagram used the caller cannot know that this was all: the call that it still makes finds it. */
 	k->run.phase = o.i == max ? KCP_PHASE_DONE : KCP_PHASE_IDLE;
 	return o.i;
 }

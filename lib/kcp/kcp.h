@@ -29,17 +29,19 @@ struct kcp_conf {
 	uint32_t rcv_wnd;
 	int nodelay;  /* 0, 1, 2 */
 	int interval; /* ms, 10..5000 */
-	int resend;   /* fast retransmit after so many later ACKs; <= 0: never */
+	int resend;   /* fast retransmit after so many later ACKs, more than 8 count as 8; <= 0: never */
 	int nc;	      /* 1: no congestion window */
 	bool acknodelay;
-	bool message; /* message mode (never on kcptun's wire): for the vectors */
+	bool message; /* kcp_send numbers fragments (never on kcptun's wire): for the vectors; input ignores them */
 };
 
-struct kcp; /* defined in kcp_state.h, so that a session can hold it by value */
+/* Defined in kcp_state.h, so that a session can hold it by value.  Once initialised it must not move. */
+struct kcp;
 
 /*
  * conf and cnt stay the caller's, must outlive k, and are only read (conf) or counted in (cnt).  The rings are taken
- * from mem on first use.  now: ms; the first tick comes 100 ms later (wire.md 4.7).
+ * from mem on first use and go back when they are empty: at rest a session holds its struct alone.  now: ms; the first
+ * tick comes 100 ms later (wire.md 4.7).
  */
 void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct mem *mem, struct snmp *cnt,
 	      uint64_t now);
@@ -60,15 +62,19 @@ enum kcp_flush_kind { KCP_FLUSH_ACKS, KCP_FLUSH_FULL };
 
 /*
  * Writes what is due into the lent datagrams: each out[i].p points at kcp_mtu writable bytes; sets n of those it used.
- * Returns how many; when that is `max` the flush may not be over: call again, same kind and same time, with fresh ones,
- * until it returns less than `max`.  Order and content as wire.md 4.4.
+ * Returns how many; when that is `max` the flush may not be over: call again, same kind, with fresh ones, until it
+ * returns less than `max`.  Order and content as wire.md 4.4.  Between these calls time may pass and input may come:
+ * the rest then goes out with the new time, una and window.  A call with the other kind begins anew; nothing is lost by
+ * it.
  */
 unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct pkt *out, unsigned max);
 
 /*
  * The time at which the next KCP_FLUSH_FULL has something to do (acknowledgements that wait for the tick, a
  * retransmission, a window probe, data that the window lets through), or UINT64_MAX when only input or kcp_send can
- * change that.  Acknowledgements wait for stock's tick of `interval` ms, whose phase is kept without a timer.
+ * change that.  Acknowledgements wait for stock's tick of `interval` ms, whose phase is kept without a timer; a full
+ * flush in the tick's millisecond is the tick.  After kcp_send, and while a flush is not over, the time is past: flush
+ * now.
  */
 uint64_t kcp_next(const struct kcp *k);
 
@@ -98,8 +104,9 @@ int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint6
 /* Up to max slices of the ordered queue, oldest first; valid until the next call on k other than kcp_flush. */
 unsigned kcp_peek(const struct kcp *k, struct slice *v, unsigned max);
 
-/* Takes the oldest n segments (slices of kcp_peek) from the ordered queue; may ask for a window tell (wire.md 4.6).
- * Returns KCP_WANT_FULL when one should be sent now, else 0. */
+/* Takes the oldest n segments (slices of kcp_peek; more than there are: all) from the ordered queue; may ask for a
+ * window tell (wire.md 4.6).  Returns KCP_WANT_FULL when one should be sent now, for the peer was last told a window of
+ * 0, else 0: it then leaves with the next tick. */
 unsigned kcp_consume(struct kcp *k, unsigned n);
 
 /* Bytes in the ordered queue that kcp_peek would give. */

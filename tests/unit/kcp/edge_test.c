@@ -258,6 +258,32 @@ Test(kcp_edge, abandoned_flush)
 	rig_free(r);
 }
 
+/* A flush that goes on in a later turn decides nothing anew: what waits for an early retransmission waits on. */
+Test(kcp_edge, flush_over_several_turns)
+{
+	struct rig *r = plain_rig();
+	struct pkt out = {.p = r->buf[0]};
+	uint64_t now = 1040;
+
+	send_bytes(r, 2 * 1326);
+	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	send_bytes(r, 3 * 1326);
+	feed(r, (struct kcp_head){.cmd = KCP_ACK, .wnd = 128, .sn = 1, .ts = 1000}, now, NULL);
+	for (uint32_t sn = 2; sn < 5; sn++, now++) {
+		cr_assert_eq(kcp_flush(&r->k, KCP_FLUSH_FULL, now, &out, 1), 1);
+		cr_assert_eq(out_head(r, 0, 0).sn, sn);
+		cr_assert_eq(out_head(r, 0, 0).ts, now);
+		cr_assert_eq(out_head(r, 0, 0).una, sn - 2);
+		feed_push(r, sn - 2, 1, now, NULL);
+	}
+	cr_assert_leq(kcp_next(&r->k), now);
+	cr_assert_eq(kcp_flush(&r->k, KCP_FLUSH_FULL, now, &out, 1), 0);
+	/* The next one has no new segments: sn 0 goes again, the ACKs go along. */
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, now), 2);
+	cr_assert_eq(r->cnt.EarlyRetransSegs, 1);
+	rig_free(r);
+}
+
 /* Input between the calls of one flush: what was acknowledged is not sent, nothing is touched after its death. */
 Test(kcp_edge, input_during_flush)
 {
@@ -373,6 +399,21 @@ Test(kcp_edge, rings_shrink)
 	cr_assert_leq(kcp_ring_cap(&r->k.rcv), 8);
 	kcp_consume(&r->k, 1);
 	cr_assert_eq(kcp_ring_cap(&r->k.rcv), 0);
+	rig_free(r);
+}
+
+/* A mark that una has passed is raised with it: left behind for 2^31 segments it would lie ahead of all of them. */
+Test(kcp_edge, marks_follow_una)
+{
+	struct rig *r = plain_rig();
+
+	send_bytes(r, 10 * 1326);
+	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	feed(r, (struct kcp_head){.cmd = KCP_ACK, .wnd = 128, .sn = 2, .ts = 1000}, 1040, NULL);
+	cr_assert_eq(r->k.marks[0], 2);
+	feed(r, (struct kcp_head){.cmd = KCP_WINS, .wnd = 128, .una = 7}, 1040, NULL);
+	for (unsigned i = 0; i < r->k.n_marks; i++)
+		cr_assert_eq(r->k.marks[i], 7);
 	rig_free(r);
 }
 

@@ -7,19 +7,22 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "kcp.h"
 #include "kcp_seg.h"
 #include "kcp_state.h"
 #include "kcp_wire.h"
 
-#define RIG_OUT 512 /* datagrams of one flush */
+#define RIG_OUT	  512	/* datagrams of one flush */
+#define RIG_ALIGN 65536 /* of a heap's region */
 
 struct rig {
 	struct kcp k;
 	struct kcp_conf conf;
 	struct snmp cnt;
-	void *region;
+	void *map; /* the mapping that holds the heap's region: fresh zero pages, touched by need */
+	size_t map_len;
 	struct mem *mem;
 	size_t mem_idle; /* mem_used of the empty heap */
 	struct pkt out[RIG_OUT];
@@ -35,9 +38,10 @@ static inline struct rig *rig_new(uint32_t conv, const struct kcp_conf *conf, si
 
 	cr_assert_not_null(r);
 	r->conf = *conf;
-	r->region = aligned_alloc(65536, mem_bytes);
-	cr_assert_not_null(r->region);
-	r->mem = mem_init(r->region, mem_bytes);
+	r->map_len = mem_bytes + RIG_ALIGN;
+	r->map = mmap(NULL, r->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	cr_assert_neq(r->map, MAP_FAILED);
+	r->mem = mem_init((void *)(((uintptr_t)r->map + RIG_ALIGN - 1) & ~(uintptr_t)(RIG_ALIGN - 1)), mem_bytes);
 	cr_assert_not_null(r->mem);
 	r->mem_idle = mem_used(r->mem);
 	r->lend = RIG_OUT;
@@ -50,7 +54,7 @@ static inline void rig_free(struct rig *r)
 {
 	kcp_fini(&r->k);
 	cr_assert_eq(mem_used(r->mem), r->mem_idle, "%zu bytes leaked", mem_used(r->mem) - r->mem_idle);
-	free(r->region);
+	munmap(r->map, r->map_len);
 	free(r);
 }
 

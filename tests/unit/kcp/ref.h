@@ -11,8 +11,8 @@
 
 #include "kcp.h"
 
-#define REF_SEGS 8192
-#define REF_OUT	 1024
+#define REF_SEGS 2048
+#define REF_OUT	 512
 
 struct ref_seg {
 	uint32_t sn, ts, rto, resendts, fastack, xmit;

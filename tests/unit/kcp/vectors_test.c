@@ -124,7 +124,8 @@ static int do_recv(struct rig *r, const json_t *step, const uint8_t *want, size_
 		return -2;
 	got = (int)s.n;
 	cr_assert_eq(s.n, n);
-	cr_assert_arr_eq(s.p, want, n);
+	if (n)
+		cr_assert_arr_eq(s.p, want, n);
 	kcp_consume(&r->k, 1);
 	return got;
 }
