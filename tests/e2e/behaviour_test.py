@@ -14,7 +14,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
-from lab import ROOT, Lab, Proc, eal, gateway_binary, sh, wait_until
+from lab import ROOT, Lab, eal, gateway_binary, sh, wait_until
+from lab import telemetry as lab_telemetry
 
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
 PORTS = 'ports = ( { name = "p0"; device = "net_af_packet0,iface=%s"; exception = "kernel"; } );\n'
@@ -94,7 +95,9 @@ def test_stopped_target():
     with Lab("kb") as lab:
         srv, cli = pair(lab)
         code = ("import socket,struct,sys,time\n"
-XX, b'\\0', 0, 0, 0))\n"
+                "s = socket.create_connection(('127.0.0.1', 13000))\n"
+                "s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\n"
+                "s.sendall(struct.pack('<2sccIQQ', b'KG', b'S', b'\\0', 0, 0, 0))\n"
                 "s.settimeout(3)\n"
                 "n = 0\n"
                 "try:\n"
@@ -228,6 +231,50 @@ def test_garbage():
         case.check(diff.get("crypt_bad", 0) >= 1000, diff)
         case.check(lab.telemetry(srv, "/kcpgate/snmp")["InCsumErrors"] >= 1000, "InCsumErrors")
         return str(diff)
+
+
+def test_fragments():
+    """A peer behind a small MTU sends its datagrams in IP fragments; they are put together again, both families."""
+    with Lab("kb") as lab:
+        link(lab)
+        target(lab)
+        for ns, dev, a in (("g", "g0", "fd77::1/64"), ("p", "p0", "fd77::2/64")):
+            lab.addr(ns, dev, a)
+        lab.ip("p", "link", "set", "p0", "mtu", "1280")
+        gw = lab.gateway("gw", "g", conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9000")))
+        for i, dst in enumerate(("10.77.0.1:4000", "[fd77::1]:4000")):
+            port = 13000 + i
+            lab.run("stock%d" % i, "p", *stock("client", "-l", "127.0.0.1:%d" % port, "-r", dst, "--key", "k", "--mode",
+                                               "fast3", "--smuxver", "2", "--nocomp=false")).wait_for("quiet:")
+            load(lab, "p", "mixed", "127.0.0.1", port, 1 << 20, 20)
+        reasm = lab.sh("p", "cat", "/proc/net/snmp")
+        names, values = [x.split()[1:] for x in reasm.split("\n") if x.startswith("Ip: ")]
+        frags = int(dict(zip(names, values))["FragCreates"])
+        case.check(frags > 500, "the peer sent no fragments:", frags)
+        drops = lab.telemetry(gw, "/kcpgate/drops")
+        case.check(drops["crypt_bad"] == 0, drops)
+        return "%d fragments" % frags
+
+
+def test_telemetry():
+    """Every command answers; a page of sessions leads to the next; unknown tunnels are refused."""
+    with Lab("kb") as lab:
+        srv, cli = pair(lab, {}, dict(conn=60))
+        load(lab, "p", "small", "127.0.0.1", 13000, 120)
+        for c in ("/kcpgate/snmp", "/kcpgate/snmp,s", "/kcpgate/tunnels", "/kcpgate/workers", "/kcpgate/control",
+                  "/kcpgate/drops", "/kcpgate/version"):
+            case.check(lab.telemetry(srv, c), c)
+        case.check(lab.telemetry(srv, "/kcpgate/snmp,nobody") is None, "an unknown tunnel was answered")
+        seen, more = set(), ""
+        for _ in range(10):
+            page = lab_telemetry(srv.prefix, "/kcpgate/sessions,s" + more)
+            seen |= {row["peer"] for row in page.values() if isinstance(row, dict)}
+            if "next" not in page:
+                break
+            more = "," + page["next"]
+        case.check(len(seen) == 60, "sessions seen on all pages:", len(seen))
+        snmp = lab.telemetry(srv, "/kcpgate/snmp")
+        case.check(snmp["CurrEstab"] == 60 and snmp["PassiveOpens"] == 60, snmp)
 
 
 def test_signals():
