@@ -11,19 +11,28 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
-/* Sends lines up to `level` to stderr, or appends them to `path` when it is not empty.  0 or -errno. */
+/*
+ * Sends lines up to `level` to stderr, or appends them to `path` when it is not empty (made with mode 0640).  Called
+ * again, it changes over, which is how a rotated file is let go; on failure everything stays as it was.  0 or -errno.
+ * Before the first call, lines up to LOG_INFO go to stderr.
+ */
 int log_open(const char *path, enum log_level level);
+/* Back to stderr.  For the end: other threads may not be logging meanwhile. */
 void log_close(void);
 bool log_on(enum log_level level);
+/* From any thread.  A line goes out whole, in one write; at 1 KiB it is cut, and control characters in it become '?'.
+ */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* At most `burst` lines in each `period_s` seconds; the next line that passes tells how many were left out. */
+/* At most `burst` lines in each `period_s` seconds; the next line that passes tells how many were left out.
+ * All zero to begin with; one owner thread. */
 struct log_limit {
 	uint64_t since_s;
 	uint32_t sent, left_out;
 };
 
-/* True when a line may go out now (now_s: any clock in seconds); *left_out is set to the number suppressed before it. */
+/* True when a line may go out now (now_s: any clock in seconds); *left_out is set to the number suppressed before it.
+ */
 bool log_allow(struct log_limit *l, uint64_t now_s, unsigned burst, unsigned period_s, uint32_t *left_out);
 
 #define log_err(...)   log_line(LOG_ERROR, __VA_ARGS__)

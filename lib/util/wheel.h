@@ -3,7 +3,7 @@
 
 /*
  * Hierarchical timing wheel of 1 ms, pull style: nobody is called back, the owner asks which entry is due.
- * Arming, disarming and expiry are O(1); entries live in the objects that they wake.
+ * Arming, disarming and expiry are O(1); entries live in the objects that they wake.  One owner thread.
  */
 
 #include <stdbool.h>
@@ -13,7 +13,7 @@
 
 #define WHEEL_BITS   8 /* 256 slots a level */
 #define WHEEL_SLOTS  (1u << WHEEL_BITS)
-#define WHEEL_LEVELS 4 /* 2^32 ms, 49 days; later deadlines wait in the last level */
+#define WHEEL_LEVELS 8 /* all of 64 bits: no deadline is too far to have a slot of its own */
 
 struct wheel_ent {
 	struct list link;
@@ -21,8 +21,9 @@ struct wheel_ent {
 };
 
 struct wheel {
-	uint64_t now; /* every entry with at <= now has been moved to `due` */
-	uint32_t armed;
+	uint64_t now;	 /* every entry with at <= now has been moved to `due` */
+	uint32_t armed;	 /* entries */
+	uint32_t levels; /* bit l: map[l] is not empty */
 	struct list due;
 	uint64_t map[WHEEL_LEVELS][WHEEL_SLOTS / 64]; /* which slots hold anything */
 	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
@@ -31,7 +32,10 @@ struct wheel {
 void wheel_init(struct wheel *w, uint64_t now_ms);
 void wheel_ent_init(struct wheel_ent *e);
 
-/* Arms e for time `at` (ms on the clock of wheel_init), moving it when it was armed.  A time in the past is due at once. */
+/*
+ * Arms e for time `at` (ms on the clock of wheel_init), moving it when it was armed.  A time in the past is due at
+ * once, behind what is due already: who arms for the past while draining gets the entry again in the same drain.
+ */
 void wheel_arm(struct wheel *w, struct wheel_ent *e, uint64_t at);
 
 /* No effect on an entry that is not armed. */
@@ -43,10 +47,16 @@ static inline bool wheel_armed(const struct wheel_ent *e)
 }
 
 /*
- * Moves the clock to now_ms (never backward) and gives one entry whose time has come, disarmed; NULL when there is none.
- * Entries come in order of their deadline's millisecond.  A gap of any length is crossed without walking its slots.
+ * Moves the clock to now_ms (never backward) and gives one entry whose time has come, disarmed; NULL when there is
+ * none. Entries come in order of their deadline's millisecond.  A gap of any length is crossed without walking its
+ * slots.
  */
 struct wheel_ent *wheel_due(struct wheel *w, uint64_t now_ms);
 
-/* A time (ms) before which nothing is due: exact within 256 ms, earlier than exact beyond; UINT64_MAX when none is armed. */
+/*
+ * A time (ms) before which nothing is due; the clock's own when something is due now, UINT64_MAX when none is armed.
+ * It is the next deadline, or before that a multiple of 256 ms at which entries that were armed for farther ahead have
+ * to be dealt out to finer slots, for which wheel_due must be called: with nothing armed 256 ms or more ahead, it is
+ * exact.
+ */
 uint64_t wheel_next(const struct wheel *w);
