@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -16,18 +18,24 @@
 
 #define ARGS_MAX 64
 
-/* EAL's own words: at debug level into our log; the last line is kept to say what failed. */
+/* EAL's own words: at debug level into our log; the last line that blames something is kept. */
 static char eal_last[256];
+
+static void eal_words(const char *line, size_t len)
+{
+	while (len && (line[len - 1] == '\n' || line[len - 1] == ' '))
+		len--;
+	if (len == 0)
+		return;
+	log_debug("dpdk: %.*s", (int)len, line);
+	/* "FATAL" only repeats in general what the line before it said. */
+	if (len > 5 && !memcmp(line, "EAL: ", 5) && !memmem(line, len, "FATAL", 5))
+		snprintf(eal_last, sizeof(eal_last), "%.*s", (int)(len < 200 ? len : 200) - 5, line + 5);
+}
 
 static ssize_t eal_log_write(void *cookie, const char *buf, size_t n)
 {
-	size_t len = n;
-
-	while (len && (buf[len - 1] == '\n' || buf[len - 1] == ' '))
-		len--;
-	if (len)
-		snprintf(eal_last, sizeof(eal_last), "%.*s", (int)(len < 255 ? len : 255), buf);
-	log_debug("dpdk: %.*s", (int)len, buf);
+	eal_words(buf, n);
 	return (ssize_t)n;
 }
 
@@ -39,6 +47,31 @@ static void eal_log_capture(void)
 		return;
 	setvbuf(f, NULL, _IOLBF, 512);
 	rte_openlog_stream(f);
+}
+
+/* rte_eal_init with its standard output and error, where it prints pages of usage at a wrong argument, out of the way. */
+static int eal_init_quiet(int argc, char **argv)
+{
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	int saved[2] = {dup(1), dup(2)};
+	int ret;
+
+	fflush(stdout);
+	if (fd >= 0 && !log_on(LOG_DEBUG)) {
+		dup2(fd, 1);
+		dup2(fd, 2);
+	}
+	ret = rte_eal_init(argc, argv);
+	fflush(stdout);
+	for (int i = 0; i < 2; i++) {
+		if (saved[i] >= 0) {
+			dup2(saved[i], 1 + i);
+			close(saved[i]);
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return ret;
 }
 
 /* Free hugepages of all sizes, in MB. */
@@ -140,11 +173,14 @@ static int eal_args(struct app *a, bool huge, char **argv, char buf[3][64])
 	argv[n++] = e->lcores ? e->lcores : buf[0];
 	argv[n++] = "--file-prefix";
 	argv[n++] = e->file_prefix;
-	argv[n++] = "--in-memory";
 	argv[n++] = "-m";
 	argv[n++] = buf[1];
-	if (!huge)
-		argv[n++] = "--no-huge";
+	if (huge) {
+		argv[n++] = "--in-memory"; /* needs no hugetlbfs mount, leaves no files */
+	} else {
+		argv[n++] = "--no-huge"; /* which EAL takes for legacy memory, and so not with --in-memory */
+		argv[n++] = "--no-shconf";
+	}
 	if (!any_pci(a->conf))
 		argv[n++] = "--no-pci";
 	if (!a->conf->telemetry.enable)
@@ -167,7 +203,7 @@ int app_eal_up(struct app *a)
 		return ret;
 	n = eal_args(a, huge, argv, buf);
 	eal_log_capture();
-	if (rte_eal_init(n, argv) < 0) {
+	if (eal_init_quiet(n, argv) < 0) {
 		snprintf(a->why, sizeof(a->why), "DPDK did not start (%s)%s%s: check eal.lcores, eal.memory and eal.args",
 			 rte_strerror(rte_errno), eal_last[0] ? ": " : "", eal_last);
 		return -ENODEV;

@@ -19,7 +19,7 @@ enum kcp_why { KCP_WHY_NONE, KCP_WHY_FAST, KCP_WHY_EARLY, KCP_WHY_LOST };
 /* One segment to be sent: a cache line, then the payload. */
 struct kcp_seg {
 	struct list due;      /* in `due`, or in `again` when why is set, or in none */
-	struct list late;     /* in `late` or `early` */
+	struct list late;     /* in `late`, or in none */
 	struct kcp_seg *peer; /* first and last of a run of equal deadlines in `due` point at each other */
 	uint32_t sn;
 	uint32_t ts;	   /* ms, of the last transmission */

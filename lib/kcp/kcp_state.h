@@ -71,7 +71,7 @@ struct kcp {
 	uint32_t fast;	  /* below it no segment in flight waits for its first retransmission */
 	uint32_t plain;	  /* the first sequence number, acknowledged or not, that was never sent again */
 	uint32_t touched; /* segments of `late` with a fastack count */
-	struct list due, late, early, again;
+	struct list due, late, again;
 	struct kcp_seg *due_last;	/* the last put into `due`, NULL once it has left */
 	uint32_t marks[KCP_RESEND_MAX]; /* descending, n_marks of them, never below snd_una */
 	uint8_t n_marks;

@@ -13,14 +13,14 @@
  * - Sent again early, it is latched: nothing but its deadline counts.
  * - Timed out, it goes to `late`, ordered by (ts, sn), and counts again from 0.  An ACK walks the prefix of segments
  *   not sent after what it answers and adds one to each that lies below it.  A segment leaves when it has its R, so
- *   each is visited at most R times a timeout.
+ *   each is counted at most R times a timeout.
  *
  * Where this is not stock to the letter: acknowledged segments ask for a flush like others when they were sent once,
- * not when they timed out; and an ACK passes at most LATE_WALK_MAX late segments that do not lie below it (which takes
- * segments sent again out of order), beyond them a count may come one ACK late.
+ * not when they timed out; and an ACK passes at most LATE_WALK_MAX late segments that it has nothing to add to (which
+ * takes segments sent again out of order, or resend <= 0), beyond them a count may come an ACK late.
  */
 
-#define LATE_WALK_MAX 32
+#define LATE_WALK_MAX 64
 
 static struct kcp_seg *late_seg(struct list *l)
 {
@@ -44,7 +44,6 @@ void kcp_loss_init(struct kcp *k)
 
 	list_init(&k->due);
 	list_init(&k->late);
-	list_init(&k->early);
 	list_init(&k->again);
 	k->n_marks = (uint8_t)(resend < 1 ? 1 : resend > KCP_RESEND_MAX ? KCP_RESEND_MAX : resend);
 }
@@ -101,12 +100,12 @@ void kcp_loss_sent(struct kcp *k, struct kcp_seg *s)
 	kcp_due_add(k, s);
 }
 
-/* Takes s off `late` or `early`, if it is on one. */
+/* Takes s off `late`, if it is there. */
 static void late_del(struct kcp *k, struct kcp_seg *s)
 {
 	if (list_empty(&s->late))
 		return;
-	if (s->fastack && s->fastack < k->n_marks)
+	if (s->fastack)
 		k->touched--;
 	list_del(&s->late);
 }
@@ -129,22 +128,16 @@ static void choose(struct kcp *k, struct kcp_seg *s, enum kcp_why why)
 	list_add_tail(&k->again, &s->due);
 }
 
-/* One more acknowledgement from beyond the late segment s; true when it has all it needs. */
-static bool late_count(struct kcp *k, struct kcp_seg *s)
+/* One more acknowledgement from beyond the late segment s. */
+static void late_count(struct kcp *k, struct kcp_seg *s)
 {
 	if (s->fastack++ == 0)
 		k->touched++;
-	if (s->fastack < k->n_marks)
-		return false;
-	k->touched--;
-	list_del(&s->late);
-	if (fast_on(k))
+	if (s->fastack == k->n_marks && fast_on(k))
 		choose(k, s, KCP_WHY_FAST);
-	else
-		list_add_tail(&k->early, &s->late);
-	return true;
 }
 
+/* Counts an ACK for the late segments that lie below it; true when one of them has all it needs. */
 static bool late_ack(struct kcp *k, uint32_t sn, uint32_t ts)
 {
 	unsigned passed = 0;
@@ -152,13 +145,15 @@ static bool late_ack(struct kcp *k, uint32_t sn, uint32_t ts)
 
 	list_for_each_safe (l, t, &k->late) {
 		struct kcp_seg *s = late_seg(l);
+		bool below = seq_lt(s->sn, sn);
 
-		if (seq_diff(s->ts, ts) > 0)
+		if (seq_diff(s->ts, ts) > 0 || (s->ts == ts && !below))
 			break;
-		if (seq_lt(s->sn, sn))
-			full |= late_count(k, s);
-		else if (s->ts == ts || ++passed == LATE_WALK_MAX)
+		if (below && s->fastack < k->n_marks)
+			late_count(k, s);
+		else if (++passed == LATE_WALK_MAX)
 			break;
+		full |= below && s->fastack == k->n_marks;
 	}
 	return full;
 }
@@ -187,17 +182,12 @@ bool kcp_loss_ack(struct kcp *k, uint32_t sn, uint32_t ts)
 	/* Of the segments sent once the first has the highest count; with resend 0 any count will do. */
 	if (seq_lt(k->plain, sn) && (!fast_on(k) || seq_lt(k->plain, k->marks[k->n_marks - 1])))
 		full = true;
-	if (!list_empty(&k->early)) {
-		const struct kcp_seg *s = late_seg(k->early.next);
-
-		full |= seq_lt(s->sn, sn) && seq_diff(s->ts, ts) <= 0;
-	}
 	return full;
 }
 
 bool kcp_loss_early(const struct kcp *k)
 {
-	return k->touched || !list_empty(&k->early) || (seq_lt(k->fast, k->snd_sent) && seq_lt(k->fast, k->marks[0]));
+	return k->touched || (seq_lt(k->fast, k->snd_sent) && seq_lt(k->fast, k->marks[0]));
 }
 
 /* Merges two lists of segments that are in order of sn; `from` is empty afterwards. */
@@ -254,8 +244,6 @@ static void collect_early(struct kcp *k)
 		else if (++passed == LATE_WALK_MAX)
 			break;
 	}
-	while (!list_empty(&k->early))
-		choose(k, late_seg(k->early.next), KCP_WHY_EARLY);
 }
 
 void kcp_loss_collect(struct kcp *k, bool early)

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * smux v1 and v2, wire.md section 8, and kcpgate's signals in NOP frames, section 14.  A `mux` is one session's: it parses
- * what arrives, knows the streams, and says which frame goes out next.  Payload bytes stay with the caller: arriving
- * data comes as slices of the input, departing data is announced by mux_avail and fetched by the caller for the frame that
- * mux_out asked for.
+ * smux v1 and v2, wire.md section 8, and kcpgate's signals in NOP frames, section 14.  A `mux` is one session's: it
+ * parses what arrives, knows the streams, and says which frame goes out next.  Payload bytes stay with the caller:
+ * arriving data comes as slices of the input, departing data is announced by mux_avail and fetched by the caller for
+ * the frame that mux_out asked for.
  */
 
 #include <stdbool.h>
@@ -15,32 +15,34 @@
 #include "mem.h"
 #include "slice.h"
 
-#define MUX_HEAD           8
-#define MUX_FRAME_MAX      65535
+#define MUX_HEAD	   8
+#define MUX_FRAME_MAX	   65535
 #define MUX_INITIAL_WINDOW 262144 /* v2: what may be sent before the first UPD */
+#define MUX_REFUSED_MAX	   1024	  /* refused SYNs that wait for their FIN; more are left unanswered (stock's backlog) */
 
 struct mux_conf {
 	uint8_t version;      /* 1 or 2 */
-	bool client;          /* odd ids from 3 */
+	bool client;	      /* odd ids from 3 */
 	uint16_t framesize;   /* largest payload of a PSH that we send, 1..65535 */
 	uint32_t smuxbuf;     /* bytes received and not yet consumed, whole session, before reading stops */
 	uint32_t streambuf;   /* v2: the constant window that we announce, a stream */
 	uint32_t max_streams; /* SYNs beyond this are answered with FIN */
-	bool hello;           /* announce half-close (section 14) */
+	bool hello;	      /* announce half-close (section 14) */
 };
 
 /* A stream, made by mux; the fields are for mux only, but for `user`. */
 struct mux_stream {
-	void *user; /* caller's */
-	struct list run;  /* on mux.run while it has bytes and credit, or control frames */
+	void *user;	 /* caller's */
+	struct list run; /* on mux.run while it has bytes and credit, or what follows the last of them */
+	struct list ctl; /* on mux.ctl while a SYN or UPD is to be sent */
 	uint32_t id;
-	uint32_t avail;   /* bytes that the caller has ready to send */
-	uint32_t sent;    /* v2: bytes sent, mod 2^32 */
+	uint32_t avail;			     /* bytes that the caller has ready to send */
+	uint32_t sent;			     /* v2: bytes sent, mod 2^32 */
 	uint32_t peer_consumed, peer_window; /* v2, from UPD */
-	uint32_t taken;   /* bytes that our reader took, mod 2^32 */
-	uint32_t told;    /* v2: `taken` at the last UPD */
-	uint32_t held;    /* bytes delivered and not yet taken */
-	uint16_t flags;   /* MUX_S_* */
+	uint32_t taken;			     /* bytes that our reader took, mod 2^32 */
+	uint32_t told;			     /* v2: `taken` at the last UPD */
+	uint32_t held;			     /* bytes delivered and not yet taken */
+	uint16_t flags;			     /* MUX_S_* */
 };
 
 #define MUX_S_SYN      0x001 /* SYN to be sent */
@@ -51,6 +53,8 @@ struct mux_stream {
 #define MUX_S_FIN_IN   0x020 /* peer's FIN arrived */
 #define MUX_S_HALF_IN  0x040 /* peer's half-close arrived */
 #define MUX_S_READ     0x080 /* v2: first read happened */
+#define MUX_S_BROKEN   0x100 /* v2: peer claimed bytes that were never sent: nothing more goes out but FIN */
+#define MUX_S_GONE     0x200 /* the caller has let go of it; kept until its FIN is out */
 
 struct mux {
 	const struct mux_conf *conf;
@@ -58,16 +62,20 @@ struct mux {
 	struct mux_stream **table; /* open addressing by id; NULL until the first stream */
 	uint32_t cap, count;
 	uint32_t next_id;
-	int64_t bucket;          /* smuxbuf minus what is held: at <= 0 the caller stops feeding (wire.md 8.4) */
-	struct list run;         /* streams with something to send, in turn */
-	uint8_t head[16];        /* header (and UPD body) while it arrives in pieces */
+	int64_t bucket;	   /* smuxbuf minus what is held: at <= 0 the caller stops feeding (wire.md 8.4) */
+	struct list run;   /* streams with something to send, in turn */
+	struct list ctl;   /* streams with a SYN or UPD to send, which go first */
+	uint32_t *refused; /* ids to answer with FIN, a ring of MUX_REFUSED_MAX; NULL: none */
+	uint16_t refused_at, refused_n;
+	uint8_t head[16]; /* header (and UPD body) while it arrives in pieces */
 	uint8_t have;
-	uint32_t body;           /* PSH bytes still to come */
-	struct mux_stream *body_of; /* their stream; NULL: unknown, thrown away */
-	uint32_t frames_in;      /* frame headers seen: the keepalive check compares it */
-	bool nop;                /* keepalive due */
+	uint32_t body;			       /* PSH bytes still to come */
+	struct mux_stream *body_of;	       /* their stream; NULL: unknown, thrown away */
+	uint32_t frames_in;		       /* frame headers seen: the keepalive check compares it */
+	bool nop;			       /* keepalive due */
 	bool hello_due, hello_sent, peer_half; /* section 14 */
-	bool dead;               /* ids used up, or protocol error */
+	bool dead;			       /* ids used up, or protocol error: no more streams can be opened */
+	bool broken;			       /* protocol error: mux_next fails for good */
 };
 
 /* conf stays the caller's.  Memory is taken from mem as streams come. */
@@ -75,7 +83,10 @@ void mux_init(struct mux *m, const struct mux_conf *conf, struct mem *mem);
 /* Frees all streams; walk them first with mux_each if their `user` matters. */
 void mux_fini(struct mux *m);
 
-/* Calls for every stream through a cursor: start with 0; NULL at the end.  Streams may not be added or freed between. */
+/*
+ * Every stream that the caller has not let go of, through a cursor: start with 0; NULL at the end.  Streams may not be
+ * added, closed or sent for (mux_out) between.
+ */
 struct mux_stream *mux_each(struct mux *m, uint32_t *cursor);
 
 /* ---- arriving ---- */
@@ -84,11 +95,13 @@ enum mux_ev_type {
 	MUX_EV_NONE,   /* input used up */
 	MUX_EV_OPEN,   /* peer opened `stream`: set user, or mux_close it */
 	MUX_EV_DATA,   /* `data` for stream; charged to it and the bucket until mux_taken */
-	MUX_EV_FIN,    /* peer closed: neither sends nor reads any more */
+	MUX_EV_FIN,    /* peer closed: neither sends nor reads any more; its avail is dropped, no event of it follows */
 	MUX_EV_HALF,   /* peer sends no more, still reads (section 14) */
-	MUX_EV_CREDIT, /* v2: stream may send again */
+	MUX_EV_CREDIT, /* v2: stream had used up its window and may send again */
 	MUX_EV_HELLO,  /* peer is kcpgate: mux_can_half is true from now on */
-	MUX_EV_REFUSED, /* SYN over max_streams: FIN goes out, nothing else to do (count it) */
+	MUX_EV_REFUSED, /* SYN over max_streams or without memory: FIN goes out, nothing else to do (count it) */
+	MUX_EV_BROKEN, /* v2: peer claims to have read what was never sent; stream's writes are over (8.5): mux_close it
+			*/
 };
 
 struct mux_ev {
@@ -99,12 +112,19 @@ struct mux_ev {
 
 /*
  * Consumes from *in up to and including the next event.  0 and an event (MUX_EV_NONE when the input is used up), or
- * -EPROTO (wrong version, unknown command, UPD in v1): the session is to be closed.  A DATA event may be part of a frame.
- * Frames cross input borders anywhere.  Data of unknown streams is consumed silently, without charge.
+ * -EPROTO (wrong version, unknown command, UPD in v1): the session is to be closed.  A DATA event may be part of a
+ * frame. Frames cross input borders anywhere.  Data of unknown streams is consumed silently, without charge; so is data
+ * behind a FIN or half-close, and that of a stream in mux_close's care, which has no events any more.
+ *
+ * ev->stream is NULL for NONE, HELLO and REFUSED.  ev->data lies in the input.  Between two calls anything may be done
+ * with any stream.
  */
 int mux_next(struct mux *m, struct slice *in, struct mux_ev *ev);
 
-/* The reader took n bytes of s (after they were handed to TCP, or thrown away): returns tokens, may queue a UPD (8.5). */
+/*
+ * The reader took n bytes of s (after they were handed to TCP, or thrown away): returns tokens, may queue a UPD (8.5).
+ * n is at most what DATA events brought and was not taken yet.
+ */
 void mux_taken(struct mux *m, struct mux_stream *s, uint32_t n);
 
 static inline bool mux_may_read(const struct mux *m)
@@ -114,19 +134,31 @@ static inline bool mux_may_read(const struct mux *m)
 
 /* ---- departing ---- */
 
-/* Opens a stream (client): its SYN goes out first.  NULL: no memory or ids used up. */
+/* Opens a stream (client): its SYN goes out first.  NULL: no memory, ids used up (m->dead), or protocol error. */
 struct mux_stream *mux_open(struct mux *m, void *user);
 
-/* The caller has n bytes more to send on s. */
+/*
+ * The caller has n bytes more to send on s, 2^32 - 1 at most in all that wait.  Not after mux_half or mux_close.  After
+ * MUX_EV_FIN or MUX_EV_BROKEN nobody will read them: they are not asked for any more.
+ */
 void mux_avail(struct mux *m, struct mux_stream *s, uint32_t n);
 
-/* The local side sends no more: queues the half-close NOP behind the bytes in avail.  -ENOTSUP when the peer is stock. */
+/*
+ * The local side sends no more: queues the half-close NOP behind the bytes in avail, once.  -ENOTSUP when the peer is
+ * stock, or the id is none that a signal can name (0, and 2^31 on).
+ */
 int mux_half(struct mux *m, struct mux_stream *s);
 
 /*
  * The stream is over for us.  drain: FIN follows the bytes in avail; otherwise they are dropped and FIN goes at once.
- * With `drain` the caller goes on serving mux_out for it until the FIN is out (mux_out's `last`), after which s is freed;
- * without, s is gone when this returns and its held bytes return to the bucket.
+ * With `drain` the caller goes on serving mux_out for it until the FIN is out (mux_out's `last`), after which s is
+ * freed; without, s is gone when this returns and its held bytes return to the bucket.
+ *
+ * While it drains, s gives no events.  Bytes held before are the caller's to take as ever (what is left returns to the
+ * bucket with the FIN); bytes that arrive are thrown away and count as taken, lest a peer that writes before it reads
+ * blocks on its own window and us with it.  In v2 the peer's window can hold the FIN back without end: a timer is the
+ * caller's, and mux_close(m, s, false) ends it.  A stream whose SYN is not out yet and that does not drain vanishes
+ * without a frame.
  */
 void mux_close(struct mux *m, struct mux_stream *s, bool drain);
 
@@ -143,13 +175,17 @@ struct mux_out {
 	uint8_t head[16];
 	uint8_t head_n; /* 8, or 16 for a UPD */
 	uint32_t n;
-	void *user;     /* of the stream whose payload is asked for, NULL for control frames */
-	bool last;      /* with this frame the stream is forgotten: `user` is given for the last time */
+	void *user; /* of the stream whose payload is asked for, NULL for control frames */
+	bool last;  /* with this frame the stream is forgotten: `user` is given for the last time */
 };
+
+/* `last` comes with a FIN of its own, never with payload, and only after mux_close(drain): else the caller let go
+ * before. */
 
 /*
  * The next frame, fairly: control frames first, then one PSH a stream in turn, each at most framesize and within the
  * peer's window.  False: nothing to send.  The caller must send what it was given.  Pure FINs set user and last too.
+ * O(1): streams without anything to send, or without window, cost nothing.
  */
 bool mux_out(struct mux *m, struct mux_out *o);
 

@@ -122,10 +122,10 @@ struct net_ports {
  * that would have been ours.  v[i].dev must be set.  Ethernet padding is cut.  One 802.1Q tag is not ours: punted or
  * dropped like anything else.
  *
- * v[i].flags (PKT_F_L4_BAD) must be set too; the UDP checksum is not computed here.  IPv4 options are skipped, and up
- * to four IPv6 extension headers (hop-by-hop, destination options, routing with no segment left, atomic fragment).  A
- * frame that ends before its addresses and ports can be read is DROP_FRAME_SHORT on any port.  keys[] must outlive the
- * use of v[i].key; keys[i] is undefined unless the verdict is VERDICT_OK.
+ * v[i].flags (PKT_F_L4_BAD) must be set too; the UDP checksum is not computed here, only a missing one refused in IPv6.
+ * IPv4 options are skipped, and up to four IPv6 extension headers (hop-by-hop, destination options, routing with no
+ * segment left, atomic fragment).  A frame that ends before its addresses and ports can be read is DROP_FRAME_SHORT on
+ * any port.  keys[] must outlive the use of v[i].key; keys[i] is undefined unless the verdict is VERDICT_OK.
  */
 void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
 		     const struct net_ports *ports);

@@ -44,6 +44,9 @@ static uint8_t parse_udp(const struct parse *c, struct pkt *k, struct flow_key *
 	/* The sum itself is not checked: between veth ends it is left half done, and the cipher's check is stronger. */
 	if (k->flags & PKT_F_L4_BAD)
 		return DROP_UDP_CHECKSUM;
+	/* IPv6 knows no datagram without one (RFC 8200, 8.1). */
+	if (le16_get(udp + UDP_CSUM) == 0 && !addr_is_v4(&key->local))
+		return DROP_UDP_CHECKSUM;
 	key->peer_port = be16_get(udp + UDP_SRC);
 	key->dev = k->dev;
 	key->zero = 0;

@@ -66,6 +66,13 @@ static void hostport(char *buf, size_t n, const struct conf_hostport *h)
 		snprintf(buf, n, v6 ? "[%s]:%u-%u" : "%s:%u-%u", host, h->port_min, h->port_max);
 }
 
+/* Enters a row, which may be NULL for want of memory.  DPDK 22.11 prints dictionaries of dictionaries, and nothing deeper. */
+static void add_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row)
+{
+	if (row && rte_tel_data_add_dict_container(d, name, row, 0))
+		rte_tel_data_free(row);
+}
+
 static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 {
 	const struct conf_tunnel *t = &src->conf->tunnels[i];
@@ -77,7 +84,6 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 		return NULL;
 	tlm_snmp(src, (int)i, &sum);
 	rte_tel_data_start_dict(d);
-	rte_tel_data_add_dict_string(d, "name", t->name);
 	rte_tel_data_add_dict_string(d, "role", t->role == CONF_SERVER ? "server" : "client");
 	hostport(text, sizeof(text), &t->listen);
 	rte_tel_data_add_dict_string(d, "listen", text);
@@ -101,13 +107,10 @@ static int cmd_tunnels(const struct tlm_src *src, const char *params, struct rte
 
 	if (only == -ENOENT)
 		return -EINVAL;
-	rte_tel_data_start_array(d, RTE_TEL_CONTAINER);
-	for (unsigned i = 0; i < src->conf->n_tunnels; i++) {
-		struct rte_tel_data *t = only < 0 || only == (int)i ? tunnel_dict(src, i) : NULL;
-
-		if (t && rte_tel_data_add_array_container(d, t, 0))
-			rte_tel_data_free(t);
-	}
+	rte_tel_data_start_dict(d);
+	for (unsigned i = 0; i < src->conf->n_tunnels; i++)
+		if (only < 0 || only == (int)i)
+			add_row(d, src->conf->tunnels[i].name, tunnel_dict(src, i));
 	return 0;
 }
 
@@ -123,7 +126,6 @@ static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct
 	if (!d)
 		return NULL;
 	rte_tel_data_start_dict(d);
-	dict_u64(d, "id", r->id);
 	rte_tel_data_add_dict_string(d, "tunnel", src->conf->tunnels[r->tunnel].name);
 	rte_tel_data_add_dict_string(d, "peer", addr_port_str(&r->key.peer, r->key.peer_port, text));
 	rte_tel_data_add_dict_string(d, "local", addr_port_str(&r->key.local, r->key.local_port, text));
@@ -177,7 +179,7 @@ static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct r
 		*more = q->more;
 		*cursor = q->cursor;
 		for (unsigned i = 0; i < q->n; i++) {
-			struct rte_tel_data *d;
+			char id[24];
 
 			if (tunnel >= 0 && q->row[i].tunnel != tunnel)
 				continue;
@@ -186,9 +188,8 @@ static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct r
 				*more = true;
 				break;
 			}
-			d = session_dict(src, &q->row[i]);
-			if (d && rte_tel_data_add_array_container(rows, d, 0))
-				rte_tel_data_free(d);
+			snprintf(id, sizeof(id), "%llu", (unsigned long long)q->row[i].id);
+			add_row(rows, id, session_dict(src, &q->row[i]));
 			used++;
 		}
 		atomic_store_explicit(&q->state, SHARD_Q_IDLE, memory_order_release);
@@ -196,12 +197,11 @@ static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct r
 	return (int)used;
 }
 
-/* "[TUNNEL][,WORKER.CURSOR]": where the answer's "next" says that it goes on. */
+/* "[TUNNEL][,WORKER.CURSOR]": a page of rows by session id; `next`, where there is more, is what to ask with. */
 static int cmd_sessions(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
 	int tunnel = tunnel_index(src, params);
 	const char *comma = params ? strchr(params, ',') : NULL;
-	struct rte_tel_data *rows;
 	unsigned w = 0, used = 0;
 	uint32_t cursor = 0;
 	bool more = false;
@@ -209,23 +209,16 @@ static int cmd_sessions(const struct tlm_src *src, const char *params, struct rt
 
 	if (tunnel == -ENOENT || (comma && sscanf(comma + 1, "%u.%u", &w, &cursor) != 2))
 		return -EINVAL;
-	rows = rte_tel_data_alloc();
-	if (!rows)
-		return -ENOMEM;
-	rte_tel_data_start_array(rows, RTE_TEL_CONTAINER);
+	rte_tel_data_start_dict(d);
 	for (; w < src->n_workers; w++, cursor = 0) {
-		int n = page_fill(src, w, tunnel, rows, PAGE_ROWS - used, &cursor, &more);
+		int n = page_fill(src, w, tunnel, d, PAGE_ROWS - used, &cursor, &more);
 
-		if (n < 0) {
-			rte_tel_data_free(rows);
+		if (n < 0)
 			return n;
-		}
 		used += (unsigned)n;
 		if (more)
 			break;
 	}
-	rte_tel_data_start_dict(d);
-	rte_tel_data_add_dict_container(d, "sessions", rows, 0);
 	if (more) {
 		snprintf(next, sizeof(next), "%u.%u", w, cursor);
 		rte_tel_data_add_dict_string(d, "next", next);
@@ -245,11 +238,11 @@ static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
 	if (!d)
 		return NULL;
 	rte_tel_data_start_dict(d);
-	dict_u64(d, "worker", i);
 	dict_u64(d, "sessions", h->sessions);
 	dict_u64(d, "streams", h->streams);
 	dict_u64(d, "turns", s->turns);
 	dict_u64(d, "busy_turns", s->busy_turns);
+	dict_u64(d, "tsc_hz", src->tsc_hz);
 	dict_u64(d, "busy_cycles", s->busy_cycles);
 	dict_u64(d, "total_cycles", s->total_cycles);
 	dict_u64(d, "cycles_per_packet", packets ? s->busy_cycles / packets : 0);
@@ -271,20 +264,21 @@ static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
 
 static int cmd_workers(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
-	const struct ctl_stats *c = ctl_stats(src->ctl);
-	struct rte_tel_data *rows = rte_tel_data_alloc();
+	char name[16];
 
-	if (!rows)
-		return -ENOMEM;
-	rte_tel_data_start_array(rows, RTE_TEL_CONTAINER);
-	for (unsigned i = 0; i < src->n_workers; i++) {
-		struct rte_tel_data *w = worker_dict(src, i);
-
-		if (w && rte_tel_data_add_array_container(rows, w, 0))
-			rte_tel_data_free(w);
-	}
 	rte_tel_data_start_dict(d);
-	dict_u64(d, "tsc_hz", src->tsc_hz);
+	for (unsigned i = 0; i < src->n_workers; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		add_row(d, name, worker_dict(src, i));
+	}
+	return 0;
+}
+
+static int cmd_control(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	const struct ctl_stats *c = ctl_stats(src->ctl);
+
+	rte_tel_data_start_dict(d);
 	dict_u64(d, "mbufs_free", rte_mempool_avail_count(src->pool));
 	dict_u64(d, "chunks_free_permille", chan_pool_free_permille(src->chans));
 	dict_u64(d, "accepted", c->accepted);
@@ -295,8 +289,9 @@ static int cmd_workers(const struct tlm_src *src, const char *params, struct rte
 	dict_u64(d, "tcp_out_bytes", c->tcp_out_bytes);
 	dict_u64(d, "exception_to_kernel", c->punted);
 	dict_u64(d, "exception_from_kernel", c->injected);
+	dict_u64(d, "exception_errors", c->punt_errors);
+	dict_u64(d, "exception_no_mbuf", c->inject_no_mbuf);
 	dict_u64(d, "snapshots", c->snapshots);
-	rte_tel_data_add_dict_container(d, "workers", rows, 0);
 	return 0;
 }
 
@@ -333,7 +328,8 @@ static const struct cmd cmds[] = {
 	{"/kcpgate/snmp", cmd_snmp, "kcptun's SNMP counters. Parameters: [TUNNEL]"},
 	{"/kcpgate/tunnels", cmd_tunnels, "Tunnels with their traffic. Parameters: [TUNNEL]"},
 	{"/kcpgate/sessions", cmd_sessions, "KCP sessions, a page at a time. Parameters: [TUNNEL][,NEXT]"},
-	{"/kcpgate/workers", cmd_workers, "Workers' cycles, packets and memory; the control side. No parameters"},
+	{"/kcpgate/workers", cmd_workers, "Workers' cycles, packets and memory. No parameters"},
+	{"/kcpgate/control", cmd_control, "Kernel TCP, the exception path, free buffers. No parameters"},
 	{"/kcpgate/drops", cmd_drops, "Everything that was dropped, by reason. No parameters"},
 	{"/kcpgate/version", cmd_version, "Versions of kcpgate and DPDK. No parameters"},
 };

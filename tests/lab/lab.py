@@ -188,7 +188,11 @@ class Lab:
         return p
 
     def telemetry(self, gw, command):
-        return telemetry(gw.prefix, command)
+        """The value of a command's answer; of sessions and workers, the list of their rows."""
+        v = telemetry(gw.prefix, command)
+        if command.startswith(("/kcpgate/sessions", "/kcpgate/workers")):
+            return [row for row in v.values() if isinstance(row, dict)]
+        return v
 
 
 def gateway_binary():

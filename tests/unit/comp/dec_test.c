@@ -29,7 +29,7 @@ static void up(void)
 static void down(void)
 {
 	comp_dec_fini(&d);
-	cr_expect_eq(mem_used(mem), idle);
+	cr_assert_eq(mem_used(mem), idle);
 	comp_scratch_destroy(scratch);
 	bytes_free(&wire);
 	bytes_free(&plain);

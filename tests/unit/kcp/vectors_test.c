@@ -5,8 +5,8 @@
 #include "kcp_test.h"
 #include "vectors.h"
 
-#define CHECK(what, ours, theirs)                                                                                      \
-	cr_assert_eq((uint32_t)(ours), (uint32_t)(theirs), "%s step %zu: %s is %u, not %u", ctx, step, what,             \
+#define CHECK(what, ours, theirs)                                                                            \
+	cr_assert_eq((uint32_t)(ours), (uint32_t)(theirs), "%s step %zu: %s is %u, not %u", ctx, step, what, \
 		     (uint32_t)(ours), (uint32_t)(theirs))
 
 static uint32_t num(const json_t *o, const char *key)
@@ -39,7 +39,8 @@ static void check_segments(const struct rig *r, const json_t *bufs, const char *
 	size_t i;
 	const json_t *b;
 
-	json_array_foreach(bufs, i, b) {
+	json_array_foreach(bufs, i, b)
+	{
 		const struct kcp_seg *s = kcp_snd_seg(&r->k, r->k.snd_una + (uint32_t)i);
 		uint32_t fastack = num(b, "fastack");
 
@@ -153,7 +154,8 @@ static void do_step(struct rig *r, const json_t *st, const char *ctx, size_t ste
 
 	CHECK("ret", ret, num(st, "ret"));
 	CHECK("datagrams", r->n_out, json_array_size(out));
-	json_array_foreach(out, i, o) {
+	json_array_foreach(out, i, o)
+	{
 		uint8_t *want = vectors_hex(o, "datagram", &n);
 
 		CHECK("length", r->out[i].n, n);
@@ -171,7 +173,8 @@ static void replay(unsigned lend)
 	size_t i, j;
 
 	cr_assert_eq(json_array_size(scenarios), 18);
-	json_array_foreach(scenarios, i, sc) {
+	json_array_foreach(scenarios, i, sc)
+	{
 		struct rig *r = scenario_rig(sc);
 
 		r->lend = lend;

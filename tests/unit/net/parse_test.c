@@ -174,9 +174,17 @@ Test(parse, ignores_the_sum_unless_the_driver_knows)
 	buf[40] ^= 0xff; /* as veth hands it over */
 	cr_assert_eq(parse(buf, n, DEV_OWN, 0), VERDICT_OK);
 	cr_assert_eq(parse(buf, n, DEV_OWN, PKT_F_L4_BAD), DROP_UDP_CHECKSUM);
+	buf[40] = buf[41] = 0;
+	cr_assert_eq(parse(buf, n, DEV_OWN, 0), VERDICT_OK, "none: legal in IPv4");
 	f.dport = 4001;
 	n = frame_make(buf, &f);
 	cr_assert_eq(parse(buf, n, DEV_OWN, PKT_F_L4_BAD), VERDICT_PUNT, "not ours to judge");
+	f = frame_v6();
+	n = frame_make(buf, &f);
+	buf[60] ^= 0xff;
+	cr_assert_eq(parse(buf, n, DEV_OWN, 0), VERDICT_OK);
+	buf[60] = buf[61] = 0;
+	cr_assert_eq(parse(buf, n, DEV_OWN, 0), DROP_UDP_CHECKSUM, "none: not legal in IPv6");
 }
 
 /* Everything that is not ours goes to the kernel on an exclusive port, and is left alone on a shared one. */
@@ -407,6 +415,7 @@ Test(parse, truncated)
 {
 	static const uint8_t options[8] = {1, 1, 1, 1, 1, 1, 1, 0};
 	static const uint8_t ext[16] = {60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4};
+	static const unsigned head[4] = {20, 28, 40, 40};
 	struct frame f[4] = {frame_v4(), frame_v4(), frame_v6(), frame_v6()};
 	uint8_t buf[FRAME_MAX];
 
@@ -416,14 +425,37 @@ Test(parse, truncated)
 	f[3].ext = ext;
 	f[3].ext_n = sizeof(ext);
 	for (unsigned i = 0; i < 4; i++) {
-		unsigned n = frame_make(buf, &f[i]), ip_n = i < 2 ? 20 : 40;
+		unsigned n = frame_make(buf, &f[i]);
 
 		for (unsigned cut = 0; cut < n; cut++) {
-			unsigned got = parse(buf, cut, DEV_OWN, 0);
+			unsigned want = cut < 14 + head[i] ? DROP_FRAME_SHORT : DROP_IP_HEADER;
 
-			cr_assert(got == DROP_FRAME_SHORT || (cut >= 14 + ip_n && got == DROP_IP_HEADER), "cut %u: %s",
-				  cut, drop_name(got));
+			cr_assert_eq(parse(buf, cut, DEV_OWN, 0), want, "cut %u", cut);
 		}
+	}
+}
+
+/* The same for packets that are honest about being short: they end inside an extension header or the UDP header. */
+Test(parse, ends_inside_a_header)
+{
+	static const uint8_t ext[16] = {60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4};
+	struct frame f = frame_v6();
+	uint8_t buf[FRAME_MAX];
+
+	f.next = 60;
+	f.ext = ext;
+	f.ext_n = sizeof(ext);
+	frame_make(buf, &f);
+	for (unsigned n = 0; n < sizeof(ext) + 8; n++) {
+		buf[19] = (uint8_t)n;
+		cr_assert_eq(parse(buf, 54 + n, DEV_OWN, 0), DROP_FRAME_SHORT, "%u", n);
+	}
+	f = frame_v4();
+	frame_make(buf, &f);
+	for (unsigned n = 0; n < 8; n++) {
+		buf[17] = (uint8_t)(20 + n);
+		frame_fix_ip4(buf);
+		cr_assert_eq(parse(buf, 34 + n, DEV_OWN, 0), DROP_FRAME_SHORT, "%u", n);
 	}
 }
 

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "parse.h"
+
+/* Rules between ports, tunnels and the rest.  Each compares pairs: a file has tens of them, a thousand at the most. */
+
+static int check_presence(struct conf_reader *r)
+{
+	unsigned missing_line = 1;
+
+	if (r->c->n_ports == 0)
+		return conf_fail(r, missing_line, "ports: found nothing; allowed: 1 to %d ports", CONF_PORTS_MAX);
+	if (r->c->n_tunnels == 0)
+		return conf_fail(r, missing_line, "tunnels: found nothing; allowed: 1 to %d tunnels", CONF_TUNNELS_MAX);
+	return 0;
+}
+
+/* ---- ports ---- */
+
+static int check_port_addresses(struct conf_reader *r, unsigned i, unsigned j)
+{
+	const struct conf_port *p = &r->c->ports[i], *q = &r->c->ports[j];
+	char buf[ADDR_STRLEN];
+
+	for (unsigned a = 0; a < p->n_addresses; a++)
+		for (unsigned b = 0; b < (i == j ? a : q->n_addresses); b++)
+			if (addr_eq(&p->addresses[a].addr, &q->addresses[b].addr))
+				return conf_obj_fail(r, &r->ports[i], "addresses",
+						     "found \"%s\" twice%s%s; allowed: each address once",
+						     addr_str(&p->addresses[a].addr, buf),
+						     i == j ? "" : ", also in port ", i == j ? "" : q->name);
+	return 0;
+}
+
+static int check_ports(struct conf_reader *r)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < r->c->n_ports && rc == 0; i++) {
+		const struct conf_port *p = &r->c->ports[i];
+
+		rc = check_port_addresses(r, i, i);
+		for (unsigned j = 0; j < i && rc == 0; j++) {
+			const struct conf_port *q = &r->c->ports[j];
+
+			if (strcmp(p->name, q->name) == 0)
+				rc = conf_obj_fail(r, &r->ports[i], "name",
+						   "found \"%s\", as on line %d; allowed: a name of its own", p->name,
+						   q->line);
+			else if (strcmp(p->device, q->device) == 0)
+				rc = conf_obj_fail(r, &r->ports[i], "device",
+						   "found the device of port %s; allowed: a device of its own",
+						   q->name);
+			else if (strcmp(p->ifname, q->ifname) == 0)
+				rc = conf_obj_fail(r, &r->ports[i], "ifname",
+						   "found \"%s\", as in port %s; allowed: an interface of its own",
+						   p->ifname, q->name);
+			else
+				rc = check_port_addresses(r, i, j);
+		}
+	}
+	return rc;
+}
+
+/* ---- tunnels ---- */
+
+static const struct conf_port *port_of(const struct conf *c, const struct conf_tunnel *t)
+{
+	for (unsigned i = 0; i < c->n_ports; i++)
+		if (strcmp(c->ports[i].name, t->port) == 0)
+			return &c->ports[i];
+	return NULL;
+}
+
+static int check_tunnel_port(struct conf_reader *r)
+{
+	char all[CONF_PORTS_MAX * (CONF_NAME_MAX + 4)] = "";
+	const struct conf *c = r->c;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < c->n_ports; i++)
+		n += (size_t)snprintf(all + n, sizeof(all) - n, "%s\"%s\"", i ? ", " : "", c->ports[i].name);
+	for (unsigned i = 0; i < c->n_tunnels; i++)
+		if (c->tunnels[i].port[0] != '\0' && !port_of(c, &c->tunnels[i]))
+			return conf_obj_fail(r, &r->tunnels[i], "port", "found \"%s\"; allowed: %s", c->tunnels[i].port,
+					     all);
+	return 0;
+}
+
+/* Two addresses to listen on that one kernel would not give to two sockets: the same, or one of them any. */
+static bool hosts_meet(const char *a, const char *b)
+{
+	struct addr x, y;
+	bool lit_x = addr_parse(a, &x) == 0, lit_y = addr_parse(b, &y) == 0;
+
+	if (a[0] == '\0' || b[0] == '\0' || (lit_x && addr_is_any(&x)) || (lit_y && addr_is_any(&y)))
+		return true;
+	return lit_x && lit_y ? addr_eq(&x, &y) : strcasecmp(a, b) == 0;
+}
+
+static int check_tunnel_pair(struct conf_reader *r, unsigned i, unsigned j)
+{
+	const struct conf_tunnel *t = &r->c->tunnels[i], *u = &r->c->tunnels[j];
+	const struct conf_hostport *x = &t->listen, *y = &u->listen;
+
+	if (strcmp(t->name, u->name) == 0)
+		return conf_obj_fail(r, &r->tunnels[i], "name",
+				     "found \"%s\", as on line %d; allowed: a name of its own", t->name, u->line);
+	if (t->role != u->role || x->port_min > y->port_max || y->port_min > x->port_max)
+		return 0;
+	/* A datagram's tunnel is told by its UDP port alone, whatever address it was sent to. */
+	if (t->role == CONF_SERVER)
+		return conf_obj_fail(r, &r->tunnels[i], "listen",
+				     "found UDP ports %u-%u, which meet %u-%u of tunnel %s; allowed: ports of its own",
+				     x->port_min, x->port_max, y->port_min, y->port_max, u->name);
+	if (hosts_meet(x->host, y->host))
+		return conf_obj_fail(r, &r->tunnels[i], "listen",
+				     "found TCP port %u, as in tunnel %s; allowed: an address or port of its own",
+				     x->port_min, u->name);
+	return 0;
+}
+
+static int check_tunnels(struct conf_reader *r)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < r->c->n_tunnels; i++)
+		for (unsigned j = 0; j < i && rc == 0; j++)
+			rc = check_tunnel_pair(r, i, j);
+	return rc;
+}
+
+/* ---- sizes ---- */
+
+/* Bytes of IP and UDP before a tunnel's payload: what its UDP address says, 0 when it may be either family. */
+static unsigned ip_head(const struct conf_tunnel *t)
+{
+	const struct conf_hostport *udp = t->role == CONF_SERVER ? &t->listen : &t->remote;
+	struct addr a;
+
+	if (addr_parse(udp->host, &a) < 0 || (addr_is_any(&a) && !addr_is_v4(&a)))
+		return 0;
+	return addr_is_v4(&a) ? 28 : 48;
+}
+
+/* Full datagrams must leave through the widest port they may take; a narrower one, or IPv6, would only fragment. */
+static int check_tunnel_mtu(struct conf_reader *r, unsigned i)
+{
+	const struct conf *c = r->c;
+	const struct conf_tunnel *t = &c->tunnels[i];
+	const struct conf_port *own = port_of(c, t);
+	unsigned head = ip_head(t), least = head ? head : 28, most = head ? head : 48;
+	unsigned widest = 0, narrowest = UINT32_MAX;
+
+	for (unsigned k = 0; k < c->n_ports; k++) {
+		const struct conf_port *p = own ? own : &c->ports[k];
+
+		widest = p->mtu > widest ? p->mtu : widest;
+		narrowest = p->mtu < narrowest ? p->mtu : narrowest;
+	}
+	if (t->mtu + least > widest)
+		return conf_obj_fail(r, &r->tunnels[i], "mtu",
+				     "found %u, which makes IP packets of %u; allowed: up to %u with a port mtu of %u",
+				     t->mtu, t->mtu + least, widest - least, widest);
+	if (t->mtu + most > narrowest)
+		conf_obj_warn(r, &r->tunnels[i], "mtu", "%u makes IP%s packets of %u: they do not fit a port mtu of %u",
+			      t->mtu, most == 48 ? "v6" : "v4", t->mtu + most, narrowest);
+	return 0;
+}
+
+static int check_mtus(struct conf_reader *r)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < r->c->n_tunnels && rc == 0; i++)
+		rc = check_tunnel_mtu(r, i);
+	return rc;
+}
+
+/* Every session that the clients are told to open must have its place. */
+static int check_sessions(struct conf_reader *r)
+{
+	uint64_t room = (uint64_t)r->c->max_sessions * (r->c->eal.n_lcores - 1), want = 0;
+
+	for (unsigned i = 0; i < r->c->n_tunnels; i++) {
+		want += r->c->tunnels[i].conn;
+		if (want > room)
+			return conf_obj_fail(
+				r, &r->tunnels[i], "conn",
+				"found %u, which makes %llu sessions; allowed: %llu in all (limits.sessions x workers)",
+				r->c->tunnels[i].conn, (unsigned long long)want, (unsigned long long)room);
+	}
+	return 0;
+}
+
+int conf_check(struct conf_reader *r)
+{
+	static int (*const rules[])(struct conf_reader *) = {
+		check_ports, check_tunnel_port, check_tunnels, check_mtus, check_sessions,
+	};
+	int rc = check_presence(r);
+
+	for (unsigned i = 0; i < r->c->n_ports && rc == 0; i++)
+		rc = conf_port_finish(r, &r->ports[i]);
+	for (unsigned i = 0; i < r->c->n_tunnels && rc == 0; i++)
+		rc = conf_tunnel_finish(r, &r->tunnels[i]);
+	for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]) && rc == 0; i++)
+		rc = rules[i](r);
+	return rc;
+}

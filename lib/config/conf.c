@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "parse.h"
+
+/* c is zeroed */
+static int set_defaults(struct conf *c, const char *path)
+{
+	c->eal.n_lcores = 2;
+	c->max_sessions = 65536;
+	c->max_streams = 65536;
+	c->telemetry.enable = true;
+	c->log.level = LOG_INFO;
+	c->path = strdup(path);
+	c->eal.file_prefix = strdup("kcpgate");
+	c->log.file = strdup("");
+	return c->path && c->eal.file_prefix && c->log.file ? 0 : -ENOMEM;
+}
+
+static int read_and_check(struct conf_reader *r)
+{
+	char *text;
+	size_t n;
+	int rc;
+
+	rc = conf_text_load(r, &text, &n);
+	if (rc < 0)
+		return rc;
+	rc = conf_tree_read(r, text);
+	conf_text_free(text, n);
+	if (rc == 0)
+		rc = conf_check(r);
+	if (rc == 0 && r->nomem) {
+		snprintf(r->why, r->why_n, "%s: %s", r->path, strerror(ENOMEM));
+		rc = -ENOMEM;
+	}
+	return rc;
+}
+
+int conf_load(const char *path, struct conf **out, char *why, size_t why_n)
+{
+	struct conf_reader r = {.path = path, .why = why, .why_n = why_n};
+	int rc;
+
+	*out = NULL;
+	r.c = calloc(1, sizeof(*r.c));
+	if (!r.c || set_defaults(r.c, path) < 0) {
+		snprintf(why, why_n, "%s: %s", path, strerror(ENOMEM));
+		rc = -ENOMEM;
+		goto out;
+	}
+	r.eal = (struct conf_obj){.table = &conf_eal_table, .base = &r.c->eal, .path = "eal"};
+	r.limits = (struct conf_obj){.table = &conf_limits_table, .base = r.c, .path = "limits"};
+	r.telemetry = (struct conf_obj){.table = &conf_telemetry_table, .base = &r.c->telemetry, .path = "telemetry"};
+	r.log = (struct conf_obj){.table = &conf_log_table, .base = &r.c->log, .path = "log"};
+	rc = read_and_check(&r);
+	free(r.ports);
+	free(r.tunnels);
+out:
+	if (rc < 0)
+		conf_free(r.c);
+	else
+		*out = r.c;
+	return rc;
+}
+
+void conf_wipe_keys(struct conf *c)
+{
+	for (unsigned i = 0; i < c->n_tunnels; i++) {
+		struct conf_tunnel *t = &c->tunnels[i];
+
+		if (t->key)
+			explicit_bzero(t->key, t->key_len);
+		t->key_len = 0;
+	}
+}
+
+void conf_free(struct conf *c)
+{
+	if (!c)
+		return;
+	conf_wipe_keys(c);
+	for (unsigned i = 0; i < c->n_tunnels; i++) {
+		free(c->tunnels[i].listen.host);
+		free(c->tunnels[i].target.host);
+		free(c->tunnels[i].remote.host);
+		free(c->tunnels[i].key);
+		free(c->tunnels[i].key_file);
+	}
+	for (unsigned i = 0; i < c->n_ports; i++)
+		free(c->ports[i].device);
+	for (unsigned i = 0; i < c->n_warnings; i++)
+		free(c->warnings[i]);
+	for (unsigned i = 0; c->eal.args && c->eal.args[i]; i++)
+		free(c->eal.args[i]);
+	free(c->warnings);
+	free(c->ports);
+	free(c->tunnels);
+	free(c->eal.args);
+	free(c->eal.lcores);
+	free(c->eal.file_prefix);
+	free(c->log.file);
+	free(c->path);
+	free(c);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The inside of config.  What a group of the file may say is a table, one row a setting; the reader below checks values
+ * against the rows and words every message the same way.  A value does not know where it was written, so that the same
+ * tables can serve kcptun's command line and JSON, and print their own manual.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf.h"
+
+#define CONF_ITEMS_MAX 40
+#define CONF_FOUND_MAX 80 /* text of a found value, cut to fit */
+
+/* ---- values ---- */
+
+enum conf_value_kind { CONF_V_BOOL, CONF_V_INT, CONF_V_REAL, CONF_V_TEXT, CONF_V_LIST, CONF_V_GROUP };
+
+struct conf_value {
+	enum conf_value_kind kind;
+	unsigned line;
+	int64_t i;		       /* BOOL, INT */
+	double real;		       /* REAL */
+	const char *text;	       /* TEXT */
+	const struct conf_value *list; /* LIST */
+	unsigned n;		       /* LIST */
+};
+
+/* ---- tables ---- */
+
+enum conf_kind {
+	CONF_BOOL, /* bool */
+	CONF_AUTO, /* enum conf_hugepages: absent, true, false */
+	CONF_UINT, /* unsigned, min..max */
+	CONF_INT,  /* int, min..max */
+	CONF_ENUM, /* int or enum: index in words */
+	CONF_WORD, /* char[size]: one of words */
+	CONF_TEXT, /* whatever put makes of it */
+};
+
+#define CONF_F_SECRET 1 /* never shown in a message */
+#define CONF_F_MANY   2 /* a list of texts; put appends */
+#define CONF_F_NEEDED 4 /* by the roles that may have it */
+
+#define CONF_R_SERVER (1u << CONF_SERVER)
+#define CONF_R_CLIENT (1u << CONF_CLIENT)
+
+struct conf_item {
+	const char *name;
+	const char *alias; /* another spelling, or NULL */
+	enum conf_kind kind;
+	unsigned flags;	      /* CONF_F_* */
+	unsigned roles;	      /* CONF_R_* of the tunnels that may have it; 0: all */
+	unsigned alias_roles; /* the same for the alias */
+	size_t offset, size;  /* of the field in the group's struct; offset 0 with a put that wants the struct itself */
+	int64_t min, max;
+	const char *const *words; /* NULL-terminated */
+	const char *const *later; /* words of kcptun or of a later version, known and refused; may be NULL */
+	/* Stores text.  0, -ENOMEM or -EINVAL; may set *allowed to say better than the row what would have been right.
+	 */
+	int (*put)(void *field, const char *text, const char **allowed);
+	const char *allowed; /* CONF_TEXT: what put takes */
+	const char *help;
+};
+
+struct conf_later { /* a name that is known and not a setting here, and what to say after "found" */
+	const char *name, *advice;
+};
+
+struct conf_table {
+	const struct conf_item *items;	/* at most CONF_ITEMS_MAX, ended by a row without name */
+	const struct conf_later *later; /* likewise; may be NULL */
+};
+
+#define CONF_NOT_YET "an option of kcptun that is not supported by this version; allowed: to leave it out"
+
+extern const struct conf_table conf_eal_table, conf_limits_table, conf_telemetry_table, conf_log_table;
+extern const struct conf_table conf_port_table, conf_tunnel_table;
+
+/* ---- reading ---- */
+
+/* One group while it is read and checked: which settings were given, and where. */
+struct conf_obj {
+	const struct conf_table *table;
+	void *base;
+	char path[64]; /* "tunnels.hk" */
+	unsigned line;
+	struct {
+		unsigned line;	     /* 0: not given */
+		const char *spelled; /* name or alias */
+	} given[CONF_ITEMS_MAX];
+};
+
+struct conf_reader {
+	const char *path;
+	struct conf *c;
+	char *why;
+	size_t why_n;
+	bool world_readable; /* the file itself, until a warning has said so */
+	bool nomem;	     /* a warning was lost */
+	struct conf_obj eal, limits, telemetry, log;
+	struct conf_obj *ports, *tunnels; /* parallel to c->ports and c->tunnels */
+};
+
+/* Writes "FILE:LINE: ..." to why; returns -EINVAL.  Warnings are added to the configuration. */
+int conf_fail(struct conf_reader *r, unsigned line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void conf_warn(struct conf_reader *r, unsigned line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Puts `v` into setting `name` of o.  0, or -errno and why. */
+int conf_obj_set(struct conf_reader *r, struct conf_obj *o, const char *name, const struct conf_value *v);
+
+/* Line of a setting; 0 when it was not given.  `name` must be in the table. */
+unsigned conf_obj_line(const struct conf_obj *o, const char *name);
+
+/* "FILE:LINE: PATH.NAME: ..." at the setting's line, or the group's when it was not given. */
+int conf_obj_fail(struct conf_reader *r, const struct conf_obj *o, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void conf_obj_warn(struct conf_reader *r, const struct conf_obj *o, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* Every given setting fits the roles, and every needed one is there.  role: CONF_R_*, or 0 for groups without roles. */
+int conf_obj_roles(struct conf_reader *r, const struct conf_obj *o, unsigned role);
+
+/* What a message says was found; may be other than buf. */
+const char *conf_found(const struct conf_value *v, bool secret, char buf[CONF_FOUND_MAX]);
+
+/* Text on one line, in quotes, for a message; returns buf. */
+const char *conf_quote(const char *text, char buf[CONF_FOUND_MAX]);
+
+/* ---- the steps of conf_load ---- */
+
+/* The whole file, made safe for libconfig; *text is wiped and freed by conf_text_free. */
+int conf_text_load(struct conf_reader *r, char **text, size_t *n);
+void conf_text_free(char *text, size_t n);
+
+/* libconfig's tree into c and the objects. */
+int conf_tree_read(struct conf_reader *r, const char *text);
+
+/* What one object says as a whole: defaults that depend on other settings, rules inside the object. */
+int conf_port_finish(struct conf_reader *r, const struct conf_obj *o);
+int conf_tunnel_finish(struct conf_reader *r, const struct conf_obj *o);
+
+/* Rules between objects. */
+int conf_check(struct conf_reader *r);
+
+void conf_tunnel_defaults(struct conf_tunnel *t);
+void conf_port_defaults(struct conf_port *p);
+
+/* ---- texts ---- */
+
+/* For rows: the field is a char *, whose old value is freed. */
+int conf_put_text(void *field, const char *text, const char **allowed);
+/* For rows: the field is a char[CONF_NAME_MAX]. */
+int conf_put_name(void *field, const char *text, const char **allowed);
+bool conf_name_ok(const char *name);
+
+/*
+ * "HOST:PORT", "HOST:MIN-MAX", "[IPv6]:PORT", ":PORT" (kcptun's pattern, wire.md 9.1, but anchored).  The host is
+ * allocated.  0, -ENOMEM, or -EINVAL and *allowed where it can be said better than "HOST:PORT".
+ */
+int conf_hostport_parse(const char *text, struct conf_hostport *out, const char **allowed);
+
+/* Lcores named by an EAL --lcores text.  0 and *n, or -EINVAL. */
+int conf_lcores_count(const char *text, unsigned *n);
+
+/* Fills key from key_file, or with kcptun's default, and warns about weak ones. */
+int conf_key_finish(struct conf_reader *r, const struct conf_obj *o);
+
+/* The name of the list nearest to `name` (edit distance, case ignored), or NULL when none is near. */
+struct conf_nearest {
+	const char *name, *best;
+	unsigned distance;
+};
+void conf_nearest_start(struct conf_nearest *n, const char *name);
+void conf_nearest_try(struct conf_nearest *n, const char *candidate);

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <regex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parse.h"
+
+/* ---- rows ---- */
+
+static bool matches(const char *pattern, const char *text)
+{
+	regex_t re;
+	bool yes;
+
+	if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+		return false;
+	yes = regexec(&re, text, 0, NULL, 0) == 0;
+	regfree(&re);
+	return yes;
+}
+
+static int put_device(void *field, const char *text, const char **allowed)
+{
+	struct conf_port *p = field;
+
+	if (matches("^([[:xdigit:]]{4,8}:)?[[:xdigit:]]{2}:[[:xdigit:]]{2}\\.[0-7](,[^[:space:]]+)?$", text))
+		p->vdev = false;
+	else if (matches("^(net|eth)_[a-z0-9_]+(,[^[:space:]]+)?$", text) ||
+		 matches("^virtio_user[0-9]+(,[^[:space:]]+)?$", text))
+		p->vdev = true;
+	else
+		return -EINVAL;
+	return conf_put_text(&p->device, text, allowed);
+}
+
+static bool ifname_ok(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 0 && n < sizeof(((struct conf_port *)0)->ifname) && strcspn(name, "/:% \t\r\n") == n &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static int put_ifname(void *field, const char *text, const char **allowed)
+{
+	if (!ifname_ok(text))
+		return -EINVAL;
+	snprintf(field, sizeof(((struct conf_port *)0)->ifname), "%s", text);
+	return 0;
+}
+
+/* An address that an interface or a router may have. */
+static bool is_host(const struct addr *a)
+{
+	static const uint8_t loopback6[16] = {[15] = 1};
+
+	if (addr_is_any(a))
+		return false;
+	if (addr_is_v4(a))
+		return a->b[12] != 127 && a->b[12] < 224;
+	return a->b[0] != 0xff && memcmp(a->b, loopback6, sizeof(loopback6)) != 0;
+}
+
+/* A literal in its own family's form: "::ffff:192.0.2.1" would have two lengths of prefix. */
+static int parse_host(const char *text, struct addr *a)
+{
+	if (addr_parse(text, a) < 0 || !is_host(a) || (addr_is_v4(a) && strchr(text, ':')))
+		return -EINVAL;
+	return 0;
+}
+
+static int put_address(void *field, const char *text, const char **allowed)
+{
+	struct conf_port *p = field;
+	const char *slash = strchr(text, '/');
+	char literal[ADDR_STRLEN];
+	struct conf_addr a = {0};
+	unsigned long plen;
+	char *end;
+
+	if (!slash || slash - text >= (ptrdiff_t)sizeof(literal))
+		return -EINVAL;
+	snprintf(literal, sizeof(literal), "%.*s", (int)(slash - text), text);
+	if (parse_host(literal, &a.addr) < 0 || slash[1] < '0' || slash[1] > '9')
+		return -EINVAL;
+	plen = strtoul(slash + 1, &end, 10);
+	if (*end != '\0' || plen < 1 || plen > (addr_is_v4(&a.addr) ? 32 : 128)) {
+		*allowed = addr_is_v4(&a.addr) ? "a prefix length from 1 to 32" : "a prefix length from 1 to 128";
+		return -EINVAL;
+	}
+	a.plen = (uint8_t)plen;
+	if (p->n_addresses == CONF_ADDRS_MAX) {
+		*allowed = "at most 16 addresses";
+		return -EINVAL;
+	}
+	p->addresses[p->n_addresses++] = a;
+	return 0;
+}
+
+static int put_gateway(void *field, const char *text, const char **allowed)
+{
+	struct conf_port *p = field;
+	struct addr a;
+
+	if (parse_host(text, &a) < 0)
+		return -EINVAL;
+	for (unsigned i = 0; i < p->n_gateway; i++) {
+		if (addr_is_v4(&p->gateway[i]) == addr_is_v4(&a)) {
+			*allowed = "one gateway of each family";
+			return -EINVAL;
+		}
+	}
+	p->gateway[p->n_gateway++] = a;
+	return 0;
+}
+
+#define PORT(f) .offset = offsetof(struct conf_port, f), .size = sizeof(((struct conf_port *)0)->f)
+
+static const char *const exception_words[] = {"tap", "kernel", NULL};
+static const char *const exception_later[] = {"virtio-user", NULL};
+
+static const struct conf_item items[] = {
+	{"name", .kind = CONF_TEXT, PORT(name), .flags = CONF_F_NEEDED, .put = conf_put_name,
+	 .allowed = "1 to 31 characters of A-Z a-z 0-9 . _ -", .help = "by which tunnels and telemetry know the port"},
+	{"device", .kind = CONF_TEXT, .flags = CONF_F_NEEDED, .put = put_device,
+	 .allowed = "a PCI address \"0000:03:00.0\" or a DPDK vdev \"net_af_packet0,iface=eth0\"",
+	 .help = "the DPDK device"},
+	{"exception", .kind = CONF_ENUM, PORT(exception), .words = exception_words, .later = exception_later,
+	 .help = "where frames go that are not ours: a TAP of the port's own, or nowhere, as the kernel holds the "
+		 "interface"},
+	{"ifname", .kind = CONF_TEXT, PORT(ifname), .put = put_ifname,
+	 .allowed = "an interface's name of 1 to 15 characters", .help = "the kernel's interface; not given: kg-NAME"},
+	{"addresses", .kind = CONF_TEXT, .flags = CONF_F_MANY, .put = put_address,
+	 .allowed = "a host's ADDRESS/LENGTH, \"192.0.2.7/24\" or \"2001:db8::7/64\"", .help = "set on the TAP"},
+	{"gateway", .kind = CONF_TEXT, .flags = CONF_F_MANY, .put = put_gateway,
+	 .allowed = "a host's address, \"192.0.2.1\" or \"2001:db8::1\"", .help = "default routes through the TAP"},
+	{"mtu", .kind = CONF_UINT, PORT(mtu), .min = 576, .max = 9600, .help = "largest IP packet"},
+	{NULL},
+};
+
+const struct conf_table conf_port_table = {items, NULL};
+
+/* ---- the port as a whole ---- */
+
+void conf_port_defaults(struct conf_port *p)
+{
+	p->mtu = 1500;
+}
+
+/* Drivers that leave the interface to the kernel. */
+static bool is_shared(const struct conf_port *p)
+{
+	return p->vdev && matches("^(net|eth)_af_(packet|xdp)[0-9]*(,|$)", p->device);
+}
+
+/* iface= of a vdev; empty when there is none. */
+static void vdev_iface(const struct conf_port *p, char *out, size_t out_n)
+{
+	const char *at = p->vdev ? strstr(p->device, ",iface=") : NULL;
+
+	out[0] = '\0';
+	if (at) {
+		at += strlen(",iface=");
+		snprintf(out, out_n, "%.*s", (int)strcspn(at, ","), at);
+	}
+}
+
+static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct conf_port *p)
+{
+	char iface[64];
+
+	vdev_iface(p, iface, sizeof(iface));
+	if (p->n_addresses)
+		return conf_obj_fail(r, o, "addresses",
+				     "found with exception \"kernel\"; allowed: the kernel's own "
+				     "addresses only (ip address add)");
+	if (p->n_gateway)
+		return conf_obj_fail(r, o, "gateway",
+				     "found with exception \"kernel\"; allowed: the kernel's own "
+				     "routes only (ip route add)");
+	if (iface[0] != '\0' && !ifname_ok(iface))
+		return conf_obj_fail(r, o, "device",
+				     "found iface=%s; allowed: an interface's name of 1 to 15 characters", iface);
+	if (p->ifname[0] != '\0' && iface[0] != '\0' && strcmp(p->ifname, iface) != 0)
+		return conf_obj_fail(r, o, "ifname", "found \"%s\"; allowed: \"%s\", as in device", p->ifname, iface);
+	if (p->ifname[0] == '\0' && iface[0] == '\0')
+		return conf_obj_fail(r, o, "ifname",
+				     "found nothing with exception \"kernel\"; allowed: the name of the "
+				     "kernel's interface, here or as iface= in device");
+	if (p->ifname[0] == '\0')
+		snprintf(p->ifname, sizeof(p->ifname), "%.15s", iface);
+	return 0;
+}
+
+/* Whether the kernel would take `gw` as next hop of this interface. */
+static bool on_link(const struct conf_port *p, const struct addr *gw)
+{
+	if (!addr_is_v4(gw) && gw->b[0] == 0xfe && (gw->b[1] & 0xc0) == 0x80)
+		return true;
+	for (unsigned i = 0; i < p->n_addresses; i++) {
+		const struct addr *a = &p->addresses[i].addr;
+		unsigned bits = p->addresses[i].plen + (addr_is_v4(a) ? 96 : 0), same = 0;
+
+		while (same < bits && !((a->b[same / 8] ^ gw->b[same / 8]) & (0x80 >> same % 8)))
+			same++;
+		if (same == bits && !addr_eq(a, gw))
+			return true;
+	}
+	return false;
+}
+
+static int finish_tap(struct conf_reader *r, const struct conf_obj *o, struct conf_port *p)
+{
+	char buf[ADDR_STRLEN];
+
+	for (unsigned i = 0; i < p->n_gateway; i++)
+		if (!on_link(p, &p->gateway[i]))
+			return conf_obj_fail(r, o, "gateway",
+					     "found \"%s\"; allowed: a neighbour within a prefix of addresses, or a "
+					     "link-local address",
+					     addr_str(&p->gateway[i], buf));
+	if (p->ifname[0] != '\0')
+		return 0;
+	if (strlen("kg-") + strlen(p->name) >= sizeof(p->ifname))
+		return conf_obj_fail(r, o, "ifname", "found nothing; allowed: 1 to 15 characters, as kg-%s is too long",
+				     p->name);
+	snprintf(p->ifname, sizeof(p->ifname), "kg-%.12s", p->name);
+	return 0;
+}
+
+int conf_port_finish(struct conf_reader *r, const struct conf_obj *o)
+{
+	struct conf_port *p = o->base;
+	int rc;
+
+	p->line = (int)o->line;
+	rc = conf_obj_roles(r, o, 0);
+	if (rc < 0)
+		return rc;
+	if (!conf_obj_line(o, "exception"))
+		p->exception = is_shared(p) ? CONF_EXC_KERNEL : CONF_EXC_TAP;
+	return p->exception == CONF_EXC_KERNEL ? finish_kernel(r, o, p) : finish_tap(r, o, p);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parse.h"
+
+/* The plain groups: eal, limits, telemetry, log. */
+
+/* ---- eal ---- */
+
+static int put_lcores(void *field, const char *text, const char **allowed)
+{
+	struct conf_eal *eal = field;
+	unsigned n;
+
+	if (conf_lcores_count(text, &n) < 0)
+		return -EINVAL;
+	if (n < 2 || n > 1 + CONF_WORKERS_MAX) {
+		*allowed = "2 to 65 lcores: one for control and 1 to 64 workers";
+		return -EINVAL;
+	}
+	eal->n_lcores = n;
+	return conf_put_text(&eal->lcores, text, allowed);
+}
+
+static int put_file_prefix(void *field, const char *text, const char **allowed)
+{
+	return conf_name_ok(text) ? conf_put_text(field, text, allowed) : -EINVAL;
+}
+
+/* True for "-l", "-l0-3" of "-l" and for "--lcores", "--lcores=0-3" of "--lcores". */
+static bool is_option(const char *arg, const char *option)
+{
+	size_t n = strlen(option);
+
+	if (strncmp(arg, option, n) != 0)
+		return false;
+	return option[1] != '-' || arg[n] == '\0' || arg[n] == '=';
+}
+
+static int put_arg(void *field, const char *text, const char **allowed)
+{
+	static const char *const ours[][2] = {
+		{"-c", "not -c: the setting is lcores"},
+		{"-l", "not -l: the setting is lcores"},
+		{"--lcores", "not --lcores: the setting is lcores"},
+		{"--main-lcore", "not --main-lcore: the main lcore is the lowest of lcores"},
+		{"-m", "not -m: the setting is memory"},
+		{"--no-huge", "not --no-huge: the setting is hugepages"},
+		{"--file-prefix", "not --file-prefix: the setting is file_prefix"},
+		{"--no-telemetry", "not --no-telemetry: the setting is telemetry.enable"},
+		{"-h", "not -h: EAL would print its help and end"},
+		{"--help", "not --help: EAL would print its help and end"},
+	};
+	struct conf_eal *eal = field;
+	char **more;
+	unsigned n = 0;
+
+	if (text[0] == '\0' || strcmp(text, "--") == 0)
+		return -EINVAL;
+	for (unsigned i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+		if (is_option(text, ours[i][0])) {
+			*allowed = ours[i][1];
+			return -EINVAL;
+		}
+	}
+	while (eal->args && eal->args[n])
+		n++;
+	more = realloc(eal->args, (n + 2) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	eal->args = more;
+	more[n] = strdup(text);
+	more[n + 1] = NULL;
+	return more[n] ? 0 : -ENOMEM;
+}
+
+#define EAL(f) .offset = offsetof(struct conf_eal, f), .size = sizeof(((struct conf_eal *)0)->f)
+
+static const char *const idle_words[] = {"adaptive", "poll", NULL};
+
+static const struct conf_item eal_items[] = {
+	{"lcores", .kind = CONF_TEXT, .put = put_lcores, .allowed = "EAL's syntax, such as \"0-3\" or \"0@0,1@(2,3)\"",
+	 .help = "threads and their CPUs: the lowest is control, the others are workers"},
+	{"hugepages", .kind = CONF_AUTO, EAL(hugepages),
+	 .help = "take memory from hugepages; not given: when there are any"},
+	{"memory", .kind = CONF_UINT, EAL(memory), .min = 64, .max = 1048576, .help = "MB in all; not given: computed"},
+	{"file_prefix", .kind = CONF_TEXT, EAL(file_prefix), .put = put_file_prefix,
+	 .allowed = "1 to 31 characters of A-Z a-z 0-9 . _ -", .help = "tells DPDK processes of one host apart"},
+	{"args", .kind = CONF_TEXT, .flags = CONF_F_MANY, .put = put_arg, .allowed = "an EAL argument",
+	 .help = "more arguments for EAL"},
+	{"idle", .kind = CONF_ENUM, EAL(idle), .words = idle_words,
+	 .help = "sleep when there is nothing to do, or spin"},
+	{NULL},
+};
+
+const struct conf_table conf_eal_table = {eal_items, NULL};
+
+/* ---- limits ---- */
+
+static const struct conf_item limits_items[] = {
+	{"sessions", .kind = CONF_UINT, .offset = offsetof(struct conf, max_sessions), .min = 1, .max = 1048576,
+	 .help = "KCP sessions a worker"},
+	{"streams", .kind = CONF_UINT, .offset = offsetof(struct conf, max_streams), .min = 1, .max = 1048576,
+	 .help = "streams a session"},
+	{NULL},
+};
+
+const struct conf_table conf_limits_table = {limits_items, NULL};
+
+/* ---- telemetry ---- */
+
+static const struct conf_item telemetry_items[] = {
+	{"enable", .kind = CONF_BOOL, .offset = offsetof(struct conf_telemetry, enable),
+	 .help = "answer dpdk-telemetry.py under /kcpgate"},
+	{NULL},
+};
+
+static const struct conf_later telemetry_later[] = {
+	{"snmplog", CONF_NOT_YET},
+	{"snmpperiod", CONF_NOT_YET},
+	{NULL},
+};
+
+const struct conf_table conf_telemetry_table = {telemetry_items, telemetry_later};
+
+/* ---- log ---- */
+
+static const char *const level_words[] = {"error", "warn", "info", "debug", NULL}; /* enum log_level */
+
+static const struct conf_item log_items[] = {
+	{"level", .kind = CONF_ENUM, .offset = offsetof(struct conf_log, level), .words = level_words,
+	 .help = "the lowest level that is written"},
+	{"file", .kind = CONF_TEXT, .offset = offsetof(struct conf_log, file), .put = conf_put_text,
+	 .allowed = "a file's path, or \"\" for stderr", .help = "where lines are appended"},
+	{"quiet", .kind = CONF_BOOL, .offset = offsetof(struct conf_log, quiet),
+	 .help = "no lines about streams that open and close"},
+	{NULL},
+};
+
+const struct conf_table conf_log_table = {log_items, NULL};

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "le.h"
+#include "mux.h"
+#include "smux_wire.h"
+#include "stream.h"
+
+/* The header of a frame with `len` bytes of payload. */
+static bool head(const struct mux *m, struct mux_out *o, enum smux_cmd cmd, uint32_t sid, uint32_t len)
+{
+	o->head[SMUX_VER] = m->conf->version;
+	o->head[SMUX_CMD] = (uint8_t)cmd;
+	le16_put(o->head + SMUX_LEN, (uint16_t)len);
+	le32_put(o->head + SMUX_SID, sid);
+	o->head_n = MUX_HEAD;
+	return true;
+}
+
+/* FINs for streams that were never let in.  The ring goes back with its last. */
+static bool out_refused(struct mux *m, struct mux_out *o)
+{
+	uint32_t id = m->refused[m->refused_at];
+
+	m->refused_at = (m->refused_at + 1) % MUX_REFUSED_MAX;
+	if (!--m->refused_n) {
+		mem_put(m->mem, m->refused, MUX_REFUSED_MAX * sizeof(*m->refused));
+		m->refused = NULL;
+		m->refused_at = 0;
+	}
+	return head(m, o, SMUX_FIN, id, 0);
+}
+
+/* The SYN of a stream, or its UPD; a stream with both comes back for the second. */
+static bool out_ctl(struct mux *m, struct mux_out *o)
+{
+	struct mux_stream *s = container_of(list_pop(&m->ctl), struct mux_stream, ctl);
+
+	if (s->flags & MUX_S_SYN) {
+		s->flags &= ~MUX_S_SYN;
+		if (s->flags & MUX_S_UPD)
+			list_add_tail(&m->ctl, &s->ctl);
+		if (m->conf->hello && m->conf->client && !m->hello_sent)
+			m->hello_due = true;
+		return head(m, o, SMUX_SYN, s->id, 0);
+	}
+	s->flags &= ~MUX_S_UPD;
+	s->told = s->taken;
+	head(m, o, SMUX_UPD, s->id, SMUX_UPD_BODY);
+	le32_put(o->head + MUX_HEAD + SMUX_UPD_CONSUMED, s->taken);
+	le32_put(o->head + MUX_HEAD + SMUX_UPD_WINDOW, m->conf->streambuf);
+	o->head_n += SMUX_UPD_BODY;
+	return true;
+}
+
+static bool out_psh(struct mux *m, struct mux_stream *s, struct mux_out *o)
+{
+	uint32_t n = mux_credit(m, s);
+
+	if (n > s->avail)
+		n = s->avail;
+	if (n > m->conf->framesize)
+		n = m->conf->framesize;
+	s->avail -= n;
+	s->sent += n;
+	mux_ready(m, s); /* behind all others */
+	o->n = n;
+	o->user = s->user;
+	return head(m, o, SMUX_PSH, s->id, n);
+}
+
+/* The turn of the next stream that may send: payload, or what follows the last of it. */
+static bool out_run(struct mux *m, struct mux_out *o)
+{
+	struct mux_stream *s = container_of(list_pop(&m->run), struct mux_stream, run);
+
+	if (s->avail)
+		return out_psh(m, s, o);
+	if (s->flags & MUX_S_FIN) {
+		head(m, o, SMUX_FIN, s->id, 0);
+		o->user = s->user;
+		o->last = !(s->flags & MUX_S_GONE);
+		mux_forget(m, s);
+		return true;
+	}
+	s->flags = (uint16_t)((s->flags & ~MUX_S_HALF) | MUX_S_HALFSENT);
+	return head(m, o, SMUX_NOP, s->id, 0);
+}
+
+bool mux_out(struct mux *m, struct mux_out *o)
+{
+	*o = (struct mux_out){};
+	if (m->hello_due) {
+		m->hello_due = false;
+		m->hello_sent = true;
+		return head(m, o, SMUX_NOP, SMUX_NOP_HELLO | SMUX_HELLO_HALF, 0);
+	}
+	if (m->nop) {
+		m->nop = false;
+		return head(m, o, SMUX_NOP, 0, 0);
+	}
+	if (m->refused_n)
+		return out_refused(m, o);
+	if (!list_empty(&m->ctl))
+		return out_ctl(m, o);
+	if (!list_empty(&m->run))
+		return out_run(m, o);
+	return false;
+}
+
+bool mux_pending(const struct mux *m)
+{
+	return m->hello_due || m->nop || m->refused_n || !list_empty(&m->ctl) || !list_empty(&m->run);
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The house's rules about includes, checked on the sources: who may see whom (lib/README.md), and who may see DPDK.
+
+The build enforces most of it by include paths; this says it in words, finds what is allowed but unused, and keeps
+<rte_*> and system headers out of the protocol rooms.
+"""
+import glob
+import os
+import re
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MAY_SEE = {
+    "util": [],
+    "net": ["util"], "crypt": ["util"], "fec": ["util"], "kcp": ["util"], "comp": ["util"], "mux": ["util"],
+    "chan": ["util"], "flow": ["util"],
+    "config": ["util"],
+    "session": ["util", "net", "fec", "kcp", "comp", "mux", "chan", "flow"],
+    "pipeline": ["util", "net", "crypt", "fec", "chan", "flow", "session"],
+    "control": ["util", "net", "chan", "flow"],
+    "telemetry": ["util", "net", "kcp", "fec", "chan", "flow", "config", "session", "pipeline", "control"],
+}
+PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux"]
+# What makes a room depend on a machine: clocks, sockets, threads. fec's codec cache has the one lock, in set-up code.
+SYSTEM = re.compile(r"^(sys/|net/|netinet/|pthread|time\.h|poll|unistd|fcntl|signal|arpa/)")
+ALLOWED_SYSTEM = {("fec", "pthread.h")}
+
+
+def main():
+    home, bad = {}, []
+    for room in MAY_SEE:
+        for path in glob.glob(os.path.join(ROOT, "lib", room, "*.h")):
+            name = os.path.basename(path)
+            if name in home:
+                bad.append("%s: header name is taken by room %s" % (path, home[name]))
+            home[name] = room
+    for room, may in MAY_SEE.items():
+        for path in sorted(glob.glob(os.path.join(ROOT, "lib", room, "*.[ch]"))):
+            short = os.path.relpath(path, ROOT)
+            with open(path) as f:
+                text = f.read()
+            for inc in re.findall(r'^#include "([^"]+)"', text, re.M):
+                of = home.get(inc)
+                if of is None:
+                    bad.append('%s: "%s" is no header of the house' % (short, inc))
+                elif of != room and of not in may:
+                    bad.append("%s: %s may not see %s (%s)" % (short, room, of, inc))
+            for inc in re.findall(r"^#include <([^>]+)>", text, re.M):
+                if room in PROTOCOL + ["util", "config"] and inc.startswith("rte_"):
+                    bad.append("%s: %s may not see DPDK (%s)" % (short, room, inc))
+                if room in PROTOCOL and SYSTEM.match(inc) and (room, inc) not in ALLOWED_SYSTEM:
+                    bad.append("%s: a protocol room may not see <%s>" % (short, inc))
+            if not text.startswith("/* SPDX-License-Identifier: MIT */"):
+                bad.append("%s: no SPDX line at the top" % short)
+            lines = text.count("\n")
+            if lines > 600:
+                bad.append("%s: %d lines; a file holds one idea in at most 600" % (short, lines))
+    for b in bad:
+        print(b)
+    print("layers: %d rooms, %d headers, %d faults" % (len(MAY_SEE), len(home), len(bad)))
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""A minimal frame for system tests: functions named test_* run in order, one line each, and a count at the end."""
+import sys
+import time
+import traceback
+
+
+class Skip(Exception):
+    pass
+
+
+def check(ok, *what):
+    if not ok:
+        raise AssertionError(" ".join(str(w) for w in what))
+
+
+def main(module, only=None):
+    """Runs the module's tests; exits 0 when all passed. Arguments: parts of names to run."""
+    only = only or sys.argv[1:]
+    passed = failed = skipped = 0
+    for name, fn in list(vars(module).items()):
+        if not name.startswith("test_") or (only and not any(o in name for o in only)):
+            continue
+        begin = time.monotonic()
+        try:
+            note = fn() or ""
+            passed += 1
+            word = "PASS"
+        except Skip as e:
+            skipped += 1
+            word, note = "SKIP", str(e)
+        except Exception:
+            failed += 1
+            word, note = "FAIL", "\n" + traceback.format_exc()
+        print("%s %s (%.1f s) %s" % (word, name[5:], time.monotonic() - begin, note), flush=True)
+    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped), flush=True)
+    sys.exit(1 if failed or not passed else 0)

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Borders and promises of kcp.h that random histories do not reach on purpose. */
+
+#include "kcp_test.h"
+#include "sim.h"
+
+#define CONV 0x11223344
+
+static const struct kcp_conf plain = {
+	.mtu = 1350, .snd_wnd = 128, .rcv_wnd = 128, .nodelay = 1, .interval = 20, .resend = 2, .nc = 1};
+
+static struct rig *plain_rig(void)
+{
+	return rig_new(CONV, &plain, 4 << 20, 1000);
+}
+
+static int send_bytes(struct rig *r, uint32_t n)
+{
+	static const uint8_t bytes[1 << 16] = {1, 2, 3};
+
+	return kcp_send(&r->k, &(struct slice){bytes, n}, 1);
+}
+
+/* One segment in a datagram of its own. */
+static int feed(struct rig *r, struct kcp_head h, uint64_t now, struct kcp_got *got)
+{
+	uint8_t p[KCP_MTU_MAX] = {0};
+
+	h.conv = CONV;
+	kcp_head_put(p, &h);
+	return kcp_input(&r->k, p, (uint16_t)(KCP_HEAD + h.len), 0, now, got);
+}
+
+static int feed_push(struct rig *r, uint32_t sn, uint32_t len, uint64_t now, struct kcp_got *got)
+{
+	return feed(r, (struct kcp_head){.cmd = KCP_PUSH, .wnd = 128, .sn = sn, .len = len}, now, got);
+}
+
+static struct kcp_head out_head(const struct rig *r, unsigned i, unsigned seg)
+{
+	struct kcp_head h;
+	const uint8_t *p = r->out[i].p;
+
+	for (;; p += KCP_HEAD + h.len) {
+		kcp_head_get(&h, p);
+		if (!seg--)
+			return h;
+	}
+}
+
+Test(kcp_edge, idle_session_is_its_struct)
+{
+	struct rig *r = plain_rig();
+
+	cr_assert_leq(sizeof(struct kcp), 320, "%zu", sizeof(struct kcp));
+	cr_assert_eq(mem_used(r->mem), r->mem_idle);
+	cr_assert_eq(kcp_next(&r->k), UINT64_MAX);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1100), 0);
+	cr_assert_eq(kcp_next(&r->k), UINT64_MAX);
+	rig_free(r);
+}
+
+Test(kcp_edge, small_segments_take_little)
+{
+	struct rig *r = plain_rig();
+
+	for (int i = 0; i < 64; i++) {
+		cr_assert_eq(send_bytes(r, 8), 0);
+		rig_flush(r, KCP_FLUSH_FULL, 1000);
+	}
+	for (unsigned i = 0; i < 32; i++)
+		cr_assert_leq(mem_class(sizeof(struct kcp_seg) + kcp_snd_seg(&r->k, i)->cap),
+			      mem_class(sizeof(struct kcp_seg) + 8));
+	rig_free(r);
+}
+
+Test(kcp_edge, small_writes_share_a_segment)
+{
+	struct rig *r = plain_rig();
+	struct kcp_info i;
+
+	for (unsigned n = 0; n < 1326; n++)
+		cr_assert_eq(send_bytes(r, 1), 0);
+	kcp_info(&r->k, &i);
+	cr_assert_eq(i.snd_queue, 1);
+	cr_assert_eq(send_bytes(r, 1), 0);
+	kcp_info(&r->k, &i);
+	cr_assert_eq(i.snd_queue, 2);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1000), 2);
+	cr_assert_eq(r->out[0].n, 1350);
+	cr_assert_eq(r->out[1].n, KCP_HEAD + 1);
+	/* One that has its number takes no more. */
+	cr_assert_eq(send_bytes(r, 1), 0);
+	kcp_info(&r->k, &i);
+	cr_assert_eq(i.snd_queue, 1);
+	rig_free(r);
+}
+
+Test(kcp_edge, room)
+{
+	struct rig *r = plain_rig();
+	uint32_t mss = 1326;
+
+	cr_assert_eq(kcp_room(&r->k), 128 * mss);
+	cr_assert_eq(send_bytes(r, 127 * mss / 4), 0);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(send_bytes(r, 127 * mss / 4), 0);
+	cr_assert_gt(kcp_room(&r->k), 0);
+	cr_assert_eq(send_bytes(r, 4 * mss), 0, "one write may overshoot");
+	cr_assert_eq(kcp_room(&r->k), 0);
+	cr_assert_eq(send_bytes(r, 1), -EAGAIN);
+	cr_assert_eq(send_bytes(r, 0), 0);
+	/* What is acknowledged by itself counts until una passes it. */
+	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	for (uint32_t sn = 1; sn < 32; sn++)
+		feed(r, (struct kcp_head){.cmd = KCP_ACK, .wnd = 128, .sn = sn, .ts = 1000}, 1040, NULL);
+	cr_assert_eq(kcp_room(&r->k), 0);
+	feed(r, (struct kcp_head){.cmd = KCP_WINS, .wnd = 128, .una = 32}, 1040, NULL);
+	cr_assert_gt(kcp_room(&r->k), 0);
+	rig_free(r);
+}
+
+Test(kcp_edge, initial_remote_window)
+{
+	struct rig *r = plain_rig();
+	struct kcp_info i;
+
+	send_bytes(r, 60000);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1000), 32);
+	kcp_info(&r->k, &i);
+	cr_assert_eq(i.snd_buf, 32);
+	rig_free(r);
+}
+
+Test(kcp_edge, ticks_and_deadlines)
+{
+	struct rig *r = plain_rig();
+
+	/* An ACK before the first tick waits for it, 100 ms after the start; later ones for the grid of 20 ms. */
+	feed_push(r, 0, 10, 1003, NULL);
+	cr_assert_eq(kcp_next(&r->k), 1100);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1100), 1);
+	cr_assert_eq(kcp_next(&r->k), UINT64_MAX);
+	feed_push(r, 1, 10, 5001, NULL);
+	cr_assert_eq(kcp_next(&r->k), 5020);
+	/* A flush for another reason takes the ACK along and leaves the grid alone. */
+	send_bytes(r, 5);
+	cr_assert_leq(kcp_next(&r->k), 5001);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 5005), 1);
+	cr_assert_eq(kcp_next(&r->k), 5205, "the RTO of 200 ms");
+	feed_push(r, 2, 10, 5006, NULL);
+	cr_assert_eq(kcp_next(&r->k), 5020);
+	rig_flush(r, KCP_FLUSH_FULL, 5020);
+	/* The timeout, exactly. */
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 5204), 0);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 5205), 1);
+	cr_assert_eq(kcp_next(&r->k), 5205 + 300, "backed off by half");
+	feed(r, (struct kcp_head){.cmd = KCP_ACK, .wnd = 128, .sn = 0, .una = 1, .ts = 5205}, 5250, NULL);
+	rig_flush(r, KCP_FLUSH_FULL, 5250);
+	cr_assert_eq(kcp_next(&r->k), UINT64_MAX);
+	rig_free(r);
+}
+
+Test(kcp_edge, closed_window_is_probed)
+{
+	struct rig *r = plain_rig();
+	uint64_t at[4], n = 0;
+
+	feed(r, (struct kcp_head){.cmd = KCP_WINS, .wnd = 0}, 2000, NULL);
+	while (n < 4) {
+		uint64_t now = kcp_next(&r->k);
+
+		cr_assert_neq(now, UINT64_MAX);
+		if (rig_flush(r, KCP_FLUSH_FULL, now)) {
+			cr_assert_eq(out_head(r, 0, 0).cmd, KCP_WASK);
+			at[n++] = now;
+		}
+	}
+	cr_assert_eq(at[1] - at[0], 750);
+	cr_assert_eq(at[2] - at[1], 1125);
+	cr_assert_eq(at[3] - at[2], 1687);
+	feed(r, (struct kcp_head){.cmd = KCP_WINS, .wnd = 9}, 9000, NULL);
+	rig_flush(r, KCP_FLUSH_FULL, kcp_next(&r->k));
+	cr_assert_eq(kcp_next(&r->k), UINT64_MAX);
+	rig_free(r);
+}
+
+Test(kcp_edge, got_and_queue)
+{
+	struct rig *r = plain_rig();
+	struct kcp_got got;
+	struct slice v[4];
+
+	feed_push(r, 0, 10, 1000, &got);
+	cr_assert_eq(got.n, 1);
+	cr_assert_eq(got.v[0].n, 10);
+	feed_push(r, 2, 20, 1000, &got);
+	cr_assert_eq(got.n, 0);
+	cr_assert_eq(kcp_queued(&r->k), 0);
+	/* The one that was missing comes by itself, its successor from the queue. */
+	feed_push(r, 1, 30, 1000, &got);
+	cr_assert_eq(got.n, 1);
+	cr_assert_eq(kcp_queued(&r->k), 20);
+	cr_assert_eq(kcp_peek(&r->k, v, 4), 1);
+	cr_assert_eq(v[0].n, 20);
+	/* Nothing overtakes the queue. */
+	feed_push(r, 3, 40, 1000, &got);
+	cr_assert_eq(got.n, 0);
+	cr_assert_eq(kcp_peek(&r->k, v, 4), 2);
+	cr_assert_eq(kcp_queued(&r->k), 60);
+	cr_assert_eq(kcp_consume(&r->k, 2), 0);
+	cr_assert_eq(kcp_peek(&r->k, v, 4), 0);
+	feed_push(r, 3, 40, 1000, &got);
+	cr_assert_eq(got.n, 0, "a duplicate");
+	/* An empty PUSH takes a number and nothing else. */
+	feed_push(r, 4, 0, 1000, &got);
+	cr_assert_eq(got.n, 0);
+	cr_assert_eq(r->k.rcv_nxt, 5);
+	cr_assert_eq(r->cnt.BytesReceived, 100);
+	cr_assert_eq(r->cnt.RepeatSegs, 1);
+	rig_free(r);
+}
+
+Test(kcp_edge, window_tell)
+{
+	struct rig *r = plain_rig();
+
+	for (uint32_t sn = 0; sn < 128; sn++)
+		feed_push(r, sn, 1, 1000, NULL);
+	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	cr_assert_eq(out_head(r, 0, 0).wnd, 0);
+	cr_assert_eq(kcp_consume(&r->k, 5), KCP_WANT_FULL, "the peer was told 0: it waits");
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1001), 1);
+	cr_assert_eq(out_head(r, 0, 0).cmd, KCP_WINS);
+	cr_assert_eq(out_head(r, 0, 0).wnd, 5);
+	cr_assert_eq(kcp_consume(&r->k, 5), 0);
+	rig_free(r);
+}
+
+/* ACKs stop where the datagrams lent end; another kind of flush in between loses none of them. */
+Test(kcp_edge, abandoned_flush)
+{
+	struct rig *r = plain_rig();
+	struct pkt out = {.p = r->buf[0]};
+	unsigned acks = 0, n;
+
+	for (uint32_t sn = 1; sn < 100; sn++) /* 0 is missing, so every ACK is written */
+		feed_push(r, sn, 1, 1000, NULL);
+	cr_assert_eq(kcp_flush(&r->k, KCP_FLUSH_ACKS, 1000, &out, 1), 1);
+	acks += out.n / KCP_HEAD;
+	send_bytes(r, 100);
+	n = rig_flush(r, KCP_FLUSH_FULL, 1005);
+	for (unsigned i = 0; i < n; i++)
+		acks += r->out[i].n / KCP_HEAD;
+	cr_assert_eq(acks, 99 + 1 + 100 / KCP_HEAD);
+	cr_assert_eq(kcp_flush(&r->k, KCP_FLUSH_FULL, 1005, &out, 0), 0);
+	rig_free(r);
+}
+
+/* Input between the calls of one flush: what was acknowledged is not sent, nothing is touched after its death. */
+Test(kcp_edge, input_during_flush)
+{
+	struct rig *r = plain_rig();
+	struct pkt out = {.p = r->buf[0]};
+
+	send_bytes(r, 20 * 1326);
+	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	cr_assert_eq(kcp_flush(&r->k, KCP_FLUSH_FULL, 1200, &out, 1), 1); /* all 20 have timed out */
+	cr_assert_eq(out_head(r, 0, 0).sn, 0);
+	feed(r, (struct kcp_head){.cmd = KCP_ACK, .wnd = 128, .una = 3, .sn = 4, .ts = 1000}, 1200, NULL);
+	cr_assert_eq(kcp_flush(&r->k, KCP_FLUSH_FULL, 1200, &out, 1), 1);
+	cr_assert_eq(out_head(r, 0, 0).sn, 3);
+	cr_assert_eq(kcp_flush(&r->k, KCP_FLUSH_FULL, 1200, &out, 1), 1);
+	cr_assert_eq(out_head(r, 0, 0).sn, 5);
+	rig_free(r);
+}
+
+/* A budget that runs out: nothing breaks, nothing is acknowledged that is not kept, and all comes back. */
+Test(kcp_edge, out_of_memory)
+{
+	struct kcp_conf conf = plain;
+	struct rig *r;
+	uint32_t sn, sent = 0;
+	struct kcp_info i, j;
+
+	conf.snd_wnd = conf.rcv_wnd = 65535;
+	r = rig_new(CONV, &conf, 1 << 20, 1000);
+	while (send_bytes(r, 5000) == 0)
+		sent += 5000;
+	kcp_info(&r->k, &i);
+	cr_assert_eq(send_bytes(r, 60000), -ENOMEM);
+	kcp_info(&r->k, &j);
+	cr_assert_eq(i.snd_queue, j.snd_queue, "all or nothing");
+	cr_assert_eq(r->cnt.BytesSent, sent);
+	for (sn = 0; sn < 3000; sn++) {
+		uint32_t acks = r->k.acks.n;
+		uint32_t held = r->k.rcv_ordered + r->k.rcv_stored;
+
+		feed_push(r, sn, 1000, 1000, NULL);
+		cr_assert_eq(r->k.acks.n - acks, r->k.rcv_ordered + r->k.rcv_stored - held);
+	}
+	cr_assert_lt(r->k.rcv_nxt, 3000);
+	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	rig_free(r);
+}
+
+/* Random and bent datagrams: no crash, no leak, no endless work; only authentic structure is believed. */
+Test(kcp_edge, malformed_input)
+{
+	struct sim_rng g = {42};
+
+	for (unsigned round = 0; round < 60; round++) {
+		struct kcp_conf conf = plain;
+		struct rig *r;
+		uint64_t now = 1000;
+
+		conf.nc = round & 1;
+		conf.resend = (int)(round % 4) - 1;
+		r = rig_new(CONV, &conf, 8 << 20, now);
+		for (unsigned i = 0; i < 600; i++) {
+			uint8_t p[KCP_MTU_MAX];
+			uint32_t n = sim_below(&g, 200), off = 0;
+			struct kcp_got got;
+			int want;
+
+			for (uint32_t b = 0; b < n; b++)
+				p[b] = (uint8_t)sim_rand(&g);
+			while (off + KCP_HEAD <= n && sim_chance(&g, 900)) {
+				uint32_t near = sim_chance(&g, 800) ? 200 : UINT32_MAX;
+				struct kcp_head h = {.conv = sim_chance(&g, 980) ? CONV : 0,
+						     .cmd = (uint8_t)(80 + sim_below(&g, 6)),
+						     .wnd = (uint16_t)sim_rand(&g),
+						     .ts = (uint32_t)now - sim_below(&g, near),
+						     .sn = r->k.snd_una + sim_below(&g, near),
+						     .una = r->k.snd_una + sim_below(&g, near / 20) - sim_below(&g, 2),
+						     .len = sim_below(&g, 40)};
+
+				kcp_head_put(p + off, &h);
+				off += KCP_HEAD + h.len;
+			}
+			want = kcp_input(&r->k, p, (uint16_t)n, sim_below(&g, 2), now,
+					 sim_chance(&g, 500) ? &got : NULL);
+			if (want == KCP_WANT_ACKS || sim_chance(&g, 50))
+				rig_flush(r, KCP_FLUSH_ACKS, now);
+			if (want == KCP_WANT_FULL || sim_chance(&g, 200))
+				rig_flush(r, KCP_FLUSH_FULL, now);
+			send_bytes(r, sim_below(&g, 3000));
+			kcp_consume(&r->k, sim_below(&g, 10));
+			now += sim_below(&g, 30);
+		}
+		rig_free(r);
+	}
+}
+
+/* A lone segment far above leaves a large table behind, but not for longer than needed. */
+Test(kcp_edge, rings_shrink)
+{
+	struct kcp_conf conf = plain;
+	struct rig *r;
+	size_t most;
+
+	conf.rcv_wnd = 65535;
+	r = rig_new(CONV, &conf, 16 << 20, 1000);
+	feed_push(r, 65534, 8, 1000, NULL);
+	most = kcp_ring_cap(&r->k.rcv);
+	cr_assert_eq(most, 65536);
+	for (uint32_t sn = 0; sn < 65534; sn++) {
+		feed_push(r, sn, 8, 1000, NULL);
+		kcp_consume(&r->k, 1);
+		kcp_acks_clear(&r->k);
+	}
+	cr_assert_leq(kcp_ring_cap(&r->k.rcv), 8);
+	kcp_consume(&r->k, 1);
+	cr_assert_eq(kcp_ring_cap(&r->k.rcv), 0);
+	rig_free(r);
+}
+
+Test(kcp_edge, counters)
+{
+	struct rig *r = plain_rig();
+	uint8_t bad[KCP_HEAD] = {0};
+
+	cr_assert_eq(kcp_input(&r->k, bad, 10, 0, 1000, NULL), -EINVAL);
+	cr_assert_eq(kcp_input(&r->k, bad, KCP_HEAD, 0, 1000, NULL), -EINVAL);
+	cr_assert_eq(r->cnt.KCPInErrors, 2);
+	cr_assert_eq(r->cnt.InSegs, 0);
+	feed_push(r, 0, 5, 1000, NULL);
+	feed_push(r, 0, 5, 1000, NULL);
+	feed_push(r, 500, 5, 1000, NULL);
+	cr_assert_eq(r->cnt.InSegs, 3);
+	cr_assert_eq(r->cnt.RepeatSegs, 2);
+	send_bytes(r, 3000);
+	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	cr_assert_eq(r->cnt.OutSegs, 4);
+	cr_assert_eq(r->cnt.BytesSent, 3000);
+	cr_assert_eq(r->cnt.RingBufferSndBuffer, 3);
+	cr_assert_eq(r->cnt.RingBufferSndQueue, 0);
+	cr_assert_eq(r->cnt.RingBufferRcvQueue, 1);
+	cr_assert_eq(r->cnt.BytesReceived, 0);
+	kcp_consume(&r->k, 1);
+	cr_assert_eq(r->cnt.BytesReceived, 5);
+	rig_free(r);
+}

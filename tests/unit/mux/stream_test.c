@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "le.h"
+#include "rig.h"
+
+static struct mem *mem;
+static size_t idle;
+static struct mux m;
+static struct mux_conf conf;
+
+static void start(uint8_t version, bool client)
+{
+	if (m.conf)
+		mux_fini(&m);
+	conf = (struct mux_conf){.version = version,
+				 .client = client,
+				 .framesize = 8192,
+				 .smuxbuf = 4 << 20,
+				 .streambuf = 100000,
+				 .max_streams = 1000,
+				 .hello = false};
+	mux_init(&m, &conf, mem);
+}
+
+static void up(void)
+{
+	mem = rig_heap(64 << 20);
+	idle = mem_used(mem);
+	start(2, true);
+}
+
+static void down(void)
+{
+	mux_fini(&m);
+	cr_assert_eq(mem_used(mem), idle);
+}
+
+TestSuite(mux_stream, .init = up, .fini = down);
+
+/* ---- ids and table ---- */
+
+Test(mux_stream, ids)
+{
+	struct mux_out o;
+
+	for (uint32_t id = 3; id < 100; id += 2) {
+		mux_open(&m, NULL);
+		expect_frame(&m, &o, SYN, id, 0);
+	}
+	m.next_id = UINT32_MAX - 4;
+	cr_assert_eq(mux_open(&m, NULL)->id, UINT32_MAX - 2);
+	cr_assert_eq(mux_open(&m, NULL)->id, UINT32_MAX);
+	cr_assert_null(mux_open(&m, NULL));
+	cr_assert(m.dead, "ids used up for good");
+	cr_assert_null(mux_open(&m, NULL));
+	cr_assert_eq(feed(&m, PSH, 3, 10, 0).type, MUX_EV_DATA, "the streams that there are live on");
+	start(2, false);
+	cr_assert_eq(mux_open(&m, NULL)->id, 2, "a server's ids are even");
+}
+
+/* The table against a plain array over a random life of 3,000 ids, then down to nothing. */
+Test(mux_stream, table_follows_a_plain_one)
+{
+	static struct mux_stream *plain[6000];
+	struct rng r = {1};
+	unsigned n = 0;
+	struct mux_out o;
+
+	start(2, false);
+	conf.max_streams = 6000;
+	for (unsigned step = 0; step < 60000; step++) {
+		uint32_t id = rng_below(&r, step < 30000 ? 6000 : 300) * (step % 3 ? 1 : 715827883);
+		uint32_t slot = id % 6000;
+		bool grow = step < 20000 ? rng_below(&r, 4) != 0 : rng_below(&r, 4) == 0;
+
+		if (!plain[slot] && grow) {
+			struct mux_ev ev = feed(&m, SYN, id, 0, 0);
+
+			cr_assert_eq(ev.type, MUX_EV_OPEN);
+			plain[slot] = ev.stream;
+			n++;
+		} else if (plain[slot] && !grow) {
+			mux_close(&m, plain[slot], false);
+			cr_assert(out(&m, &o));
+			plain[slot] = NULL;
+			n--;
+		} else if (plain[slot]) {
+			cr_assert_eq(feed(&m, PSH, plain[slot]->id, 1, 0).stream, plain[slot]);
+		}
+		cr_assert_eq(m.count, n);
+		cr_assert(m.cap >= 2 * n && (m.cap <= 8 || m.cap <= 16 * n + 16), "%u streams, %u slots", n, m.cap);
+	}
+	for (unsigned i = 0; i < 6000; i++) {
+		if (!plain[i])
+			continue;
+		mux_close(&m, plain[i], false);
+		cr_assert(out(&m, &o));
+	}
+	cr_assert_eq(m.cap, 0);
+	cr_assert_eq(mem_used(mem), idle, "an idle session holds nothing");
+}
+
+Test(mux_stream, each_sees_all_but_the_gone)
+{
+	struct mux_stream *s[50], *got;
+	uint32_t cursor = 0, seen = 0;
+	struct mux_out o;
+
+	for (unsigned i = 0; i < 50; i++)
+		s[i] = mux_open(&m, NULL);
+	while (out(&m, &o))
+		;
+	for (unsigned i = 0; i < 50; i += 5)
+		mux_close(&m, s[i], false);
+	for (unsigned i = 1; i < 50; i += 5)
+		mux_close(&m, s[i], true);
+	while ((got = mux_each(&m, &cursor))) {
+		cr_assert_neq((got->id - 3) / 2 % 5, 0, "%u has gone", got->id);
+		seen++;
+	}
+	cr_assert_eq(seen, 40);
+	cr_assert_null(mux_each(&m, &cursor));
+}
+
+Test(mux_stream, no_memory)
+{
+	struct mem *tight = rig_heap(1 << 20);
+	size_t before = mem_used(tight);
+	unsigned n = 0;
+
+	mux_init(&m, &conf, tight);
+	while (mux_open(&m, NULL))
+		n++;
+	cr_assert(n > 1000, "%u streams in a MiB", n);
+	cr_assert_not(m.dead);
+	cr_assert_eq(m.count, n);
+	for (uint32_t id = 3; id < 3 + 2 * n; id += 2)
+		cr_assert_eq(feed(&m, PSH, id, 1, 0).type, MUX_EV_DATA);
+	cr_assert_eq(feed(&m, SYN, 2, 0, 0).type, MUX_EV_REFUSED);
+	mux_fini(&m);
+	cr_assert_eq(mem_used(tight), before);
+	mem = tight;
+	idle = before;
+}
+
+/* ---- refusal ---- */
+
+Test(mux_stream, too_many)
+{
+	struct mux_out o;
+	struct mux_stream *first;
+
+	start(2, false);
+	conf.max_streams = 2;
+	first = feed(&m, SYN, 3, 0, 0).stream;
+	feed(&m, SYN, 5, 0, 0);
+	cr_assert_eq(feed(&m, SYN, 7, 0, 0).type, MUX_EV_REFUSED);
+	cr_assert_eq(feed(&m, SYN, 9, 0, 0).type, MUX_EV_REFUSED);
+	cr_assert_eq(feed(&m, PSH, 7, 100, 0).type, MUX_EV_NONE);
+	expect_frame(&m, &o, FIN, 7, 0);
+	cr_assert(!o.user && !o.last);
+	expect_frame(&m, &o, FIN, 9, 0);
+	expect_nothing(&m);
+	mux_close(&m, first, false);
+	cr_assert_eq(feed(&m, SYN, 11, 0, 0).type, MUX_EV_REFUSED, "counted until its FIN is out");
+	while (out(&m, &o))
+		;
+	cr_assert_eq(feed(&m, SYN, 13, 0, 0).type, MUX_EV_OPEN);
+}
+
+Test(mux_stream, refusals_are_bounded)
+{
+	struct mux_out o;
+	uint32_t id = 3;
+
+	start(2, false);
+	conf.max_streams = 0;
+	for (unsigned round = 0; round < 3; round++) {
+		uint32_t first = id;
+		size_t most;
+
+		for (unsigned i = 0; i < 5000; i++, id += 2)
+			cr_assert_eq(feed(&m, SYN, id, 0, 0).type, MUX_EV_REFUSED);
+		most = mem_used(mem);
+		for (unsigned i = 0; i < MUX_REFUSED_MAX / 2; i++)
+			expect_frame(&m, &o, FIN, first + 2 * i, 0);
+		feed(&m, SYN, id += 2, 0, 0);
+		for (unsigned i = MUX_REFUSED_MAX / 2; i < MUX_REFUSED_MAX; i++)
+			expect_frame(&m, &o, FIN, first + 2 * i, 0);
+		expect_frame(&m, &o, FIN, id, 0);
+		expect_nothing(&m);
+		cr_assert(most > idle);
+		cr_assert_eq(mem_used(mem), idle);
+	}
+}
+
+/* ---- flow control ---- */
+
+Test(mux_stream, v2_first_read_and_cadence)
+{
+	struct mux_stream *s = mux_open(&m, NULL);
+	struct mux_out o;
+
+	expect_frame(&m, &o, SYN, 3, 0);
+	for (unsigned i = 0; i < 20; i++)
+		feed(&m, PSH, 3, 10000, 0);
+	mux_taken(&m, s, 0);
+	expect_nothing(&m);
+	mux_taken(&m, s, 1);
+	expect_frame(&m, &o, UPD, 3, 0);
+	cr_assert_eq(le32_get(o.head + 8), 1);
+	cr_assert_eq(le32_get(o.head + 12), 100000);
+	mux_taken(&m, s, 49999);
+	expect_nothing(&m);
+	mux_taken(&m, s, 1);
+	mux_taken(&m, s, 70000); /* one UPD tells the latest */
+	expect_frame(&m, &o, UPD, 3, 0);
+	cr_assert_eq(le32_get(o.head + 8), 120001);
+	expect_nothing(&m);
+}
+
+Test(mux_stream, v2_counters_wrap)
+{
+	struct mux_stream *s = mux_open(&m, NULL);
+	struct mux_out o;
+
+	expect_frame(&m, &o, SYN, 3, 0);
+	s->taken = s->told = s->sent = s->peer_consumed = UINT32_MAX - 999;
+	s->flags |= MUX_S_READ;
+	feed(&m, PSH, 3, 60000, 0);
+	mux_taken(&m, s, 49999);
+	expect_nothing(&m);
+	mux_taken(&m, s, 10001);
+	expect_frame(&m, &o, UPD, 3, 0);
+	cr_assert_eq(le32_get(o.head + 8), 59000);
+	feed_upd(&m, 3, UINT32_MAX - 999, 10000);
+	mux_avail(&m, s, 20000);
+	expect_frame(&m, &o, PSH, 3, 8192);
+	expect_frame(&m, &o, PSH, 3, 1808);
+	expect_nothing(&m);
+	cr_assert_eq(feed_upd(&m, 3, 9000, 10000).type, MUX_EV_CREDIT);
+	expect_frame(&m, &o, PSH, 3, 8192);
+	expect_frame(&m, &o, PSH, 3, 1808);
+	cr_assert_eq(feed_upd(&m, 3, 19001, 10000).type, MUX_EV_BROKEN, "one byte more than was sent");
+}
+
+Test(mux_stream, v1_has_no_windows)
+{
+	struct mux_stream *s;
+	struct mux_out o;
+	uint32_t n = 0;
+
+	start(1, true);
+	s = mux_open(&m, NULL);
+	expect_frame(&m, &o, SYN, 3, 0);
+	mux_avail(&m, s, 10000000);
+	while (out(&m, &o))
+		n += o.n;
+	cr_assert_eq(n, 10000000);
+	feed(&m, PSH, 3, 60000, 0);
+	mux_taken(&m, s, 60000);
+	expect_nothing(&m);
+}
+
+Test(mux_stream, credit_event_only_for_the_blocked)
+{
+	struct mux_stream *s = mux_open(&m, NULL);
+	struct mux_out o;
+	uint32_t n = 0;
+
+	mux_avail(&m, s, 300000);
+	while (out(&m, &o))
+		n += o.n;
+	cr_assert_eq(n, MUX_INITIAL_WINDOW);
+	cr_assert_eq(feed_upd(&m, 3, 1, MUX_INITIAL_WINDOW - 1).type, MUX_EV_NONE);
+	cr_assert_eq(feed_upd(&m, 3, 1, MUX_INITIAL_WINDOW).type, MUX_EV_CREDIT);
+	cr_assert_eq(feed_upd(&m, 3, 1, MUX_INITIAL_WINDOW + 1).type, MUX_EV_NONE);
+	expect_frame(&m, &o, PSH, 3, 2);
+	cr_assert_eq(feed_upd(&m, 3, 1, UINT32_MAX).type, MUX_EV_CREDIT);
+	expect_frame(&m, &o, PSH, 3, 8192);
+	/* A window that shrinks takes the stream off its turn. */
+	cr_assert_eq(feed_upd(&m, 3, 1, 5).type, MUX_EV_NONE);
+	expect_nothing(&m);
+}
+
+Test(mux_stream, broken)
+{
+	struct mux_stream *s = mux_open(&m, NULL);
+	struct mux_out o;
+	struct mux_ev ev;
+
+	expect_frame(&m, &o, SYN, 3, 0);
+	mux_avail(&m, s, 5000);
+	ev = feed_upd(&m, 3, 1, 100000);
+	cr_assert_eq(ev.type, MUX_EV_BROKEN);
+	cr_assert_eq(ev.stream, s);
+	expect_nothing(&m);
+	cr_assert_eq(feed_upd(&m, 3, 0, 100000).type, MUX_EV_NONE, "told once, and for good");
+	mux_avail(&m, s, 5000);
+	expect_nothing(&m);
+	cr_assert_eq(feed(&m, PSH, 3, 10, 0).type, MUX_EV_DATA, "reading goes on");
+	mux_close(&m, s, true);
+	expect_frame(&m, &o, FIN, 3, 0);
+	cr_assert(o.last);
+	/* While it drains there is no event, and the FIN need not wait any more. */
+	s = mux_open(&m, &m);
+	expect_frame(&m, &o, SYN, 5, 0);
+	mux_avail(&m, s, 5000);
+	mux_close(&m, s, true);
+	cr_assert_eq(feed_upd(&m, 5, 1, 100000).type, MUX_EV_NONE);
+	expect_frame(&m, &o, FIN, 5, 0);
+	cr_assert(o.last && o.user == &m);
+}
+
+/* ---- ends ---- */
+
+Test(mux_stream, close_at_once)
+{
+	struct mux_stream *s = mux_open(&m, &m);
+	struct mux_out o;
+
+	expect_frame(&m, &o, SYN, 3, 0);
+	mux_avail(&m, s, 100);
+	feed(&m, PSH, 3, 1000, 0);
+	mux_taken(&m, s, 1); /* and a UPD waits */
+	mux_close(&m, s, false);
+	cr_assert_eq(m.bucket, 4 << 20);
+	cr_assert_eq(feed(&m, PSH, 3, 1000, 0).type, MUX_EV_NONE);
+	cr_assert_eq(feed(&m, FIN, 3, 0, 0).type, MUX_EV_NONE);
+	cr_assert_eq(m.bucket, 4 << 20);
+	expect_frame(&m, &o, FIN, 3, 0);
+	cr_assert(!o.user && !o.last);
+	expect_nothing(&m);
+	cr_assert_eq(m.count, 0);
+}
+
+Test(mux_stream, close_before_syn)
+{
+	struct mux_stream *s = mux_open(&m, &m);
+	struct mux_out o;
+
+	mux_avail(&m, s, 100);
+	mux_close(&m, s, false);
+	expect_nothing(&m);
+	cr_assert_eq(mem_used(mem), idle);
+	s = mux_open(&m, &m);
+	mux_avail(&m, s, 100);
+	mux_close(&m, s, true);
+	expect_frame(&m, &o, SYN, 5, 0);
+	expect_frame(&m, &o, PSH, 5, 100);
+	cr_assert(o.user == &m && !o.last);
+	expect_frame(&m, &o, FIN, 5, 0);
+	cr_assert(o.user == &m && o.last);
+	expect_nothing(&m);
+}
+
+Test(mux_stream, drain_waits_for_the_window)
+{
+	struct mux_stream *s = mux_open(&m, &m);
+	struct mux_out o;
+	uint32_t n = 0;
+
+	feed(&m, PSH, 3, 500, 0);
+	mux_avail(&m, s, MUX_INITIAL_WINDOW + 10);
+	mux_close(&m, s, true);
+	while (out(&m, &o))
+		n += o.n;
+	cr_assert_eq(n, MUX_INITIAL_WINDOW);
+	cr_assert_eq(m.bucket, (4 << 20) - 500);
+	mux_taken(&m, s, 200);
+	cr_assert_eq(m.bucket, (4 << 20) - 300);
+	while (out(&m, &o))
+		cr_assert_eq(o.head[1], UPD);
+	cr_assert_eq(feed_upd(&m, 3, 100, MUX_INITIAL_WINDOW).type, MUX_EV_NONE);
+	expect_frame(&m, &o, PSH, 3, 10);
+	expect_frame(&m, &o, FIN, 3, 0);
+	cr_assert(o.last);
+	cr_assert_eq(m.bucket, 4 << 20, "what was held returns with the FIN");
+}
+
+/* What arrives for a draining stream is thrown away and announced as read, so that neither waits for the other. */
+Test(mux_stream, drain_reads_on)
+{
+	struct mux_stream *s = mux_open(&m, &m);
+	struct mux_out o;
+
+	expect_frame(&m, &o, SYN, 3, 0);
+	mux_avail(&m, s, MUX_INITIAL_WINDOW + 10);
+	mux_close(&m, s, true);
+	while (out(&m, &o))
+		;
+	for (unsigned i = 0; i < 20; i++)
+		cr_assert_eq(feed(&m, PSH, 3, 10000, 0).type, MUX_EV_NONE);
+	cr_assert_eq(m.bucket, 4 << 20);
+	expect_frame(&m, &o, UPD, 3, 0);
+	cr_assert_eq(le32_get(o.head + 8), 200000);
+	expect_nothing(&m);
+}
+
+Test(mux_stream, drain_can_be_forced)
+{
+	struct mux_stream *s = mux_open(&m, &m);
+	struct mux_out o;
+
+	mux_avail(&m, s, MUX_INITIAL_WINDOW + 10);
+	feed(&m, PSH, 3, 500, 0);
+	mux_close(&m, s, true);
+	while (out(&m, &o))
+		;
+	mux_close(&m, s, false);
+	cr_assert_eq(m.bucket, 4 << 20);
+	expect_frame(&m, &o, FIN, 3, 0);
+	cr_assert(!o.user && !o.last);
+	cr_assert_eq(m.count, 0);
+}
+
+/* The peer's FIN ends both ways (8.3): nothing but our FIN goes out after it. */
+Test(mux_stream, fin_from_the_peer)
+{
+	struct mux_stream *s = mux_open(&m, &m);
+	struct mux_out o;
+	struct mux_ev ev;
+
+	expect_frame(&m, &o, SYN, 3, 0);
+	mux_avail(&m, s, MUX_INITIAL_WINDOW + 10);
+	expect_frame(&m, &o, PSH, 3, 8192);
+	feed(&m, PSH, 3, 1000, 0);
+	mux_taken(&m, s, 100);
+	ev = feed(&m, FIN, 3, 0, 0);
+	cr_assert_eq(ev.type, MUX_EV_FIN);
+	cr_assert_eq(ev.stream, s);
+	cr_assert_eq(feed(&m, FIN, 3, 0, 0).type, MUX_EV_NONE);
+	cr_assert_eq(feed(&m, PSH, 3, 1000, 0).type, MUX_EV_NONE);
+	expect_nothing(&m);
+	mux_avail(&m, s, 10);
+	mux_taken(&m, s, 900);
+	expect_nothing(&m);
+	cr_assert_eq(m.bucket, 4 << 20);
+	mux_close(&m, s, true);
+	expect_frame(&m, &o, FIN, 3, 0);
+	cr_assert(o.last && o.user == &m);
+	/* In the middle of a drain it ends the wait, without an event. */
+	s = mux_open(&m, &m);
+	mux_avail(&m, s, MUX_INITIAL_WINDOW + 10);
+	mux_close(&m, s, true);
+	while (out(&m, &o))
+		;
+	cr_assert_eq(feed(&m, FIN, 5, 0, 0).type, MUX_EV_NONE);
+	expect_frame(&m, &o, FIN, 5, 0);
+	cr_assert(o.last);
+}
+
+/* ---- section 14 ---- */
+
+Test(mux_stream, hello_of_a_client)
+{
+	struct mux_out o;
+
+	conf.hello = true;
+	mux_keepalive(&m);
+	expect_frame(&m, &o, NOP, 0, 0);
+	expect_nothing(&m);
+	mux_open(&m, NULL);
+	mux_open(&m, NULL);
+	mux_keepalive(&m);
+	expect_frame(&m, &o, NOP, 0, 0);
+	expect_frame(&m, &o, SYN, 3, 0);
+	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	expect_frame(&m, &o, SYN, 5, 0);
+	mux_open(&m, NULL);
+	expect_frame(&m, &o, SYN, 7, 0);
+	expect_nothing(&m);
+}
+
+Test(mux_stream, hello_of_a_server)
+{
+	struct mux_out o;
+
+	start(2, false);
+	conf.hello = true;
+	expect_nothing(&m);
+	feed(&m, SYN, 3, 0, 0);
+	mux_keepalive(&m);
+	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	expect_frame(&m, &o, NOP, 0, 0);
+	feed(&m, SYN, 5, 0, 0);
+	expect_nothing(&m);
+}
+
+Test(mux_stream, hello_from_the_peer)
+{
+	static const uint32_t without[] = {0x80000000, 0x80000002, 0xfffffffe, 1, 0x7fffffff, 0};
+	struct mux_stream *s;
+	struct mux_out o;
+
+	start(2, false);
+	conf.hello = true;
+	s = feed(&m, SYN, 3, 0, 0).stream;
+	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	for (unsigned i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
+		cr_assert_eq(feed(&m, NOP, without[i], 0, 0).type, MUX_EV_NONE);
+		cr_assert_not(mux_can_half(&m));
+	}
+	cr_assert_eq(mux_half(&m, s), -ENOTSUP);
+	cr_assert_eq(feed(&m, NOP, 0x80000005, 0, 0).type, MUX_EV_HELLO, "bits to come do not hide bit 0");
+	cr_assert(mux_can_half(&m));
+	cr_assert_eq(feed(&m, NOP, 0x80000001, 0, 0).type, MUX_EV_NONE, "told once");
+	cr_assert_eq(mux_half(&m, s), 0);
+	expect_frame(&m, &o, NOP, 3, 0);
+	cr_assert(!o.user && !o.last);
+}
+
+Test(mux_stream, half_close_out)
+{
+	struct mux_stream *s;
+	struct mux_out o;
+
+	start(2, false);
+	conf.hello = true;
+	s = feed(&m, SYN, 3, 0, 0).stream;
+	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	feed(&m, NOP, 0x80000001, 0, 0);
+	mux_avail(&m, s, 10000);
+	cr_assert_eq(mux_half(&m, s), 0);
+	expect_frame(&m, &o, PSH, 3, 8192);
+	expect_frame(&m, &o, PSH, 3, 1808);
+	expect_frame(&m, &o, NOP, 3, 0);
+	cr_assert_eq(mux_half(&m, s), 0);
+	expect_nothing(&m);
+	cr_assert_eq(feed(&m, PSH, 3, 100, 0).type, MUX_EV_DATA, "we read on");
+	mux_taken(&m, s, 100);
+	expect_frame(&m, &o, UPD, 3, 0);
+	mux_close(&m, s, true);
+	expect_frame(&m, &o, FIN, 3, 0);
+	/* FIN makes a half-close that is not out yet needless. */
+	s = feed(&m, SYN, 5, 0, 0).stream;
+	mux_half(&m, s);
+	mux_close(&m, s, true);
+	expect_frame(&m, &o, FIN, 5, 0);
+	expect_nothing(&m);
+	/* And an id that no signal can name has no half-close. */
+	s = feed(&m, SYN, 0x80000001, 0, 0).stream;
+	cr_assert_eq(mux_half(&m, s), -ENOTSUP);
+	s = feed(&m, SYN, 0, 0, 0).stream;
+	cr_assert_eq(mux_half(&m, s), -ENOTSUP);
+	s = feed(&m, SYN, 0x7fffffff, 0, 0).stream;
+	cr_assert_eq(mux_half(&m, s), 0);
+	expect_frame(&m, &o, NOP, 0x7fffffff, 0);
+}
+
+Test(mux_stream, half_close_in)
+{
+	struct mux_stream *s;
+	struct mux_out o;
+	struct mux_ev ev;
+
+	conf.hello = true;
+	s = mux_open(&m, NULL);
+	expect_frame(&m, &o, SYN, 3, 0);
+	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	cr_assert_eq(feed(&m, NOP, 5, 0, 0).type, MUX_EV_NONE, "unknown stream");
+	ev = feed(&m, NOP, 3, 0, 0);
+	cr_assert_eq(ev.type, MUX_EV_HALF);
+	cr_assert_eq(ev.stream, s);
+	cr_assert_eq(feed(&m, NOP, 3, 0, 0).type, MUX_EV_NONE, "told once");
+	cr_assert_eq(feed(&m, PSH, 3, 10, 0).type, MUX_EV_NONE, "it said that there would be none");
+	cr_assert_eq(m.bucket, 4 << 20);
+	mux_avail(&m, s, 10);
+	expect_frame(&m, &o, PSH, 3, 10);
+	cr_assert_eq(feed(&m, FIN, 3, 0, 0).type, MUX_EV_FIN);
+	/* After a FIN there is no half-close. */
+	s = mux_open(&m, NULL);
+	feed(&m, FIN, 5, 0, 0);
+	cr_assert_eq(feed(&m, NOP, 5, 0, 0).type, MUX_EV_NONE);
+}
+
+Test(mux_stream, without_hello_we_are_stock)
+{
+	struct mux_stream *s = mux_open(&m, NULL);
+	struct mux_out o;
+
+	expect_frame(&m, &o, SYN, 3, 0);
+	expect_nothing(&m);
+	cr_assert_eq(feed(&m, NOP, 0x80000001, 0, 0).type, MUX_EV_NONE);
+	cr_assert_eq(feed(&m, NOP, 3, 0, 0).type, MUX_EV_NONE);
+	cr_assert_not(mux_can_half(&m));
+	cr_assert_eq(mux_half(&m, s), -ENOTSUP);
+	expect_nothing(&m);
+}
