@@ -22,8 +22,8 @@ struct rte_ring;
 enum note_type {
 	NOTE_SESS_OPEN = 1, /* key: the new session; arg: conv */
 	NOTE_SESS_CLOSE,    /* key, arg: a DROP_* reason, 0 for an ordinary end */
-	NOTE_NEIGH,         /* key.peer: next hop whose link address is wanted, key.dev: its port */
-	NOTE_BAD_KEY,       /* tunnel: nothing but checksum failures; arg: how many in the last second */
+	NOTE_NEIGH,	    /* key.peer: next hop whose link address is wanted, key.dev: its port */
+	NOTE_BAD_KEY,	    /* tunnel: nothing but checksum failures; arg: how many in the last second */
 };
 
 struct note {
@@ -41,12 +41,13 @@ struct note {
 _Static_assert(sizeof(struct note) == 64, "notes travel in a ring of whole elements");
 
 /*
- * A client session slot's dialling.  The worker asks for a source address and port; control resolves the remote name, picks
- * the remote port, a source address by route and a source port whose replies come home to this worker, reserves it in the
- * kernel, enters it in net_ports, and answers.  One request at a time: between WANT and its answer the fields are control's.
+ * A client session slot's dialling.  The worker asks for a source address and port; control resolves the remote name,
+ * picks the remote port, a source address by route and a source port whose replies come home to this worker, reserves
+ * it in the kernel, enters it in net_ports, and answers.  One request at a time: between WANT and its answer the fields
+ * are control's.
  */
 #define DIAL_EV_WANT  0x1 /* to control */
-#define DIAL_EV_DROP  0x2 /* to control: the session on `key` has ended; its port may go (control holds it back a while) */
+#define DIAL_EV_DROP  0x2 /* to control: the session on `key` has ended; its port may go (control keeps it a while) */
 #define DIAL_EV_READY 0x4 /* to worker: key is filled in */
 #define DIAL_EV_FAIL  0x8 /* to worker: err says why; control has logged it */
 
@@ -61,25 +62,43 @@ struct dial {
 
 struct border {
 	struct mbox *to_ctl, *to_worker;
-	struct rte_ring *punt;   /* worker -> control: mbufs, whole frames, mbuf->port as received */
-	struct rte_ring *inject; /* control -> worker: mbufs, whole frames, mbuf->port where to */
-	struct rte_ring *notes;  /* worker -> control: struct note */
-	uint64_t notes_lost;     /* writer: worker */
-	int ctl_bell;            /* eventfd, rung by the worker between turns when mbox_wanted(to_ctl) */
-	int worker_bell;         /* eventfd, rung by control when mbox_wanted(to_worker) */
+	struct rte_ring *punt;		/* worker -> control: mbufs, whole frames, mbuf->port as received */
+	struct rte_ring *inject;	/* control -> worker: mbufs, whole frames, mbuf->port where to */
+	struct rte_ring *notes;		/* worker -> control: struct note */
+	uint64_t notes_lost;		/* writer: worker */
+	int ctl_bell;			/* eventfd, rung by the worker between turns when mbox_wanted(to_ctl) */
+	int worker_bell;		/* eventfd, rung by control when mbox_wanted(to_worker) */
+	const struct net_tbl *rung_tbl; /* control's own: what tbl was when border_ring_worker last looked */
 	_Atomic(const struct net_tbl *) tbl __attribute__((aligned(64))); /* writer: control */
-	_Atomic uint64_t adopted __attribute__((aligned(64)));            /* writer: worker; gen of the table in use */
+	_Atomic uint64_t adopted __attribute__((aligned(64)));		  /* writer: worker; gen of the table in use */
 };
 
-/* Everything but tbl; `objects`: chans and dials that can ever be posted.  0 or -errno. */
+/*
+ * Everything but tbl; `objects`: chans and dials that can ever be posted, `frames`: room in each of punt and inject.
+ * 0 or -errno.
+ */
 int border_create(struct border **out, unsigned worker, unsigned objects, unsigned frames, int socket);
-/* Frees the mbufs that are still in its rings too. */
+/* Frees the mbufs that are still in its rings too; both threads must be done with it.  b may be NULL. */
 void border_destroy(struct border *b);
 
 /* Leaves a note (worker only); lost and counted when the ring is full. */
 void border_note(struct border *b, const struct note *n);
 unsigned border_notes(struct border *b, struct note *v, unsigned max);
 
-/* Rings the other side if it sleeps.  System call: between turns only. */
+/*
+ * Rings the other side if it sleeps and anything waits for it: an event, a frame, a note, or (for the worker) a table
+ * that was published since.  A system call when it does ring, so between turns only; cheap enough for every turn.
+ */
 void border_ring_ctl(struct border *b);
 void border_ring_worker(struct border *b);
+
+/*
+ * Before a side blocks on its bell: true when it may.  False when something waits for it, and then it is not marked as
+ * asleep.  tbl: the table that the worker uses; a newer one counts as something that waits.
+ */
+bool border_sleep_ctl(struct border *b);
+bool border_sleep_worker(struct border *b, const struct net_tbl *tbl);
+
+/* After it has blocked, whatever woke it: no longer asleep, and the bell is silent.  One system call. */
+void border_awake_ctl(struct border *b);
+void border_awake_worker(struct border *b);

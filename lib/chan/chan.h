@@ -4,8 +4,8 @@
 /*
  * A chan carries one TCP stream's bytes between the worker that owns its session and the control lcore that owns its
  * socket: one single-producer single-consumer byte ring each way, and an event word each way (mbox.h).  Rings consist
- * of chunks from a shared pool, attached with the first byte and given back when the reader has drained them, so that an
- * idle stream holds none.
+ * of chunks from a shared pool, attached with the first byte and given back when the reader has drained them, so that
+ * an idle stream holds none.
  */
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@
 struct rte_mempool;
 
 #define CHAN_CHUNK 16384 /* bytes a chunk, header included */
-#define CHAN_IOV   8     /* most iovecs that a call fills */
+#define CHAN_IOV   8	 /* most iovecs that a call fills */
 
 /* The chunks of all chans of a process, and the chans themselves. */
 struct chan_pool {
@@ -26,20 +26,25 @@ struct chan_pool {
 	struct rte_mempool *chans;
 };
 
+/* chunks, chans: how many of each there will be.  p stays where it is until it is destroyed.  0 or -errno. */
 int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, int socket);
 void chan_pool_destroy(struct chan_pool *p);
-/* Share of the chunks that is free, 0..1000; cheap enough for once a turn. */
+/*
+ * Share of the chunks that is free, 0..1000; cheap enough for once a turn.  What lies in the lcores' caches (up
+ * to 1.5/64 of the pool each, nothing in pools of fewer than 64) counts as in use.
+ */
 unsigned chan_pool_free_permille(const struct chan_pool *p);
 
 struct chan_chunk;
 
-/* One direction.  First line: producer's; second: consumer's. */
+/* One direction.  First line: producer's; second: consumer's.  bytes.c explains the protocol. */
 struct chan_ring {
-	_Atomic uint64_t tail;  /* writer: producer; bytes ever written */
+	_Atomic uint64_t tail; /* writer: producer; bytes ever written */
 	struct chan_chunk *wchunk;
 	struct chan_chunk *spare; /* lent by chan_space beyond wchunk, linked when committed */
 	uint32_t woff;
-	_Atomic uint64_t restart; /* writer: producer; position from which restart_chunk is read, set only while empty */
+	_Atomic uint64_t
+		restart; /* writer: producer, only while empty; position that lies at restart_chunk's offset 0 */
 	struct chan_chunk *_Atomic restart_chunk;
 	_Atomic uint64_t head __attribute__((aligned(64))); /* writer: consumer; bytes ever taken */
 	struct chan_chunk *rchunk;
@@ -57,22 +62,22 @@ struct chan_ring {
 #define CHAN_EV_GONE  0x080 /* to worker: the last event, answers CLOSE; the worker frees the chan */
 
 /*
- * Life: the opener takes a chan from the pool and posts OPEN.  Either side may then post DATA, ROOM, EOF; control posts UP
- * and RESET.  Only the worker closes: CLOSE is its last post, GONE is control's last post and answers it, after which
- * control never touches the chan again and the worker frees it.
+ * Life: the opener takes a chan from the pool and posts OPEN.  Either side may then post DATA, ROOM, EOF; control posts
+ * UP and RESET.  Only the worker closes: CLOSE is its last post, GONE is control's last post and answers it, after
+ * which control never touches the chan again and the worker frees it.
  */
 struct chan {
 	struct mbox_ent to_ctl, to_worker; /* kind: MBOX_CHAN in both */
-	void *ctl;            /* control's side: its connection */
-	void *worker;         /* worker's side: its stream */
-	uint16_t tunnel;      /* index; set by the opener */
-	uint16_t slot;        /* client: session slot of the tunnel */
-	uint16_t worker_id;   /* the worker that owns the session */
-	uint16_t ctl_id;      /* the control instance that owns the socket */
-	int32_t err;          /* errno of a failure; writer: control, before RESET */
-	bool abort;           /* writer: worker, before CLOSE: throw the ring away and reset the connection */
-	char peer[48];        /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
-	uint32_t sid;         /* smux stream id; writer: worker */
+	void *ctl;			   /* control's side: its connection */
+	void *worker;			   /* worker's side: its stream */
+	uint16_t tunnel;		   /* index; set by the opener */
+	uint16_t slot;			   /* client: session slot of the tunnel */
+	uint16_t worker_id;		   /* the worker that owns the session */
+	uint16_t ctl_id;		   /* the control instance that owns the socket */
+	int32_t err;			   /* errno of a failure; writer: control, before RESET */
+	bool abort;    /* writer: worker, before CLOSE: throw the ring away and reset the connection */
+	char peer[48]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
+	uint32_t sid;  /* smux stream id; writer: worker */
 	struct chan_ring up;   /* control -> worker: what TCP sent */
 	struct chan_ring down; /* worker -> control: what the peer sent */
 };
@@ -87,28 +92,32 @@ void chan_free(struct chan_pool *p, struct chan *c);
 
 /* ---- producer ---- */
 
-/* Copies v[0..n) in, as much as chunks could be had for; returns the bytes written.  One release store. */
+/* Copies v[0..n) in, as much as chunks could be had for; returns the bytes written.  One release store.  How far a
+ * stream may run ahead of its reader is the caller's to limit (chan_used), to less than 4 GiB. */
 uint32_t chan_write(struct chan_pool *p, struct chan_ring *r, const struct slice *v, unsigned n);
 
 /* Free space of up to `want` bytes for a readv, in chunks that are already attached or lent now; returns the number of
- * iovecs (at most CHAN_IOV), 0 when no chunk could be had. */
+ * iovecs (at most CHAN_IOV), 0 when no chunk could be had.  chan_commit must follow, before any other call of the
+ * producer's but another chan_space, whose iovecs replace these. */
 unsigned chan_space(struct chan_pool *p, struct chan_ring *r, uint32_t want, struct iovec *v);
-/* The first n bytes of chan_space's iovecs hold data now; chunks beyond them go back. n may be 0. */
+/* The first n bytes of chan_space's iovecs hold data now; chunks beyond them go back.  n may be 0: then, if the ring is
+ * empty, the last chunk goes back too. */
 void chan_commit(struct chan_pool *p, struct chan_ring *r, uint32_t n);
 
-/* Gives the producer's last chunk back if the reader has drained everything; call on ROOM.  True when it holds none now. */
+/* Gives the producer's last chunk back if the reader has drained everything; call on ROOM.  True when none is left. */
 bool chan_trim(struct chan_pool *p, struct chan_ring *r);
 
 /* ---- consumer ---- */
 
 /* Up to max slices (max <= CHAN_IOV) of what can be read, from the oldest byte on. */
 unsigned chan_peek(struct chan_ring *r, struct iovec *v, unsigned max);
-/* Takes n bytes off; chunks read to their end go back to the pool.  One release store. */
+/* Takes n bytes off, at most what chan_peek has shown since the last call.  Chunks read to their end go back to the
+ * pool, but for the producer's (chan_trim).  One release store. */
 void chan_done(struct chan_pool *p, struct chan_ring *r, uint32_t n);
 
 /* ---- either side ---- */
 
-/* Bytes written and not yet taken. */
+/* Bytes written and not yet taken; any thread may ask. */
 uint32_t chan_used(const struct chan_ring *r);
 /* Bytes ever taken, low 32 bits: the producer learns from the difference how much was consumed. */
 uint32_t chan_taken(const struct chan_ring *r);

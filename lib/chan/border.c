@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <rte_malloc.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+#include <rte_ring_elem.h>
+
+#include "border.h"
+#include "spsc.h"
+
+#define NOTES 1024
+
+/* Any part may be missing: border_create undoes itself with it. */
+static void border_free(struct border *b)
+{
+	struct rte_ring *frames[2] = {b->punt, b->inject};
+	void *m;
+
+	for (unsigned i = 0; i < 2; i++) {
+		while (frames[i] && rte_ring_sc_dequeue(frames[i], &m) == 0)
+			rte_pktmbuf_free(m);
+		spsc_free(frames[i]);
+	}
+	spsc_free(b->notes);
+	mbox_destroy(b->to_ctl);
+	mbox_destroy(b->to_worker);
+	if (b->ctl_bell >= 0)
+		close(b->ctl_bell);
+	if (b->worker_bell >= 0)
+		close(b->worker_bell);
+	rte_free(b);
+}
+
+int border_create(struct border **out, unsigned worker, unsigned objects, unsigned frames, int socket)
+{
+	struct border *b = rte_zmalloc_socket("border", sizeof(*b), RTE_CACHE_LINE_SIZE, socket);
+	char name[RTE_RING_NAMESIZE];
+	int err;
+
+	if (!b)
+		return -ENOMEM;
+	b->ctl_bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	b->worker_bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (b->ctl_bell < 0 || b->worker_bell < 0) {
+		err = -errno;
+		goto err;
+	}
+	snprintf(name, sizeof(name), "to_ctl_%u", worker);
+	err = mbox_create(&b->to_ctl, name, objects, socket);
+	if (err)
+		goto err;
+	snprintf(name, sizeof(name), "to_worker_%u", worker);
+	err = mbox_create(&b->to_worker, name, objects, socket);
+	if (err)
+		goto err;
+	err = -ENOMEM;
+	snprintf(name, sizeof(name), "punt_%u", worker);
+	b->punt = spsc_create(name, sizeof(void *), frames, socket);
+	snprintf(name, sizeof(name), "inject_%u", worker);
+	b->inject = spsc_create(name, sizeof(void *), frames, socket);
+	snprintf(name, sizeof(name), "notes_%u", worker);
+	b->notes = spsc_create(name, sizeof(struct note), NOTES, socket);
+	if (!b->punt || !b->inject || !b->notes)
+		goto err;
+	*out = b;
+	return 0;
+
+err:
+	border_free(b);
+	return err;
+}
+
+void border_destroy(struct border *b)
+{
+	if (b)
+		border_free(b);
+}
+
+void border_note(struct border *b, const struct note *n)
+{
+	/* Telemetry reads the count from another thread. */
+	if (rte_ring_sp_enqueue_elem(b->notes, (void *)(uintptr_t)n, sizeof(*n)))
+		__atomic_store_n(&b->notes_lost, b->notes_lost + 1, __ATOMIC_RELAXED);
+}
+
+unsigned border_notes(struct border *b, struct note *v, unsigned max)
+{
+	return rte_ring_sc_dequeue_burst_elem(b->notes, v, sizeof(*v), max, NULL);
+}
+
+static bool quiet_to_ctl(const struct border *b)
+{
+	return mbox_empty(b->to_ctl) && rte_ring_empty(b->punt) && rte_ring_empty(b->notes);
+}
+
+static bool quiet_to_worker(const struct border *b)
+{
+	return mbox_empty(b->to_worker) && rte_ring_empty(b->inject);
+}
+
+static void strike(int bell)
+{
+	/* Fails only when the counter is at its end: then the bell rings already. */
+	(void)!eventfd_write(bell, 1);
+}
+
+void border_ring_ctl(struct border *b)
+{
+	if (!quiet_to_ctl(b) && mbox_wanted(b->to_ctl))
+		strike(b->ctl_bell);
+}
+
+void border_ring_worker(struct border *b)
+{
+	const struct net_tbl *tbl = atomic_load_explicit(&b->tbl, memory_order_relaxed);
+
+	if (quiet_to_worker(b) && tbl == b->rung_tbl)
+		return;
+	b->rung_tbl = tbl;
+	if (mbox_wanted(b->to_worker))
+		strike(b->worker_bell);
+}
+
+bool border_sleep_ctl(struct border *b)
+{
+	mbox_sleep(b->to_ctl);
+	if (quiet_to_ctl(b))
+		return true;
+	mbox_awake(b->to_ctl);
+	return false;
+}
+
+bool border_sleep_worker(struct border *b, const struct net_tbl *tbl)
+{
+	mbox_sleep(b->to_worker);
+	if (quiet_to_worker(b) && atomic_load_explicit(&b->tbl, memory_order_relaxed) == tbl)
+		return true;
+	mbox_awake(b->to_worker);
+	return false;
+}
+
+static void awake(struct mbox *mb, int bell)
+{
+	eventfd_t n;
+
+	mbox_awake(mb);
+	(void)!eventfd_read(bell, &n);
+}
+
+void border_awake_ctl(struct border *b)
+{
+	awake(b->to_ctl, b->ctl_bell);
+}
+
+void border_awake_worker(struct border *b)
+{
+	awake(b->to_worker, b->worker_bell);
+}

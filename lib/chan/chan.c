@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <rte_errno.h>
+#include <rte_mempool.h>
+
+#include "chan.h"
+#include "chan_impl.h"
+
+#define CACHE_MAX 64
+
+/* Caches hide objects from other lcores; a pool must stay worth its size with one on every lcore. */
+static unsigned cache_size(unsigned n)
+{
+	return n / 64 < CACHE_MAX ? n / 64 : CACHE_MAX;
+}
+
+static struct rte_mempool *pool_make(const struct chan_pool *p, const char *what, unsigned n, unsigned size, int socket)
+{
+	char name[RTE_MEMPOOL_NAMESIZE];
+
+	/* By address: a process may have more than one. */
+	snprintf(name, sizeof(name), "%s_%lx", what, (unsigned long)(uintptr_t)p);
+	return rte_mempool_create(name, n, size, cache_size(n), 0, NULL, NULL, NULL, NULL, socket, 0);
+}
+
+int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, int socket)
+{
+	int err;
+
+	p->chunks = pool_make(p, "chunks", chunks, sizeof(struct chan_chunk), socket);
+	if (!p->chunks)
+		return -rte_errno;
+	p->chans = pool_make(p, "chans", chans, sizeof(struct chan), socket);
+	if (!p->chans) {
+		err = -rte_errno;
+		goto err_chunks;
+	}
+	return 0;
+
+err_chunks:
+	rte_mempool_free(p->chunks);
+	p->chunks = NULL;
+	return err;
+}
+
+void chan_pool_destroy(struct chan_pool *p)
+{
+	rte_mempool_free(p->chans);
+	rte_mempool_free(p->chunks);
+	p->chans = p->chunks = NULL;
+}
+
+unsigned chan_pool_free_permille(const struct chan_pool *p)
+{
+	/* Not rte_mempool_avail_count, which adds up the caches of all possible lcores, a cache line each. */
+	uint64_t n = rte_mempool_get_ops(p->chunks->ops_index)->get_count(p->chunks);
+
+	return (unsigned)(n * 1000 / p->chunks->size);
+}
+
+struct chan *chan_alloc(struct chan_pool *p)
+{
+	struct chan *c = pool_get(p->chans);
+
+	if (!c)
+		return NULL;
+	memset(c, 0, sizeof(*c));
+	c->to_ctl.kind = MBOX_CHAN;
+	c->to_worker.kind = MBOX_CHAN;
+	return c;
+}
+
+static void ring_drop(struct chan_pool *p, struct chan_ring *r)
+{
+	uint64_t head = atomic_load_explicit(&r->head, memory_order_acquire);
+	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+	struct chan_chunk *c = r->wchunk, *next;
+
+	/* Of an empty ring only the producer's chunk is left; else every one from the reader's to it. */
+	if (head != tail)
+		c = atomic_load_explicit(&r->restart, memory_order_relaxed) == head
+			    ? atomic_load_explicit(&r->restart_chunk, memory_order_relaxed)
+			    : r->rchunk;
+	for (; c; c = next) {
+		next = c == r->wchunk ? NULL : c->next;
+		pool_put(p->chunks, c);
+	}
+	for (c = r->spare; c; c = next) {
+		next = c->next;
+		pool_put(p->chunks, c);
+	}
+}
+
+void chan_free(struct chan_pool *p, struct chan *c)
+{
+	if (!c)
+		return;
+	ring_drop(p, &c->up);
+	ring_drop(p, &c->down);
+	pool_put(p->chans, c);
+}
