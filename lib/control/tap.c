@@ -105,14 +105,6 @@ void tap_punts(struct ctl *c)
 	}
 }
 
-bool tap_punts_pending(const struct ctl *c)
-{
-	for (unsigned w = 0; w < c->conf.n_workers; w++)
-		if (!rte_ring_empty(c->conf.borders[w]->punt) || !rte_ring_empty(c->conf.borders[w]->notes))
-			return true;
-	return false;
-}
-
 static int tap_open(struct tap *t, const struct ctl_port *p, char *why, size_t why_n)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL};
