@@ -164,13 +164,16 @@ static void down_rtnl(struct ctl *c)
 	rtnl_close(&c->rtnl);
 }
 
-/* Forward to start, backward to stop; a part's down copes with an up that failed half-way. */
+/*
+ * Forward to start, backward to stop; a part's down copes with an up that failed half-way.  Lookups under way (bells)
+ * point at the tunnels' names.
+ */
 static const struct {
 	int (*up)(struct ctl *c, char *why, size_t why_n);
 	void (*down)(struct ctl *c);
 } parts[] = {
-	{up_bells, down_bells}, {up_tunnels, down_tunnels}, {up_rtnl, down_rtnl},     {tap_up, tap_down},
-	{resv_up, resv_down},	{nl_up, nl_down},	    {listen_up, listen_down},
+	{up_tunnels, down_tunnels}, {up_bells, down_bells}, {up_rtnl, down_rtnl},     {tap_up, tap_down},
+	{resv_up, resv_down},	    {nl_up, nl_down},	    {listen_up, listen_down},
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
@@ -299,10 +302,13 @@ static int sleep_ms(const struct ctl *c, int timeout_ms)
 /* Blocks only when every worker's side of the border is empty and its bell would wake us (border_sleep_ctl). */
 static int wait_events(struct ctl *c, struct epoll_event *v, int timeout_ms)
 {
-	int n, ms = sleep_ms(c, timeout_ms);
+	uint64_t us = clock_us();
 	unsigned w = 0;
+	int n, ms;
 
-	if (ms == 0 || clock_us() - c->busy_us < CTL_SPIN_US)
+	c->now = us / 1000;
+	ms = sleep_ms(c, timeout_ms);
+	if (ms == 0 || us - c->busy_us < CTL_SPIN_US)
 		return epoll_wait(c->epoll, v, CTL_EVENTS, 0);
 	while (w < c->conf.n_workers && border_sleep_ctl(c->conf.borders[w]))
 		w++;

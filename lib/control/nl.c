@@ -150,6 +150,8 @@ static void read_end(struct ctl *c)
 		n->changed = true;
 		if (t == NL_LINK)
 			map_ports(c);
+		if (t == NL_NEIGH)
+			nl_use_sort(&n->table[t]);
 	}
 	memset(&n->fresh, 0, sizeof(n->fresh));
 }

@@ -113,6 +113,8 @@ void nl_forget(struct ctl *c);
 
 /* ---- nl_use.c ---- */
 void nl_use_up(struct ctl *c);
+/* Sorts a newly read table of neighbours, as lookups want it. */
+void nl_use_sort(struct nl_vec *neighs);
 /* No next hop is in use, until nl_use_gateway says so: before a snapshot is built. */
 void nl_use_no_gateways(struct nl *n);
 /* Tells the kernel about neighbours in use that are not freshly known. */

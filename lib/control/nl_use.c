@@ -7,6 +7,7 @@
  */
 
 #include <linux/neighbour.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl_int.h"
@@ -15,15 +16,29 @@
 #define USE_ASK_MS  1000   /* at most one request to the kernel an address and second */
 #define USE_LOOK_MS 5000
 
+static int cmp_neigh(const void *pa, const void *pb)
+{
+	const struct nl_neigh *a = pa, *b = pb;
+	int d = memcmp(&a->n.addr, &b->n.addr, sizeof(a->n.addr));
+
+	return d ? d : (int)a->n.dev - b->n.dev;
+}
+
+void nl_use_sort(struct nl_vec *neighs)
+{
+	if (neighs->n)
+		qsort(neighs->v, neighs->n, sizeof(struct nl_neigh), cmp_neigh);
+}
+
 /* State of a neighbour in the mirror; 0 when the kernel does not know it. */
 static unsigned neigh_state(const struct nl *n, const struct addr *a, uint16_t dev)
 {
-	const struct nl_neigh *v = n->table[NL_NEIGH].v;
+	const struct nl_vec *v = &n->table[NL_NEIGH];
+	const struct nl_neigh want = {.n = {.addr = *a, .dev = dev}}, *found = NULL;
 
-	for (unsigned i = 0; i < n->table[NL_NEIGH].n; i++)
-		if (v[i].n.dev == dev && addr_eq(&v[i].n.addr, a))
-			return v[i].state;
-	return 0;
+	if (v->n)
+		found = bsearch(&want, v->v, v->n, sizeof(want), cmp_neigh);
+	return found ? found->state : 0;
 }
 
 static struct nl_use *find_use(struct nl *n, const struct addr *a, uint16_t dev)

@@ -159,8 +159,10 @@ int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char
 		rte_eth_iterator_cleanup(&it);
 		return 0;
 	}
-	return conf->vdev ? port_fail(conf, why, why_n, -ENODEV, "the driver made no port")
-			  : explain_pci(conf, why, why_n);
+	if (!conf->vdev)
+		return explain_pci(conf, why, why_n);
+	rte_eal_hotplug_remove("vdev", name);
+	return port_fail(conf, why, why_n, -ENODEV, "the driver made no port");
 }
 
 void port_dev_remove(uint16_t id, bool probed)
