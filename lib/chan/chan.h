@@ -76,7 +76,7 @@ struct chan {
 	uint16_t ctl_id;		   /* the control instance that owns the socket */
 	int32_t err;			   /* errno of a failure; writer: control, before RESET */
 	bool abort;    /* writer: worker, before CLOSE: throw the ring away and reset the connection */
-	char peer[48]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
+	char peer[64]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
 	uint32_t sid;  /* smux stream id; writer: worker */
 	struct chan_ring up;   /* control -> worker: what TCP sent */
 	struct chan_ring down; /* worker -> control: what the peer sent */

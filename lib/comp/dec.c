@@ -99,7 +99,7 @@ static int get_id(struct comp_dec *d, struct slice *in)
 {
 	uint32_t n = min32(SNAPPY_ID_LEN - d->have, in->n);
 
-	if (n && memcmp(in->p, SNAPPY_ID + d->have, n))
+	if (n && memcmp(in->p, &SNAPPY_ID[d->have], n))
 		return corrupt(d);
 	take(in, n);
 	d->have += n;

@@ -74,7 +74,7 @@ static bool out_run(struct mux *m, struct mux_out *o)
 
 	if (s->avail)
 		return out_psh(m, s, o);
-	if (s->flags & MUX_S_FIN) {
+	if (s->flags & MUX_S_FIN) { /* which says as much as a half-close */
 		head(m, o, SMUX_FIN, s->id, 0);
 		o->user = s->user;
 		o->last = !(s->flags & MUX_S_GONE);

@@ -93,7 +93,7 @@ struct mux_stream *mux_each(struct mux *m, uint32_t *cursor);
 
 enum mux_ev_type {
 	MUX_EV_NONE,   /* input used up */
-	MUX_EV_OPEN,   /* peer opened `stream`: set user, or mux_close it */
+	MUX_EV_OPEN,   /* peer opened `stream` (a stock server never does): set user, or mux_close it */
 	MUX_EV_DATA,   /* `data` for stream; charged to it and the bucket until mux_taken */
 	MUX_EV_FIN,    /* peer closed: neither sends nor reads any more; its avail is dropped, no event of it follows */
 	MUX_EV_HALF,   /* peer sends no more, still reads (section 14) */
@@ -179,8 +179,11 @@ struct mux_out {
 	bool last;  /* with this frame the stream is forgotten: `user` is given for the last time */
 };
 
-/* `last` comes with a FIN of its own, never with payload, and only after mux_close(drain): else the caller let go
- * before. */
+/*
+ * `last` comes with a FIN of its own, never with payload, and only after mux_close(drain): else the caller let go
+ * before. It may come before all announced bytes were asked for, when the peer has left meanwhile (FIN, or a UPD that
+ * breaks it).
+ */
 
 /*
  * The next frame, fairly: control frames first, then one PSH a stream in turn, each at most framesize and within the

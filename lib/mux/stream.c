@@ -286,7 +286,6 @@ int mux_half(struct mux *m, struct mux_stream *s)
 
 void mux_close(struct mux *m, struct mux_stream *s, bool drain)
 {
-	s->flags &= ~MUX_S_HALF; /* FIN says as much */
 	if (!drain && s->flags & MUX_S_SYN) {
 		mux_forget(m, s);
 		return;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <rte_pause.h>
 #include <rte_ring.h>
@@ -45,12 +44,12 @@ static void idle_sleep(struct worker *w, uint64_t us)
 {
 	struct pollfd fd = {.fd = w->conf.border->worker_bell, .events = POLLIN};
 	struct timespec ts = {.tv_nsec = (long)us * 1000};
-	uint64_t rung;
+	eventfd_t rung;
 
 	atomic_store(&w->asleep, 1);
 	mbox_sleep(w->conf.border->to_worker);
-	if (idle_empty(w) && ppoll(&fd, 1, &ts, NULL) > 0 && read(fd.fd, &rung, sizeof(rung)) < 0 && errno != EAGAIN)
-		w->stats.sleeps--; /* cannot happen on an eventfd; a bell that cannot be read counts as no sleep */
+	if (idle_empty(w) && ppoll(&fd, 1, &ts, NULL) > 0)
+		eventfd_read(fd.fd, &rung);
 	mbox_awake(w->conf.border->to_worker);
 	atomic_store(&w->asleep, 0);
 	w->stats.sleeps++;
@@ -79,14 +78,13 @@ void worker_bells(struct worker *w)
 	if (w->told_ctl || b->to_ctl->posted != w->posted) {
 		w->told_ctl = false;
 		w->posted = b->to_ctl->posted;
-		if (mbox_wanted(b->to_ctl))
-			border_ring_ctl(b);
+		border_ring_ctl(b);
 	}
 	for (; w->poked; w->poked &= w->poked - 1) {
 		struct worker *to = w->conf.mesh->worker[__builtin_ctzll(w->poked)];
 
 		atomic_thread_fence(memory_order_seq_cst);
-		if (atomic_load_explicit(&to->asleep, memory_order_relaxed))
-			border_ring_worker(to->conf.border);
+		if (atomic_exchange_explicit(&to->asleep, 0, memory_order_acq_rel))
+			eventfd_write(to->conf.border->worker_bell, 1);
 	}
 }

@@ -46,6 +46,10 @@ static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 	case MUX_EV_HELLO:
 		stream_hello(ss);
 		break;
+	case MUX_EV_BROKEN:
+		if (st)
+			stream_broken(st);
+		break;
 	case MUX_EV_REFUSED:
 		shard_drop(ss->shard, DROP_STREAM_LIMIT);
 		break;
@@ -142,6 +146,7 @@ static void sess_fec(struct sess *ss, struct pkt *k, uint64_t now)
 	struct pkt in = *k;
 	unsigned why;
 
+	ss->fec_quiet = false;
 	if (!sess_dec_make(ss)) {
 		k->verdict = DROP_NO_MEMORY;
 		return;

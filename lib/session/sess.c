@@ -61,6 +61,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	ss->keepalive_at = now + ss->tun->keepalive_ms;
 	ss->check_at = now + SESS_TIMEOUT_MS;
 	ss->retry_at = UINT64_MAX;
+	ss->fec_quiet = true;
 	ss->timer.kind = TIMER_SESS;
 	wheel_ent_init(&ss->timer.ent);
 	list_init(&ss->ready);
@@ -79,20 +80,26 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	return ss;
 }
 
-/* Gives back the receive buffers that the decoder holds, and the decoder. */
-static void sess_fec_release(struct sess *ss)
+/* Gives back the receive buffers and copies that the decoder holds; it may go on. */
+static void sess_dec_release(struct sess *ss)
 {
 	void *freed[64];
 	unsigned n;
 
-	if (!ss->dec)
-		return;
-	while ((n = fec_dec_release(ss->dec, freed, 64))) {
+	while (ss->dec && (n = fec_dec_release(ss->dec, freed, 64))) {
 		ss->shard->stats.held_mbufs -= n;
 		rte_pktmbuf_free_bulk((struct rte_mbuf **)freed, n);
 	}
-	fec_dec_destroy(ss->dec);
+}
+
+static void sess_fec_fini(struct sess *ss)
+{
+	sess_dec_release(ss);
+	if (ss->dec)
+		fec_dec_destroy(ss->dec);
 	ss->dec = NULL;
+	if (ss->tun->fec)
+		fec_enc_fini(&ss->enc);
 }
 
 static void sess_unlink(struct sess *ss)
@@ -125,9 +132,7 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 	if (ss->held_frame && ss->frame.last && ss->frame.user)
 		stream_orphan(ss->frame.user); /* smux had forgotten it with the frame that was never sent */
 	mux_fini(&ss->mux);
-	sess_fec_release(ss);
-	if (ss->tun->fec)
-		fec_enc_fini(&ss->enc);
+	sess_fec_fini(ss);
 	comp_dec_fini(&ss->comp_dec);
 	kcp_fini(&ss->kcp);
 	ss->cnt->CurrEstab--;
@@ -147,14 +152,14 @@ void sess_ready(struct sess *ss)
 		list_add_tail(&ss->shard->ready, &ss->ready);
 }
 
-static bool sess_fec_waits(const struct sess *ss)
-{
-	return ss->tun->fec && !ss->fec_quiet && ss->enc.parity;
-}
-
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
+}
+
+static uint64_t sess_quiet_at(const struct sess *ss)
+{
+	return (ss->last_in > ss->last_out ? ss->last_in : ss->last_out) + SESS_IDLE_MS;
 }
 
 static uint64_t sess_deadline(const struct sess *ss)
@@ -162,7 +167,7 @@ static uint64_t sess_deadline(const struct sess *ss)
 	uint64_t at = min_u64(kcp_next(&ss->kcp), min_u64(ss->keepalive_at, ss->check_at));
 
 	at = min_u64(at, ss->retry_at);
-	return sess_fec_waits(ss) ? min_u64(at, ss->last_out + SESS_IDLE_MS) : at;
+	return ss->fec_quiet ? at : min_u64(at, sess_quiet_at(ss));
 }
 
 void sess_rearm(struct sess *ss)
@@ -195,8 +200,10 @@ void sess_timer(struct sess *ss, uint64_t now)
 		mux_keepalive(&ss->mux);
 		sess_ready(ss);
 	}
-	if (sess_fec_waits(ss) && now >= ss->last_out + SESS_IDLE_MS) {
-		fec_enc_idle(&ss->enc);
+	if (!ss->fec_quiet && now >= sess_quiet_at(ss)) {
+		if (ss->tun->fec)
+			fec_enc_idle(&ss->enc);
+		sess_dec_release(ss);
 		ss->fec_quiet = true;
 	}
 	if (now >= ss->retry_at || now >= kcp_next(&ss->kcp))

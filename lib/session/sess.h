@@ -10,7 +10,7 @@
 
 #define SESS_TIMEOUT_MS   30000 /* smux's fixed dead-peer check (wire.md 8.6) */
 #define SESS_PULL_BYTES   65536 /* taken from streams a session and turn, so that sessions share a turn */
-#define SESS_IDLE_MS      1000  /* without a packet sent for so long, the open FEC group's memory goes back */
+#define SESS_IDLE_MS      1000  /* without a packet for so long, what open FEC groups hold goes back */
 #define FEC_HOLD_MIN      512   /* shorter packets are copied rather than holding a receive buffer */
 #define SLOT_WAITING_MAX  1024  /* connections that wait for a client session to be dialled */
 #define SLOT_RETRY_MS     1000  /* as stock's client */
@@ -33,6 +33,7 @@ struct spill {
 #define ST_UP         0x10 /* server: the target's connection stands; client: always */
 #define ST_CLOSED     0x20 /* CLOSE was posted: waiting for GONE */
 #define ST_CLOSE_LATE 0x40 /* CLOSE follows when the spill is gone */
+#define ST_FINISHING  0x80 /* FIN goes out behind the last bytes */
 
 /* What a wheel entry is embedded in. */
 enum timer_kind { TIMER_SESS, TIMER_STREAM, TIMER_SLOT, TIMER_BAD_KEY };
@@ -85,7 +86,7 @@ struct sess {
 	uint8_t out_kind;
 	bool stalled;           /* reading stopped: on shard->stalled */
 	bool held_frame;        /* `frame` was taken from mux and waits for memory */
-	bool fec_quiet;         /* fec_enc_idle was called since the last packet */
+	bool fec_quiet;         /* open FEC groups hold nothing */
 	struct kcp kcp;
 	struct mux mux;
 	struct fec_enc enc;     /* in use when tun->fec */
@@ -187,6 +188,8 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now);
 void stream_data(struct stream *st, const struct slice *data, uint64_t now);
 void stream_fin(struct stream *st);
 void stream_half(struct stream *st);
+/* The peer claims more than it was sent: the stream cannot go on (wire.md 8.5). */
+void stream_broken(struct stream *st);
 /* The peer turned out to know half-close: tells it what was held back. */
 void stream_hello(struct sess *ss);
 /* smux has sent the stream's last frame and forgotten it. */

@@ -103,8 +103,9 @@ static void stream_cut(struct stream *st)
 /* FIN behind what has been read from TCP; stream_sent_last follows. */
 static void stream_finish(struct stream *st)
 {
-	if (!st->ms)
+	if (!st->ms || (st->flags & ST_FINISHING))
 		return;
+	st->flags |= ST_FINISHING;
 	mux_close(&st->sess->mux, st->ms, true);
 	sess_ready(st->sess);
 }
@@ -172,6 +173,13 @@ void stream_fin(struct stream *st)
 	st->flags |= ST_FIN_IN;
 	stream_cut(st);
 	stream_close_chan(st, false);
+}
+
+void stream_broken(struct stream *st)
+{
+	shard_drop(st->shard, DROP_MUX);
+	stream_cut(st);
+	stream_close_chan(st, true);
 }
 
 void stream_half(struct stream *st)

@@ -93,6 +93,8 @@ def matrix(role):
                 port = 13000 + i
             peer.wait_for("pprof" if role == "client" else "quiet:")
             ret, text = run_load(lab, i, load_ns, port)
+            wait_until("streams of t%d closed" % i, lambda: all(
+                row["streams"] == 0 for row in lab.telemetry(gw, "/kcpgate/sessions,t%d" % i)))
             peer.stop()
             print("     %s, kcpgate %s: %s" % (name(c), role, text), flush=True)
             return None if ret == 0 else "%s: %s" % (name(c), text)

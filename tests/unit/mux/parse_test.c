@@ -297,6 +297,7 @@ Test(mux_parse, closed_inside_a_frame)
 			cr_assert_eq(m.body, 50);
 			while (mux_out(&m, &o))
 				; /* and s is freed */
+			cr_assert_null(m.body_of);
 			in = (struct slice){b + 58, 58};
 		} else {
 			in = (struct slice){b + 50, 66};

@@ -61,6 +61,10 @@ Test(mux_stream, ids)
 	cr_assert_eq(feed(&m, PSH, 3, 10, 0).type, MUX_EV_DATA, "the streams that there are live on");
 	start(2, false);
 	cr_assert_eq(mux_open(&m, NULL)->id, 2, "a server's ids are even");
+	m.next_id = UINT32_MAX - 3;
+	cr_assert_eq(mux_open(&m, NULL)->id, UINT32_MAX - 1);
+	cr_assert_null(mux_open(&m, NULL));
+	cr_assert(m.dead);
 }
 
 /* The table against a plain array over a random life of 3,000 ids, then down to nothing. */
@@ -218,6 +222,7 @@ Test(mux_stream, v2_first_read_and_cadence)
 	mux_taken(&m, s, 49999);
 	expect_nothing(&m);
 	mux_taken(&m, s, 1);
+	cr_assert(mux_pending(&m));
 	mux_taken(&m, s, 70000); /* one UPD tells the latest */
 	expect_frame(&m, &o, UPD, 3, 0);
 	cr_assert_eq(le32_get(o.head + 8), 120001);
@@ -283,6 +288,12 @@ Test(mux_stream, credit_event_only_for_the_blocked)
 	expect_frame(&m, &o, PSH, 3, 2);
 	cr_assert_eq(feed_upd(&m, 3, 1, UINT32_MAX).type, MUX_EV_CREDIT);
 	expect_frame(&m, &o, PSH, 3, 8192);
+	/* However large the window, less than 2^31 bytes fly. */
+	s->sent = 1u + INT32_MAX - 5;
+	expect_frame(&m, &o, PSH, 3, 5);
+	expect_nothing(&m);
+	s->sent = MUX_INITIAL_WINDOW;
+	feed_upd(&m, 3, 1, UINT32_MAX);
 	/* A window that shrinks takes the stream off its turn. */
 	cr_assert_eq(feed_upd(&m, 3, 1, 5).type, MUX_EV_NONE);
 	expect_nothing(&m);
