@@ -334,9 +334,9 @@ uint64_t ctl_turn(struct ctl *c, int timeout_ms)
 		if (e->fd >= 0)
 			e->fn(c, e, v[i].events);
 	}
+	note_turn(c); /* a session's line before its streams' */
 	take_mail(c);
 	tap_punts(c);
-	note_turn(c);
 	run_timers(c);
 	tcp_turn(c);
 	nl_turn(c);
