@@ -115,7 +115,10 @@ def test_stopped_target():
         load(lab, "p", "mixed", "127.0.0.1", 13000, 4 << 20, 100)
         held = max(r["held_bytes"] for r in lab.telemetry(srv, "/kcpgate/sessions"))
         case.check(0 < held <= 4 << 20, "held", held)
+        # The sender's reset ends its side at once; what is still owed to the target goes when the target does.
         stuck.p.kill()
+        wait_until("the sender's stream closed", lambda: total(lab, cli, "streams") == 0, 10)
+        next(p for p in lab.procs if p.name == "target-g").stop()
         wait_until("streams closed", lambda: total(lab, srv, "streams") == 0 and total(lab, cli, "streams") == 0, 30)
         return "stopped after %d bytes, %d held" % (n, held)
 
@@ -241,7 +244,7 @@ def test_fragments():
         for ns, dev, a in (("g", "g0", "fd77::1/64"), ("p", "p0", "fd77::2/64")):
             lab.addr(ns, dev, a)
         lab.ip("p", "link", "set", "p0", "mtu", "1280")
-        gw = lab.gateway("gw", "g", conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9000")))
+        gw = lab.gateway("gw", "g", conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9000", mtu=1200)))
         for i, dst in enumerate(("10.77.0.1:4000", "[fd77::1]:4000")):
             port = 13000 + i
             lab.run("stock%d" % i, "p", *stock("client", "-l", "127.0.0.1:%d" % port, "-r", dst, "--key", "k", "--mode",
