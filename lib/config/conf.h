@@ -66,7 +66,11 @@ struct conf_port {
 struct conf_hostport {
 	char *host;
 	uint16_t port_min, port_max;
+	char *path; /* Unix socket: a client's listen or a server's target that is no host:port; then host is NULL */
 };
+
+/* Whose defaults a tunnel's options have: 0, ours; otherwise a generation's of kcptun, to the letter (wire.md 9.4). */
+enum conf_compat { CONF_COMPAT_OURS, CONF_COMPAT_2016, CONF_COMPAT_2021, CONF_COMPAT_2026 };
 
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 
@@ -92,11 +96,21 @@ struct conf_tunnel {
 	unsigned smuxbuf, streambuf, framesize; /* 4194304, 2097152, 8192 */
 	unsigned keepalive;			/* 10, 1..30 s */
 	unsigned closewait;			/* s; client 30, server 0 (wire.md 14) */
+	enum conf_compat compat;
+	unsigned autoexpire, scavengettl; /* client, s: 0 (never), 600 */
+	uint64_t ratelimit;		  /* bytes/s of UDP payload each session sends, 0: unlimited */
+	unsigned dscp;			  /* 0, 0..63 */
+	unsigned sockbuf;		  /* accepted; there is no socket */
+	bool qpp;			  /* false; QPP-count of pads, 61 */
+	unsigned qpp_count;
+	bool tcp; /* fake TCP instead of UDP (wire.md 10) */
 	int line;
 };
 
 struct conf_telemetry {
-	bool enable; /* true */
+	bool enable;	     /* true */
+	char *snmplog;	     /* "": none; the file name part is a Go time layout (wire.md 9.6) */
+	unsigned snmpperiod; /* 60 s */
 };
 
 struct conf_log {
