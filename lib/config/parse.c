@@ -12,6 +12,11 @@
 
 /* ---- messages ---- */
 
+static bool in_file(unsigned line)
+{
+	return line < CONF_LINE_ENV;
+}
+
 int conf_fail(struct conf_reader *r, unsigned line, const char *fmt, ...)
 {
 	char text[WHY_MAX];
@@ -20,7 +25,10 @@ int conf_fail(struct conf_reader *r, unsigned line, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	snprintf(r->why, r->why_n, "%s:%u: %s", r->path, line, text);
+	if (in_file(line))
+		snprintf(r->why, r->why_n, "%s:%u: %s", r->path, line, text);
+	else
+		snprintf(r->why, r->why_n, "%s", text);
 	return -EINVAL;
 }
 
@@ -28,6 +36,7 @@ void conf_warn(struct conf_reader *r, unsigned line, const char *fmt, ...)
 {
 	char **more = realloc(r->c->warnings, (r->c->n_warnings + 1) * sizeof(*more)), text[WHY_MAX];
 	va_list ap;
+	int n;
 
 	r->nomem |= !more;
 	if (!more)
@@ -36,25 +45,50 @@ void conf_warn(struct conf_reader *r, unsigned line, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (asprintf(&more[r->c->n_warnings], "%s:%u: %s", r->path, line, text) < 0)
+	if (in_file(line))
+		n = asprintf(&more[r->c->n_warnings], "%s:%u: %s", r->path, line, text);
+	else
+		n = asprintf(&more[r->c->n_warnings], "%s", text);
+	if (n < 0)
 		r->nomem = true;
 	else
 		r->c->n_warnings++;
 }
 
+const struct conf_item *conf_item_find(const struct conf_table *table, const char *name)
+{
+	for (const struct conf_item *it = table->items; it->name; it++)
+		if (strcmp(it->name, name) == 0 || (it->alias && strcmp(it->alias, name) == 0))
+			return it;
+	return NULL;
+}
+
 static int find(const struct conf_obj *o, const char *name)
 {
-	const struct conf_item *items = o->table->items;
+	const struct conf_item *it = conf_item_find(o->table, name);
 
-	for (int i = 0; items[i].name; i++)
-		if (strcmp(items[i].name, name) == 0 || (items[i].alias && strcmp(items[i].alias, name) == 0))
-			return i;
-	return -1;
+	return it ? (int)(it - o->table->items) : -1;
 }
 
 unsigned conf_obj_line(const struct conf_obj *o, const char *name)
 {
 	return o->given[find(o, name)].line;
+}
+
+void conf_obj_forget(struct conf_obj *o, const char *name)
+{
+	o->given[find(o, name)].line = 0;
+}
+
+const char *conf_obj_where(const struct conf_obj *o, const char *spelled, unsigned line, char buf[CONF_WHERE_MAX])
+{
+	if (line == CONF_LINE_ENV)
+		snprintf(buf, CONF_WHERE_MAX, "KCPTUN_KEY");
+	else if (line == CONF_LINE_ARGV)
+		snprintf(buf, CONF_WHERE_MAX, "--%.40s", spelled);
+	else
+		snprintf(buf, CONF_WHERE_MAX, "%s%s%.40s", o->path, o->path[0] != '\0' ? "." : "", spelled);
+	return buf;
 }
 
 /* Where a message about a setting points, and the name under which the file knows it. */
@@ -71,25 +105,25 @@ static unsigned point_at(const struct conf_obj *o, const char **name)
 int conf_obj_fail(struct conf_reader *r, const struct conf_obj *o, const char *name, const char *fmt, ...)
 {
 	unsigned line = point_at(o, &name);
-	char text[WHY_MAX];
+	char text[WHY_MAX], where[CONF_WHERE_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return conf_fail(r, line, "%s.%s: %s", o->path, name, text);
+	return conf_fail(r, line, "%s: %s", conf_obj_where(o, name, line, where), text);
 }
 
 void conf_obj_warn(struct conf_reader *r, const struct conf_obj *o, const char *name, const char *fmt, ...)
 {
 	unsigned line = point_at(o, &name);
-	char text[WHY_MAX];
+	char text[WHY_MAX], where[CONF_WHERE_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	conf_warn(r, line, "%s.%s: %s", o->path, name, text);
+	conf_warn(r, line, "%s: %s", conf_obj_where(o, name, line, where), text);
 }
 
 const char *conf_quote(const char *text, char buf[CONF_FOUND_MAX])
@@ -135,6 +169,9 @@ static const char *allowed_str(const struct conf_item *it, char buf[ALLOWED_MAX]
 	case CONF_UINT:
 	case CONF_INT:
 		snprintf(buf, ALLOWED_MAX, "an integer from %lld to %lld", (long long)it->min, (long long)it->max);
+		break;
+	case CONF_RATE:
+		snprintf(buf, ALLOWED_MAX, "an integer up to %lld", (long long)it->max);
 		break;
 	case CONF_ENUM:
 	case CONF_WORD:
@@ -183,6 +220,11 @@ static int store(const struct conf_item *it, void *field, const struct conf_valu
 		else
 			*(int *)field = (int)v->i;
 		return 0;
+	case CONF_RATE:
+		if (v->kind != CONF_V_INT || v->i > it->max)
+			return -EINVAL;
+		*(uint64_t *)field = v->i < 0 ? 0 : (uint64_t)v->i;
+		return 0;
 	case CONF_ENUM:
 	case CONF_WORD:
 		i = v->kind == CONF_V_TEXT ? word_index(it->words, v->text) : -1;
@@ -204,14 +246,14 @@ static int fail_value(struct conf_reader *r, const struct conf_obj *o, const str
 		      int index, const struct conf_value *v, const char *allowed)
 {
 	bool later = v->kind == CONF_V_TEXT && word_index(it->later, v->text) >= 0;
-	char found[CONF_FOUND_MAX], buf[ALLOWED_MAX], element[24] = "";
+	char found[CONF_FOUND_MAX], buf[ALLOWED_MAX], where[CONF_WHERE_MAX], element[24] = "";
 
 	if (index >= 0)
 		snprintf(element, sizeof(element), "[%d]", index);
 	if (!allowed)
 		allowed = index < 0 ? allowed_str(it, buf) : it->allowed;
-	return conf_fail(r, v->line, "%s.%s%s: found %s%s; allowed: %s", o->path, spelled, element,
-			 conf_found(v, it->flags & CONF_F_SECRET, found),
+	return conf_fail(r, v->line, "%s%s: found %s%s; allowed: %s", conf_obj_where(o, spelled, v->line, where),
+			 element, conf_found(v, it->flags & CONF_F_SECRET, found),
 			 later ? ", which is not supported by this version" : "", allowed);
 }
 
@@ -219,10 +261,11 @@ static int set_one(struct conf_reader *r, struct conf_obj *o, const struct conf_
 		   int index, const struct conf_value *v)
 {
 	const char *allowed = NULL;
+	char where[CONF_WHERE_MAX];
 	int rc = store(it, (char *)o->base + it->offset, v, &allowed);
 
 	if (rc == -ENOMEM)
-		conf_fail(r, v->line, "%s.%s: %s", o->path, spelled, strerror(ENOMEM));
+		conf_fail(r, v->line, "%s: %s", conf_obj_where(o, spelled, v->line, where), strerror(ENOMEM));
 	else if (rc < 0)
 		rc = fail_value(r, o, it, spelled, index, v, allowed);
 	return rc;
@@ -275,6 +318,8 @@ int conf_obj_set(struct conf_reader *r, struct conf_obj *o, const char *name, co
 		return fail_unknown(r, o, name, v->line);
 	it = &o->table->items[i];
 	spelled = strcmp(it->name, name) == 0 ? it->name : it->alias;
+	if (v->name)
+		spelled = v->name;
 	if (o->given[i].line)
 		return conf_fail(r, v->line, "%s.%s: found %s and %s; allowed: one of the two names", o->path, spelled,
 				 o->given[i].spelled, spelled);
@@ -334,6 +379,11 @@ bool conf_name_ok(const char *name)
 	size_t n = strlen(name);
 
 	return n > 0 && n < CONF_NAME_MAX && strspn(name, chars) == n && name[0] != '-' && name[0] != '.';
+}
+
+char *conf_get_name(const void *field)
+{
+	return strdup(field);
 }
 
 int conf_put_name(void *field, const char *text, const char **allowed)
