@@ -61,13 +61,14 @@ static bool name_is(const char *name, size_t n, const char *a, const char *b)
 	return (n == strlen(a) && memcmp(name, a, n) == 0) || (n == strlen(b) && memcmp(name, b, n) == 0);
 }
 
-static int fail_unknown(struct conf_args *a, const char *name, size_t n)
+/* arg: with its dashes, and perhaps a value, which is nobody's business. */
+static int fail_unknown(struct conf_args *a, const char *arg)
 {
-	char cut[32], quoted[CONF_FOUND_MAX];
+	char cut[40], quoted[CONF_FOUND_MAX];
 	const char *near;
 
-	snprintf(cut, sizeof(cut), "%.*s", (int)(n < 31 ? n : 31), name);
-	near = conf_flag_nearest(cut, a->role, false);
+	snprintf(cut, sizeof(cut), "%.*s", (int)strcspn(arg, "="), arg);
+	near = conf_flag_nearest(cut + strspn(cut, "-"), a->role, false);
 	conf_quote(cut, quoted);
 	if (near)
 		return conf_fail(&a->r, CONF_LINE_ARGV, "%s: found an unknown option; did you mean --%s?", quoted,
@@ -76,9 +77,14 @@ static int fail_unknown(struct conf_args *a, const char *name, size_t n)
 			 quoted, role_name(a));
 }
 
-static int fail_missing(struct conf_args *a, const char *name, size_t n, const char *help)
+static int fail_missing(struct conf_args *a, const struct conf_flag *f, const struct conf_item *it)
 {
-	return conf_fail(&a->r, CONF_LINE_ARGV, "--%.*s: found no value; allowed: %s", (int)n, name, help);
+	char buf[CONF_ALLOWED_MAX];
+
+	if (!f)
+		return conf_fail(&a->r, CONF_LINE_ARGV, "-c: found no value; allowed: a JSON file of kcptun's");
+	return conf_fail(&a->r, CONF_LINE_ARGV, "--%s: found no value; allowed: %s", f->name,
+			 conf_item_allowed(it, buf));
 }
 
 /* One flag with its value if it needs one: text behind "=", else the next argument.  0, ASK_*, or -errno and why. */
@@ -98,7 +104,7 @@ static int take_flag(struct conf_args *a, char **argv, int argc, int *i)
 		return ASK_VERSION;
 	f = config ? NULL : conf_flag_find(name, n, a->role, false);
 	if (!f && !config)
-		return fail_unknown(a, name, n);
+		return fail_unknown(a, argv[*i]);
 	it = f ? conf_flag_item(f) : NULL;
 	flag = !config && (!it || it->kind == CONF_BOOL);
 	if (!text && flag)
@@ -106,7 +112,7 @@ static int take_flag(struct conf_args *a, char **argv, int argc, int *i)
 	else if (!text && *i + 1 < argc)
 		text = argv[++*i];
 	if (!text)
-		return fail_missing(a, name, n, config ? "a JSON file of kcptun's" : "a value behind it");
+		return fail_missing(a, f, it);
 	if (config) {
 		a->json = text;
 		return 0;

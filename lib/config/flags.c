@@ -7,8 +7,6 @@
 #define BOTH   CONF_R_BOTH
 #define CLIENT CONF_R_CLIENT
 #define SERVER CONF_R_SERVER
-#define HIDDEN CONF_FLAG_HIDDEN
-#define OURS   CONF_FLAG_OURS
 
 #define TUNNEL(s)    .part = CONF_P_TUNNEL, .setting = (s)
 #define TELEMETRY(s) .part = CONF_P_TELEMETRY, .setting = (s)
@@ -46,11 +44,11 @@ const struct conf_flag conf_flags[] = {
 	{"parityshard", {"ps"}, .roles = BOTH, TUNNEL("parityshard")},
 	{"dscp", .roles = BOTH, TUNNEL("dscp")},
 	{"nocomp", .roles = BOTH, TUNNEL("nocomp"), .help = "no compression, the same on both sides"},
-	{"acknodelay", .roles = BOTH, .flags = HIDDEN, TUNNEL("acknodelay")},
-	{"nodelay", .roles = BOTH, .flags = HIDDEN, TUNNEL("nodelay")},
-	{"interval", .roles = BOTH, .flags = HIDDEN, TUNNEL("interval")},
-	{"resend", .roles = BOTH, .flags = HIDDEN, TUNNEL("resend")},
-	{"nc", .roles = BOTH, .flags = HIDDEN, TUNNEL("nc")},
+	{"acknodelay", .roles = BOTH, TUNNEL("acknodelay")},
+	{"nodelay", .roles = BOTH, TUNNEL("nodelay")},
+	{"interval", .roles = BOTH, TUNNEL("interval")},
+	{"resend", .roles = BOTH, TUNNEL("resend")},
+	{"nc", .roles = BOTH, TUNNEL("nc")},
 	{"sockbuf", .roles = BOTH, TUNNEL("sockbuf")},
 	{"smuxver", .roles = BOTH, TUNNEL("smuxver")},
 	{"smuxbuf", .roles = BOTH, TUNNEL("smuxbuf")},
@@ -64,8 +62,8 @@ const struct conf_flag conf_flags[] = {
 	{"quiet", .roles = BOTH, LOG("quiet")},
 	{"tcp", .roles = BOTH, TUNNEL("tcp")},
 	{"pprof", .roles = BOTH, .part = CONF_P_NONE, .help = "refused: dpdk-telemetry.py shows where the cycles go"},
-	{"compat", .roles = BOTH, .flags = OURS, TUNNEL("compat")},
-	{"iface", .roles = BOTH, .flags = OURS, .part = CONF_P_PORT, .setting = "ifname",
+	{"compat", .roles = BOTH, .ours = true, TUNNEL("compat")},
+	{"iface", .roles = BOTH, .ours = true, .part = CONF_P_PORT, .setting = "ifname",
 	 .help = "interface to share with the kernel; not given: by the kernel's routes"},
 	{NULL},
 };

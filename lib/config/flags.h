@@ -13,15 +13,12 @@
 
 enum conf_part { CONF_P_TUNNEL, CONF_P_TELEMETRY, CONF_P_LOG, CONF_P_PORT, CONF_P_NONE };
 
-#define CONF_FLAG_HIDDEN 1 /* as in kcptun's help */
-#define CONF_FLAG_OURS	 2 /* kcptun has no such flag */
-
 struct conf_flag {
 	const char *name;    /* long, and JSON's, whose case does not matter */
 	const char *also[2]; /* other spellings on the command line: "l", "ds" */
 	const char *json;    /* JSON's name where it is another one */
 	unsigned roles;	     /* CONF_R_* */
-	unsigned flags;	     /* CONF_FLAG_* */
+	bool ours;	     /* kcptun has no such flag */
 	enum conf_part part;
 	const char *setting; /* of the part's table */
 	const char *unset;   /* value when it is not given and the setting itself has none */

@@ -7,8 +7,7 @@
 
 #include "parse.h"
 
-#define WHY_MAX	    512
-#define ALLOWED_MAX 256
+#define WHY_MAX 512
 
 /* ---- messages ---- */
 
@@ -158,7 +157,7 @@ const char *conf_found(const struct conf_value *v, bool secret, char buf[CONF_FO
 	return secret ? "a number (not shown)" : buf;
 }
 
-static const char *allowed_str(const struct conf_item *it, char buf[ALLOWED_MAX])
+const char *conf_item_allowed(const struct conf_item *it, char buf[CONF_ALLOWED_MAX])
 {
 	size_t n = 0;
 
@@ -168,18 +167,18 @@ static const char *allowed_str(const struct conf_item *it, char buf[ALLOWED_MAX]
 		return "true or false";
 	case CONF_UINT:
 	case CONF_INT:
-		snprintf(buf, ALLOWED_MAX, "an integer from %lld to %lld", (long long)it->min, (long long)it->max);
+		snprintf(buf, CONF_ALLOWED_MAX, "an integer from %lld to %lld", (long long)it->min, (long long)it->max);
 		break;
 	case CONF_RATE:
-		snprintf(buf, ALLOWED_MAX, "an integer up to %lld", (long long)it->max);
+		snprintf(buf, CONF_ALLOWED_MAX, "an integer up to %lld", (long long)it->max);
 		break;
 	case CONF_ENUM:
 	case CONF_WORD:
-		for (unsigned i = 0; it->words[i] && n < ALLOWED_MAX; i++)
-			n += (size_t)snprintf(buf + n, ALLOWED_MAX - n, "%s\"%s\"", i ? ", " : "", it->words[i]);
+		for (unsigned i = 0; it->words[i] && n < CONF_ALLOWED_MAX; i++)
+			n += (size_t)snprintf(buf + n, CONF_ALLOWED_MAX - n, "%s\"%s\"", i ? ", " : "", it->words[i]);
 		break;
 	case CONF_TEXT:
-		snprintf(buf, ALLOWED_MAX, "%s%s", it->flags & CONF_F_MANY ? "a list of strings, each " : "",
+		snprintf(buf, CONF_ALLOWED_MAX, "%s%s", it->flags & CONF_F_MANY ? "a list of strings, each " : "",
 			 it->allowed);
 		break;
 	}
@@ -246,12 +245,12 @@ static int fail_value(struct conf_reader *r, const struct conf_obj *o, const str
 		      int index, const struct conf_value *v, const char *allowed)
 {
 	bool later = v->kind == CONF_V_TEXT && word_index(it->later, v->text) >= 0;
-	char found[CONF_FOUND_MAX], buf[ALLOWED_MAX], where[CONF_WHERE_MAX], element[24] = "";
+	char found[CONF_FOUND_MAX], buf[CONF_ALLOWED_MAX], where[CONF_WHERE_MAX], element[24] = "";
 
 	if (index >= 0)
 		snprintf(element, sizeof(element), "[%d]", index);
 	if (!allowed)
-		allowed = index < 0 ? allowed_str(it, buf) : it->allowed;
+		allowed = index < 0 ? conf_item_allowed(it, buf) : it->allowed;
 	return conf_fail(r, v->line, "%s%s: found %s%s; allowed: %s", conf_obj_where(o, spelled, v->line, where),
 			 element, conf_found(v, it->flags & CONF_F_SECRET, found),
 			 later ? ", which is not supported by this version" : "", allowed);
@@ -288,7 +287,7 @@ static int fail_unknown(struct conf_reader *r, const struct conf_obj *o, const c
 	const struct conf_item *items = o->table->items;
 	const struct conf_later *later = o->table->later;
 	struct conf_nearest near;
-	char all[ALLOWED_MAX + 64];
+	char all[CONF_ALLOWED_MAX + 64];
 	size_t n = 0;
 
 	for (; later && later->name; later++)
@@ -344,7 +343,7 @@ static const char *role_str(unsigned roles)
 int conf_obj_roles(struct conf_reader *r, const struct conf_obj *o, unsigned role)
 {
 	const struct conf_item *it = o->table->items;
-	char buf[ALLOWED_MAX];
+	char buf[CONF_ALLOWED_MAX];
 
 	for (unsigned i = 0; it->name; i++, it++) {
 		bool alias = o->given[i].line && o->given[i].spelled == it->alias;
@@ -354,8 +353,8 @@ int conf_obj_roles(struct conf_reader *r, const struct conf_obj *o, unsigned rol
 			return conf_obj_fail(r, o, o->given[i].spelled, "found in a %s; allowed: only in a %s",
 					     role_str(role), role_str(roles));
 		if (!o->given[i].line && (it->flags & CONF_F_NEEDED) && (roles == 0 || (roles & role)))
-			return conf_obj_fail(r, o, it->name, "found nothing; allowed: %s (%s)", allowed_str(it, buf),
-					     it->help);
+			return conf_obj_fail(r, o, it->name, "found nothing; allowed: %s (%s)",
+					     conf_item_allowed(it, buf), it->help);
 	}
 	return 0;
 }

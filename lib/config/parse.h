@@ -130,6 +130,10 @@ void conf_obj_forget(struct conf_obj *o, const char *name);
 /* The row of a setting, by name or alias; NULL when there is none. */
 const struct conf_item *conf_item_find(const struct conf_table *table, const char *name);
 
+/* What a row takes, for messages; may be other than buf. */
+#define CONF_ALLOWED_MAX 256
+const char *conf_item_allowed(const struct conf_item *it, char buf[CONF_ALLOWED_MAX]);
+
 /* The value of a row in the struct at base, as libconfig writes it. */
 void conf_item_print(FILE *f, const struct conf_item *it, const void *base);
 

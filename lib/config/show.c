@@ -76,14 +76,15 @@ static const char help_head[] =
 	"\n"
 	"  kcpgate %s [OPTIONS]\n"
 	"\n"
-	"Without a configuration file of its own it runs on one network interface that stays with the kernel, the one\n"
-	"%s, and from which it takes only its own\n"
-	"packets.  A value follows its option as \"-x VALUE\" or \"-x=VALUE\"; one dash or two.  kcpgate import turns "
-	"the\n"
-	"JSON file of -c into a configuration file of kcpgate's, which can say more.\n"
+	"It runs on one network interface, that of the %s, which stays with the kernel: only the\n"
+	"tunnel's own packets are taken from it.  A value follows its option as \"-x VALUE\" or \"-x=VALUE\", with one "
+	"dash\n"
+	"or two.  kcpgate import turns the JSON file of -c into a configuration file of kcpgate's, which can say "
+	"more.\n"
 	"\n";
 
 static const char help_tail[] =
+	"\n"
 	"  -c FILE                           kcptun's JSON file; its keys are these names and override the options\n"
 	"  --help, -h                        this text\n"
 	"  --version, -v                     the version\n"
@@ -118,7 +119,11 @@ static void print_flag(FILE *f, const struct conf_flag *flag, struct conf_args *
 {
 	const struct conf_item *it = conf_flag_item(flag);
 	const char *value = it && it->kind != CONF_BOOL ? " VALUE" : "";
-	int n = fprintf(f, "  --%s%s", flag->name, value);
+	int n;
+
+	if (flag->ours && !flag[-1].ours)
+		fputs("\nOptions that kcptun does not have:\n", f);
+	n = fprintf(f, "  --%s%s", flag->name, value);
 
 	/* Another case of the same name, or JSON's, needs no mention. */
 	if (flag->also[0] && !flag->json && strcasecmp(flag->also[0], flag->name) != 0)
@@ -140,7 +145,7 @@ int conf_help(FILE *f, enum conf_role role)
 		a.r.c->tunnels[0].role = role;
 		conf_tunnel_generation(NULL, a.r.c->tunnels);
 		fprintf(f, help_head, name, name, name,
-			role == CONF_SERVER ? "of the default route" : "of the route to the remote address");
+			role == CONF_SERVER ? "default route" : "route to the remote address");
 		for (const struct conf_flag *flag = conf_flags; flag->name; flag++)
 			if (flag->roles & 1u << role)
 				print_flag(f, flag, &a);
