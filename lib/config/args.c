@@ -87,6 +87,18 @@ static int fail_missing(struct conf_args *a, const struct conf_flag *f, const st
 			 conf_item_allowed(it, buf));
 }
 
+static int take_config(struct conf_args *a, const char *path)
+{
+	char quoted[CONF_FOUND_MAX];
+
+	for (const char *s = path; *s != '\0' || s == path; s++)
+		if ((unsigned char)*s < ' ')
+			return conf_fail(&a->r, CONF_LINE_ARGV, "-c: found %s; allowed: a JSON file of kcptun's",
+					 conf_quote(path, quoted));
+	a->json = path;
+	return 0;
+}
+
 /* One flag with its value if it needs one: text behind "=", else the next argument.  0, ASK_*, or -errno and why. */
 static int take_flag(struct conf_args *a, char **argv, int argc, int *i)
 {
@@ -113,10 +125,8 @@ static int take_flag(struct conf_args *a, char **argv, int argc, int *i)
 		text = argv[++*i];
 	if (!text)
 		return fail_missing(a, f, it);
-	if (config) {
-		a->json = text;
-		return 0;
-	}
+	if (config)
+		return take_config(a, text);
 	if (!(f->roles & 1u << a->role))
 		return conf_fail(&a->r, CONF_LINE_ARGV, "--%s: found in a %s; allowed: only in a %s", f->name,
 				 role_name(a), a->role == CONF_SERVER ? "client" : "server");

@@ -152,22 +152,28 @@ static int members(struct conf_reader *r, const char *text, member_fn *fn, void 
 	return rc;
 }
 
+static void cut(char *text, const char *from)
+{
+	char *at = strstr(text, from);
+
+	if (at)
+		*at = '\0';
+}
+
 static int check_grammar(struct conf_reader *r, const char *text, size_t n)
 {
 	json_error_t e;
 	json_t *root = json_loadb(text, n, JSON_DISABLE_EOF_CHECK, &e);
 	bool object = json_is_object(root);
-	char *near;
 
 	json_decref(root);
 	if (object)
 		return 0;
 	if (root)
 		return conf_fail(r, 1, "syntax error: found an array; allowed: an object { ... }");
-	/* "... near 'TOKEN'" could show a part of the passphrase. */
-	near = strstr(e.text, " near ");
-	if (near)
-		*near = '\0';
+	/* "... near 'TOKEN'" could show a part of the passphrase, "... without FLAG" is for programmers. */
+	cut(e.text, " near ");
+	cut(e.text, " without ");
 	return conf_fail(r, e.line > 0 ? (unsigned)e.line : 1, "syntax error: %s", e.text);
 }
 
