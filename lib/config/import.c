@@ -54,7 +54,8 @@ static void print_comment(FILE *f, const char *indent, const char *text)
 }
 
 /* Prints the warnings about a setting, those that are not printed yet, and takes them off the list. */
-static void print_warnings(FILE *f, struct conf_args *a, const struct conf_obj *o, const char *name, unsigned line)
+static void print_warnings(FILE *f, const char *indent, struct conf_args *a, const struct conf_obj *o, const char *name,
+			   unsigned line)
 {
 	char where[CONF_WHERE_MAX], *begin;
 	int n;
@@ -73,13 +74,24 @@ static void print_warnings(FILE *f, struct conf_args *a, const struct conf_obj *
 
 		if (strncmp(*w, begin, (size_t)n) != 0)
 			continue;
-		print_comment(f, "\t\t", *w);
+		print_comment(f, indent, *w);
 		(*w)[0] = '\0';
 	}
 	free(begin);
 }
 
-static void print_obj(FILE *f, struct conf_args *a, const struct conf_obj *o)
+/* One of manual's four under another mode, which has put its own number there. */
+static bool is_moot(const struct conf_args *a, const struct conf_item *it)
+{
+	static const char *const manual[] = {"nodelay", "interval", "resend", "nc"};
+
+	for (unsigned i = 0; i < 4 && strcmp(a->r.c->tunnels[0].mode, "manual") != 0; i++)
+		if (strcmp(manual[i], it->name) == 0)
+			return true;
+	return false;
+}
+
+static void print_obj(FILE *f, const char *indent, struct conf_args *a, const struct conf_obj *o)
 {
 	for (unsigned i = 0; o->table->items[i].name; i++) {
 		const struct conf_item *it = &o->table->items[i];
@@ -88,8 +100,10 @@ static void print_obj(FILE *f, struct conf_args *a, const struct conf_obj *o)
 
 		if (!line && !key)
 			continue;
-		print_warnings(f, a, o, line ? o->given[i].spelled : it->name, line ? line : o->line);
-		fprintf(f, "\t\t%s = ", it->name);
+		print_warnings(f, indent, a, o, line ? o->given[i].spelled : it->name, line ? line : o->line);
+		if (is_moot(a, it))
+			continue;
+		fprintf(f, "%s%s = ", indent, it->name);
 		conf_item_print(f, it, o->base);
 		fputs(";\n", f);
 	}
@@ -118,7 +132,7 @@ static void print_single(FILE *f, struct conf_args *a, const char *name, const s
 	if (!any)
 		return;
 	fprintf(f, "\n%s = {\n", name);
-	print_obj(f, a, o);
+	print_obj(f, "\t", a, o);
 	fputs("};\n", f);
 }
 
@@ -130,7 +144,9 @@ static void print_all(FILE *f, struct conf_args *a)
 	print_comment(
 		f, "",
 		"A configuration file of kcpgate's; conf/server.conf and conf/client.conf explain what it may say.");
+	fputs("# A configuration file of kcpgate's, by `kcpgate import' from\n", f);
 	print_comment(f, "", a->r.path);
+	fputs("# conf/server.conf and conf/client.conf explain what else it may say.\n", f);
 	fputs("\nports = (\n\t{\n\t\t# The interface that the packets take: to be set to this machine's.  It stays "
 	      "with the "
 	      "kernel.\n",
@@ -139,7 +155,7 @@ static void print_all(FILE *f, struct conf_args *a)
 		p->device);
 	conf_item_print(f, &mtu, p);
 	fputs(";\n\t}\n);\n\ntunnels = (\n\t{\n", f);
-	print_obj(f, a, a->r.tunnels);
+	print_obj(f, "\t\t", a, a->r.tunnels);
 	print_rest(f, a);
 	fputs("\t}\n);\n", f);
 	print_single(f, a, "telemetry", &a->r.telemetry);

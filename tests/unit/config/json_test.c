@@ -237,6 +237,7 @@ Test(import, comments)
 	cr_expect(strstr(text, "client.json:22: sockbuf: no socket, no effect\n\t\tsockbuf = 16777217;"), "%s", text);
 	cr_expect(strstr(text, "client.json:18: nodelay: has no effect with mode \"fast3\", only with \"manual\"\n"),
 		  "%s", text);
+	cr_expect_null(strstr(text, "interval ="), "%s", text); /* the mode's, not the file's */
 	free(text);
 }
 
