@@ -141,9 +141,6 @@ static void print_all(FILE *f, struct conf_args *a)
 	struct conf_item mtu = *conf_item_find(&conf_port_table, "mtu");
 	const struct conf_port *p = a->r.c->ports;
 
-	print_comment(
-		f, "",
-		"A configuration file of kcpgate's; conf/server.conf and conf/client.conf explain what it may say.");
 	fputs("# A configuration file of kcpgate's, by `kcpgate import' from\n", f);
 	print_comment(f, "", a->r.path);
 	fputs("# conf/server.conf and conf/client.conf explain what else it may say.\n", f);
