@@ -77,6 +77,7 @@ static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 {
 	struct rte_mbuf *m = frag_take(w->frag, k->own, tsc);
 
+	pl_count(w, DROP_IP_FRAGMENT, frag_dropped(w->frag));
 	k->own = m;
 	k->verdict = DROP_IP_FRAGMENT;
 	if (!m)
@@ -112,7 +113,7 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 			continue;
 		}
 		if (!k->own)
-			continue; /* punted, or a fragment that waits for the others */
+			continue; /* punted; or a fragment, which waits for the others or was counted */
 		if (k->verdict > VERDICT_DROP)
 			pl_count(w, k->verdict, 1);
 		rte_pktmbuf_free(k->own);
