@@ -192,7 +192,7 @@ void stream_half(struct stream *st);
 void stream_broken(struct stream *st);
 /* The peer turned out to know half-close: tells it what was held back. */
 void stream_hello(struct sess *ss);
-/* smux has sent the stream's last frame and forgotten it. */
+/* smux has made the stream's last frame, its FIN, and forgotten it. */
 void stream_sent_last(struct stream *st);
 /* The session has ended, or never came: closes towards TCP, abruptly. */
 void stream_orphan(struct stream *st);
