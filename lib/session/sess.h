@@ -93,7 +93,7 @@ struct sess {
 	struct comp_enc comp_enc;
 	struct comp_dec comp_dec;
 	/* path */
-	const struct net_tbl *path_of; /* snapshot that `path` was built from */
+	uint64_t path_gen;      /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	struct net_path path;
 	bool path_ok;
 	uint8_t path_why;       /* DROP_* when not */
