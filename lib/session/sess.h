@@ -170,6 +170,8 @@ void sess_timer(struct sess *ss, uint64_t now);
 
 /* shard.c */
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
+/* Looks whether the chunks that TCP's bytes go to are nearly used up. */
+void shard_see_chunks(struct shard *s);
 
 /* path.c */
 void sess_learn_mac(struct sess *ss, const struct pkt *k);
