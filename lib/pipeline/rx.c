@@ -68,7 +68,6 @@ static void punt_one(struct worker *w, struct pkt *k)
 		return;
 	}
 	k->own = NULL;
-	w->told_ctl = true;
 	w->stats.punted++;
 }
 

@@ -27,8 +27,6 @@ struct worker {
 	uint64_t *drops;                 /* the shard's, by verdict - VERDICT_DROP */
 	const struct net_tbl *tbl;       /* snapshot in use */
 	uint8_t dev_of[RTE_MAX_ETHPORTS]; /* DPDK port -> gateway port */
-	bool told_ctl;                   /* something was put into a ring that control reads */
-	uint64_t posted;                 /* border->to_ctl->posted when control was last looked at */
 	uint64_t poked;                  /* bit a worker: something was put into its rings */
 	struct frag *frag;
 	unsigned n_lent;                 /* buffers ready in tx[] */
