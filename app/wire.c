@@ -12,6 +12,7 @@
 #include <rte_mbuf.h>
 
 #include "app.h"
+#include "comp.h"
 #include "log.h"
 
 #define RING_FRAMES 2048 /* of punt, inject and steering rings */
@@ -97,6 +98,14 @@ static int tunnel_slots(struct app *a, unsigned i)
 	return 0;
 }
 
+/* A frame and its header make one chunk of the compression layer, which takes no more (wire.md section 6). */
+static uint16_t framesize(const struct conf_tunnel *t)
+{
+	unsigned max = t->nocomp ? MUX_FRAME_MAX : COMP_BLOCK_MAX - MUX_HEAD;
+
+	return (uint16_t)(t->framesize < max ? t->framesize : max);
+}
+
 /* One tunnel as shards see it, from one tunnel as the file has it (wire.md section 1 for the sizes). */
 static int tunnel_make(struct app *a, unsigned i)
 {
@@ -128,7 +137,7 @@ static int tunnel_make(struct app *a, unsigned i)
 	s->mux = (struct mux_conf){
 		.version = (uint8_t)t->smuxver,
 		.client = s->client,
-		.framesize = (uint16_t)t->framesize,
+		.framesize = framesize(t),
 		.smuxbuf = t->smuxbuf,
 		.streambuf = t->streambuf,
 		.max_streams = a->conf->max_streams,
