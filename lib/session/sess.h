@@ -82,8 +82,7 @@ struct sess {
 	uint64_t last_out;
 	uint8_t want;           /* KCP_WANT_* collected in this turn */
 	bool closed;            /* unlinked, freed at the end of the turn */
-	bool flushing;          /* in the middle of a flush: out_kind */
-	uint8_t out_kind;
+	uint8_t out_kind;       /* of the flush under way: enum kcp_flush_kind */
 	bool stalled;           /* reading stopped: on shard->stalled */
 	bool held_frame;        /* `frame` was taken from mux and waits for memory */
 	bool fec_quiet;         /* open FEC groups hold nothing */
@@ -179,7 +178,6 @@ void sess_learn_mac(struct sess *ss, const struct pkt *k);
 /* in.c */
 /* Feeds what KCP has queued to the streams while they have room. */
 void sess_read(struct sess *ss, uint64_t now);
-void sess_resume_stalled(struct shard *s, uint64_t now);
 
 /* stream.c */
 struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now);
