@@ -231,6 +231,7 @@ static void worker_ports(struct app *a, unsigned w)
 		wp->txq = w < p->n_txq ? (int32_t)w : -1;
 		wp->tx_owner = (uint16_t)(w % p->n_txq);
 		wp->steer = !(p->has_rss && p->rss.hw);
+		wp->rss = &p->rss;
 	}
 }
 

@@ -71,7 +71,10 @@ static void punt_one(struct worker *w, struct pkt *k)
 	w->stats.punted++;
 }
 
-/* A fragment: when its datagram is whole, the frame goes through the parser once more, in this packet's place. */
+/*
+ * A fragment: when its datagram is whole, the frame goes through the parser once more, in this packet's place.  Without
+ * ports to hash, the fragments were spread by their addresses alone: where they came need not be the flow's home.
+ */
 static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 {
 	struct rte_mbuf *m = frag_take(w->frag, k->own, tsc);
@@ -84,6 +87,7 @@ static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 	k->p = rte_pktmbuf_mtod(m, uint8_t *);
 	k->n = m->data_len;
 	k->verdict = VERDICT_OK;
+	k->flags &= (uint8_t)~PKT_F_HOME;
 	net_parse_burst(k, (struct flow_key *)&w->keys[k - w->rx], 1, w->tbl, w->conf.udp);
 	if (k->verdict == VERDICT_FRAG)
 		k->verdict = DROP_IP_FRAGMENT;
