@@ -10,6 +10,7 @@
 
 #define SESS_TIMEOUT_MS   30000 /* smux's fixed dead-peer check (wire.md 8.6) */
 #define SESS_PULL_BYTES   65536 /* taken from streams a session and turn, so that sessions share a turn */
+#define SESS_LOW_BYTES    65536 /* held towards TCP, beyond which a session reads no more while chunks are scarce */
 #define SESS_IDLE_MS      1000  /* without a packet for so long, what open FEC groups hold goes back */
 #define FEC_HOLD_MIN      512   /* shorter packets are copied rather than holding a receive buffer */
 #define SLOT_WAITING_MAX  1024  /* connections that wait for a client session to be dialled */
@@ -147,7 +148,7 @@ struct shard {
 	struct fec_got *got;
 	uint64_t next_id;
 	uint64_t rng;
-	bool chunks_low;        /* the chan pool is nearly used up: sessions stop reading */
+	bool chunks_low;        /* the chan pool is nearly used up: sessions that hold much stop reading */
 	bool closing;           /* shard_close_all was called */
 	struct shard_stats stats;
 	struct shard_query query;
