@@ -100,6 +100,7 @@ void pl_send(struct worker *w, unsigned n, uint64_t now)
 		}
 		net_push(path, k);
 		tx_dress(k->own, k, path);
+		((struct rte_mbuf *)k->own)->port = w->conf.ports[path->dev].id; /* for the worker that owns the queue */
 		w->stats.tx_bytes += k->n;
 		txq_add(w, path->dev, k->own);
 	}
