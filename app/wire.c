@@ -338,7 +338,7 @@ void app_workers_down(struct app *a)
 			shard_destroy(a->shards[w]);
 		if (a->mems[w])
 			mem_fini(a->mems[w]);
-		rte_free(a->heaps[w]);
+		/* The heap itself goes with EAL: rte_free would write zeros over all of it first. */
 		border_destroy(a->borders[w]);
 	}
 	free(a->worker_ports);

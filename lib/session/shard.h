@@ -37,6 +37,11 @@ struct shard_tunnel {
 	uint32_t keepalive_ms;
 	uint32_t closewait_ms;
 	uint8_t traffic_class;      /* of the IP header */
+	uint32_t autoexpire_ms;     /* client: age at which a session takes no more streams, 0: never */
+	uint32_t scavenge_ms;       /* client: and how much later it is closed */
+	uint64_t ratelimit;         /* bytes/s that a session sends, 0: unlimited */
+	const struct qpp_pads *qpp; /* NULL: off; shared, immutable */
+	bool tcp;                   /* fake TCP (wire.md 10) */
 	unsigned conn;              /* client: session slots of the whole tunnel */
 	struct dial *dials;         /* client: one for each slot; a worker uses those with its worker_id */
 };
