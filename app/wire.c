@@ -69,7 +69,8 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	int ret = crypt_selftest(t->crypt);
 
 	if (ret) {
-		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name, t->crypt);
+		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name,
+			 t->crypt);
 		return ret;
 	}
 	ret = crypt_kdf(t->key, t->key_len, key);

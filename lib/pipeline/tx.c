@@ -54,7 +54,8 @@ static void txq_flush(struct worker *w, unsigned dev)
 		sent = rte_eth_tx_burst(p->id, (uint16_t)p->txq, q->m, (uint16_t)q->n);
 		w->stats.tx_packets += sent;
 	} else {
-		sent = rte_ring_sp_enqueue_burst(mesh->tx[w->conf.id * mesh->n + p->tx_owner], (void **)q->m, q->n, NULL);
+		sent = rte_ring_sp_enqueue_burst(mesh->tx[w->conf.id * mesh->n + p->tx_owner], (void **)q->m, q->n,
+						 NULL);
 		w->poked |= 1ull << p->tx_owner;
 	}
 	q->n -= sent;
@@ -116,7 +117,8 @@ void pl_send(struct worker *w, unsigned n, uint64_t now)
 		}
 		net_push(path, k);
 		tx_dress(k->own, k, path);
-		((struct rte_mbuf *)k->own)->port = w->conf.ports[path->dev].id; /* for the worker that owns the queue */
+		/* For the worker that owns the queue. */
+		((struct rte_mbuf *)k->own)->port = w->conf.ports[path->dev].id;
 		w->stats.tx_bytes += k->n;
 		txq_add(w, path->dev, k->own);
 	}

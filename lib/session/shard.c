@@ -5,9 +5,9 @@
 
 #include "sess.h"
 
-#define CHUNKS_LOW_PERMILLE 60  /* below this share of free chunks sessions that hold much stop reading */
+#define CHUNKS_LOW_PERMILLE 60	/* below this share of free chunks sessions that hold much stop reading */
 #define CHUNKS_OK_PERMILLE  120 /* and go on reading above this one */
-#define RESUME_A_TURN       32
+#define RESUME_A_TURN	    32
 
 /* Memory for the tables of the set-up: zeroed, counted against no budget. */
 static int shard_tables(struct shard *s)

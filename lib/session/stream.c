@@ -304,7 +304,8 @@ static void stream_reset(struct stream *st)
 	stream_close_chan(st, true);
 }
 
-/* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us. */
+/* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us.
+ */
 static struct stream *stream_opened(struct shard *s, struct chan *c, uint64_t now)
 {
 	struct stream *st = stream_new(s, c, now);
