@@ -90,6 +90,7 @@ void shard_close_all(struct shard *s, uint64_t now)
 	s->closing = true;
 	while (s->n_all)
 		sess_close(s->all[s->n_all - 1], 0, now);
+	slots_close(s);
 	shard_reap(s);
 }
 
