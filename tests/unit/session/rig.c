@@ -144,7 +144,6 @@ static void side_end(struct rig_side *s)
 void rig_end(struct rig *r)
 {
 	for (int e = 0; e < 2; e++) {
-		r->side[e].no_gone = false;
 		r->side[e].dial = DIAL_OK;
 		shard_close_all(r->side[e].shard, r->now);
 	}
@@ -200,6 +199,7 @@ static struct conn *conn_new(struct rig_side *s, struct chan *ch)
 	c->side = s;
 	c->chan = ch;
 	c->stopped = s->stop_new;
+	c->hold_eof = s->hold_new;
 	ch->ctl = c;
 	if (s->n_conn == s->cap_conn) {
 		s->cap_conn = s->cap_conn ? 2 * s->cap_conn : 64;
@@ -289,8 +289,6 @@ static void conn_close(struct conn *c)
 	c->closed_at = c->side->rig->now;
 	if (!c->aborted)
 		conn_read(c);
-	if (c->side->no_gone)
-		return;
 	post(c, CHAN_EV_GONE);
 	c->chan = NULL;
 	c->side->live--;
@@ -301,9 +299,18 @@ void conn_reset(struct conn *c)
 	post(c, CHAN_EV_RESET);
 }
 
-static uint16_t slot_port(const struct rig *r, unsigned slot)
+void conn_more(struct conn *c, uint64_t n)
 {
-	return r->dials[slot].key.local_port;
+	c->to_send += n;
+	if (c->side->end == SERVER && c->peer)
+		c->peer->reply += n;
+	conn_write(c);
+}
+
+void conn_eof(struct conn *c)
+{
+	c->hold_eof = false;
+	conn_write(c);
 }
 
 /* The server's end of a stream: finds the client's by port and stream id. */
@@ -316,7 +323,7 @@ static void conn_accept(struct rig_side *s, struct chan *ch)
 	for (unsigned i = 0; i < cl->n_conn; i++) {
 		struct conn *p = cl->conn[i];
 
-		if (p->peer || !p->chan || p->chan->sid != ch->sid || slot_port(s->rig, p->slot) != port)
+		if (p->peer || !p->port || p->sid != ch->sid || p->port != port)
 			continue;
 		p->peer = c;
 		c->peer = p;
@@ -331,7 +338,7 @@ static void conn_accept(struct rig_side *s, struct chan *ch)
 		return;
 	}
 	c->up = true;
-	c->hold_eof = !c->peer;
+	c->hold_eof |= !c->peer;
 	post(c, CHAN_EV_UP);
 	conn_write(c);
 }
@@ -344,8 +351,11 @@ static void conn_event(struct rig_side *s, struct chan *ch, uint32_t ev)
 		conn_accept(s, ch);
 	c = ch->ctl;
 	cr_assert(!c->closed, "an event behind CLOSE");
-	if (ev & CHAN_EV_UP)
+	if (ev & CHAN_EV_UP) {
 		c->up = true;
+		c->sid = ch->sid;
+		c->port = s->rig->dials[c->slot].key.local_port;
+	}
 	if (ev & CHAN_EV_CLOSE) {
 		conn_close(c);
 		return;

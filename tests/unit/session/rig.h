@@ -48,7 +48,9 @@ struct conn {
 	bool stopped;	/* reads nothing */
 	bool up, eof_sent, eof_in, closed, aborted;
 	uint64_t last_at, eof_at, closed_at; /* ms: last byte, EOF, CLOSE */
-	unsigned slot;
+	unsigned slot;			     /* client */
+	uint16_t port;			     /* client: its session's, once it has one */
+	uint32_t sid;
 	bool refuse; /* server: the target cannot be reached */
 };
 
@@ -69,7 +71,7 @@ struct rig_side {
 	unsigned n_conn, cap_conn, live;
 	bool stop_new;	    /* connections come up with a stopped reader */
 	bool refuse_new;    /* server: no target can be reached */
-	bool no_gone;	    /* CLOSE is not answered yet */
+	bool hold_new;	    /* connections do not end their direction */
 	uint32_t ahead;	    /* bytes that a connection writes ahead of the shard */
 	enum rig_dial dial; /* client */
 	unsigned wants, drops;
@@ -96,6 +98,10 @@ void rig_end(struct rig *r);
 struct conn *rig_connect(struct rig *r, unsigned slot, uint64_t send, uint64_t reply);
 /* The application gives up: its connection was reset. */
 void conn_reset(struct conn *c);
+/* n more bytes to send. */
+void conn_more(struct conn *c, uint64_t n);
+/* The application ends its direction, if it did not. */
+void conn_eof(struct conn *c);
 /* Writes what it has to send, as far as it may; ends its direction. */
 void conn_write(struct conn *c);
 
