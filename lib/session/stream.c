@@ -291,7 +291,8 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 static void stream_reset(struct stream *st)
 {
 	slot_forget(st);
-	if (!(st->flags & (ST_UP | ST_CLOSED)))
+	/* One that waited for its session has no target that could have failed. */
+	if (st->ms && !(st->flags & (ST_UP | ST_CLOSED)))
 		shard_drop(st->shard, DROP_TARGET);
 	stream_cut(st);
 	stream_close_chan(st, true);
