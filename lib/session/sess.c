@@ -129,8 +129,6 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 	while ((ms = mux_each(&ss->mux, &cursor)))
 		if (ms->user)
 			stream_orphan(ms->user);
-	if (ss->held_frame && ss->frame.last && ss->frame.user)
-		stream_orphan(ss->frame.user); /* smux had forgotten it with the frame that was never sent */
 	mux_fini(&ss->mux);
 	sess_fec_fini(ss);
 	comp_dec_fini(&ss->comp_dec);

@@ -92,10 +92,15 @@ static void stream_close_chan(struct stream *st, bool abort)
 /* Takes the stream from smux at once: FIN, and what was not sent is dropped. */
 static void stream_cut(struct stream *st)
 {
+	struct sess *ss = st->sess;
+
 	if (st->ms) {
-		mux_close(&st->sess->mux, st->ms, false);
+		/* A frame that waits for memory has its bytes in our chan: it goes with us, and nobody will miss it. */
+		if (ss->held_frame && ss->frame.user == st)
+			ss->held_frame = false;
+		mux_close(&ss->mux, st->ms, false);
 		st->ms = NULL;
-		sess_ready(st->sess);
+		sess_ready(ss);
 	}
 	st->sess = NULL;
 }
