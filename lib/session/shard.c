@@ -117,7 +117,7 @@ void shard_reap(struct shard *s)
 		mem_put(s->mem, container_of(e, struct sess, dead), sizeof(struct sess));
 }
 
-/* Lets sessions read again that had to stop, when the reason has gone: a bounded number, in turn. */
+/* Looks how many chunks are left, and lets sessions that had to stop read again: a bounded number, in turn. */
 static void shard_resume(struct shard *s, uint64_t now)
 {
 	unsigned free_pm = chan_pool_free_permille(s->chans);
@@ -152,8 +152,7 @@ unsigned shard_pull(struct shard *s, uint64_t now)
 	} while (n == 64 && total < 1024);
 	if (!list_empty(&s->spilled))
 		shard_pump_spilled(s);
-	if (!list_empty(&s->stalled) || s->chunks_low)
-		shard_resume(s, now);
+	shard_resume(s, now);
 	return total;
 }
 

@@ -65,6 +65,7 @@ static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 	*st->spill_tail = sp;
 	st->spill_tail = &sp->next;
 	st->shard->stats.spilled += n;
+	st->shard->chunks_low = true; /* at once: sessions may have a whole window to read in this turn */
 	if (list_empty(&st->spill_link))
 		list_add_tail(&st->shard->spilled, &st->spill_link);
 	return true;
