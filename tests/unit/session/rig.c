@@ -74,11 +74,11 @@ static void side_new(struct rig *r, enum rig_end end)
 {
 	const struct rig_conf *c = &r->conf;
 	struct rig_side *s = &r->side[end];
+	static const uint8_t no_csum[NET_DEV_MAX];
 	struct shard_conf sc = {.id = end, .tunnels = &s->tun, .n_tunnels = 1, .max_sessions = c->sessions};
 
 	s->rig = r;
 	s->end = end;
-	s->ahead = 256 << 10;
 	side_tunnel(s);
 	s->map_len = c->heap[end] + ALIGN;
 	s->map = mmap(NULL, s->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -91,6 +91,8 @@ static void side_new(struct rig *r, enum rig_end end)
 	sc.mem = s->mem;
 	sc.chans = &s->pool;
 	sc.border = s->border;
+	sc.dev_csum = no_csum;
+	sc.mbufs_to_hold = 64;
 	sc.seed = c->seed * 2 + end;
 	cr_assert_eq(shard_create(&s->shard, &sc, r->now), 0);
 	s->out = sim_link_new(&c->link, c->seed * 1000003 + end);
@@ -103,6 +105,8 @@ struct rig *rig_new(const struct rig_conf *conf)
 	r->conf = *conf;
 	r->now = RIG_START;
 	r->next_port = RIG_PORT + 1;
+	for (int e = 0; e < 2; e++)
+		r->side[e].ahead = 256 << 10;
 	r->dials = calloc(conf->conn, sizeof(*r->dials));
 	for (unsigned i = 0; i < conf->conn; i++) {
 		r->dials[i].to_ctl.kind = r->dials[i].to_worker.kind = MBOX_DIAL;
@@ -243,7 +247,8 @@ void conn_write(struct conn *c)
 		k = chan_write(&c->side->pool, up, &(struct slice){buf, n}, 1);
 		c->sent += k;
 		wrote += k;
-		if (k < n)
+		c->starved = k < n;
+		if (c->starved)
 			break;
 	}
 	if (wrote)
@@ -256,7 +261,7 @@ void conn_write(struct conn *c)
 		chan_trim(&c->side->pool, up);
 }
 
-static void conn_read(struct conn *c)
+void conn_read(struct conn *c)
 {
 	struct chan_ring *down = &c->chan->down;
 	struct iovec v[CHAN_IOV];
@@ -330,6 +335,7 @@ static void conn_accept(struct rig_side *s, struct chan *ch)
 		c->key = p->key + 1000000;
 		c->to_send = p->reply;
 		c->refuse = p->refuse;
+		c->stopped |= p->stop_peer;
 		break;
 	}
 	if (c->refuse || s->refuse_new) {
@@ -406,6 +412,10 @@ static unsigned side_control(struct rig_side *s)
 		else
 			dial_event(s, container_of(ents[i], struct dial, to_ctl), ev[i]);
 	}
+	/* Chunks that the worker gives back ring no bell: control's timer looks again. */
+	for (unsigned i = 0; i < s->n_conn; i++)
+		if (s->conn[i]->chan && s->conn[i]->starved)
+			conn_write(s->conn[i]);
 	return n;
 }
 

@@ -51,7 +51,9 @@ struct conn {
 	unsigned slot;			     /* client */
 	uint16_t port;			     /* client: its session's, once it has one */
 	uint32_t sid;
-	bool refuse; /* server: the target cannot be reached */
+	bool starved;	/* the last write found no chunk */
+	bool stop_peer; /* client: the server's end comes up with a stopped reader */
+	bool refuse;	/* server: the target cannot be reached */
 };
 
 enum rig_dial { DIAL_OK, DIAL_FAILS, DIAL_SILENT };
@@ -102,6 +104,8 @@ void conn_reset(struct conn *c);
 void conn_more(struct conn *c, uint64_t n);
 /* The application ends its direction, if it did not. */
 void conn_eof(struct conn *c);
+/* Takes what there is, unless it is stopped. */
+void conn_read(struct conn *c);
 /* Writes what it has to send, as far as it may; ends its direction. */
 void conn_write(struct conn *c);
 
