@@ -238,7 +238,9 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 		return NULL;
 	}
 	if (!known) {
-		k->verdict = fec_is_fec(k->p, k->n) ? DROP_PARITY_ALONE : DROP_SHORT;
+		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
+
+		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
 		return NULL;
 	}
 	if (ss)

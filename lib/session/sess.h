@@ -206,6 +206,8 @@ void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now);
 /* slot.c */
 int slots_create(struct shard *s);
 void slots_destroy(struct shard *s);
+/* Closes the connections that wait for a session. */
+void slots_close(struct shard *s);
 void slot_connect(struct shard *s, struct stream *st, uint64_t now);
 void slot_event(struct shard *s, struct dial *d, uint32_t ev, uint64_t now);
 void slot_timer(struct slot *sl, uint64_t now);

@@ -96,8 +96,8 @@ static void stream_cut(struct stream *st)
 	struct sess *ss = st->sess;
 
 	if (st->ms) {
-		/* A frame that waits for memory would fetch its bytes from a chan that may soon be gone. */
-		if (ss->held_frame && ss->frame.n && ss->frame.user == st)
+		/* A frame that waits for memory has its bytes in our chan: it goes with us, and nobody will miss it. */
+		if (ss->held_frame && ss->frame.user == st)
 			ss->held_frame = false;
 		mux_close(&ss->mux, st->ms, false);
 		st->ms = NULL;
