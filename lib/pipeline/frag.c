@@ -17,6 +17,9 @@ struct frag {
 	struct rte_ip_frag_tbl *tbl;
 	struct rte_ip_frag_death_row dead;
 	struct rte_mempool *pool;
+	uint64_t cycles; /* that a datagram may take to be whole */
+	uint64_t due;	 /* TSC time at which no fragment may wait any more; UINT64_MAX: none does */
+	unsigned lost;	 /* since the last frag_expire, beside those in `dead` */
 };
 
 int frag_create(struct frag **out, struct rte_mempool *pool, int socket)
@@ -26,7 +29,9 @@ int frag_create(struct frag **out, struct rte_mempool *pool, int socket)
 	if (!f)
 		return -ENOMEM;
 	f->pool = pool;
-	f->tbl = rte_ip_frag_table_create(FRAG_FLOWS, 4, FRAG_FLOWS * 4, rte_get_tsc_hz() * FRAG_MS / 1000, socket);
+	f->cycles = rte_get_tsc_hz() * FRAG_MS / 1000;
+	f->due = UINT64_MAX;
+	f->tbl = rte_ip_frag_table_create(FRAG_FLOWS, 4, FRAG_FLOWS * 4, f->cycles, socket);
 	if (!f->tbl) {
 		free(f);
 		return -ENOMEM;
@@ -35,19 +40,29 @@ int frag_create(struct frag **out, struct rte_mempool *pool, int socket)
 	return 0;
 }
 
-unsigned frag_expire(struct frag *f)
+unsigned frag_expire(struct frag *f, uint64_t tsc)
 {
-	unsigned n = f->dead.cnt;
+	unsigned n = f->lost;
 
+	f->lost = 0;
+	rte_ip_frag_table_del_expired_entries(f->tbl, &f->dead, tsc);
+	n += f->dead.cnt;
 	rte_ip_frag_free_death_row(&f->dead, 3);
+	if (tsc >= f->due && n == 0)
+		f->due = UINT64_MAX;
 	return n;
+}
+
+bool frag_due(const struct frag *f, uint64_t tsc)
+{
+	return tsc >= f->due;
 }
 
 void frag_destroy(struct frag *f)
 {
 	if (!f)
 		return;
-	frag_expire(f);
+	rte_ip_frag_free_death_row(&f->dead, 0);
 	rte_ip_frag_table_destroy(f->tbl);
 	free(f);
 }
@@ -65,6 +80,8 @@ static struct rte_mbuf *frag_flatten(struct frag *f, struct rte_mbuf *m)
 		}
 		if (whole)
 			whole->port = m->port;
+		else
+			f->lost++;
 		rte_pktmbuf_free(m);
 	}
 	return whole;
@@ -92,6 +109,7 @@ static struct rte_mbuf *frag_v6(struct frag *f, struct rte_mbuf *m, uint64_t tsc
 	struct rte_ipv6_fragment_ext *ext = rte_ipv6_frag_get_ipv6_fragment_header(ip);
 
 	if (!ext) {
+		f->lost++;
 		rte_pktmbuf_free(m); /* behind other extension headers: nobody sends those to a tunnel */
 		return NULL;
 	}
@@ -105,6 +123,7 @@ struct rte_mbuf *frag_take(struct frag *f, struct rte_mbuf *m, uint64_t tsc)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 
+	f->due = tsc + f->cycles + 1;
 	m->data_len = m->pkt_len;
 	if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4))
 		return frag_v4(f, m, tsc);

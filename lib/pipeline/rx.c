@@ -77,6 +77,7 @@ static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 {
 	struct rte_mbuf *m = frag_take(w->frag, k->own, tsc);
 
+	pl_count(w, DROP_IP_FRAGMENT, frag_expire(w->frag, tsc));
 	k->own = m;
 	k->verdict = DROP_IP_FRAGMENT;
 	if (!m)
