@@ -56,7 +56,7 @@ struct chan_ring {
 #define CHAN_EV_DATA  0x002 /* bytes were written */
 #define CHAN_EV_ROOM  0x004 /* bytes were taken: credit, or room for a writer that waited */
 #define CHAN_EV_EOF   0x008 /* the poster writes no more; what is in the ring still counts */
-#define CHAN_EV_UP    0x010 /* to worker: the target's connection stands */
+#define CHAN_EV_UP    0x010 /* to worker: the target's connection stands; to control: the stream has its session */
 #define CHAN_EV_RESET 0x020 /* to worker: the connection failed or was reset (err says how); its ring is void */
 #define CHAN_EV_CLOSE 0x040 /* to control: the last event; write what the ring holds, then close (see `abort`) */
 #define CHAN_EV_GONE  0x080 /* to worker: the last event, answers CLOSE; the worker frees the chan */
@@ -68,16 +68,16 @@ struct chan_ring {
  */
 struct chan {
 	struct mbox_ent to_ctl, to_worker; /* kind: MBOX_CHAN in both */
-	void *ctl;            /* control's side: its connection */
-	void *worker;         /* worker's side: its stream */
-	uint16_t tunnel;      /* index; set by the opener */
-	uint16_t slot;        /* client: session slot of the tunnel */
-	uint16_t worker_id;   /* the worker that owns the session */
-	uint16_t ctl_id;      /* the control instance that owns the socket */
-	int32_t err;          /* errno of a failure; writer: control, before RESET */
-	bool abort;           /* writer: worker, before CLOSE: throw the ring away and reset the connection */
-	char peer[64];        /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
-	uint32_t sid;         /* smux stream id; writer: worker */
+	void *ctl;			   /* control's side: its connection */
+	void *worker;			   /* worker's side: its stream */
+	uint16_t tunnel;		   /* index; set by the opener */
+	uint16_t slot;			   /* client: session slot of the tunnel */
+	uint16_t worker_id;		   /* the worker that owns the session */
+	uint16_t ctl_id;		   /* the control instance that owns the socket */
+	int32_t err;			   /* errno of a failure; writer: control, before RESET */
+	bool abort;    /* writer: worker, before CLOSE: throw the ring away and reset the connection */
+	char peer[64]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
+	uint32_t sid;  /* smux stream id; writer: worker */
 	struct chan_ring up;   /* control -> worker: what TCP sent */
 	struct chan_ring down; /* worker -> control: what the peer sent */
 };

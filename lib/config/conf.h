@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * The configuration as one immutable struct: read from a libconfig file, checked as a whole, handed out in parts by app.
- * Names, meanings and defaults of a tunnel's options are kcptun's (wire.md 9.4, version of 2026), but for closewait
- * (wire.md 14).  A file has the groups eal, limits, telemetry and log, which may be left out, and the lists ports and
- * tunnels; conf/ holds commented ones.  One file: @include is refused.
+ * The configuration as one immutable struct: read from a libconfig file, checked as a whole, handed out in parts by
+ * app. Names, meanings and defaults of a tunnel's options are kcptun's (wire.md 9.4, version of 2026), but for
+ * closewait (wire.md 14).  A file has the groups eal, limits, telemetry and log, which may be left out, and the lists
+ * ports and tunnels; conf/ holds commented ones.  One file: @include is refused.
  */
 
 #include <stdbool.h>
@@ -14,13 +14,13 @@
 
 #include "addr.h"
 
-#define CONF_NAME_MAX    32
-#define CONF_PORTS_MAX   16
-#define CONF_ADDRS_MAX   16
+#define CONF_NAME_MAX	 32
+#define CONF_PORTS_MAX	 16
+#define CONF_ADDRS_MAX	 16
 #define CONF_WORKERS_MAX 64
 #define CONF_TUNNELS_MAX 1024
-#define CONF_CONN_MAX    1024 /* sessions of one client tunnel */
-#define CONF_KEY_MAX     4096 /* bytes of a key file, its last newline not counted */
+#define CONF_CONN_MAX	 1024 /* sessions of one client tunnel */
+#define CONF_KEY_MAX	 4096 /* bytes of a key file, its last newline not counted */
 
 #define CONF_DEFAULT_KEY "it's a secrect" /* kcptun's own, public: wire.md 2.1 */
 
@@ -34,72 +34,88 @@ enum conf_idle { CONF_IDLE_ADAPTIVE, CONF_IDLE_POLL };
 enum conf_hugepages { CONF_HUGE_AUTO, CONF_HUGE_YES, CONF_HUGE_NO };
 
 struct conf_eal {
-	char *lcores;       /* EAL's --lcores syntax, main lcore first; NULL: control on CPU 0, one worker on CPU 1 (or 0) */
-	unsigned n_lcores;  /* counted from it: 1 control + workers; 2 when lcores is NULL */
+	char *lcores; /* EAL's --lcores syntax, main lcore first; NULL: control on CPU 0, one worker on CPU 1 (or 0) */
+	unsigned n_lcores; /* counted from it: 1 control + workers; 2 when lcores is NULL */
 	enum conf_hugepages hugepages;
-	unsigned memory;    /* MB in all; 0: computed */
-	char *file_prefix;  /* "kcpgate" */
-	char **args;        /* more EAL arguments, NULL-terminated; NULL: none */
+	unsigned memory;   /* MB in all; 0: computed */
+	char *file_prefix; /* "kcpgate" */
+	char **args;	   /* more EAL arguments, NULL-terminated; NULL: none */
 	enum conf_idle idle;
 };
 
 struct conf_port {
 	char name[CONF_NAME_MAX];
-	char *device;       /* PCI address, or vdev string "net_af_packet0,iface=eth0"; either with its devargs */
+	char *device; /* PCI address, or vdev string "net_af_packet0,iface=eth0"; either with its devargs */
 	bool vdev;
 	enum conf_exception exception;
-	char ifname[16];    /* TAP's name (default "kg-NAME"); kernel: the interface, from iface= of the vdev when not given */
+	char ifname[16]; /* TAP's name (default "kg-NAME"); kernel: the interface, from iface= of the vdev when not
+			    given */
 	struct conf_addr addresses[CONF_ADDRS_MAX]; /* tap only */
 	unsigned n_addresses;
 	struct addr gateway[2]; /* default routes, at most one of each family, in the file's order; tap only */
 	unsigned n_gateway;
-	unsigned mtu;       /* 1500; 576..9600 */
+	unsigned mtu; /* 1500; 576..9600 */
 	int line;
 };
 
 /*
- * host: "" (any), a literal (an IPv6 one without its brackets) or a name; NULL when the option does not apply to the role.
- * min == max for one port.  Only a server's listen and a client's remote may be a range; only listen may be "any".
+ * host: "" (any), a literal (an IPv6 one without its brackets) or a name; NULL when the option does not apply to the
+ * role. min == max for one port.  Only a server's listen and a client's remote may be a range; only listen may be
+ * "any".
  */
 struct conf_hostport {
 	char *host;
 	uint16_t port_min, port_max;
+	char *path; /* Unix socket: a client's listen or a server's target that is no host:port; then host is NULL */
 };
+
+/* Whose defaults a tunnel's options have: 0, ours; otherwise a generation's of kcptun, to the letter (wire.md 9.4). */
+enum conf_compat { CONF_COMPAT_OURS, CONF_COMPAT_2016, CONF_COMPAT_2021, CONF_COMPAT_2026 };
 
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 
 struct conf_tunnel {
 	char name[CONF_NAME_MAX];
 	enum conf_role role;
-	char port[CONF_NAME_MAX]; /* gateway port by name; empty: any (server) or by route (client) */
+	char port[CONF_NAME_MAX];    /* gateway port by name; empty: any (server) or by route (client) */
 	struct conf_hostport listen; /* server: UDP; client: TCP */
 	struct conf_hostport target; /* server: TCP to dial */
 	struct conf_hostport remote; /* client: UDP of the server */
-	char *key;                /* passphrase, from `key` or key_file (else kcptun's default); wiped by conf_wipe_keys */
-	uint32_t key_len;         /* without the 0 that stands behind; a key file may hold any bytes */
-	char *key_file;           /* as written, relative to the file's folder; NULL: none */
-	char crypt[16];           /* "aes"; aes, aes-128, aes-192, none, null */
+	char *key;	  /* passphrase, from `key` or key_file (else kcptun's default); wiped by conf_wipe_keys */
+	uint32_t key_len; /* without the 0 that stands behind; a key file may hold any bytes */
+	char *key_file;	  /* as written, relative to the file's folder; NULL: none */
+	char crypt[16];	  /* "aes"; aes, aes-128, aes-192, none, null */
 	int nodelay, interval, resend, nc; /* as `mode` says, or the four options of manual */
-	char mode[8];             /* "fast"; normal, fast, fast2, fast3, manual */
-	unsigned conn;            /* client: 1..; server: 0 */
-	unsigned mtu;             /* 1350; largest UDP payload, at most 1500, and kcp_mtu of wire.md 1 is at least 50 */
-	unsigned sndwnd, rcvwnd;  /* client 128/512, server 1024/1024; 1..65535 */
+	char mode[8];			   /* "fast"; normal, fast, fast2, fast3, manual */
+	unsigned conn;			   /* client: 1..; server: 0 */
+	unsigned mtu;		 /* 1350; largest UDP payload, at most 1500, and kcp_mtu of wire.md 1 is at least 50 */
+	unsigned sndwnd, rcvwnd; /* client 128/512, server 1024/1024; 1..65535 */
 	unsigned datashard, parityshard; /* 10, 3; sum at most 256; FEC is off when both are 0: one alone never is */
 	bool nocomp, acknodelay;
-	unsigned smuxver;         /* 2 */
+	unsigned smuxver;			/* 2 */
 	unsigned smuxbuf, streambuf, framesize; /* 4194304, 2097152, 8192 */
-	unsigned keepalive;       /* 10, 1..30 s */
-	unsigned closewait;       /* s; client 30, server 0 (wire.md 14) */
+	unsigned keepalive;			/* 10, 1..30 s */
+	unsigned closewait;			/* s; client 30, server 0 (wire.md 14) */
+	enum conf_compat compat;
+	unsigned autoexpire, scavengettl; /* client, s: 0 (never), 600 */
+	uint64_t ratelimit;		  /* bytes/s of UDP payload each session sends, 0: unlimited */
+	unsigned dscp;			  /* 0, 0..63 */
+	unsigned sockbuf;		  /* accepted; there is no socket */
+	bool qpp;			  /* false; QPP-count of pads, 61 */
+	unsigned qpp_count;
+	bool tcp; /* fake TCP instead of UDP (wire.md 10) */
 	int line;
 };
 
 struct conf_telemetry {
-	bool enable;              /* true */
+	bool enable;	     /* true */
+	char *snmplog;	     /* "": none; the file name part is a Go time layout (wire.md 9.6) */
+	unsigned snmpperiod; /* 60 s */
 };
 
 struct conf_log {
-	int level;                /* enum log_level */
-	char *file;               /* "": stderr */
+	int level;  /* enum log_level */
+	char *file; /* "": stderr */
 	bool quiet;
 };
 
@@ -110,19 +126,20 @@ struct conf {
 	unsigned n_ports;
 	struct conf_tunnel *tunnels;
 	unsigned n_tunnels;
-	unsigned max_sessions;    /* limits.sessions: a worker; 65536 */
-	unsigned max_streams;     /* limits.streams: a session; 65536 */
+	unsigned max_sessions; /* limits.sessions: a worker; 65536 */
+	unsigned max_streams;  /* limits.streams: a session; 65536 */
 	struct conf_telemetry telemetry;
 	struct conf_log log;
-	unsigned n_warnings;      /* what is allowed but hardly meant: "FILE:LINE: NAME: text", for the caller to log */
+	unsigned n_warnings; /* what is allowed but hardly meant: "FILE:LINE: NAME: text", for the caller to log */
 	char **warnings;
 };
 
 /*
- * Reads and checks a file.  0 and *out (conf_free), or -errno with one line in why: "FILE:LINE: NAME: found X; allowed: Y",
- * "FILE:LINE: syntax error: TEXT" (both -EINVAL) or "FILE: TEXT OF ERRNO".  NAME is the whole path, "tunnels.hk.mtu", or
- * "tunnels[1].mtu" where the tunnel has no valid name.  512 bytes of why hold every message; no passphrase is ever in one.
- * Cross-field rules are checked too: nothing that conf_load accepts is refused later for what the file says.
+ * Reads and checks a file.  0 and *out (conf_free), or -errno with one line in why: "FILE:LINE: NAME: found X; allowed:
+ * Y", "FILE:LINE: syntax error: TEXT" (both -EINVAL) or "FILE: TEXT OF ERRNO".  NAME is the whole path,
+ * "tunnels.hk.mtu", or "tunnels[1].mtu" where the tunnel has no valid name.  512 bytes of why hold every message; no
+ * passphrase is ever in one. Cross-field rules are checked too: nothing that conf_load accepts is refused later for
+ * what the file says.
  */
 int conf_load(const char *path, struct conf **out, char *why, size_t why_n);
 

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The control side: kernel TCP sockets, the exception path, the mirror of the kernel's tables, dialling, signals; one epoll
- * turn.  It is an instance without globals.  It never touches a session: everything goes over the borders.
+ * The control side: kernel TCP sockets, the exception path, the mirror of the kernel's tables, dialling, signals; one
+ * epoll turn.  It is an instance without globals.  It never touches a session: everything goes over the borders.
  */
 
 #include <signal.h>
@@ -26,23 +26,26 @@ struct ctl_addr { /* host: literal, name or empty (any); ports min..max */
 struct ctl_tunnel {
 	const char *name;
 	bool client;
-	struct ctl_addr listen; /* client: TCP to accept on; server: UDP ports to reserve and enter in net_ports */
-	struct ctl_addr target; /* server: TCP to dial for each stream */
-	struct ctl_addr remote; /* client: the server's UDP */
-	uint16_t port;          /* gateway port index, or UINT16_MAX: any */
-	unsigned conn;          /* client: session slots; the n-th connection goes to slot n mod conn */
+	struct ctl_addr listen;	     /* client: TCP to accept on; server: UDP ports to reserve and enter in net_ports */
+	struct ctl_addr target;	     /* server: TCP to dial for each stream */
+	struct ctl_addr remote;	     /* client: the server's UDP */
+	uint16_t port;		     /* gateway port index, or UINT16_MAX: any */
+	unsigned conn;		     /* client: session slots; the n-th connection goes to slot n mod conn */
 	const uint16_t *slot_worker; /* client: worker of each slot */
+	const char *listen_path;     /* client: Unix socket to accept on instead of `listen`; NULL: none */
+	const char *target_path;     /* server: Unix socket to dial instead of `target`; NULL: none */
+	bool tcp;		     /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
 };
 
 struct ctl_port {
 	const char *name;
 	const struct port *port;
-	bool tap;               /* exclusive, with a kernel TAP; false: shared, `ifname` is the kernel's own interface */
+	bool tap; /* exclusive, with a kernel TAP; false: shared, `ifname` is the kernel's own interface */
 	const char *ifname;
 	unsigned mtu;
 	const struct net_local *addresses; /* tap: to be configured; plen in bits of the 128-bit form; dev ignored */
 	unsigned n_addresses;
-	const struct addr *gateway;        /* tap: default routes to be set */
+	const struct addr *gateway; /* tap: default routes to be set */
 	unsigned n_gateway;
 };
 
@@ -57,29 +60,45 @@ struct ctl_conf {
 	struct chan_pool *chans;
 	struct net_ports *udp;
 	struct rte_mempool *frames; /* mbufs for frames from the TAP */
-	bool quiet;                 /* no "stream opened/closed" lines */
-	sigset_t signals;           /* blocked by the caller in all threads; read here by signalfd */
+	bool quiet;		    /* no "stream opened/closed" lines */
+	sigset_t signals;	    /* blocked by the caller in all threads; read here by signalfd */
 };
 
 struct ctl_stats {
-	uint64_t accepted, dialled, dial_failed, streams, tcp_in_bytes, tcp_out_bytes;
-	uint64_t punted, injected, punt_errors, inject_no_mbuf, snapshots;
+	uint64_t accepted;    /* connections of client tunnels */
+	uint64_t dialled;     /* connections to targets that came to stand */
+	uint64_t dial_failed; /* and those that did not */
+	uint64_t streams;     /* connections now, those being dialled or ended included */
+	uint64_t tcp_in_bytes, tcp_out_bytes;
+	uint64_t punted, injected; /* frames to and from the TAPs */
+	uint64_t punt_errors;	   /* frames for no TAP, or that it refused */
+	uint64_t inject_no_mbuf, inject_full;
+	uint64_t snapshots;			    /* published */
+	uint64_t sessions_dialled, sessions_failed; /* client tunnels' session slots */
+	uint64_t accept_paused;			    /* times that a listener waited for file descriptors or chans */
+	uint64_t no_chunk;			    /* times that a connection's reading waited for chunks */
 };
 
 /*
- * Makes TAPs, addresses and routes, reserves UDP ports, reads the kernel's tables, publishes the first snapshot to every
- * border, and listens on TCP.  Everything is undone by ctl_destroy.  0, or -errno and one line in why.
+ * What conf points at must outlive the instance; conf itself is copied.
+ *
+ * Makes TAPs, addresses and routes, reserves UDP ports, reads the kernel's tables, publishes the first snapshot to
+ * every border, and listens on TCP.  Everything is undone by ctl_destroy, before which the workers must have stopped:
+ * it takes the snapshot back from the borders.  0, or -errno and one line in why.
  */
 int ctl_create(struct ctl **out, const struct ctl_conf *conf, char *why, size_t why_n);
 void ctl_destroy(struct ctl *c);
 
 /*
- * One turn: mailboxes, sockets, TAPs, netlink, timers.  Blocks up to timeout_ms when there is nothing to do (0: never).
- * Returns the set of signals that arrived as a bit mask (1 << signo), or 0.
+ * One turn: mailboxes, sockets, TAPs, netlink, timers.  Blocks up to timeout_ms when there is nothing to do (0: never;
+ * negative: for as long as it takes).  Returns the set of signals that arrived as a bit mask (1 << signo), or 0.
  */
 uint64_t ctl_turn(struct ctl *c, int timeout_ms);
 
-/* Stops accepting, and asks the workers to end all streams; ctl_turn must go on until ctl_idle. */
+/*
+ * Stops accepting, and asks the workers to end all streams (RESET with ESHUTDOWN); what has come from the peers is
+ * still written out.  ctl_turn must go on until ctl_idle, which a target that reads no more delays by a minute.
+ */
 void ctl_drain(struct ctl *c);
 bool ctl_idle(const struct ctl *c);
 

@@ -12,24 +12,26 @@
 struct rte_mempool;
 
 struct port_conf {
-	const char *name;    /* for messages */
-	const char *device;  /* PCI address or vdev string; AF_PACKET gets the block sizes it needs when none are given */
-	bool vdev;
-	unsigned workers;    /* RX and TX queues wanted; fewer are used when the port has fewer */
-	unsigned mtu;        /* L3 */
-	struct rte_mempool *pool;
+	const char *name; /* for messages */
+	const char
+		*device;  /* PCI address or vdev string; AF_PACKET gets the block sizes it needs when none are given */
+	bool vdev;	  /* made in software: what it says of its hashing is not relied on */
+	unsigned workers; /* RX and TX queues wanted; fewer are used when the port has fewer */
+	unsigned mtu;	  /* L3; the MTU of an interface that the kernel keeps (AF_PACKET, AF_XDP) is left alone */
+	struct rte_mempool *pool;  /* a buffer's room after the headroom must hold a frame of that MTU */
 	uint16_t rx_desc, tx_desc; /* 0: the driver's */
 };
 
 struct port {
-	uint16_t id;         /* DPDK's */
+	uint16_t id; /* DPDK's */
 	uint16_t n_rxq, n_txq;
 	uint8_t mac[6];
-	uint8_t csum;        /* NET_CSUM_* that the port computes */
-	bool rx_csum;        /* it checks UDP checksums and says so */
-	bool has_rss;        /* more than one RX queue, hashed with rss below */
+	uint8_t csum;	     /* NET_CSUM_* that the port computes */
+	bool rx_csum;	     /* it checks UDP checksums and says so */
+	bool has_rss;	     /* more than one RX queue, hashed with rss below */
 	struct flow_rss rss; /* hw false when there is no RSS: software steering */
 	int socket;
+	bool probed; /* the device was attached by port_start, and port_stop detaches it */
 	bool started;
 };
 

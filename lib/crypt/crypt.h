@@ -14,7 +14,7 @@
 #define CRYPT_MAX_HEAD 20 /* nonce and CRC32 */
 #define CRYPT_MAX_TAIL 16 /* GCM tag */
 
-struct crypt;    /* one tunnel's cipher and key schedules: immutable, shared by all workers */
+struct crypt;	 /* one tunnel's cipher and key schedules: immutable, shared by all workers */
 struct crypt_mb; /* one worker's multi-buffer managers, scratch and nonce generator */
 
 /* K of a passphrase of len bytes (wire.md 2.1): PBKDF2-HMAC-SHA1, salt "kcp-go", 4096 rounds.  0 or -errno. */
@@ -33,9 +33,9 @@ uint16_t crypt_head(const struct crypt *c);
 uint16_t crypt_tail(const struct crypt *c);
 
 /*
- * One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes, other ones for every worker: equal
- * seeds give equal nonces.  Not to be shared.  0, -ENOMEM, or -ENOTSUP: the CPU cannot, or computes wrongly by the
- * library's own power-up test.  The caller owns *out and frees it with crypt_mb_destroy, which wipes it.
+ * One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes, other ones for every worker:
+ * equal seeds give equal nonces.  Not to be shared.  0, -ENOMEM, or -ENOTSUP: the CPU cannot, or computes wrongly by
+ * the library's own power-up test.  The caller owns *out and frees it with crypt_mb_destroy, which wipes it.
  */
 int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32]);
 void crypt_mb_destroy(struct crypt_mb *mb);

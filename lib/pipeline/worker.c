@@ -73,14 +73,14 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 {
 	unsigned got = pl_rx(w), n;
 
-	if (frag_due(w->frag, tsc))
-		pl_count(w, DROP_IP_FRAGMENT, frag_expire(w->frag, tsc));
+	pl_count(w, DROP_IP_FRAGMENT, frag_expire(w->frag, tsc));
 	if (!got)
 		return 0;
 	net_parse_burst(w->rx, w->keys, got, w->tbl, w->conf.udp);
 	n = pl_punt(w, got, tsc);
 	n = pl_steer(w, n);
 	flow_find_burst(shard_flows(w->conf.shard), w->rx, n);
+	shard_screen(w->conf.shard, w->rx, n);
 	crypt_open_burst(w->conf.mb, w->rx, n);
 	shard_input(w->conf.shard, w->rx, n, now);
 	pl_free(w, n);

@@ -9,6 +9,8 @@ static void sess_note(struct sess *ss, enum note_type type, uint32_t arg)
 	struct note n = {.type = (uint8_t)type, .worker = (uint16_t)s->conf.id, .arg = arg, .key = ss->key};
 
 	n.tunnel = (uint16_t)(ss->tun - s->conf.tunnels);
+	if (type == NOTE_SESS_OPEN)
+		n.arg2 = ss->tun->mux.version;
 	border_note(s->border, &n);
 }
 

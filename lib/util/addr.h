@@ -17,7 +17,7 @@ struct flow_key {
 	struct addr local;
 	uint16_t peer_port;  /* host order */
 	uint16_t local_port; /* host order */
-	uint16_t dev;        /* index of the gateway's port (struct conf ports[]), not DPDK's port id */
+	uint16_t dev;	     /* index of the gateway's port (struct conf ports[]), not DPDK's port id */
 	uint16_t zero;
 };
 

@@ -8,43 +8,43 @@
 
 #include <stdint.h>
 
-#define DROP_LIST(X)                                                                                                   \
-	/* net */                                                                                                      \
-	X(FRAME_SHORT, "frame_short", "frame ends inside a header")                                                    \
-	X(NOT_FOR_US, "not_for_us", "shared port: the kernel's packet, not a tunnel's")                                \
-	X(IP_HEADER, "ip_header", "bad IPv4 or IPv6 header")                                                           \
-	X(IP_CHECKSUM, "ip_checksum", "IPv4 header checksum wrong")                                                    \
-	X(IP_FRAGMENT, "ip_fragment", "IP fragment of a datagram of ours that could not be completed")                 \
-	X(UDP_LENGTH, "udp_length", "UDP length beyond the packet")                                                    \
-	X(UDP_CHECKSUM, "udp_checksum", "the driver says that the UDP checksum is bad")                                \
-	/* pipeline */                                                                                                 \
-	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                                          \
-	X(STEER_FULL, "steer_full", "ring to the home worker full")                                                    \
-	X(PUNT_FULL, "punt_full", "ring to the exception path full")                                                   \
-	X(INJECT_FULL, "inject_full", "ring from the exception path full")                                             \
-	X(NO_MBUF, "no_mbuf", "packet buffers exhausted")                                                              \
-	X(TX_FULL, "tx_full", "port took no more packets")                                                             \
-	X(NO_ROUTE, "no_route", "no route or source address for the peer")                                             \
-	X(NO_NEIGHBOUR, "no_neighbour", "next hop's link address not known (yet)")                                     \
-	/* crypt */                                                                                                    \
-	X(CRYPT_SHORT, "crypt_short", "shorter than the cipher's header")                                              \
-	X(CRYPT_BAD, "crypt_bad", "checksum or tag wrong: wrong key, cipher or noise")                                 \
-	/* session */                                                                                                  \
-	X(NO_SESSION, "no_session", "client port: no session for this flow")                                           \
-	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")                               \
-	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                                \
-	X(CONV, "conv", "conversation id of another session, and not a new one's start")                               \
-	X(PARITY_ALONE, "parity_alone", "parity without a session")                                                    \
-	X(SESSION_LIMIT, "session_limit", "no room for a new session")                                                 \
-	X(KCP_INPUT, "kcp_input", "malformed KCP segment")                                                             \
-	X(OOB, "oob", "out-of-band packet, which kcptun does not use")                                                 \
-	X(FEC, "fec", "FEC packet malformed, or not fit for its group")                                                \
-	X(COMP, "comp", "snappy stream corrupt: session closed")                                                       \
-	X(MUX, "mux", "smux protocol error: session closed")                                                           \
-	X(TIMEOUT, "timeout", "session closed: nothing heard from the peer")                                           \
-	X(REPLACED, "replaced", "session closed: the peer began a new one")                                            \
-	X(STREAM_LIMIT, "stream_limit", "no room for a new stream")                                                    \
-	X(TARGET, "target", "stream closed: the target could not be reached")                                          \
+#define DROP_LIST(X)                                                                                   \
+	/* net */                                                                                      \
+	X(FRAME_SHORT, "frame_short", "frame ends inside a header")                                    \
+	X(NOT_FOR_US, "not_for_us", "shared port: the kernel's packet, not a tunnel's")                \
+	X(IP_HEADER, "ip_header", "bad IPv4 or IPv6 header")                                           \
+	X(IP_CHECKSUM, "ip_checksum", "IPv4 header checksum wrong")                                    \
+	X(IP_FRAGMENT, "ip_fragment", "IP fragment of a datagram of ours that could not be completed") \
+	X(UDP_LENGTH, "udp_length", "UDP length beyond the packet")                                    \
+	X(UDP_CHECKSUM, "udp_checksum", "the driver says that the UDP checksum is bad")                \
+	/* pipeline */                                                                                 \
+	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                          \
+	X(STEER_FULL, "steer_full", "ring to the home worker full")                                    \
+	X(PUNT_FULL, "punt_full", "ring to the exception path full")                                   \
+	X(INJECT_FULL, "inject_full", "ring from the exception path full")                             \
+	X(NO_MBUF, "no_mbuf", "packet buffers exhausted")                                              \
+	X(TX_FULL, "tx_full", "port took no more packets")                                             \
+	X(NO_ROUTE, "no_route", "no route or source address for the peer")                             \
+	X(NO_NEIGHBOUR, "no_neighbour", "next hop's link address not known (yet)")                     \
+	/* crypt */                                                                                    \
+	X(CRYPT_SHORT, "crypt_short", "shorter than the cipher's header")                              \
+	X(CRYPT_BAD, "crypt_bad", "checksum or tag wrong: wrong key, cipher or noise")                 \
+	/* session */                                                                                  \
+	X(NO_LISTENER, "no_listener", "the tunnel does not listen on this address or port")            \
+	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")               \
+	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                \
+	X(CONV, "conv", "conversation id of another session, and not a new one's start")               \
+	X(PARITY_ALONE, "parity_alone", "parity without a session")                                    \
+	X(SESSION_LIMIT, "session_limit", "no room for a new session")                                 \
+	X(KCP_INPUT, "kcp_input", "malformed KCP segment")                                             \
+	X(OOB, "oob", "out-of-band packet, which kcptun does not use")                                 \
+	X(FEC, "fec", "FEC packet malformed, or not fit for its group")                                \
+	X(COMP, "comp", "snappy stream corrupt: session closed")                                       \
+	X(MUX, "mux", "smux protocol error: session closed")                                           \
+	X(TIMEOUT, "timeout", "session closed: nothing heard from the peer")                           \
+	X(REPLACED, "replaced", "session closed: the peer began a new one")                            \
+	X(STREAM_LIMIT, "stream_limit", "no room for a new stream")                                    \
+	X(TARGET, "target", "stream closed: the target could not be reached")                          \
 	X(NO_MEMORY, "no_memory", "the worker's memory budget is used up")
 
 /* Verdicts of a packet on its way in.  Anything from VERDICT_DROP on is a reason to drop it. */
@@ -56,7 +56,7 @@ enum verdict {
 #define X(name, str, why) DROP_##name,
 	DROP_LIST(X)
 #undef X
-	VERDICT_MAX
+		VERDICT_MAX
 };
 
 #define DROP_COUNT (VERDICT_MAX - VERDICT_DROP)

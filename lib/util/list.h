@@ -74,5 +74,6 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 	list_init(from);
 }
 
-#define list_for_each(e, head)         for (struct list *e = (head)->next; e != (head); e = e->next)
-#define list_for_each_safe(e, t, head) for (struct list *e = (head)->next, *t = e->next; e != (head); e = t, t = e->next)
+#define list_for_each(e, head) for (struct list *e = (head)->next; e != (head); e = e->next)
+#define list_for_each_safe(e, t, head) \
+	for (struct list *e = (head)->next, *t = e->next; e != (head); e = t, t = e->next)

@@ -3,7 +3,8 @@
 
 /*
  * The one struct in which packets travel from room to room, one cache line each, always in vectors.  The buffer behind
- * `p` belongs to whoever made the vector (the pipeline's mbufs, a test's arrays); a room may move `p` and `n` within it.
+ * `p` belongs to whoever made the vector (the pipeline's mbufs, a test's arrays); a room may move `p` and `n` within
+ * it.
  */
 
 #include <stdint.h>
@@ -19,17 +20,17 @@ struct sess;
 #define PKT_F_HOME   0x04 /* in: a sibling worker steered it here */
 
 struct pkt {
-	uint8_t *p;                 /* first byte of what the room at work sees */
-	uint16_t n;                 /* bytes at p */
-	uint8_t verdict;            /* enum verdict */
-	uint8_t flags;              /* PKT_F_* */
-	uint32_t hash;              /* of *key */
-	void *own;                  /* the buffer, opaque below pipeline */
+	uint8_t *p;		    /* first byte of what the room at work sees */
+	uint16_t n;		    /* bytes at p */
+	uint8_t verdict;	    /* enum verdict */
+	uint8_t flags;		    /* PKT_F_* */
+	uint32_t hash;		    /* of *key */
+	void *own;		    /* the buffer, opaque below pipeline */
 	const struct flow_key *key; /* in: filled by net; out: the session's */
 	const struct crypt *crypt;  /* the tunnel's cipher and key */
-	struct sess *sess;          /* owner session, opaque below session */
-	uint16_t tunnel;            /* in: index of the tunnel whose UDP port was hit, from net_local's map, minus 1 */
-	uint16_t dev;               /* gateway port: in, where it came from */
+	struct sess *sess;	    /* owner session, opaque below session */
+	uint16_t tunnel;	    /* in: index of the tunnel whose UDP port was hit, from net_local's map, minus 1 */
+	uint16_t dev;		    /* gateway port: in, where it came from */
 	uint32_t spare[3];
 };
 

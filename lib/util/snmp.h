@@ -8,36 +8,36 @@
 
 #include <stdint.h>
 
-#define SNMP_LIST(X)                                                                                                   \
-	X(BytesSent)                                                                                                   \
-	X(BytesReceived)                                                                                               \
-	X(MaxConn)                                                                                                     \
-	X(ActiveOpens)                                                                                                 \
-	X(PassiveOpens)                                                                                                \
-	X(CurrEstab)                                                                                                   \
-	X(InErrs)                                                                                                      \
-	X(InCsumErrors)                                                                                                \
-	X(KCPInErrors)                                                                                                 \
-	X(InPkts)                                                                                                      \
-	X(OutPkts)                                                                                                     \
-	X(InSegs)                                                                                                      \
-	X(OutSegs)                                                                                                     \
-	X(InBytes)                                                                                                     \
-	X(OutBytes)                                                                                                    \
-	X(RetransSegs)                                                                                                 \
-	X(FastRetransSegs)                                                                                             \
-	X(EarlyRetransSegs)                                                                                            \
-	X(LostSegs)                                                                                                    \
-	X(RepeatSegs)                                                                                                  \
-	X(FECFullShardSet)                                                                                             \
-	X(FECRecovered)                                                                                                \
-	X(FECErrs)                                                                                                     \
-	X(FECParityShards)                                                                                             \
-	X(FECShardSet)                                                                                                 \
-	X(FECShardMin)                                                                                                 \
-	X(RingBufferSndQueue)                                                                                          \
-	X(RingBufferRcvQueue)                                                                                          \
-	X(RingBufferSndBuffer)                                                                                         \
+#define SNMP_LIST(X)           \
+	X(BytesSent)           \
+	X(BytesReceived)       \
+	X(MaxConn)             \
+	X(ActiveOpens)         \
+	X(PassiveOpens)        \
+	X(CurrEstab)           \
+	X(InErrs)              \
+	X(InCsumErrors)        \
+	X(KCPInErrors)         \
+	X(InPkts)              \
+	X(OutPkts)             \
+	X(InSegs)              \
+	X(OutSegs)             \
+	X(InBytes)             \
+	X(OutBytes)            \
+	X(RetransSegs)         \
+	X(FastRetransSegs)     \
+	X(EarlyRetransSegs)    \
+	X(LostSegs)            \
+	X(RepeatSegs)          \
+	X(FECFullShardSet)     \
+	X(FECRecovered)        \
+	X(FECErrs)             \
+	X(FECParityShards)     \
+	X(FECShardSet)         \
+	X(FECShardMin)         \
+	X(RingBufferSndQueue)  \
+	X(RingBufferRcvQueue)  \
+	X(RingBufferSndBuffer) \
 	X(OOBPackets)
 
 struct snmp {

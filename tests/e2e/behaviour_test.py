@@ -83,8 +83,8 @@ def test_half_close_through_stock_server():
         target(lab, "p")
         lab.run("stock", "p", *stock("server", "-l", ":4000", "-t", "127.0.0.1:9000", "--key", "k", "--mode", "fast3",
                                      "--smuxver", "2")).wait_for("quiet:")
-        gw = lab.gateway("gw", "g", conf("g0", tunnel("c", "client", "127.0.0.1:13000", "10.77.0.2:4000")))
-        load(lab, "g", "half", "127.0.0.1", 13000, 1 << 20)
+        gw = lab.gateway("gw", "g", conf("g0", tunnel("c", "client", "127.0.0.1:13000", "10.77.0.2:4000", closewait=5)))
+        load(lab, "g", "late", "127.0.0.1", 13000, 1 << 20)
         rows = lab.telemetry(gw, "/kcpgate/sessions")
         case.check(rows and rows[0]["peer_is"] == "stock", rows)
         case.check(gw.stop() == 0, "exit status")
@@ -115,7 +115,10 @@ def test_stopped_target():
         load(lab, "p", "mixed", "127.0.0.1", 13000, 4 << 20, 100)
         held = max(r["held_bytes"] for r in lab.telemetry(srv, "/kcpgate/sessions"))
         case.check(0 < held <= 4 << 20, "held", held)
+        # The sender's reset ends its side at once; what is still owed to the target goes when the target does.
         stuck.p.kill()
+        wait_until("the sender's stream closed", lambda: total(lab, cli, "streams") == 0, 10)
+        next(p for p in lab.procs if p.name == "target-g").stop()
         wait_until("streams closed", lambda: total(lab, srv, "streams") == 0 and total(lab, cli, "streams") == 0, 30)
         return "stopped after %d bytes, %d held" % (n, held)
 
@@ -230,6 +233,13 @@ def test_garbage():
         case.check(diff.get("crypt_short", 0) >= 500, diff)
         case.check(diff.get("crypt_bad", 0) >= 1000, diff)
         case.check(lab.telemetry(srv, "/kcpgate/snmp")["InCsumErrors"] >= 1000, "InCsumErrors")
+        # A client's port hears its server, and nobody else.
+        port = int(lab.telemetry(cli, "/kcpgate/sessions")[0]["local"].rsplit(":", 1)[1])
+        lab.sh("g", sys.executable, "-c",
+               "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+               "for i in range(10): s.sendto(b'x' * 100, ('10.77.0.2', %d))\n" % port)
+        wait_until("strangers counted", lambda: lab.telemetry(cli, "/kcpgate/drops")["foreign"] == 10, 5)
+        case.check(lab.telemetry(cli, "/kcpgate/snmp")["InErrs"] == 10, "InErrs")
         return str(diff)
 
 
@@ -241,7 +251,7 @@ def test_fragments():
         for ns, dev, a in (("g", "g0", "fd77::1/64"), ("p", "p0", "fd77::2/64")):
             lab.addr(ns, dev, a)
         lab.ip("p", "link", "set", "p0", "mtu", "1280")
-        gw = lab.gateway("gw", "g", conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9000")))
+        gw = lab.gateway("gw", "g", conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9000", mtu=1200)))
         for i, dst in enumerate(("10.77.0.1:4000", "[fd77::1]:4000")):
             port = 13000 + i
             lab.run("stock%d" % i, "p", *stock("client", "-l", "127.0.0.1:%d" % port, "-r", dst, "--key", "k", "--mode",
@@ -254,6 +264,27 @@ def test_fragments():
         drops = lab.telemetry(gw, "/kcpgate/drops")
         case.check(drops["crypt_bad"] == 0, drops)
         return "%d fragments" % frags
+
+
+def test_answer_address():
+    """A server answers from the address and port that it was called on: stock clients take nothing else."""
+    with Lab("kb") as lab:
+        link(lab)
+        target(lab)
+        for a in ("10.77.0.9/24", "fd77::1/64", "fd77::9/64"):
+            lab.addr("g", "g0", a)
+        lab.addr("p", "p0", "fd77::2/64")
+        gw = lab.gateway("gw", "g", conf("g0", tunnel("s", "server", ":4000-4003", "127.0.0.1:9000"),
+                                         tunnel("one", "server", "10.77.0.9:4010", "127.0.0.1:9000")))
+        for i, dst in enumerate(("10.77.0.9:4000", "10.77.0.1:4003", "[fd77::9]:4001", "[fd77::1]:4002")):
+            lab.run("stock%d" % i, "p", *stock("client", "-l", "127.0.0.1:%d" % (13000 + i), "-r", dst, "--key", "k",
+                                               "--mode", "fast3", "--smuxver", "2")).wait_for("quiet:")
+            load(lab, "p", "small", "127.0.0.1", 13000 + i, 20)
+        lab.sh("p", sys.executable, "-c", "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+               "for i in range(10): s.sendto(b'x' * 100, ('10.77.0.1', 4010))\n")
+        wait_until("no listener there", lambda: lab.telemetry(gw, "/kcpgate/drops")["no_listener"] == 10, 5)
+        rows = sorted(r["local"] for r in lab.telemetry(gw, "/kcpgate/sessions"))
+        case.check(rows == ["10.77.0.1:4003", "10.77.0.9:4000", "[fd77::1]:4002", "[fd77::9]:4001"], rows)
 
 
 def test_telemetry():
@@ -318,7 +349,7 @@ def test_idle():
     with Lab("kb") as lab:
         srv, cli = pair(lab)
         load(lab, "p", "small", "127.0.0.1", 13000, 1)
-        time.sleep(2)
+        time.sleep(4)
         a, begin = [g.cpu_seconds() for g in (srv, cli)], time.monotonic()
         time.sleep(8)
         span = time.monotonic() - begin

@@ -6,10 +6,12 @@
   load.py big  ADDR PORT BYTES [--seed N]          one stream, BYTES up and BYTES down at once, both hashed
   load.py small ADDR PORT COUNT [--at-once N]      COUNT short request/response streams
   load.py half ADDR PORT BYTES                     request, shutdown(SHUT_WR), then a reply of BYTES in full
+  load.py late ADDR PORT BYTES                     the same, but the target answers the request and not the EOF
   load.py fair ADDR PORT STREAMS BYTES             STREAMS streams at once; the slowest beside the median
 
 A request: "KG", mode, padding (4 bytes), seed (4), bytes up (8), bytes down (8). The answer to mode B: bytes down while
-bytes up arrive, then the SHA-256 of what arrived. Mode H: the target waits for EOF before it answers.
+bytes up arrive, then the SHA-256 of what arrived. Mode H: the target waits for EOF before it answers. Mode L: it answers
+half a second after the last byte, when the EOF has been on its way for long; a stock path cannot bring it.
 """
 import argparse
 import asyncio
@@ -78,6 +80,11 @@ async def serve_one(r, w):
             rest = await r.read(-1)
             w.write(hashlib.sha256(rest).digest())
             await send(w, seed ^ 0x5a5a5a5a, down)
+        elif mode == b"L":
+            got = await receive(r, up)
+            await asyncio.sleep(0.5)
+            w.write(got)
+            await send(w, seed ^ 0x5a5a5a5a, down)
         elif mode == b"S":  # stops reading for good
             await asyncio.sleep(3600)
     except (asyncio.IncompleteReadError, ConnectionError, EOFError):
@@ -99,7 +106,7 @@ async def exchange(addr, port, seed, up, down, mode=b"B"):
     r, w = await asyncio.open_connection(addr, port, limit=262144)
     try:
         w.write(HEAD.pack(b"KG", mode, b"\0", seed, up, down))
-        if mode == b"H":
+        if mode in (b"H", b"L"):
             await send(w, seed, up)
             w.write_eof()
             if await r.readexactly(32) != digest(seed, up):
@@ -138,7 +145,7 @@ async def fair(addr, port, streams, n):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("mode", choices=["serve", "big", "small", "half", "fair", "mixed"])
+    a.add_argument("mode", choices=["serve", "big", "small", "half", "late", "fair", "mixed"])
     a.add_argument("addr")
     a.add_argument("port", type=int)
     a.add_argument("n", type=int, nargs="*")
@@ -157,8 +164,8 @@ def main():
         elif o.mode == "mixed":  # both at once
             await asyncio.gather(exchange(o.addr, o.port, o.seed, o.n[0], o.n[0]),
                                  small(o.addr, o.port, o.n[1], o.at_once))
-        elif o.mode == "half":
-            await exchange(o.addr, o.port, o.seed, 5000, o.n[0], b"H")
+        elif o.mode in ("half", "late"):
+            await exchange(o.addr, o.port, o.seed, 5000, o.n[0], o.mode[0].upper().encode())
         elif o.mode == "fair":
             await fair(o.addr, o.port, o.n[0], o.n[1])
 

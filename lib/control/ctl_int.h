@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The inside of a control instance.  One thread owns all of it.  A part (listen, tcp, dial, tap, nl ...) is a file with
+ * its state in struct ctl, an up and a down function, and handlers for its file descriptors and timers.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctl.h"
+#include "ev.h"
+#include "list.h"
+#include "log.h"
+#include "name.h"
+#include "nl.h"
+#include "resv.h"
+#include "rtnl.h"
+
+#define CTL_WORKERS_MAX 64
+
+/* What lives as long as the turn in which it died: later events of the same epoll_wait may still point at it. */
+struct grave {
+	struct grave *next;
+};
+
+struct listener {
+	struct ev ev;
+	struct timer pause;
+	uint16_t tunnel;
+	struct log_limit limit;
+};
+
+struct tap {
+	struct ev ev; /* fd -1: this gateway port has none */
+	int ifindex;
+};
+
+/* A tunnel as it runs. */
+struct tunnel {
+	const struct ctl_tunnel *conf;
+	struct name host;      /* client: remote; server: target */
+	unsigned accepted;     /* client: connections so far, which picks the slot */
+	struct flow_key *slot; /* client: flow of each slot's last dialled session */
+	struct log_limit dial_limit, key_limit, sess_limit;
+};
+
+struct ctl {
+	struct ctl_conf conf;
+	struct ctl_stats stats;
+	int epoll;
+	uint64_t now;	  /* ms, CLOCK_MONOTONIC, of this turn */
+	uint64_t busy_us; /* when there was last something to do */
+	bool worked;	  /* in this turn */
+	bool draining;
+	bool ring[CTL_WORKERS_MAX]; /* workers that were posted to in this turn */
+	struct wheel wheel;
+	struct grave *dead;
+	struct ev bell[CTL_WORKERS_MAX];
+	struct ev sig, names_ev;
+	uint64_t signals;
+	struct tunnel *tunnels;
+	struct listener *listeners;
+	unsigned n_listeners;
+	struct list conns;   /* struct tcp.all */
+	struct list ready;   /* struct tcp.ready: has bytes to move */
+	struct list starved; /* struct tcp.starved: waits for chunks */
+	struct timer starved_timer;
+	struct list dials; /* struct dialer.all */
+	struct list holds; /* struct hold.all: ports of ended sessions */
+	struct names names;
+	struct resv *resv; /* server ports */
+	unsigned n_resv;
+	struct tap tap[NET_DEV_MAX];
+	uint16_t port_of[UINT8_MAX + 1]; /* DPDK port id -> gateway port, UINT16_MAX: none */
+	uint8_t *frame;			 /* where TAP frames go when there is no mbuf */
+	struct rtnl rtnl;
+	struct nl nl;
+};
+
+/* ---- ctl.c ---- */
+
+/* Writes one line to why and returns err, a negative errno. */
+int ctl_fail(char *why, size_t why_n, int err, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+int ctl_ev_add(struct ctl *c, struct ev *e, uint32_t events);
+void ctl_ev_mod(struct ctl *c, struct ev *e, uint32_t events);
+/* Closes e->fd (which leaves the epoll set) and sets it to -1; no effect when it is -1. */
+void ctl_ev_close(struct ev *e);
+
+static inline void ctl_arm(struct ctl *c, struct timer *t, uint64_t ms)
+{
+	wheel_arm(&c->wheel, &t->ent, c->now + ms);
+}
+
+/* Frees malloc'ed memory that begins with a struct grave at the end of the turn. */
+void ctl_bury(struct ctl *c, struct grave *g);
+
+/* Posts events to a worker, whose bell is rung at the end of the turn. */
+void ctl_post(struct ctl *c, unsigned worker, struct mbox_ent *e, uint32_t events);
+
+/* ---- note.c ---- */
+void note_turn(struct ctl *c);
+
+/* ---- tap.c ---- */
+int tap_up(struct ctl *c, char *why, size_t why_n);
+void tap_down(struct ctl *c);
+void tap_punts(struct ctl *c);
+
+/* ---- listen.c ---- */
+int listen_up(struct ctl *c, char *why, size_t why_n);
+void listen_down(struct ctl *c);
+
+/* ---- tcp.c ---- */
+/* Takes over an accepted socket and a chan that is filled in but for ctl; posts OPEN.  0, or -errno: both stay the
+ * caller's. */
+int tcp_accepted(struct ctl *c, int fd, struct chan *ch);
+void tcp_mail(struct ctl *c, struct chan *ch, uint32_t events);
+/* Moves bytes for connections that are ready, each a bounded share. */
+void tcp_turn(struct ctl *c);
+void tcp_drain(struct ctl *c);
+void tcp_up(struct ctl *c);
+void tcp_down(struct ctl *c);
+
+/* ---- dial.c ---- */
+void dial_mail(struct ctl *c, struct dial *d, uint32_t events);
+void dial_down(struct ctl *c);

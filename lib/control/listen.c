@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Client tunnels' TCP listeners: each connection gets a chan and a session slot. */
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ctl_int.h"
+#include "sock.h"
+
+#define ACCEPT_TURN  64	 /* connections a listener and turn */
+#define PAUSE_MS     100 /* without file descriptors or chans */
+#define PAUSE_LINES  1
+#define PAUSE_PERIOD 10
+
+/* The port is left alone for a while: with level-triggered readiness a turn would come back at once. */
+static void pause_listener(struct ctl *c, struct listener *l, const char *reason)
+{
+	uint32_t left_out;
+
+	ctl_ev_mod(c, &l->ev, 0);
+	ctl_arm(c, &l->pause, PAUSE_MS);
+	c->stats.accept_paused++;
+	if (log_allow(&l->limit, c->now / 1000, PAUSE_LINES, PAUSE_PERIOD, &left_out))
+		log_warn("tunnel %s: accepting no connections for now: %s", c->conf.tunnels[l->tunnel].name, reason);
+}
+
+static void on_pause(struct ctl *c, struct timer *t)
+{
+	struct listener *l = container_of(t, struct listener, pause);
+
+	ctl_ev_mod(c, &l->ev, EPOLLIN);
+}
+
+static void fill_chan(struct ctl *c, struct chan *ch, uint16_t tunnel, const struct sockaddr_storage *ss)
+{
+	struct tunnel *t = &c->tunnels[tunnel];
+	unsigned slot = t->accepted++ % t->conf->conn;
+	char peer[ADDR_STRLEN];
+	struct addr a;
+	uint16_t port;
+
+	sock_addr_read(ss, &a, &port);
+	addr_port_str(&a, port, peer);
+	memcpy(ch->peer, peer, sizeof(ch->peer) - 1);
+	ch->peer[sizeof(ch->peer) - 1] = '\0';
+	ch->tunnel = tunnel;
+	ch->slot = (uint16_t)slot;
+	ch->worker_id = t->conf->slot_worker[slot];
+	ch->ctl_id = (uint16_t)c->conf.id;
+	ch->sid = 0;
+	ch->err = 0;
+	ch->abort = false;
+}
+
+/* One connection; false when no more can be had in this turn. */
+static bool accept_one(struct ctl *c, struct listener *l)
+{
+	struct sockaddr_storage ss = {0};
+	socklen_t len = sizeof(ss);
+	struct chan *ch = chan_alloc(c->conf.chans);
+	int fd;
+
+	if (!ch) {
+		pause_listener(c, l, "all streams are in use");
+		return false;
+	}
+	fd = accept4(l->ev.fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		chan_free(c->conf.chans, ch);
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_listener(c, l, strerror(errno));
+		/* Others than EAGAIN are about a connection that has gone already. */
+		return errno == ECONNABORTED || errno == EINTR || errno == EPROTO;
+	}
+	fill_chan(c, ch, l->tunnel, &ss);
+	if (tcp_accepted(c, fd, ch)) {
+		close(fd);
+		chan_free(c->conf.chans, ch);
+		pause_listener(c, l, "no memory");
+		return false;
+	}
+	c->stats.accepted++;
+	return true;
+}
+
+static void on_accept(struct ctl *c, struct ev *e, uint32_t events)
+{
+	struct listener *l = container_of(e, struct listener, ev);
+
+	(void)events;
+	for (unsigned i = 0; i < ACCEPT_TURN && accept_one(c, l); i++)
+		;
+}
+
+static int open_one(const struct addr *a, uint16_t port, int *out)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sock_addr(a, port, &ss);
+	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0, err;
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (ss.ss_family == AF_INET6 && addr_is_any(a))
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (bind(fd, (struct sockaddr *)&ss, len) || listen(fd, SOMAXCONN)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	*out = fd;
+	return 0;
+}
+
+static int open_any(uint16_t port, int *fd)
+{
+	const struct addr any6 = {{0}}, any4 = addr_v4(0);
+	int err = open_one(&any6, port, fd);
+
+	return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL ? open_one(&any4, port, fd) : err;
+}
+
+static int start_one(struct ctl *c, uint16_t tunnel, const struct addr *host, unsigned port, char *why, size_t why_n)
+{
+	struct listener *l = &c->listeners[c->n_listeners];
+	const char *name = c->conf.tunnels[tunnel].name;
+	char text[ADDR_STRLEN] = "all addresses";
+	int err;
+
+	memset(l, 0, sizeof(*l));
+	l->tunnel = tunnel;
+	l->ev.fn = on_accept;
+	l->pause.fn = on_pause;
+	wheel_ent_init(&l->pause.ent);
+	err = host ? open_one(host, (uint16_t)port, &l->ev.fd) : open_any((uint16_t)port, &l->ev.fd);
+	if (host)
+		addr_str(host, text);
+	if (err == -EADDRINUSE)
+		return ctl_fail(why, why_n, err, "tunnel %s: TCP port %u on %s is in use by another process", name,
+				port, text);
+	if (err == -EADDRNOTAVAIL)
+		return ctl_fail(why, why_n, err, "tunnel %s: listen address %s is not this host's", name, text);
+	if (err)
+		return ctl_fail(why, why_n, err, "tunnel %s: TCP port %u on %s: %s", name, port, text, strerror(-err));
+	c->n_listeners++;
+	err = ctl_ev_add(c, &l->ev, EPOLLIN);
+	return err ? ctl_fail(why, why_n, err, "tunnel %s: epoll: %s", name, strerror(-err)) : 0;
+}
+
+static int start_tunnel(struct ctl *c, uint16_t tunnel, char *why, size_t why_n)
+{
+	const struct ctl_tunnel *t = &c->conf.tunnels[tunnel];
+	const struct addr *host = NULL;
+	struct name name;
+	int err = 0;
+
+	if (t->listen.host && *t->listen.host) {
+		name_init(&name, t->listen.host);
+		if (name_now(&name))
+			return ctl_fail(why, why_n, -EADDRNOTAVAIL, "tunnel %s: listen address %s: %s", t->name,
+					t->listen.host, name_error(&name));
+		host = &name.addrs[0];
+	}
+	for (unsigned p = t->listen.port_min; p <= t->listen.port_max && !err; p++)
+		err = start_one(c, tunnel, host, p, why, why_n);
+	return err;
+}
+
+int listen_up(struct ctl *c, char *why, size_t why_n)
+{
+	unsigned total = 0;
+	int err = 0;
+
+	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
+		if (c->conf.tunnels[i].client)
+			total += 1u + c->conf.tunnels[i].listen.port_max - c->conf.tunnels[i].listen.port_min;
+	c->listeners = calloc(total + 1, sizeof(*c->listeners));
+	if (!c->listeners)
+		return ctl_fail(why, why_n, -ENOMEM, "no memory for %u listeners", total);
+	for (unsigned i = 0; i < c->conf.n_tunnels && !err; i++)
+		if (c->conf.tunnels[i].client)
+			err = start_tunnel(c, (uint16_t)i, why, why_n);
+	return err;
+}
+
+/* The array stays until the end: events of this turn may point into it. */
+void listen_down(struct ctl *c)
+{
+	for (unsigned i = 0; i < c->n_listeners; i++) {
+		wheel_disarm(&c->wheel, &c->listeners[i].pause.ent);
+		ctl_ev_close(&c->listeners[i].ev);
+	}
+}

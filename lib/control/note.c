@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What the workers have to tell becomes log lines, or a question to the kernel. */
+
+#include "ctl_int.h"
+#include "drop.h"
+
+#define NOTES_TURN     64
+#define SESS_LINES     20 /* session lines a tunnel and second: a flood of sessions must not become a flood of lines */
+#define BAD_KEY_LINES  1
+#define BAD_KEY_PERIOD 10
+
+static bool allow(struct ctl *c, struct log_limit *l, const char *tunnel, unsigned lines, unsigned period_s)
+{
+	uint32_t left_out = 0;
+
+	if (!log_allow(l, c->now / 1000, lines, period_s, &left_out))
+		return false;
+	if (left_out)
+		log_info("tunnel %s: %u lines like the next one left out", tunnel, left_out);
+	return true;
+}
+
+static void sess_open(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	char peer[ADDR_STRLEN], local[ADDR_STRLEN];
+
+	if (!allow(c, &t->sess_limit, t->conf->name, SESS_LINES, 1))
+		return;
+	addr_port_str(&n->key.peer, n->key.peer_port, peer);
+	addr_port_str(&n->key.local, n->key.local_port, local);
+	if (!t->conf->client)
+		log_info("remote address: %s", peer);
+	if (n->arg2)
+		log_info("smux version: %u on connection: %s -> %s", n->arg2, local, peer);
+	else if (t->conf->client)
+		log_info("connection: %s -> %s", local, peer);
+}
+
+static void sess_close(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	char peer[ADDR_STRLEN];
+
+	addr_port_str(&n->key.peer, n->key.peer_port, peer);
+	if (n->arg == 0)
+		log_debug("tunnel %s: session with %s ended", t->conf->name, peer);
+	else if (allow(c, &t->sess_limit, t->conf->name, SESS_LINES, 1))
+		log_info("tunnel %s: %s: %s", t->conf->name, peer, drop_why(n->arg));
+}
+
+static void bad_key(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	char peer[ADDR_STRLEN];
+
+	if (allow(c, &t->key_limit, t->conf->name, BAD_KEY_LINES, BAD_KEY_PERIOD))
+		log_warn("tunnel %s: %u datagrams from %s failed the checksum: wrong key or cipher on one side?",
+			 t->conf->name, n->arg, addr_str(&n->key.peer, peer));
+}
+
+static void take(struct ctl *c, const struct note *n)
+{
+	struct tunnel *t;
+
+	if (n->type == NOTE_NEIGH) {
+		nl_need(c, &n->key.peer, n->key.dev);
+		return;
+	}
+	if (n->tunnel >= c->conf.n_tunnels)
+		return;
+	t = &c->tunnels[n->tunnel];
+	switch (n->type) {
+	case NOTE_SESS_OPEN:
+		sess_open(c, n, t);
+		break;
+	case NOTE_SESS_CLOSE:
+		sess_close(c, n, t);
+		break;
+	case NOTE_BAD_KEY:
+		bad_key(c, n, t);
+		break;
+	}
+}
+
+void note_turn(struct ctl *c)
+{
+	struct note v[NOTES_TURN];
+
+	for (unsigned w = 0; w < c->conf.n_workers; w++) {
+		unsigned n = border_notes(c->conf.borders[w], v, NOTES_TURN);
+
+		for (unsigned i = 0; i < n; i++)
+			take(c, &v[i]);
+		c->worked |= n > 0;
+	}
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Finding or making the device behind a gateway port, and saying in plain words why there is none. */
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+
+#include "port_int.h"
+
+/* Room that a frame of AF_PACKET needs beside its L3 packet: TPACKET_V2's header, its alignment, Ethernet, VLAN. */
+#define AFP_OVERHEAD 128
+/* AF_PACKET's ring: one page a block and two frames a page moves most packets a second, and costs 1 MiB a queue pair.
+ */
+#define AFP_BLOCK  4096u
+#define AFP_FRAME  2048u
+#define AFP_FRAMES 512u
+
+int port_fail(const struct port_conf *conf, char *why, size_t why_n, int err, const char *fmt, ...)
+{
+	int n = snprintf(why, why_n, "port %s: %s: ", conf->name, conf->device);
+	va_list ap;
+
+	if (n >= 0 && (size_t)n < why_n) {
+		va_start(ap, fmt);
+		vsnprintf(why + n, why_n - (size_t)n, fmt, ap);
+		va_end(ap);
+	}
+	return err;
+}
+
+static bool is_driver(const char *device, const char *driver)
+{
+	return strncmp(device, driver, strlen(driver)) == 0;
+}
+
+/* Value of KEY=VALUE in a device string; false when it has none. */
+static bool devarg(const char *device, const char *key, char *buf, size_t n)
+{
+	size_t klen = strlen(key);
+
+	for (const char *p = strchr(device, ','); p; p = strchr(p, ',')) {
+		p++;
+		if (strncmp(p, key, klen) || p[klen] != '=')
+			continue;
+		p += klen + 1;
+		snprintf(buf, n, "%.*s", (int)strcspn(p, ","), p);
+		return true;
+	}
+	return false;
+}
+
+int port_devargs(const struct port_conf *conf, char *buf, size_t n)
+{
+	unsigned frame = AFP_FRAME, block;
+	char v[32];
+	int len;
+
+	if (!conf->vdev || !is_driver(conf->device, "net_af_packet") || devarg(conf->device, "blocksz", v, sizeof(v)) ||
+	    devarg(conf->device, "framesz", v, sizeof(v)) || devarg(conf->device, "framecnt", v, sizeof(v))) {
+		len = snprintf(buf, n, "%s", conf->device);
+	} else {
+		while (frame < conf->mtu + AFP_OVERHEAD)
+			frame *= 2;
+		block = frame > AFP_BLOCK ? frame : AFP_BLOCK;
+		len = snprintf(buf, n, "%s,blocksz=%u,framesz=%u,framecnt=%u", conf->device, block, frame, AFP_FRAMES);
+	}
+	return len < 0 || (size_t)len >= n ? -E2BIG : 0;
+}
+
+/* The kernel interface that a vdev stands on must be there: the drivers themselves only say that they failed. */
+static int check_iface(const struct port_conf *conf, char *why, size_t why_n)
+{
+	char name[64];
+	bool needed = is_driver(conf->device, "net_af_packet") || is_driver(conf->device, "net_af_xdp");
+
+	if (needed && !devarg(conf->device, "iface", name, sizeof(name)))
+		return port_fail(conf, why, why_n, -EINVAL, "iface=NAME is missing");
+	if (needed && if_nametoindex(name) == 0)
+		return port_fail(conf, why, why_n, -ENODEV, "no interface %s", name);
+	if (is_driver(conf->device, "net_tap") && devarg(conf->device, "remote", name, sizeof(name)) &&
+	    if_nametoindex(name) == 0)
+		return port_fail(conf, why, why_n, -ENODEV, "no interface %s", name);
+	return 0;
+}
+
+/* Why there is no DPDK port at a PCI address: not plugged in, or in the kernel's hands. */
+static int explain_pci(const struct port_conf *conf, char *why, size_t why_n)
+{
+	char path[PORT_DEVARGS_MAX], link[PORT_DEVARGS_MAX];
+	const char *driver;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.200s", conf->device);
+	if (access(path, F_OK))
+		return port_fail(conf, why, why_n, -ENODEV,
+				 "no PCI device at this address (dpdk-devbind.py --status lists them)");
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.200s/driver", conf->device);
+	n = readlink(path, link, sizeof(link) - 1);
+	link[n > 0 ? n : 0] = '\0';
+	driver = strrchr(link, '/');
+	if (!driver)
+		return port_fail(conf, why, why_n, -ENODEV, "bound to no driver: dpdk-devbind.py -b vfio-pci %s",
+				 conf->device);
+	return port_fail(conf, why, why_n, -ENODEV,
+			 "bound to %s, and DPDK has no port there: dpdk-devbind.py -b vfio-pci %s", driver + 1,
+			 conf->device);
+}
+
+static int probe(const struct port_conf *conf, const char *devargs, char *why, size_t why_n)
+{
+	int err = rte_dev_probe(devargs);
+
+	if (err == 0 || err == -EEXIST)
+		return 0;
+	if (!conf->vdev)
+		return explain_pci(conf, why, why_n);
+	if (geteuid())
+		return port_fail(conf, why, why_n, err,
+				 "the driver refused (%s): it may need root or CAP_NET_ADMIN and CAP_NET_RAW",
+				 rte_strerror(-err));
+	return port_fail(conf, why, why_n, err, "the driver refused (%s): check the driver's name and its arguments",
+			 rte_strerror(-err));
+}
+
+int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char *why, size_t why_n)
+{
+	char devargs[PORT_DEVARGS_MAX], name[PORT_DEVARGS_MAX];
+	struct rte_dev_iterator it;
+	int err;
+
+	*probed = false;
+	if (port_devargs(conf, devargs, sizeof(devargs)))
+		return port_fail(conf, why, why_n, -E2BIG, "longer than %d bytes", PORT_DEVARGS_MAX - 1);
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(devargs, ","), devargs);
+	if (rte_eth_dev_get_port_by_name(name, id) == 0)
+		return 0;
+	if (conf->vdev) {
+		err = check_iface(conf, why, why_n);
+		if (err)
+			return err;
+	}
+	err = probe(conf, devargs, why, why_n);
+	if (err)
+		return err;
+	*probed = true;
+	if (rte_eth_dev_get_port_by_name(name, id) == 0)
+		return 0;
+	/* A PCI function with several ports names them otherwise: take the first of its ports. */
+	RTE_ETH_FOREACH_MATCHING_DEV(*id, devargs, &it)
+	{
+		rte_eth_iterator_cleanup(&it);
+		return 0;
+	}
+	if (!conf->vdev)
+		return explain_pci(conf, why, why_n);
+	rte_eal_hotplug_remove("vdev", name);
+	return port_fail(conf, why, why_n, -ENODEV, "the driver made no port");
+}
+
+void port_dev_remove(uint16_t id, bool probed)
+{
+	struct rte_eth_dev_info info;
+
+	if (rte_eth_dev_info_get(id, &info))
+		info.device = NULL;
+	rte_eth_dev_close(id);
+	if (probed && info.device)
+		rte_dev_remove(info.device);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What port.c (one ethdev's set-up) and port_dev.c (finding or making the device) share. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "port.h"
+
+#define PORT_DEVARGS_MAX 256
+
+/* Writes "port NAME: DEVICE: ..." to why and returns err, a negative errno. */
+int port_fail(const struct port_conf *conf, char *why, size_t why_n, int err, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+
+/*
+ * Finds the ethdev of conf->device, probing it when no ethdev of that name exists.  0, *id and *probed (whether
+ * port_dev_remove is owed), or -errno and why.
+ */
+int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char *why, size_t why_n);
+
+/* The device string with what its driver needs added; 0 or -E2BIG.  Pure. */
+int port_devargs(const struct port_conf *conf, char *buf, size_t n);
+
+/* Closes the ethdev, and detaches the device when it was probed by us. */
+void port_dev_remove(uint16_t id, bool probed);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ctl_int.h"
+#include "sock.h"
+
+/* Of family `af`, deaf: its filter drops everything, before it is bound. */
+static int deaf_socket(int af)
+{
+	struct sock_filter drop[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+	struct sock_fprog prog = {.len = 1, .filter = drop};
+	int fd = socket(af, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), off = 0, on = 1, tiny = 1, err;
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &tiny, sizeof(tiny));
+	/* An address of a port that comes up later may be reserved now. */
+	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) ||
+	    (af == AF_INET6 && (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) ||
+				setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on))))) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static int bind_one(struct resv *r, const struct addr *host, uint16_t port)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sock_addr(host, port, &ss);
+	struct addr got;
+	int fd = deaf_socket(ss.ss_family), err;
+
+	if (fd < 0)
+		return fd;
+	if (bind(fd, (struct sockaddr *)&ss, len))
+		goto fail;
+	len = sizeof(ss);
+	if (getsockname(fd, (struct sockaddr *)&ss, &len))
+		goto fail;
+	sock_addr_read(&ss, &got, &r->port);
+	r->fd = fd;
+	return 0;
+fail:
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+int resv_bind(struct resv *r, const struct addr *host, uint16_t port)
+{
+	const struct addr any6 = {{0}}, any4 = addr_v4(0);
+	int err;
+
+	r->fd = -1;
+	if (host && !addr_is_any(host))
+		return bind_one(r, host, port);
+	err = bind_one(r, &any6, port);
+	if (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL)
+		err = bind_one(r, &any4, port);
+	return err;
+}
+
+void resv_enter(struct net_ports *t, const struct resv *r, uint16_t tunnel)
+{
+	atomic_store_explicit(&t->of[r->port], (uint16_t)(tunnel + 1), memory_order_relaxed);
+}
+
+void resv_free(struct net_ports *t, struct resv *r)
+{
+	if (r->fd < 0)
+		return;
+	atomic_store_explicit(&t->of[r->port], 0, memory_order_relaxed);
+	close(r->fd);
+	r->fd = -1;
+}
+
+static int reserve(struct ctl *c, unsigned tunnel, const struct addr *host, unsigned port, char *why, size_t why_n)
+{
+	const char *name = c->conf.tunnels[tunnel].name;
+	struct resv *r = &c->resv[c->n_resv];
+	unsigned other = atomic_load_explicit(&c->conf.udp->of[port], memory_order_relaxed);
+	int err;
+
+	if (other)
+		return ctl_fail(why, why_n, -EADDRINUSE, "tunnel %s: UDP port %u is tunnel %s's already", name, port,
+				c->conf.tunnels[other - 1].name);
+	err = resv_bind(r, host, (uint16_t)port);
+	if (err == -EADDRINUSE)
+		return ctl_fail(why, why_n, err, "tunnel %s: UDP port %u is in use by another process", name, port);
+	if (err == -EMFILE || err == -ENFILE)
+		return ctl_fail(why, why_n, err, "tunnel %s: UDP port %u: too many open files (raise ulimit -n)", name,
+				port);
+	if (err)
+		return ctl_fail(why, why_n, err, "tunnel %s: UDP port %u: %s", name, port, strerror(-err));
+	c->n_resv++;
+	resv_enter(c->conf.udp, r, (uint16_t)tunnel);
+	return 0;
+}
+
+int resv_up(struct ctl *c, char *why, size_t why_n)
+{
+	struct addr any = {{0}}, *host;
+	unsigned total = 0;
+	struct name name;
+	int err;
+
+	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
+		if (!c->conf.tunnels[i].client)
+			total += 1u + c->conf.tunnels[i].listen.port_max - c->conf.tunnels[i].listen.port_min;
+	c->resv = calloc(total ? total : 1, sizeof(*c->resv));
+	if (!c->resv)
+		return ctl_fail(why, why_n, -ENOMEM, "no memory for %u port reservations", total);
+	for (unsigned i = 0; i < c->conf.n_tunnels; i++) {
+		const struct ctl_tunnel *t = &c->conf.tunnels[i];
+
+		if (t->client)
+			continue;
+		host = &any;
+		if (t->listen.host && *t->listen.host) {
+			name_init(&name, t->listen.host);
+			if (name_now(&name))
+				return ctl_fail(why, why_n, -EADDRNOTAVAIL, "tunnel %s: listen address %s: %s", t->name,
+						t->listen.host, name_error(&name));
+			host = &name.addrs[0];
+		}
+		for (unsigned p = t->listen.port_min; p <= t->listen.port_max; p++) {
+			err = reserve(c, i, host, p, why, why_n);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+void resv_down(struct ctl *c)
+{
+	while (c->n_resv > 0)
+		resv_free(c->conf.udp, &c->resv[--c->n_resv]);
+	free(c->resv);
+	c->resv = NULL;
+}

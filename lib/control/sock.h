@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Between struct addr and the kernel's socket addresses. */
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "addr.h"
+
+/* IPv4 (mapped) becomes AF_INET, the rest AF_INET6.  Returns the length. */
+socklen_t sock_addr(const struct addr *a, uint16_t port, struct sockaddr_storage *ss);
+
+/* The reverse; unspecified and 0 for other families. */
+void sock_addr_read(const struct sockaddr_storage *ss, struct addr *a, uint16_t *port);

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+
+/* A connection's life: from accept or OPEN, by what epoll and the worker say, to GONE and the last byte delivered. */
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "tcp.h"
+
+#define TCP_TURN       256 /* connections a turn */
+#define TCP_STARVED_MS 5
+#define TCP_LINGER_MS  2000
+#define TCP_FIRST_READ 16384
+
+static void on_socket(struct ctl *c, struct ev *e, uint32_t events);
+static void on_timer(struct ctl *c, struct timer *timer);
+
+static void on_name(struct ctl *c, struct name_wait *w)
+{
+	tcp_dial(c, container_of(w, struct tcp, wait));
+}
+
+static struct tcp *tcp_new(struct ctl *c, struct chan *ch, int fd)
+{
+	struct tcp *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->ch = ch;
+	t->tunnel = ch->tunnel;
+	t->ev.fd = fd;
+	t->ev.fn = on_socket;
+	t->want = TCP_FIRST_READ;
+	t->timer.fn = on_timer;
+	wheel_ent_init(&t->timer.ent);
+	list_init(&t->ready);
+	list_init(&t->starved);
+	name_wait_init(&t->wait, on_name);
+	list_add_tail(&c->conns, &t->all);
+	ch->ctl = t;
+	c->stats.streams++;
+	return t;
+}
+
+void tcp_free(struct ctl *c, struct tcp *t)
+{
+	ctl_ev_close(&t->ev);
+	wheel_disarm(&c->wheel, &t->timer.ent);
+	name_cancel(&t->wait);
+	list_del(&t->all);
+	list_del(&t->ready);
+	list_del(&t->starved);
+	c->stats.streams--;
+	ctl_bury(c, &t->grave);
+}
+
+void tcp_ready(struct ctl *c, struct tcp *t)
+{
+	if (list_empty(&t->ready))
+		list_add_tail(&c->ready, &t->ready);
+}
+
+/* As Go does for both kinds of connections. */
+static void tcp_options(int fd)
+{
+	int on = 1, secs = 15;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &secs, sizeof(secs));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &secs, sizeof(secs));
+}
+
+int tcp_watch(struct ctl *c, struct tcp *t)
+{
+	tcp_options(t->ev.fd);
+	return ctl_ev_add(c, &t->ev, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+int tcp_accepted(struct ctl *c, int fd, struct chan *ch)
+{
+	struct tcp *t = tcp_new(c, ch, fd);
+	int err;
+
+	if (!t)
+		return -ENOMEM;
+	t->state = TCP_OPEN;
+	err = tcp_watch(c, t);
+	if (err) {
+		t->ev.fd = -1;
+		tcp_free(c, t);
+		return err;
+	}
+	ctl_post(c, ch->worker_id, &ch->to_worker, CHAN_EV_OPEN);
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static void reset_socket(struct tcp *t)
+{
+	struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+	if (t->ev.fd >= 0)
+		setsockopt(t->ev.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	ctl_ev_close(&t->ev);
+}
+
+static void gone(struct ctl *c, struct tcp *t)
+{
+	struct chan *ch = t->ch;
+
+	if (!ch)
+		return;
+	tcp_log_closed(c, t);
+	t->ch = NULL;
+	t->post = 0;
+	ctl_post(c, ch->worker_id, &ch->to_worker, CHAN_EV_GONE);
+}
+
+static void abort_now(struct ctl *c, struct tcp *t)
+{
+	reset_socket(t);
+	gone(c, t);
+	tcp_free(c, t);
+}
+
+void tcp_fail(struct ctl *c, struct tcp *t, int err)
+{
+	if (!t->ch || (t->flags & TCP_F_CLOSING)) {
+		abort_now(c, t);
+		return;
+	}
+	name_cancel(&t->wait);
+	reset_socket(t);
+	list_del(&t->ready);
+	list_del(&t->starved);
+	t->state = TCP_FAILED;
+	if (t->flags & TCP_F_DRAIN)
+		return;
+	t->ch->err = -err;
+	t->post = 0;
+	ctl_post(c, t->ch->worker_id, &t->ch->to_worker, CHAN_EV_RESET);
+}
+
+/* Closing a socket with unread input would reset the connection and destroy what the peer has not read yet. */
+void tcp_finish(struct ctl *c, struct tcp *t)
+{
+	if (!(t->flags & TCP_F_SHUT))
+		shutdown(t->ev.fd, SHUT_WR);
+	t->flags |= TCP_F_SHUT;
+	gone(c, t);
+	if ((t->flags & TCP_F_EOF_IN) || !tcp_discard(t)) {
+		tcp_free(c, t);
+		return;
+	}
+	t->state = TCP_LINGER;
+	t->unsent = 0;
+	t->stuck = 0;
+	ctl_arm(c, &t->timer, TCP_LINGER_MS);
+}
+
+/* As long as the kernel still delivers, it may; a peer that has everything gets no more time. */
+static void linger_more(struct ctl *c, struct tcp *t)
+{
+	int unsent = 0;
+
+	if (!tcp_discard(t) || ioctl(t->ev.fd, SIOCOUTQ, &unsent) || unsent == 0) {
+		tcp_free(c, t);
+		return;
+	}
+	t->stuck = (uint64_t)unsent == t->unsent ? t->stuck + 1 : 0;
+	t->unsent = (uint64_t)unsent;
+	if (t->stuck * TCP_LINGER_MS >= TCP_STUCK_MS)
+		abort_now(c, t);
+	else
+		ctl_arm(c, &t->timer, TCP_LINGER_MS);
+}
+
+static void on_timer(struct ctl *c, struct timer *timer)
+{
+	struct tcp *t = container_of(timer, struct tcp, timer);
+
+	if (t->state == TCP_LINGER)
+		linger_more(c, t);
+	else
+		abort_now(c, t);
+}
+
+/* ---- events ---- */
+
+static void on_socket(struct ctl *c, struct ev *e, uint32_t events)
+{
+	struct tcp *t = container_of(e, struct tcp, ev);
+
+	if (events & EPOLLRDHUP)
+		t->flags |= TCP_F_RDHUP;
+	if (t->state == TCP_CONNECT) {
+		if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+			tcp_dialled(c, t);
+		return;
+	}
+	if (t->state == TCP_LINGER) {
+		if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) && !tcp_discard(t))
+			tcp_free(c, t);
+		return;
+	}
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		t->flags |= TCP_F_READABLE;
+	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		t->flags |= TCP_F_WRITABLE;
+	if (events & EPOLLERR)
+		t->flags |= TCP_F_ERROR;
+	tcp_ready(c, t);
+}
+
+static void close_asked(struct ctl *c, struct tcp *t)
+{
+	bool abort = t->ch->abort && !(t->flags & TCP_F_DRAIN);
+
+	t->flags |= TCP_F_CLOSING;
+	if (abort || t->state == TCP_FAILED) {
+		abort_now(c, t);
+		return;
+	}
+	ctl_arm(c, &t->timer, TCP_STUCK_MS);
+	if (t->state == TCP_OPEN)
+		tcp_ready(c, t);
+}
+
+static struct tcp *open_asked(struct ctl *c, struct chan *ch)
+{
+	struct tcp *t = NULL;
+
+	ch->ctl = NULL;
+	if (!c->draining)
+		t = tcp_new(c, ch, -1);
+	if (!t) {
+		ch->err = c->draining ? ESHUTDOWN : ENOMEM;
+		ctl_post(c, ch->worker_id, &ch->to_worker, CHAN_EV_RESET);
+		return NULL;
+	}
+	tcp_dial(c, t);
+	return t;
+}
+
+void tcp_mail(struct ctl *c, struct chan *ch, uint32_t events)
+{
+	struct tcp *t = events & CHAN_EV_OPEN ? open_asked(c, ch) : ch->ctl;
+
+	if (!t) {
+		if (events & CHAN_EV_CLOSE)
+			ctl_post(c, ch->worker_id, &ch->to_worker, CHAN_EV_GONE);
+		return;
+	}
+	if (events & CHAN_EV_UP)
+		tcp_log_opened(c, t);
+	if ((events & CHAN_EV_ROOM) && !(t->flags & (TCP_F_CLOSING | TCP_F_DRAIN)))
+		chan_trim(c->conf.chans, &ch->up);
+	if (events & CHAN_EV_EOF)
+		t->flags |= TCP_F_EOF_OUT;
+	if (events & CHAN_EV_CLOSE)
+		close_asked(c, t);
+	else if (t->state == TCP_OPEN && (events & (CHAN_EV_DATA | CHAN_EV_ROOM | CHAN_EV_EOF)))
+		tcp_ready(c, t);
+}
+
+/* ---- a turn ---- */
+
+void tcp_turn(struct ctl *c)
+{
+	struct list todo;
+
+	c->worked |= !list_empty(&c->ready);
+	list_init(&todo);
+	list_splice_tail(&todo, &c->ready);
+	for (unsigned i = 0; i < TCP_TURN; i++) {
+		struct list *l = list_pop(&todo);
+
+		if (!l)
+			break;
+		struct tcp *t = container_of(l, struct tcp, ready);
+
+		if (tcp_move(c, t))
+			tcp_ready(c, t);
+	}
+	/* Those that had no turn now come before those that had one. */
+	list_splice_tail(&todo, &c->ready);
+	list_splice_tail(&c->ready, &todo);
+}
+
+static void on_starved(struct ctl *c, struct timer *timer)
+{
+	struct list *l;
+
+	(void)timer;
+	while ((l = list_pop(&c->starved))) {
+		struct tcp *t = container_of(l, struct tcp, starved);
+
+		t->flags &= (uint16_t)~TCP_F_STARVED;
+		tcp_ready(c, t);
+	}
+}
+
+void tcp_starve(struct ctl *c, struct tcp *t)
+{
+	t->flags |= TCP_F_STARVED;
+	list_add_tail(&c->starved, &t->starved);
+	c->stats.no_chunk++;
+	if (!wheel_armed(&c->starved_timer.ent))
+		ctl_arm(c, &c->starved_timer, TCP_STARVED_MS);
+}
+
+void tcp_up(struct ctl *c)
+{
+	wheel_ent_init(&c->starved_timer.ent);
+	c->starved_timer.fn = on_starved;
+}
+
+void tcp_drain(struct ctl *c)
+{
+	list_for_each_safe (l, next, &c->conns) {
+		struct tcp *t = container_of(l, struct tcp, all);
+
+		if (!t->ch || t->state == TCP_FAILED || (t->flags & TCP_F_CLOSING))
+			continue;
+		if (t->state != TCP_OPEN) {
+			tcp_fail(c, t, -ESHUTDOWN);
+			continue;
+		}
+		t->flags |= TCP_F_DRAIN;
+		t->ch->err = ESHUTDOWN;
+		ctl_post(c, t->ch->worker_id, &t->ch->to_worker, CHAN_EV_RESET);
+	}
+}
+
+void tcp_down(struct ctl *c)
+{
+	list_for_each_safe (l, next, &c->conns)
+		tcp_free(c, container_of(l, struct tcp, all));
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * One TCP connection: the kernel's socket on one side, a chan on the other.  Readiness is edge-triggered and remembered
+ * here, so that a connection costs one epoll_ctl in its life; one that has bytes to move stands on ctl's ready list and
+ * gets a bounded share of every turn.
+ */
+
+#include "ctl_int.h"
+
+#define TCP_STUCK_MS 60000 /* after CLOSE: a peer that takes nothing for so long is given up */
+
+enum tcp_state {
+	TCP_RESOLVE, /* server: the target's name is being looked up */
+	TCP_CONNECT, /* server: connect is under way */
+	TCP_OPEN,
+	TCP_FAILED, /* RESET was posted, the socket is closed: waits for the worker's CLOSE */
+	TCP_LINGER, /* GONE was posted: the kernel still has bytes to deliver, or the peer to end */
+};
+
+#define TCP_F_READABLE 0x0001 /* the socket may have bytes */
+#define TCP_F_WRITABLE 0x0002 /* the socket may have room */
+#define TCP_F_RDHUP    0x0004 /* the peer's FIN has come: read on until it shows */
+#define TCP_F_EOF_IN   0x0008 /* read to the end, and EOF was posted */
+#define TCP_F_EOF_OUT  0x0010 /* the worker writes no more */
+#define TCP_F_SHUT     0x0020 /* our FIN was sent */
+#define TCP_F_CLOSING  0x0040 /* the worker's CLOSE has come: write what the ring holds, then end */
+#define TCP_F_DRAIN    0x0080 /* RESET was posted by ctl_drain: nothing is read any more */
+#define TCP_F_STARVED  0x0100 /* on ctl->starved */
+#define TCP_F_LOGGED   0x0200 /* "stream opened" was said */
+#define TCP_F_ERROR    0x0400 /* epoll said so: ask SO_ERROR */
+
+struct tcp {
+	struct grave grave; /* first */
+	struct ev ev;
+	struct list all, ready, starved;
+	struct timer timer;
+	struct name_wait wait;
+	struct chan *ch; /* NULL from GONE on */
+	uint16_t tunnel;
+	uint16_t flags;	    /* TCP_F_* */
+	uint8_t state;	    /* enum tcp_state */
+	uint8_t tries;	    /* addresses of the target that were tried */
+	uint32_t post;	    /* events for the worker, posted when this connection's turn ends */
+	uint32_t want;	    /* bytes to ask of the next readv */
+	struct addr target; /* that was dialled last */
+	uint64_t unsent;    /* while lingering: what the kernel held at the last look */
+	unsigned stuck;	    /* looks without progress */
+};
+
+/* ---- tcp.c ---- */
+
+/* Puts t on the ready list if it is not there. */
+void tcp_ready(struct ctl *c, struct tcp *t);
+/* The connection is over with -err: RESET to the worker, or the end if that has closed already. */
+void tcp_fail(struct ctl *c, struct tcp *t, int err);
+/* CLOSE has been obeyed: GONE to the worker, which frees the chan; the socket lingers or closes. */
+void tcp_finish(struct ctl *c, struct tcp *t);
+void tcp_free(struct ctl *c, struct tcp *t);
+/* Sets a new socket's options and puts it into the epoll set, for its whole life. */
+int tcp_watch(struct ctl *c, struct tcp *t);
+/* No chunk for t's bytes could be had: its reading goes on a few ms later. */
+void tcp_starve(struct ctl *c, struct tcp *t);
+
+/* ---- tcp_io.c ---- */
+
+/* Moves a bounded number of bytes both ways.  True when more could be moved now.  t may be gone (state of its grave).
+ */
+bool tcp_move(struct ctl *c, struct tcp *t);
+/* Reads and throws away; false when the peer has ended (or an error says so). */
+bool tcp_discard(struct tcp *t);
+
+/* ---- tcp_dial.c ---- */
+
+/* Server: begins to connect to the tunnel's target; failures are told to the worker. */
+void tcp_dial(struct ctl *c, struct tcp *t);
+/* The socket of a connection under way is ready: it stands, or the next address is tried. */
+void tcp_dialled(struct ctl *c, struct tcp *t);
+
+/* ---- tcp_log.c ---- */
+void tcp_log_opened(struct ctl *c, struct tcp *t);
+void tcp_log_closed(struct ctl *c, struct tcp *t);

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Bytes between a socket and its chan, both ways, a bounded number a turn. */
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "tcp.h"
+
+#define UP_MAX		   (256u << 10) /* in a stream's ring towards the worker: more would only wait there */
+#define UP_ROOM		   (32u << 10)	/* reading goes on only when so much has been taken */
+#define READ_MIN	   16384u
+#define READ_MAX	   65536u
+#define UP_CHUNKS_PERMILLE 250 /* with fewer free, TCP is not read */
+#define DISCARD_TRIES	   4
+#define TURN_BYTES	   (128u << 10) /* each way, a connection and turn */
+
+/* Posts and forgets what was gathered. */
+static void post(struct ctl *c, struct tcp *t)
+{
+	if (t->post && t->ch)
+		ctl_post(c, t->ch->worker_id, &t->ch->to_worker, t->post);
+	t->post = 0;
+}
+
+bool tcp_discard(struct tcp *t)
+{
+	ssize_t n;
+
+	/* Nothing is copied, so one call takes all that is there; a peer that fills it again meanwhile does so a few
+	 * times. */
+	for (unsigned i = 0; i < DISCARD_TRIES; i++) {
+		n = recv(t->ev.fd, NULL, INT32_MAX, MSG_TRUNC | MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			return false;
+		if (n < 0 && errno == EAGAIN) {
+			t->flags &= (uint16_t)~TCP_F_READABLE;
+			return true;
+		}
+	}
+	return true;
+}
+
+static bool may_read(const struct tcp *t)
+{
+	return (t->flags & TCP_F_READABLE) &&
+	       !(t->flags & (TCP_F_EOF_IN | TCP_F_STARVED | TCP_F_CLOSING | TCP_F_DRAIN)) &&
+	       chan_used(&t->ch->up) <= UP_MAX - UP_ROOM;
+}
+
+static bool may_discard(const struct tcp *t)
+{
+	return (t->flags & (TCP_F_READABLE | TCP_F_CLOSING | TCP_F_EOF_IN)) == (TCP_F_READABLE | TCP_F_CLOSING);
+}
+
+static bool may_write(const struct tcp *t)
+{
+	return (t->flags & TCP_F_WRITABLE) && chan_used(&t->ch->down) > 0;
+}
+
+/* The next read asks for more while reads come back full, and for less when they do not: chunks lent are not held. */
+static void adapt(struct tcp *t, uint32_t asked, uint32_t got)
+{
+	if (got == asked && t->want < READ_MAX)
+		t->want *= 2;
+	else if (got * 2 < asked && t->want > READ_MIN)
+		t->want /= 2;
+}
+
+/* One readv; its bytes, 0 when there is nothing to be had now, or -errno. */
+static int read_some(struct ctl *c, struct tcp *t)
+{
+	uint32_t used = chan_used(&t->ch->up), want = used + t->want > UP_MAX ? UP_MAX - used : t->want, room = 0;
+	struct iovec v[CHAN_IOV];
+	unsigned n = 0;
+	ssize_t got;
+	int err = 0;
+
+	/* The last chunks are for what comes from the peers: without them nobody would ever give any back. */
+	if (chan_pool_free_permille(c->conf.chans) >= UP_CHUNKS_PERMILLE)
+		n = chan_space(c->conf.chans, &t->ch->up, want, v);
+	if (n == 0) {
+		tcp_starve(c, t);
+		return 0;
+	}
+	for (unsigned i = 0; i < n; i++)
+		room += (uint32_t)v[i].iov_len;
+	got = readv(t->ev.fd, v, (int)n);
+	if (got < 0)
+		err = errno;
+	chan_commit(c->conf.chans, &t->ch->up, got > 0 ? (uint32_t)got : 0);
+	if (got < 0 && err != EAGAIN && err != EINTR)
+		return -err;
+	if (got < 0) {
+		t->flags &= err == EAGAIN ? (uint16_t)~TCP_F_READABLE : UINT16_MAX;
+		return 0;
+	}
+	if (got == 0) {
+		t->flags |= TCP_F_EOF_IN;
+		t->post |= CHAN_EV_EOF;
+		return 0;
+	}
+	/* Short: the socket is empty, and epoll tells of more; but not of a FIN that it has told of already. */
+	if ((uint32_t)got < room && !(t->flags & TCP_F_RDHUP))
+		t->flags &= (uint16_t)~TCP_F_READABLE;
+	adapt(t, room, (uint32_t)got);
+	c->stats.tcp_in_bytes += (uint64_t)got;
+	t->post |= CHAN_EV_DATA;
+	return (int)got;
+}
+
+/* One sendmsg; its bytes, 0 when the socket takes none now, or -errno. */
+static int write_some(struct ctl *c, struct tcp *t)
+{
+	struct iovec v[CHAN_IOV];
+	struct msghdr m = {.msg_iov = v, .msg_iovlen = chan_peek(&t->ch->down, v, CHAN_IOV)};
+	size_t want = 0;
+	ssize_t put;
+
+	for (unsigned i = 0; i < m.msg_iovlen; i++)
+		want += v[i].iov_len;
+	put = sendmsg(t->ev.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (put < 0 && errno == EINTR)
+		return 0;
+	if (put < 0 && errno != EAGAIN)
+		return -errno;
+	if (put < (ssize_t)want)
+		t->flags &= (uint16_t)~TCP_F_WRITABLE;
+	if (put <= 0)
+		return 0;
+	chan_done(c->conf.chans, &t->ch->down, (uint32_t)put);
+	c->stats.tcp_out_bytes += (uint64_t)put;
+	t->post |= CHAN_EV_ROOM;
+	return (int)put;
+}
+
+static int move_in(struct ctl *c, struct tcp *t)
+{
+	for (uint32_t sum = 0; sum < TURN_BYTES && may_read(t);) {
+		int n = read_some(c, t);
+
+		if (n <= 0)
+			return n;
+		sum += (uint32_t)n;
+	}
+	return 0;
+}
+
+static int move_out(struct ctl *c, struct tcp *t)
+{
+	uint32_t sum = 0;
+
+	while (sum < TURN_BYTES && may_write(t)) {
+		int n = write_some(c, t);
+
+		if (n <= 0)
+			return n;
+		sum += (uint32_t)n;
+	}
+	return 0;
+}
+
+/* An error that neither reading nor writing would meet, since both have ended. */
+static int socket_error(struct tcp *t)
+{
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (!(t->flags & TCP_F_ERROR))
+		return 0;
+	t->flags &= (uint16_t)~TCP_F_ERROR;
+	getsockopt(t->ev.fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	return -err;
+}
+
+/* The ring is drained: EOF becomes FIN, CLOSE becomes the end. True when t has ended. */
+static bool end_out(struct ctl *c, struct tcp *t)
+{
+	if (!(t->flags & (TCP_F_EOF_OUT | TCP_F_CLOSING)) || chan_used(&t->ch->down) > 0)
+		return false;
+	if (t->flags & TCP_F_CLOSING) {
+		tcp_finish(c, t);
+		return true;
+	}
+	if (!(t->flags & TCP_F_SHUT))
+		shutdown(t->ev.fd, SHUT_WR);
+	t->flags |= TCP_F_SHUT;
+	return false;
+}
+
+bool tcp_move(struct ctl *c, struct tcp *t)
+{
+	uint64_t out = c->stats.tcp_out_bytes;
+	int err;
+
+	if (t->state != TCP_OPEN)
+		return false;
+	err = socket_error(t);
+	if (!err)
+		err = move_out(c, t);
+	if (!err)
+		err = move_in(c, t);
+	if (err) {
+		tcp_fail(c, t, err);
+		return false;
+	}
+	if (t->flags & TCP_F_CLOSING) {
+		/* A peer that only writes must not be stuck on us before it reads. */
+		if (may_discard(t) && !tcp_discard(t))
+			t->flags |= TCP_F_EOF_IN;
+		if (c->stats.tcp_out_bytes != out)
+			ctl_arm(c, &t->timer, TCP_STUCK_MS);
+	}
+	post(c, t);
+	if (end_out(c, t))
+		return false;
+	return may_read(t) || may_write(t) || may_discard(t);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The turn itself: sleeping and waking, signals, notes as log lines. */
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "drop.h"
+#include "lab.h"
+#include "net.h"
+
+static struct lab lab;
+
+static void setup(void)
+{
+	lab_enter();
+	lab_init(&lab, 2, 16, 16);
+	lab_client(&lab, 8388, "198.51.100.9", 4000, 4000);
+	lab_server(&lab, 4000, 4000, "127.0.0.1", 1);
+}
+
+static void teardown(void)
+{
+	lab_stop(&lab);
+}
+
+/* As the program does: before EAL makes its threads. */
+static void block_and_setup(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	setup();
+	lab.conf.signals = set;
+}
+
+Test(ctl, signals, .init = block_and_setup, .fini = teardown)
+{
+	uint64_t got = 0;
+
+	lab_start(&lab);
+	cr_assert_eq(ctl_turn(lab.ctl, 0), 0);
+	kill(getpid(), SIGUSR1);
+	kill(getpid(), SIGTERM);
+	for (unsigned i = 0; i < 100; i++)
+		got |= ctl_turn(lab.ctl, 10);
+	cr_assert_eq(got, UINT64_C(1) << SIGUSR1 | UINT64_C(1) << SIGTERM);
+	cr_assert_eq(ctl_turn(lab.ctl, 0), 0);
+}
+
+static void note(unsigned worker, uint8_t type, unsigned tunnel, uint32_t arg, uint32_t arg2)
+{
+	struct note n = {.type = type, .tunnel = (uint16_t)tunnel, .arg = arg, .arg2 = arg2};
+
+	n.key.peer = addr_v4(0xcb007107);
+	n.key.peer_port = 4711;
+	n.key.local = addr_v4(0xc0000201);
+	n.key.local_port = 4000;
+	border_note(lab.borders[worker], &n);
+}
+
+Test(ctl, notes, .init = setup, .fini = teardown)
+{
+	lab_start(&lab);
+	note(0, NOTE_SESS_OPEN, 1, 99, 2);
+	note(1, NOTE_SESS_CLOSE, 1, DROP_TIMEOUT, 0);
+	note(1, NOTE_SESS_CLOSE, 1, 0, 0);
+	note(1, NOTE_SESS_OPEN, 0, 99, 0);
+	note(1, NOTE_SESS_OPEN, 77, 99, 0);
+	for (unsigned i = 0; i < 20; i++)
+		note(0, NOTE_BAD_KEY, 1, 1000 + i, 0);
+	lab_turn(&lab, 0);
+	cr_assert(lab_logged(&lab, " remote address: 203.0.113.7:4711\n"));
+	cr_assert(lab_logged(&lab, " smux version: 2 on connection: 192.0.2.1:4000 -> 203.0.113.7:4711\n"));
+	cr_assert(lab_logged(&lab, " connection: 192.0.2.1:4000 -> 203.0.113.7:4711\n"));
+	cr_assert(lab_logged(&lab, "tunnel hk: 203.0.113.7:4711: session closed: nothing heard from the peer\n"));
+	cr_assert(lab_logged(&lab, "tunnel hk: session with 203.0.113.7:4711 ended\n"));
+	cr_assert(lab_logged(&lab, "tunnel hk: 1000 datagrams from 203.0.113.7 failed the checksum: wrong key or "
+				   "cipher on one side?\n"));
+	cr_assert_not(lab_logged(&lab, "tunnel hk: 1019 datagrams"));
+}
+
+/* A worker, on a thread: rings only when it is asked to. */
+static void *ringer(void *arg)
+{
+	struct border *b = arg;
+
+	usleep(50000);
+	note(1, NOTE_SESS_CLOSE, 1, DROP_TIMEOUT, 0);
+	border_ring_ctl(b);
+	return NULL;
+}
+
+/* A turn that may sleep for a minute is woken by the bell. */
+Test(ctl, woken_by_bell, .init = setup, .fini = teardown, .timeout = 30)
+{
+	pthread_t t;
+
+	lab_start(&lab);
+	cr_assert_eq(pthread_create(&t, NULL, ringer, lab.borders[1]), 0);
+	while (!lab_logged(&lab, "nothing heard from the peer"))
+		ctl_turn(lab.ctl, 60000);
+	pthread_join(t, NULL);
+}
+
+/* The other end of a ball that goes to and fro between two sleepers: a bell that is missed stops it for a minute. */
+static void *echoer(void *arg)
+{
+	struct border *b = arg;
+
+	for (unsigned got = 0; got < 200;) {
+		struct mbox_ent *e;
+		uint32_t ev;
+
+		if (!mbox_get(b->to_worker, &e, &ev, 1)) {
+			struct pollfd bell = {.fd = b->worker_bell, .events = POLLIN};
+
+			if (border_sleep_worker(b, atomic_load(&b->tbl)))
+				poll(&bell, 1, 60000);
+			border_awake_worker(b);
+			continue;
+		}
+		got++;
+		mbox_post(b->to_ctl, e - 1, DIAL_EV_DROP | DIAL_EV_WANT);
+		border_ring_ctl(b);
+	}
+	return NULL;
+}
+
+Test(ctl, two_sleepers, .init = setup, .fini = teardown, .timeout = 30)
+{
+	static struct dial d = {.to_ctl.kind = MBOX_DIAL, .to_worker.kind = MBOX_DIAL};
+	pthread_t t;
+
+	lab_start(&lab); /* no port: every dial fails */
+	mbox_post(lab.borders[0]->to_ctl, &d.to_ctl, DIAL_EV_WANT);
+	cr_assert_eq(pthread_create(&t, NULL, echoer, lab.borders[0]), 0);
+	while (ctl_stats(lab.ctl)->sessions_failed < 200)
+		ctl_turn(lab.ctl, 60000);
+	pthread_join(t, NULL);
+}
+
+Test(ctl, limits, .init = setup, .fini = teardown)
+{
+	struct ctl_conf bad = lab.conf;
+
+	bad.n_workers = 0;
+	cr_assert_eq(ctl_create(&lab.ctl, &bad, lab.why, sizeof(lab.why)), -EINVAL);
+	bad = lab.conf;
+	bad.n_ports = NET_DEV_MAX + 1;
+	cr_assert_eq(ctl_create(&lab.ctl, &bad, lab.why, sizeof(lab.why)), -EINVAL);
+	lab.ctl = NULL;
+	ctl_destroy(NULL);
+}

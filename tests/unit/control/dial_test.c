@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Session slots' dialling: address, route, a source port that comes home, and its end. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include "lab.h"
+#include "net.h"
+
+#define SOON 3000
+
+static struct lab lab;
+static struct dial dials[LAB_WORKERS];
+
+static void begin(unsigned workers)
+{
+	lab_init(&lab, workers, 16, 16);
+	lab_sh("ip link add ve0 type veth peer name ve1; ip link set ve0 up; ip link set ve1 up");
+	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip route add default via 192.0.2.254");
+	lab_port(&lab, 0, false, "ve0");
+	lab_client(&lab, 8388, "198.51.100.9", 4000, 4009);
+	memset(dials, 0, sizeof(dials));
+	for (unsigned w = 0; w < LAB_WORKERS; w++) {
+		dials[w].to_ctl.kind = dials[w].to_worker.kind = MBOX_DIAL;
+		dials[w].slot = dials[w].worker_id = (uint16_t)w;
+	}
+}
+
+static void setup(void)
+{
+	lab_enter();
+}
+
+static uint32_t answered(struct dial *d)
+{
+	struct mbox_ent *e;
+	uint32_t ev;
+
+	if (!mbox_get(lab.borders[d->worker_id]->to_worker, &e, &ev, 1))
+		return 0;
+	cr_assert_eq(e, &d->to_worker);
+	return ev;
+}
+
+static uint32_t ask(struct dial *d, uint32_t events)
+{
+	uint32_t ev = 0;
+
+	mbox_post(lab.borders[d->worker_id]->to_ctl, &d->to_ctl, events);
+	if (!(events & DIAL_EV_WANT)) {
+		lab_turn(&lab, 0);
+		return 0;
+	}
+	cr_assert(lab_until(&lab, SOON, (ev = answered(d)) != 0));
+	return ev;
+}
+
+Test(dial, ports_come_home, .init = setup)
+{
+	for (unsigned workers = 1; workers <= LAB_WORKERS; workers++) {
+		bool seen[10] = {false};
+
+		begin(workers);
+		lab_start(&lab);
+		for (unsigned round = 0; round < 10; round++) {
+			for (unsigned w = 0; w < workers; w++) {
+				struct dial *d = &dials[w];
+
+				cr_assert_eq(ask(d, round ? DIAL_EV_DROP | DIAL_EV_WANT : DIAL_EV_WANT), DIAL_EV_READY);
+				cr_assert_eq(flow_home(&lab.devs[0].rss, &d->key), w);
+				cr_assert_eq(lab.udp->of[d->key.local_port], 1);
+				cr_assert_eq(d->key.dev, 0);
+				cr_assert_eq(d->key.zero, 0);
+				cr_assert(addr_eq(&d->key.peer, &(struct addr){{[10] = 255, 255, 198, 51, 100, 9}}));
+				cr_assert(addr_eq(&d->key.local, &(struct addr){{[10] = 255, 255, 192, 0, 2, 1}}));
+				cr_assert(d->key.peer_port >= 4000 && d->key.peer_port <= 4009);
+				seen[d->key.peer_port - 4000] = true;
+			}
+		}
+		cr_assert_eq(ctl_stats(lab.ctl)->sessions_dialled, 10 * workers);
+		if (workers == LAB_WORKERS) {
+			unsigned n = 0;
+
+			for (unsigned i = 0; i < 10; i++)
+				n += seen[i];
+			cr_assert_geq(n, 5, "40 sessions use %u of 10 remote ports", n);
+		}
+		lab_stop(&lab);
+		lab_sh("ip link del ve0");
+	}
+}
+
+/* Nobody else takes the port, it answers nothing, and after DROP it is held. */
+Test(dial, port_is_held, .init = setup)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	uint16_t port;
+
+	begin(1);
+	lab_start(&lab);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_READY);
+	port = dials[0].key.local_port;
+	in.sin_port = htons(port);
+	cr_assert_eq(bind(fd, (void *)&in, sizeof(in)), -1);
+	cr_assert_eq(errno, EADDRINUSE);
+	ask(&dials[0], DIAL_EV_DROP);
+	cr_assert_eq(lab.udp->of[port], 1);
+	cr_assert_eq(bind(fd, (void *)&in, sizeof(in)), -1);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_READY);
+	cr_assert_neq(dials[0].key.local_port, port);
+	close(fd);
+	lab_stop(&lab);
+}
+
+Test(dial, failures, .init = setup)
+{
+	begin(1);
+	lab.tunnels[0].remote.host = "2001:db8::9";
+	lab_start(&lab);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_FAIL);
+	cr_assert_eq(dials[0].err, ENETUNREACH);
+	cr_assert(lab_logged(&lab, "re-connecting: tunnel us: no route to 2001:db8::9 by any gateway port"));
+	lab_sh("ip -6 addr add 2001:db8::1/64 dev ve0 nodad");
+	cr_assert(lab_until(&lab, SOON, ask(&dials[0], DIAL_EV_WANT) == DIAL_EV_READY));
+	cr_assert_eq(dials[0].key.local.b[15], 1);
+	cr_assert_gt(ctl_stats(lab.ctl)->sessions_failed, 0);
+	lab_stop(&lab);
+}
+
+/* The tunnel names a port that the route does not leave by. */
+Test(dial, other_port, .init = setup)
+{
+	begin(1);
+	lab_sh("ip link add ot0 type veth peer name ot1; ip link set ot0 up; ip link set ot1 up");
+	lab_port(&lab, 1, false, "ot0");
+	lab.tunnels[0].port = 1;
+	lab_start(&lab);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_FAIL);
+	cr_assert(lab_logged(&lab, "the route to 198.51.100.9 leaves by port wan0, not by wan1"));
+	lab_sh("ip addr add 10.0.0.1/24 dev ot0; ip route add 198.51.100.0/24 via 10.0.0.254");
+	cr_assert(lab_until(&lab, SOON, ask(&dials[0], DIAL_EV_WANT) == DIAL_EV_READY));
+	cr_assert_eq(dials[0].key.dev, 1);
+	lab_stop(&lab);
+}
+
+/* Names are looked up beside the turns, which go on meanwhile; two slots share a lookup. */
+Test(dial, names, .init = setup)
+{
+	begin(2);
+	lab_port(&lab, 0, false, "lo");
+	lab.tunnels[0].remote.host = "localhost";
+	lab_sh("ip addr add 192.0.2.2/32 dev lo");
+	lab_start(&lab);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_READY);
+	cr_assert_eq(dials[0].key.peer.b[15], 1);
+	cr_assert_eq(ask(&dials[1], DIAL_EV_WANT), DIAL_EV_READY);
+	lab_stop(&lab);
+}
+
+Test(dial, name_unknown, .init = setup)
+{
+	begin(1);
+	lab.tunnels[0].remote.host = "a..b";
+	lab_start(&lab);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_FAIL);
+	cr_assert(lab_logged(&lab, "re-connecting: tunnel us: a..b: "));
+	lab_stop(&lab);
+}
+
+/* The instance goes while a lookup is under way. */
+Test(dial, destroyed_meanwhile, .init = setup)
+{
+	begin(1);
+	lab.tunnels[0].remote.host = "localhost";
+	lab_start(&lab);
+	mbox_post(lab.borders[0]->to_ctl, &dials[0].to_ctl, DIAL_EV_WANT);
+	lab_turn(&lab, 0);
+	lab_stop(&lab);
+}
+
+Test(dial, draining, .init = setup)
+{
+	begin(1);
+	lab_start(&lab);
+	ctl_drain(lab.ctl);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_FAIL);
+	cr_assert_eq(dials[0].err, ESHUTDOWN);
+	cr_assert(ctl_idle(lab.ctl));
+	lab_stop(&lab);
+}

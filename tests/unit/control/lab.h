@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * A laboratory for the control room: a network namespace of the test's own process, which vanishes with it, EAL, and
+ * the things that a control instance works on.  The test plays the workers.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "border.h"
+#include "chan.h"
+#include "ctl.h"
+
+struct rte_mempool;
+
+#define LAB_WORKERS 4
+
+struct lab {
+	struct rte_mempool *mbufs;
+	struct chan_pool chans;
+	struct border *borders[LAB_WORKERS];
+	struct net_ports *udp;
+	struct ctl_tunnel tunnels[4];
+	struct ctl_port ports[2];
+	struct port devs[2];
+	struct ctl_conf conf;
+	struct ctl *ctl;
+	char why[256];
+	char log[64]; /* path of the log file */
+};
+
+/* A fresh namespace with lo up, and EAL.  Skips the test when the process may not have one. */
+void lab_enter(void);
+
+/* Runs a shell command; fails the test when it fails. */
+void lab_sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* First line of a command's output, without the newline; empty when there is none. */
+void lab_read(char *buf, size_t n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Pools, borders and an empty configuration with `workers` workers.  chunks: of the chan pool. */
+void lab_init(struct lab *l, unsigned workers, unsigned chunks, unsigned chans);
+/* Port `i` without a device, standing for the kernel interface `ifname`; MAC 02:00:00:00:00:0i. */
+void lab_port(struct lab *l, unsigned i, bool tap, const char *ifname);
+/* The next tunnel; returns its index. */
+unsigned lab_client(struct lab *l, uint16_t tcp_port, const char *remote, uint16_t min, uint16_t max);
+unsigned lab_server(struct lab *l, uint16_t min, uint16_t max, const char *target, uint16_t target_port);
+/* Creates the instance; fails the test with `why` when that fails. */
+void lab_start(struct lab *l);
+/* Destroys the instance and everything that lab_init made; asserts that no mbuf, chunk or chan is missing. */
+void lab_stop(struct lab *l);
+
+/* Turns of control, and adoption of snapshots as workers do, until cond() or about `ms` have passed; true on cond(). */
+#define lab_until(l, ms, cond)                                                                         \
+	({                                                                                             \
+		bool lab_ok_ = false;                                                                  \
+		for (uint64_t lab_end_ = lab_ms() + (ms); !(lab_ok_ = (cond)) && lab_ms() < lab_end_;) \
+			lab_turn(l, 2);                                                                \
+		lab_ok_;                                                                               \
+	})
+uint64_t lab_ms(void);
+void lab_turn(struct lab *l, int timeout_ms);
+
+/* True when the log has a line that contains the text. */
+bool lab_logged(const struct lab *l, const char *text);
+
+/* A blocking-with-timeout TCP client socket connected to 127.0.0.1:port. */
+int lab_connect(uint16_t port);
+/* A TCP listener on 127.0.0.1; *port is chosen. */
+int lab_listen(uint16_t *port);

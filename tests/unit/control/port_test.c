@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include <net/if.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+#include <rte_ethdev.h>
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include "lab.h"
+#include "net.h"
+#include "port.h"
+#include "port_int.h"
+
+static struct rte_mempool *pool;
+static char why[256];
+
+static void setup(void)
+{
+	lab_enter();
+	pool = rte_pktmbuf_pool_create("ports", 8191, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+	cr_assert_not_null(pool);
+}
+
+static void teardown(void)
+{
+	rte_mempool_free(pool);
+}
+
+static struct port_conf conf(const char *device, unsigned workers)
+{
+	return (struct port_conf){
+		.name = "wan0", .device = device, .vdev = true, .workers = workers, .mtu = 1500, .pool = pool};
+}
+
+static void start(const struct port_conf *c, struct port *p)
+{
+	cr_assert_eq(port_start(c, p, why, sizeof(why)), 0, "%s", why);
+	cr_assert(p->started);
+}
+
+/* Started, stopped, and started again: the device is really gone in between. */
+static void twice(const char *device, struct port *p)
+{
+	struct port_conf c = conf(device, 1);
+	uint16_t before = rte_eth_dev_count_avail();
+
+	start(&c, p);
+	cr_assert_eq(rte_eth_dev_count_avail(), before + 1);
+	port_stop(p);
+	cr_assert_eq(rte_eth_dev_count_avail(), before);
+	port_stop(p);
+	start(&c, p);
+}
+
+Test(port, null, .init = setup, .fini = teardown)
+{
+	struct rte_mbuf *m[8];
+	struct port p;
+
+	twice("net_null0", &p);
+	cr_assert_eq(p.n_rxq, 1);
+	cr_assert_eq(p.n_txq, 1);
+	cr_assert_not(p.has_rss);
+	cr_assert_eq(p.rss.workers, 1);
+	cr_assert_eq(rte_eth_rx_burst(p.id, 0, m, 8), 8);
+	rte_pktmbuf_free_bulk(m, 8);
+	port_stop(&p);
+	cr_assert(rte_mempool_full(pool));
+}
+
+Test(port, ring, .init = setup, .fini = teardown)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(pool), *got = NULL;
+	struct port p;
+
+	twice("net_ring0", &p);
+	rte_pktmbuf_append(m, 60);
+	cr_assert_eq(rte_eth_tx_burst(p.id, 0, &m, 1), 1);
+	cr_assert_eq(rte_eth_rx_burst(p.id, 0, &got, 1), 1);
+	cr_assert_eq(got, m);
+	rte_pktmbuf_free(got);
+	port_stop(&p);
+}
+
+/* A vdev's claim to hash is not believed; of a device that is not one it is, and then the tables must agree. */
+Test(port, rss, .init = setup, .fini = teardown)
+{
+	struct port_conf c = conf("net_null0", 4);
+	struct port p;
+
+	start(&c, &p);
+	cr_assert_eq(p.n_rxq, 4);
+	cr_assert_not(p.has_rss);
+	cr_assert_not(p.rss.hw);
+	cr_assert_eq(p.rss.workers, 4);
+	port_stop(&p);
+
+	c.vdev = false;
+	start(&c, &p);
+	cr_assert(p.has_rss);
+	cr_assert(p.rss.hw);
+	cr_assert(p.rss.hw_l4);
+	cr_assert_gt(p.rss.reta_n, 0);
+	for (unsigned i = 0; i < p.rss.reta_n; i++)
+		cr_assert_eq(p.rss.reta[i], i % 4);
+	cr_assert_eq(p.rss.key[0], 0x6d);
+	port_stop(&p);
+}
+
+/* The tuple of the RSS specification's verification suite: the key and its byte order are what every NIC computes. */
+Test(port, rss_key_is_the_specified_one, .init = setup, .fini = teardown)
+{
+	struct port_conf c = conf("net_null0", 2);
+	struct flow_key key = {.peer_port = 2794, .local_port = 1766};
+	struct port p;
+
+	c.vdev = false;
+	start(&c, &p);
+	key.peer = addr_v4(0x420995bb);	 /* 66.9.149.187 */
+	key.local = addr_v4(0xa18e6450); /* 161.142.100.80 */
+	cr_assert_eq(flow_home(&p.rss, &key), (0x51ccc178u & (p.rss.reta_n - 1)) % 2);
+	port_stop(&p);
+}
+
+Test(port, tap, .init = setup, .fini = teardown)
+{
+	struct port p;
+
+	twice("net_tap0,iface=lab0", &p);
+	cr_assert_neq(if_nametoindex("lab0"), 0);
+	cr_assert_eq(p.csum, 0, "net_tap's software checksums are not hardware");
+	port_stop(&p);
+	cr_assert_eq(if_nametoindex("lab0"), 0);
+}
+
+Test(port, af_packet, .init = setup, .fini = teardown)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(pool), *got[64];
+	struct rte_ether_hdr *eth;
+	bool seen = false;
+	struct port a, b;
+	struct port_conf ca = conf("net_af_packet0,iface=ve0", 2), cb = conf("net_af_packet1,iface=ve1", 1);
+
+	lab_sh("ip link add ve0 address 02:00:00:00:00:aa mtu 1400 type veth peer name ve1");
+	lab_sh("ip link set ve0 up; ip link set ve1 up");
+	start(&ca, &a);
+	start(&cb, &b);
+	cr_assert_eq(a.n_rxq, 1);
+	cr_assert_not(a.has_rss);
+	cr_assert_eq(a.rss.workers, 2);
+	cr_assert_eq(memcmp(a.mac, "\x02\0\0\0\0\xaa", 6), 0);
+	lab_sh("ip -o link show ve0 | grep -q 'mtu 1400 '"); /* the kernel's own, left alone */
+
+	eth = (void *)rte_pktmbuf_append(m, 60);
+	memset(eth, 0, 60);
+	memcpy(&eth->src_addr, a.mac, 6);
+	memcpy(&eth->dst_addr, b.mac, 6);
+	eth->ether_type = rte_cpu_to_be_16(0x88b5);
+	cr_assert_eq(rte_eth_tx_burst(a.id, 0, &m, 1), 1);
+	for (unsigned i = 0; i < 100 && !seen; i++) {
+		unsigned n = rte_eth_rx_burst(b.id, 0, got, 64);
+
+		for (unsigned k = 0; k < n; k++)
+			seen |= rte_pktmbuf_mtod(got[k], struct rte_ether_hdr *)->ether_type ==
+				rte_cpu_to_be_16(0x88b5);
+		rte_pktmbuf_free_bulk(got, n);
+		rte_delay_us_sleep(1000);
+	}
+	cr_assert(seen);
+	port_stop(&a);
+	port_stop(&b);
+}
+
+Test(port, qpairs, .init = setup, .fini = teardown)
+{
+	struct port_conf c = conf("net_af_packet0,iface=lo,qpairs=2", 4);
+	struct port p;
+
+	start(&c, &p);
+	cr_assert_eq(p.n_rxq, 2);
+	cr_assert_eq(p.n_txq, 2);
+	cr_assert_eq(p.rss.workers, 4);
+	port_stop(&p);
+}
+
+Test(port, devargs)
+{
+	char buf[256];
+	struct port_conf c = {.device = "net_af_packet0,iface=eth0", .vdev = true, .mtu = 1500};
+
+	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
+	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=4096,framesz=2048,framecnt=512");
+	c.mtu = 9000;
+	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
+	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=16384,framesz=16384,framecnt=512");
+	c.device = "net_af_packet0,iface=eth0,framecnt=64";
+	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
+	cr_assert_str_eq(buf, c.device);
+	c.device = "net_null0";
+	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
+	cr_assert_str_eq(buf, c.device);
+	cr_assert_eq(port_devargs(&c, buf, 4), -E2BIG);
+}
+
+static void refused(struct port_conf c, const char *text)
+{
+	uint16_t before = rte_eth_dev_count_avail();
+	struct port p;
+
+	cr_assert_lt(port_start(&c, &p, why, sizeof(why)), 0, "%s", c.device);
+	cr_assert(strstr(why, text), "%s", why);
+	cr_assert_null(strchr(why, '\n'));
+	cr_assert_eq(rte_eth_dev_count_avail(), before);
+	cr_assert_not(p.started);
+}
+
+Test(port, refusals, .init = setup, .fini = teardown)
+{
+	struct port_conf big = conf("net_null0", 1), pci = conf("0000:ff:1f.7", 1),
+			 many = conf("net_tap0,iface=lab0", 1);
+
+	refused(conf("net_af_packet0,iface=eth9", 1), "port wan0: net_af_packet0,iface=eth9: no interface eth9");
+	refused(conf("net_af_packet0", 1), "iface=NAME is missing");
+	refused(conf("net_nothing0", 1), "check the driver's name");
+	refused(conf("net_null0", 0), "0 workers");
+	big.mtu = 9000;
+	refused(big, "mtu 9000 needs packet buffers of");
+	pci.vdev = false;
+	refused(pci, "no PCI device at this address");
+	lab_sh("ip tuntap add dev lab0 mode tap");
+	lab_sh("ip link add name lab1 type veth peer name lab2");
+	many.device = "net_tap0,iface=lab1";
+	refused(many, "port wan0: net_tap0,iface=lab1: ");
+}

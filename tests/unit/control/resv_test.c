@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Server ports: reserved in the kernel, silent, entered in net_ports. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include "lab.h"
+#include "net.h"
+
+static struct lab lab;
+
+static void setup(void)
+{
+	lab_enter();
+	lab_init(&lab, 1, 16, 16);
+}
+
+static void teardown(void)
+{
+	lab_stop(&lab);
+}
+
+static int udp(int af, uint16_t port, bool to)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr *sa = af == AF_INET ? (struct sockaddr *)&in : (struct sockaddr *)&in6;
+	socklen_t len = af == AF_INET ? sizeof(in) : sizeof(in6);
+	int fd = socket(af, SOCK_DGRAM, 0), on = 1;
+
+	if (to) {
+		in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		in6.sin6_addr = in6addr_loopback;
+		cr_assert_eq(connect(fd, sa, len), 0);
+		return fd;
+	}
+	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, sa, len)) {
+		close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
+/* What the kernel says to a datagram sent to the port: ECONNREFUSED (port unreachable), or nothing. */
+static int answer(int af, uint16_t port)
+{
+	int fd = udp(af, port, true), err = 0;
+
+	cr_assert_eq(send(fd, "x", 1, 0), 1);
+	usleep(1000); /* on lo the ICMP message is there before send returns */
+	if (recv(fd, &(char){0}, 1, MSG_DONTWAIT) < 0)
+		err = errno;
+	close(fd);
+	return err;
+}
+
+Test(resv, silent_and_taken, .init = setup, .fini = teardown)
+{
+	lab_server(&lab, 4000, 4009, "127.0.0.1", 1);
+	lab_server(&lab, 5000, 5000, "127.0.0.1", 1);
+	cr_assert_eq(answer(AF_INET, 4000), ECONNREFUSED);
+	lab_start(&lab);
+	for (uint16_t p = 4000; p <= 4009; p++) {
+		cr_assert_eq(lab.udp->of[p], 1);
+		cr_assert_eq(answer(AF_INET, p), EAGAIN, "port %u", p);
+		cr_assert_eq(answer(AF_INET6, p), EAGAIN, "port %u", p);
+		cr_assert_eq(udp(AF_INET, p, false), -EADDRINUSE);
+		cr_assert_eq(udp(AF_INET6, p, false), -EADDRINUSE);
+	}
+	cr_assert_eq(lab.udp->of[3999], 0);
+	cr_assert_eq(lab.udp->of[4010], 0);
+	cr_assert_eq(lab.udp->of[5000], 2);
+	cr_assert_eq(answer(AF_INET, 4010), ECONNREFUSED);
+	ctl_destroy(lab.ctl);
+	lab.ctl = NULL;
+	cr_assert_eq(lab.udp->of[4000], 0);
+	cr_assert_eq(answer(AF_INET, 4000), ECONNREFUSED);
+}
+
+static void refused(const char *text)
+{
+	cr_assert_lt(ctl_create(&lab.ctl, &lab.conf, lab.why, sizeof(lab.why)), 0);
+	cr_assert_str_eq(lab.why, text);
+	lab.ctl = NULL;
+	for (unsigned p = 4000; p < 4010; p++)
+		cr_assert_eq(lab.udp->of[p], 0);
+}
+
+Test(resv, taken_by_another, .init = setup, .fini = teardown)
+{
+	int fd;
+
+	lab_server(&lab, 4000, 4009, "127.0.0.1", 1);
+	fd = udp(AF_INET, 4007, false);
+	refused("tunnel hk: UDP port 4007 is in use by another process");
+	close(fd);
+	fd = udp(AF_INET6, 4000, false);
+	refused("tunnel hk: UDP port 4000 is in use by another process");
+	close(fd);
+	lab_server(&lab, 4009, 4009, "127.0.0.1", 1);
+	lab.tunnels[1].name = "sg";
+	refused("tunnel sg: UDP port 4009 is tunnel hk's already");
+}
+
+Test(resv, one_address, .init = setup, .fini = teardown)
+{
+	lab_server(&lab, 4000, 4000, "127.0.0.1", 1);
+	lab.tunnels[0].listen.host = "127.0.0.5";
+	lab_start(&lab);
+	cr_assert_eq(lab.udp->of[4000], 1);
+	cr_assert_eq(answer(AF_INET, 4000), ECONNREFUSED, "127.0.0.1 is somebody else's");
+	ctl_destroy(lab.ctl);
+	lab.ctl = NULL;
+	lab.tunnels[0].listen.host = "no such host";
+	cr_assert_lt(ctl_create(&lab.ctl, &lab.conf, lab.why, sizeof(lab.why)), 0);
+	cr_assert(strstr(lab.why, "tunnel hk: listen address no such host: "), "%s", lab.why);
+	lab.ctl = NULL;
+}
+
+Test(resv, without_ipv6, .init = setup, .fini = teardown)
+{
+	lab_sh("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+	lab_server(&lab, 4000, 4000, "127.0.0.1", 1);
+	lab_start(&lab);
+	cr_assert_eq(answer(AF_INET, 4000), EAGAIN);
+}
