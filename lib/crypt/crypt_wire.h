@@ -15,7 +15,11 @@
 #define CRYPT_CRC_LEN	4
 #define CRYPT_HEAD_LEN	20 /* payload starts here */
 
-#define CRYPT_BLOCK 16 /* AES */
+/* aes-128-gcm has neither: nonce, ciphertext, tag (wire.md 2.6). */
+#define CRYPT_GCM_NONCE 12
+#define CRYPT_GCM_TAG	16
+
+#define CRYPT_BLOCK 16 /* AES, and the largest of any cipher */
 /* Every datagram's CFB starts from this IV, so E(IV) is a constant of the key (wire.md 2.3). */
 #define CRYPT_IV                                                                                               \
 	{                                                                                                      \
@@ -29,3 +33,5 @@ static_assert(CRYPT_CRC_OFF == CRYPT_NONCE_OFF + CRYPT_NONCE_LEN, "the CRC follo
 static_assert(CRYPT_HEAD_LEN == CRYPT_CRC_OFF + CRYPT_CRC_LEN, "the payload follows the CRC");
 static_assert(CRYPT_HEAD_LEN <= CRYPT_MAX_HEAD, "callers reserve CRYPT_MAX_HEAD bytes of headroom");
 static_assert(CRYPT_HEAD_LEN > CRYPT_BLOCK, "a datagram of the header family has at least two CFB blocks");
+static_assert(CRYPT_GCM_NONCE <= CRYPT_MAX_HEAD && CRYPT_GCM_NONCE <= CRYPT_NONCE_LEN, "fits where nonces go");
+static_assert(CRYPT_GCM_TAG <= CRYPT_MAX_TAIL, "callers reserve CRYPT_MAX_TAIL bytes behind");

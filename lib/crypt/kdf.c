@@ -4,18 +4,6 @@
 
 #include "crypt_int.h"
 
-int crypt_gcrypt_up(void)
-{
-	if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
-		return 0;
-	if (!gcry_check_version("1.8.0"))
-		return -ENOTSUP;
-	/* Locked memory would need privileges and a quota; keys live in ordinary memory and are wiped. */
-	gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
-	gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
-	return 0;
-}
-
 int crypt_kdf(const char *pass, uint32_t len, uint8_t key[CRYPT_KEY_LEN])
 {
 	static const char salt[] = CRYPT_KDF_SALT;

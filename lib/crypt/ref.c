@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * What the burst forms are checked against: the packet layout and the CFB mode exactly as wire.md 2.2 and 2.3 tell
- * them, one packet at a time, with nothing shared with the fast forms but the layout's numbers.
+ * What the burst forms are checked against: the packet layouts and modes exactly as wire.md 2.2 to 2.6 tell them, one
+ * packet at a time, with nothing shared with the fast forms but the layout's numbers and libgcrypt's block ciphers.
  */
 
 #include <errno.h>
-#include <gcrypt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +13,8 @@
 
 struct crypt_ref {
 	const struct crypt_line *line;
-	gcry_cipher_hd_t hd; /* NULL: nothing is encrypted */
+	gcry_cipher_hd_t hd; /* NULL: fn needs none */
+	uint8_t key[CRYPT_KEY_LEN];
 };
 
 static uint32_t crc_bitwise(const uint8_t *p, uint32_t n)
@@ -29,32 +29,35 @@ static uint32_t crc_bitwise(const uint8_t *p, uint32_t n)
 	return ~crc;
 }
 
+int crypt_ref_cfb(struct crypt_ref *r, uint8_t *p, uint32_t n, bool seal)
+{
+	static const uint8_t iv[CRYPT_BLOCK] = CRYPT_IV;
+
+	if (gcry_cipher_setiv(r->hd, iv, gcry_cipher_get_algo_blklen(r->line->ref.algo)))
+		return -EIO;
+	if (seal ? gcry_cipher_encrypt(r->hd, p, n, NULL, 0) : gcry_cipher_decrypt(r->hd, p, n, NULL, 0))
+		return -EIO;
+	return 0;
+}
+
 int crypt_ref_create(struct crypt_ref **out, const struct crypt_line *line, const uint8_t key[CRYPT_KEY_LEN])
 {
-	struct crypt_ref *r;
-	int rc = crypt_gcrypt_up();
+	struct crypt_ref *r = calloc(1, sizeof(*r));
+	int rc;
 
-	if (rc)
-		return rc;
-	r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
 	r->line = line;
-	if (line->algo != GCRY_CIPHER_NONE) {
-		rc = -ENOTSUP;
-		if (gcry_cipher_open(&r->hd, line->algo, GCRY_CIPHER_MODE_CFB, 0))
-			goto err_open;
-		if (gcry_cipher_setkey(r->hd, key, gcry_cipher_get_algo_keylen(line->algo)))
-			goto err_key;
+	memcpy(r->key, key, sizeof(r->key));
+	if (line->ref.algo) {
+		rc = crypt_gcry_open(&r->hd, line->ref.algo, line->ref.mode, key, line->ref.key_len);
+		if (rc) {
+			crypt_ref_destroy(r);
+			return rc;
+		}
 	}
 	*out = r;
 	return 0;
-
-err_key:
-	gcry_cipher_close(r->hd);
-err_open:
-	free(r);
-	return rc;
 }
 
 void crypt_ref_destroy(struct crypt_ref *r)
@@ -62,35 +65,35 @@ void crypt_ref_destroy(struct crypt_ref *r)
 	if (!r)
 		return;
 	gcry_cipher_close(r->hd);
+	explicit_bzero(r, sizeof(*r));
 	free(r);
 }
 
 int crypt_ref_seal(struct crypt_ref *r, uint8_t *p, uint32_t n, const uint8_t *nonce)
 {
-	static const uint8_t iv[CRYPT_BLOCK] = CRYPT_IV;
+	const struct crypt_ops *ops = r->line->ops;
 
-	if (!r->line->ops->head)
+	if (!ops->head)
 		return 0;
-	memcpy(p, nonce, CRYPT_NONCE_LEN);
-	le32_put(p + CRYPT_CRC_OFF, crc_bitwise(p + CRYPT_HEAD_LEN, n));
-	if (r->hd && (gcry_cipher_setiv(r->hd, iv, gcry_cipher_get_algo_blklen(r->line->algo)) ||
-		      gcry_cipher_encrypt(r->hd, p, n + CRYPT_HEAD_LEN, NULL, 0)))
-		return -EIO;
-	return 0;
+	memcpy(p, nonce, ops->nonce == CRYPT_NONCE_COUNTED ? CRYPT_GCM_NONCE : CRYPT_NONCE_LEN);
+	if (!ops->tail)
+		le32_put(p + CRYPT_CRC_OFF, crc_bitwise(p + CRYPT_HEAD_LEN, n));
+	return r->line->ref.fn ? r->line->ref.fn(r, p, ops->head + n + ops->tail, true) : 0;
 }
 
 int crypt_ref_open(struct crypt_ref *r, uint8_t *p, uint32_t n)
 {
-	static const uint8_t iv[CRYPT_BLOCK] = CRYPT_IV;
+	const struct crypt_ops *ops = r->line->ops;
+	int rc;
 
-	if (!r->line->ops->head)
+	if (!ops->head)
 		return 0;
-	if (n < CRYPT_HEAD_LEN)
+	if (n < (uint32_t)ops->head + ops->tail)
 		return -EMSGSIZE;
-	if (r->hd && (gcry_cipher_setiv(r->hd, iv, gcry_cipher_get_algo_blklen(r->line->algo)) ||
-		      gcry_cipher_decrypt(r->hd, p, n, NULL, 0)))
-		return -EIO;
-	if (le32_get(p + CRYPT_CRC_OFF) != crc_bitwise(p + CRYPT_HEAD_LEN, n - CRYPT_HEAD_LEN))
+	rc = r->line->ref.fn ? r->line->ref.fn(r, p, n, false) : 0;
+	if (rc)
+		return rc;
+	if (!ops->tail && le32_get(p + CRYPT_CRC_OFF) != crc_bitwise(p + CRYPT_HEAD_LEN, n - CRYPT_HEAD_LEN))
 		return -EBADMSG;
 	return 0;
 }

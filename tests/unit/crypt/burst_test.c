@@ -169,7 +169,7 @@ static void on(enum crypt_arch arch, unsigned step)
 {
 	const uint8_t seed[32] = {9};
 	struct crypt_mb *mb;
-	int rc = crypt_mb_create_arch(&mb, seed, arch);
+	int rc = crypt_mb_create_arch(&mb, seed, 0, 0, arch);
 
 	if (rc) {
 		cr_assert_eq(rc, -ENOTSUP);
@@ -218,7 +218,7 @@ static struct crypt_mb *mb_auto(void)
 	const uint8_t seed[32] = {4};
 	struct crypt_mb *mb;
 
-	cr_assert_eq(crypt_mb_create(&mb, seed), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0), 0);
 	return mb;
 }
 
