@@ -20,7 +20,6 @@
 #define CRYPT_BURST  128		  /* most packets that one call of an operation gets */
 #define CRYPT_STREAM (CRYPT_BURST * 2112) /* keystream bytes for them: holds a burst of full packets */
 #define CRYPT_LINES  16			  /* most lines of the cipher table */
-#define CRYPT_KAT    44			  /* bytes of a line's known datagram */
 
 /* Keystream that a packet of n bytes takes: whole cache lines, so that slots never share one. */
 #define CRYPT_SLOT(n) (((uint32_t)(n) + 63) & ~63u)
@@ -70,7 +69,7 @@ struct crypt_line {
 	const char *name;
 	const struct crypt_ops *ops;
 	struct crypt_ref_how ref;
-	uint8_t kat[CRYPT_KAT]; /* datagram of crypt_selftest's known payload, nonce and passphrase */
+	const char *kat; /* datagram of crypt_selftest's known payload, nonce and passphrase, in hex */
 };
 
 struct crypt {
@@ -165,6 +164,25 @@ void crypt_blank(struct pkt **v, unsigned n);
 extern const struct crypt_ops crypt_cfb_aes_256, crypt_cfb_aes_192, crypt_cfb_aes_128;
 extern const struct crypt_ops crypt_none, crypt_null;
 
+/* gcm.c, salsa20.c, table.c, tea.c */
+extern const struct crypt_ops crypt_gcm_128, crypt_salsa20, crypt_table, crypt_tea, crypt_xtea;
+
+/* cfb_gcry.c */
+extern const struct crypt_ops crypt_twofish, crypt_sm4, crypt_blowfish, crypt_cast5, crypt_des3;
+
+/* lanes.c: how a cipher does many blocks of a key, whatever that is to the cipher. */
+struct crypt_lanes {
+	unsigned block; /* 8 or 16 bytes */
+	/* s[0..n blocks) = E(x[0..n blocks)); x has room for a block more, which this may change.  0 or -EIO. */
+	int (*ecb)(struct crypt_mb *mb, void *key, uint8_t *x, uint8_t *s, unsigned n);
+	/* CFB of the n bytes at p from the given block on, for when one packet remains; NULL: ecb serves.  0 or -EIO.
+	 */
+	int (*rest)(void *key, const uint8_t *from, uint8_t *p, uint32_t n);
+};
+/* Puts the CRCs and seals v, all of one key, y0 = E(IV); zeros if the cipher fails. */
+void crypt_lanes_seal(struct crypt_mb *mb, void *key, struct pkt **v, unsigned n, const struct crypt_lanes *how,
+		      const uint8_t *y0);
+
 /* xor.c: p[0..n) ^= stream[0..n), n >= 1, no byte beyond either touched.  The i-th form that this CPU runs, the best
  * last; NULL beyond. */
 crypt_xor_fn *crypt_xor_form(unsigned i);
@@ -204,6 +222,9 @@ static inline void *crypt_own_find(const struct crypt_owns *o, const struct cryp
 	return NULL;
 }
 
+/* kdf.c: PBKDF2-HMAC-SHA1 of len bytes, salt a string.  0, -ENOMEM or -ENOTSUP. */
+int crypt_pbkdf2(const void *pass, uint32_t len, const char *salt, unsigned rounds, uint8_t *out, uint32_t out_len);
+
 /* gcry.c: libgcrypt's one-time initialisation, from setup code only.  0 or -ENOTSUP. */
 int crypt_gcrypt_up(void);
 /* A handle with its key, weak keys too: kcptun takes any.  0, -ENOMEM or -ENOTSUP.  Free with gcry_cipher_close, which
@@ -211,7 +232,7 @@ int crypt_gcrypt_up(void);
 int crypt_gcry_open(gcry_cipher_hd_t *out, int algo, int mode, const uint8_t *key, unsigned key_len);
 
 /* ref.c: the serial reference, one packet at a time in the plainest form and with a bitwise CRC32. */
-crypt_ref_fn crypt_ref_cfb;
+crypt_ref_fn crypt_ref_cfb, crypt_ref_gcm, crypt_ref_salsa20, crypt_ref_table, crypt_ref_tea, crypt_ref_xtea;
 int crypt_ref_create(struct crypt_ref **out, const struct crypt_line *line, const uint8_t key[CRYPT_KEY_LEN]);
 void crypt_ref_destroy(struct crypt_ref *r);
 /* Seals the n payload bytes at p + head; p[0..head + n + tail) becomes the datagram.  0 or -EIO. */

@@ -29,6 +29,17 @@
 #define CRYPT_KDF_SALT	 "kcp-go" /* without the final NUL */
 #define CRYPT_KDF_ROUNDS 4096
 
+/* Big-endian words.  kcptun's TEA stops after 8 of TEA's own 32 cycles (wire.md 2.1). */
+#define CRYPT_TEA_DELTA	  0x9e3779b9u
+#define CRYPT_TEA_CYCLES  8
+#define CRYPT_XTEA_CYCLES 32
+
+#define CRYPT_SALSA_NONCE 8 /* the leading bytes of the datagram, in clear */
+
+#define CRYPT_XOR_SALT	 "sH3CIVoF#rWLtJo6" /* without the final NUL */
+#define CRYPT_XOR_ROUNDS 32
+#define CRYPT_XOR_LEN	 1500
+
 static_assert(CRYPT_CRC_OFF == CRYPT_NONCE_OFF + CRYPT_NONCE_LEN, "the CRC follows the nonce");
 static_assert(CRYPT_HEAD_LEN == CRYPT_CRC_OFF + CRYPT_CRC_LEN, "the payload follows the CRC");
 static_assert(CRYPT_HEAD_LEN <= CRYPT_MAX_HEAD, "callers reserve CRYPT_MAX_HEAD bytes of headroom");
