@@ -32,6 +32,8 @@ const struct crypt_line crypt_lines[] = {
 	 "bc8af8ad29090ad9dd5c47f72e2403a97c3f60b2c36526e4b1a5304f4cf397970a6c2a76"},
 	{"3des", &crypt_des3, REF_CFB(GCRY_CIPHER_3DES, 24),
 	 "5acf28c08c667309fb10e9da213c7b79a9fa418bbec3403d043e8fb9636bdbe982da1918"},
+	{"aes-128-gcm", &crypt_gcm_128, REF_GCM(GCRY_CIPHER_AES128, 16),
+	 "0704778c24ec1fc2f84c0406847256e9ff41dec4906f24885b8e251575386834ef78e0c3408711088c9efde8"},
 	{"none", &crypt_none, REF_NONE, "0704778c24ec1fc2f84c040681c112cef72e9ffc44cc934d5033693adf0a468f437c346a"},
 	{"null", &crypt_null, REF_NONE, "44cc934d5033693adf0a468f437c346a"},
 };
