@@ -34,6 +34,8 @@ const struct crypt_line crypt_lines[] = {
 	 "5acf28c08c667309fb10e9da213c7b79a9fa418bbec3403d043e8fb9636bdbe982da1918"},
 	{"aes-128-gcm", &crypt_gcm_128, REF_GCM(GCRY_CIPHER_AES128, 16),
 	 "0704778c24ec1fc2f84c0406847256e9ff41dec4906f24885b8e251575386834ef78e0c3408711088c9efde8"},
+	{"salsa20", &crypt_salsa20, REF(crypt_ref_salsa20),
+	 "0704778c24ec1fc273d1acc66d1de0c127b37e9e9d166cfe7dca192e0c245d9e0aff331a"},
 	{"none", &crypt_none, REF_NONE, "0704778c24ec1fc2f84c040681c112cef72e9ffc44cc934d5033693adf0a468f437c346a"},
 	{"null", &crypt_null, REF_NONE, "44cc934d5033693adf0a468f437c346a"},
 };
