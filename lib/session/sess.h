@@ -5,6 +5,7 @@
 
 #include "comp.h"
 #include "kcp_state.h"
+#include "qpp.h"
 #include "shard.h"
 #include "wheel.h"
 
@@ -36,6 +37,8 @@ struct spill {
 #define ST_CLOSE_LATE 0x40 /* CLOSE follows when the spill is gone */
 #define ST_FINISHING  0x80 /* FIN goes out behind the last bytes */
 
+enum { QPP_OUT, QPP_IN };
+
 /* What a wheel entry is embedded in. */
 enum timer_kind { TIMER_SESS, TIMER_STREAM, TIMER_SLOT, TIMER_BAD_KEY };
 struct timer {
@@ -54,10 +57,11 @@ struct stream {
 	struct timer timer;	/* closewait */
 	struct list spill_link; /* on shard->spilled */
 	struct spill *spill, **spill_tail;
-	uint64_t last_in;   /* ms: last byte from the peer; while waiting: since when */
-	uint32_t announced; /* bytes of chan->up that mux knows of, cumulative */
-	uint32_t taken;	    /* bytes of chan->down whose consumption mux knows of, cumulative */
-	uint8_t flags;	    /* ST_* */
+	struct qpp_prng *qpp; /* [2], QPP_OUT and QPP_IN; NULL where the tunnel has no QPP */
+	uint64_t last_in;     /* ms: last byte from the peer; while waiting: since when */
+	uint32_t announced;   /* bytes of chan->up that mux knows of, cumulative */
+	uint32_t taken;	      /* bytes of chan->down whose consumption mux knows of, cumulative */
+	uint8_t flags;	      /* ST_* */
 };
 
 /* A client tunnel's place for one session. */
@@ -145,6 +149,7 @@ struct shard {
 	struct bad_key *bad; /* [tunnel] */
 	struct comp_scratch *comp;
 	uint8_t *fec_scratch;
+	uint8_t *qpp_scratch; /* MUX_FRAME_MAX bytes, where any tunnel has QPP */
 	struct fec_got *got;
 	uint64_t next_id;
 	uint64_t rng;
@@ -187,7 +192,7 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now);
 bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now);
 /* Client: gives a waiting stream its session.  False: the session takes no more. */
 bool stream_attach(struct stream *st, struct sess *ss, uint64_t now);
-void stream_data(struct stream *st, const struct slice *data, uint64_t now);
+void stream_data(struct stream *st, struct slice data, uint64_t now);
 void stream_fin(struct stream *st);
 void stream_half(struct stream *st);
 /* The peer claims more than it was sent: the stream cannot go on (wire.md 8.5). */
