@@ -35,7 +35,7 @@ struct ctl_tunnel {
 	uint32_t scavenge_ms;	     /* client: for so long at most a session outlives the start of its successor */
 	const char *listen_path;     /* client: Unix socket to accept on instead of `listen`; NULL: none */
 	const char *target_path;     /* server: Unix socket to dial instead of `target`; NULL: none */
-	bool tcp;                    /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
+	bool tcp;		     /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
 };
 
 struct ctl_port {
