@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include <rte_eal.h>
 #include <rte_launch.h>
@@ -129,6 +130,30 @@ static uint16_t framesize(const struct conf_tunnel *t)
 	return (uint16_t)(t->framesize < max ? t->framesize : max);
 }
 
+/* The pads of QPP, from the passphrase itself: before the keys are wiped. */
+static int tunnel_qpp(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+	struct qpp_pads *q = NULL;
+	int ret;
+
+	if (!t->qpp)
+		return 0;
+	ret = qpp_pads_create(&q, t->key, t->key_len, t->qpp_count);
+	a->tunnels[i].qpp = q;
+	if (ret == -ERANGE || ret == -EINVAL) {
+		snprintf(a->why, sizeof(a->why), "tunnel %s: %u QPP pads; allowed: a prime number from %u to %u",
+			 t->name, t->qpp_count, QPP_COUNT_MIN, QPP_COUNT_MAX);
+		return ret;
+	}
+	return ret ? fail(a, ret, t->name) : 0;
+}
+
+static uint32_t to_ms(unsigned s)
+{
+	return s < UINT32_MAX / 1000 ? s * 1000u : UINT32_MAX;
+}
+
 /* One tunnel as shards see it, from one tunnel as the file has it (wire.md section 1 for the sizes). */
 static int tunnel_make(struct app *a, unsigned i)
 {
@@ -137,6 +162,8 @@ static int tunnel_make(struct app *a, unsigned i)
 	bool fec = t->datashard && t->parityshard;
 	int ret = tunnel_crypt(a, i);
 
+	if (ret == 0)
+		ret = tunnel_qpp(a, i);
 	if (ret)
 		return ret;
 	s->client = t->role == CONF_CLIENT;
@@ -170,6 +197,10 @@ static int tunnel_make(struct app *a, unsigned i)
 	};
 	s->keepalive_ms = t->keepalive * 1000;
 	s->closewait_ms = t->closewait * 1000;
+	s->traffic_class = (uint8_t)(t->dscp << 2);
+	s->autoexpire_ms = to_ms(t->autoexpire);
+	s->scavenge_ms = to_ms(t->scavengettl);
+	s->ratelimit = t->ratelimit;
 	s->conn = t->conn;
 	return s->client ? tunnel_slots(a, i) : 0;
 }
@@ -200,8 +231,10 @@ void app_tunnels_down(struct app *a)
 	for (unsigned i = 0; i < a->conf->n_tunnels; i++) {
 		if (a->tunnels && a->tunnels[i].fec)
 			fec_codec_put(a->tunnels[i].fec);
-		if (a->tunnels)
+		if (a->tunnels) {
+			qpp_pads_destroy((struct qpp_pads *)a->tunnels[i].qpp);
 			free(a->tunnels[i].dials);
+		}
 		if (a->slot_worker)
 			free(a->slot_worker[i]);
 		if (a->crypts && a->crypts[i])
@@ -287,6 +320,22 @@ static int shard_up(struct app *a, unsigned w)
 	return ret ? fail(a, ret, "sessions' tables") : 0;
 }
 
+static int crypt_up(struct app *a, unsigned w)
+{
+	struct timespec now;
+	uint8_t seed[32];
+	int ret;
+
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+		return fail(a, -EIO, "random numbers");
+	clock_gettime(CLOCK_REALTIME, &now);
+	ret = crypt_mb_create(&a->mbs[w], seed, (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, w);
+	explicit_bzero(seed, sizeof(seed));
+	for (unsigned i = 0; ret == 0 && i < a->conf->n_tunnels; i++)
+		ret = crypt_mb_attach(a->mbs[w], a->crypts[i]);
+	return ret ? fail(a, ret, "multi-buffer crypto") : 0;
+}
+
 static int worker_up(struct app *a, unsigned w, unsigned objects)
 {
 	struct worker_conf wc = {
@@ -300,7 +349,6 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 		.poll = a->conf->eal.idle == CONF_IDLE_POLL,
 		.socket = a->socket,
 	};
-	uint8_t seed[32];
 	int ret = border_create(&a->borders[w], w, objects, RING_FRAMES, a->socket);
 
 	if (ret)
@@ -308,12 +356,9 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 	ret = shard_up(a, w);
 	if (ret)
 		return ret;
-	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
-		return fail(a, -EIO, "random numbers");
-	ret = crypt_mb_create(&a->mbs[w], seed);
-	explicit_bzero(seed, sizeof(seed));
+	ret = crypt_up(a, w);
 	if (ret)
-		return fail(a, ret, "multi-buffer crypto");
+		return ret;
 	a->worker_ports[w] = calloc(a->conf->n_ports, sizeof(struct worker_port));
 	if (!a->worker_ports[w])
 		return fail(a, -ENOMEM, "ports");
@@ -395,6 +440,7 @@ static void ctl_tunnel(struct app *a, unsigned i)
 		.port = a->tunnels[i].dev,
 		.conn = t->conn,
 		.slot_worker = a->slot_worker[i],
+		.scavenge_ms = a->tunnels[i].scavenge_ms,
 	};
 }
 

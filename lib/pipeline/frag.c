@@ -18,6 +18,8 @@ struct frag {
 	struct rte_ip_frag_death_row dead;
 	struct rte_mempool *pool;
 	unsigned dropped;
+	uint64_t cycles; /* that a datagram may take to be whole */
+	uint64_t due;	 /* TSC time at which no fragment may wait any more; UINT64_MAX: none does */
 };
 
 int frag_create(struct frag **out, struct rte_mempool *pool, int socket)
@@ -27,7 +29,9 @@ int frag_create(struct frag **out, struct rte_mempool *pool, int socket)
 	if (!f)
 		return -ENOMEM;
 	f->pool = pool;
-	f->tbl = rte_ip_frag_table_create(FRAG_FLOWS, 4, FRAG_FLOWS * 4, rte_get_tsc_hz() * FRAG_MS / 1000, socket);
+	f->cycles = rte_get_tsc_hz() * FRAG_MS / 1000;
+	f->due = UINT64_MAX;
+	f->tbl = rte_ip_frag_table_create(FRAG_FLOWS, 4, FRAG_FLOWS * 4, f->cycles, socket);
 	if (!f->tbl) {
 		free(f);
 		return -ENOMEM;
@@ -49,6 +53,20 @@ static void frag_bury(struct frag *f)
 {
 	f->dropped += f->dead.cnt;
 	rte_ip_frag_free_death_row(&f->dead, 3);
+}
+
+unsigned frag_expire(struct frag *f, uint64_t tsc)
+{
+	unsigned n;
+
+	if (tsc < f->due)
+		return 0;
+	rte_ip_frag_table_del_expired_entries(f->tbl, &f->dead, tsc);
+	frag_bury(f);
+	n = frag_dropped(f);
+	if (!n) /* the list may have been too short for all */
+		f->due = UINT64_MAX;
+	return n;
 }
 
 unsigned frag_dropped(struct frag *f)
@@ -111,6 +129,7 @@ struct rte_mbuf *frag_take(struct frag *f, struct rte_mbuf *m, uint64_t tsc)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 
+	f->due = tsc + f->cycles + 1;
 	if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4))
 		m = frag_v4(f, m, tsc);
 	else

@@ -17,3 +17,6 @@ struct rte_mbuf *frag_take(struct frag *f, struct rte_mbuf *m, uint64_t tsc);
 
 /* Fragments that frag_take has given up since the last call of this, of any datagram. */
 unsigned frag_dropped(struct frag *f);
+
+/* Every turn: once no fragment has come for so long that none may wait any more, frees those that do; how many. */
+unsigned frag_expire(struct frag *f, uint64_t tsc);

@@ -73,6 +73,7 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 {
 	unsigned got = pl_rx(w), n;
 
+	pl_count(w, DROP_IP_FRAGMENT, frag_expire(w->frag, tsc));
 	if (!got)
 		return 0;
 	net_parse_burst(w->rx, w->keys, got, w->tbl, w->conf.udp);

@@ -37,7 +37,7 @@ static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 		break;
 	case MUX_EV_DATA:
 		if (st)
-			stream_data(st, &ev->data, now);
+			stream_data(st, ev->data, now);
 		else
 			mux_taken(&ss->mux, ev->stream, ev->data.n);
 		break;

@@ -19,7 +19,21 @@ static unsigned frame_slices(const struct mux_out *f, struct stream *st, struct 
 	return n;
 }
 
-/* Frame -> compression -> KCP.  False: no memory now; nothing has happened. */
+/* The payload among v[0..n) goes through the stream's pads, into one slice of worker memory. */
+static unsigned frame_permute(const struct sess *ss, struct stream *st, struct slice *v, unsigned n)
+{
+	uint8_t *to = ss->shard->qpp_scratch;
+	uint32_t at = 0;
+
+	for (unsigned i = 1; i < n; i++) {
+		qpp_encrypt(ss->tun->qpp, &st->qpp[QPP_OUT], to + at, v[i].p, v[i].n);
+		at += v[i].n;
+	}
+	v[1] = (struct slice){to, at};
+	return 2;
+}
+
+/* Frame -> pads -> compression -> KCP.  False: no memory now; nothing has happened. */
 static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 {
 	struct slice in[1 + CHAN_IOV], packed[COMP_OUT_MAX(1 + CHAN_IOV)];
@@ -27,13 +41,20 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 	const struct slice *out = in;
 	struct stream *st = f->user;
 	unsigned n = frame_slices(f, st, in);
+	struct qpp_prng qpp_undo;
 
+	if (f->n && ss->tun->qpp) {
+		qpp_undo = st->qpp[QPP_OUT];
+		n = frame_permute(ss, st, in, n);
+	}
 	if (!ss->tun->nocomp) {
 		n = comp_enc(&ss->comp_enc, ss->shard->comp, in, n, packed);
 		out = packed;
 	}
 	if (kcp_send(&ss->kcp, out, n)) {
 		ss->comp_enc = undo;
+		if (f->n && ss->tun->qpp)
+			st->qpp[QPP_OUT] = qpp_undo;
 		shard_drop(ss->shard, DROP_NO_MEMORY);
 		return false;
 	}
@@ -79,7 +100,13 @@ static bool sess_pull(struct sess *ss)
 /* Begins a session's output for this turn.  False when there is nothing to flush. */
 static bool sess_begin(struct sess *ss, uint64_t now)
 {
-	bool full = sess_pull(ss) || (ss->want & KCP_WANT_FULL) || kcp_next(&ss->kcp) <= now;
+	bool full;
+
+	if (!pace_room(ss, 1, now))
+		return false;
+	if (ss->mid_flush)
+		return true;
+	full = sess_pull(ss) || (ss->want & KCP_WANT_FULL) || kcp_next(&ss->kcp) <= now;
 
 	if (!full && !(ss->want & KCP_WANT_ACKS))
 		return false;
@@ -93,6 +120,10 @@ static void sess_end(struct sess *ss, uint64_t now)
 	struct shard *s = ss->shard;
 
 	ss->retry_at = UINT64_MAX;
+	if (pace_waits(ss)) {
+		sess_rearm(ss);
+		return;
+	}
 	if (ss->held_frame && kcp_room(&ss->kcp)) {
 		ss->retry_at = now + MEM_RETRY_MS; /* out of memory: others may give some back */
 	} else if (ss->want || (kcp_room(&ss->kcp) && mux_pending(&ss->mux))) {
@@ -107,6 +138,7 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 {
 	const struct shard_tunnel *t = ss->tun;
 	unsigned over = t->head + t->tail;
+	uint64_t bytes = 0;
 
 	if (n == 0)
 		return 0;
@@ -121,14 +153,16 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 		k->crypt = t->crypt;
 		k->key = &ss->key;
 		k->verdict = VERDICT_OK;
-		ss->cnt->OutBytes += k->n + over;
+		bytes += k->n + over;
 	}
+	pace_spend(ss, bytes);
+	ss->cnt->OutBytes += bytes;
 	ss->cnt->OutPkts += n;
 	ss->last_out = now;
 	return n;
 }
 
-/* Flushes one session into out[0..room).  *over is set when the flush is complete. */
+/* Flushes one session into out[0..room).  *over is set when the flush is complete: else it lacked room, or tokens. */
 static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint64_t now, bool *over)
 {
 	unsigned ps = ss->tun->fec ? fec_codec_ps(ss->tun->fec) : 0;
@@ -140,6 +174,9 @@ static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint
 
 		if (ps && fec_enc_left(&ss->enc) < max)
 			max = fec_enc_left(&ss->enc);
+		max = pace_room(ss, max, now);
+		if (!max)
+			break;
 		n = kcp_flush(&ss->kcp, ss->out_kind, now, out + total, max);
 		*over = n < max;
 		n = sess_dress(ss, out + total, n, now);
@@ -158,7 +195,7 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 
 	while (n + SHARD_OUT_MIN <= max) {
 		struct sess *ss = s->out_cur;
-		bool over = true;
+		bool over = true, resumed;
 
 		if (!ss) {
 			struct list *e = list_pop(&s->ready);
@@ -174,9 +211,13 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 			}
 			s->out_cur = ss;
 		}
+		resumed = ss->mid_flush;
 		n += sess_flush(ss, out + n, max - n, now, &over);
-		if (!over)
+		if (!over && !pace_waits(ss))
 			break; /* the vector is full: this session goes on with the next one */
+		ss->mid_flush = !over;
+		if (over && resumed && sess_begin(ss, now))
+			continue; /* with what has come since that flush began */
 		s->out_cur = NULL;
 		sess_end(ss, now);
 		if (&ss->ready == last)

@@ -9,6 +9,14 @@
 #define CHUNKS_OK_PERMILLE  120 /* and go on reading above this one */
 #define RESUME_A_TURN	    32
 
+static bool shard_has_qpp(const struct shard *s)
+{
+	for (unsigned t = 0; t < s->conf.n_tunnels; t++)
+		if (s->conf.tunnels[t].qpp)
+			return true;
+	return false;
+}
+
 /* Memory for the tables of the set-up: zeroed, counted against no budget. */
 static int shard_tables(struct shard *s)
 {
@@ -20,6 +28,8 @@ static int shard_tables(struct shard *s)
 	s->got = malloc(sizeof(*s->got));
 	s->comp = comp_scratch_create();
 	s->bad = calloc(c->n_tunnels, sizeof(*s->bad));
+	if (shard_has_qpp(s) && !(s->qpp_scratch = malloc(MUX_FRAME_MAX)))
+		return -ENOMEM;
 	if (!s->bad || !s->all || !s->snmp || !s->fec_scratch || !s->got || !s->comp)
 		return -ENOMEM;
 	memset(s->snmp, 0, c->n_tunnels * sizeof(*s->snmp));
@@ -37,6 +47,7 @@ static void shard_free(struct shard *s)
 	if (s->comp)
 		comp_scratch_destroy(s->comp);
 	free(s->got);
+	free(s->qpp_scratch);
 	free(s->fec_scratch);
 	free(s->bad);
 	free(s->snmp);

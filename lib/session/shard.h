@@ -20,6 +20,7 @@
 #include "mem.h"
 #include "mux.h"
 #include "net.h"
+#include "qpp.h"
 #include "snmp.h"
 
 struct shard;

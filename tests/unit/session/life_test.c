@@ -34,7 +34,7 @@ Test(session_life, half_close_by_client)
 	run_for(r, 200);
 	cr_assert(c->peer->eof_in, "the half-close did not arrive");
 	cr_assert_eq(c->peer->got, 5000);
-	for (int i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 3; i++) {
 		run_for(r, 100000);
 		conn_more(c->peer, 3000);
 		run_for(r, 200);

@@ -64,6 +64,12 @@ static void side_tunnel(struct rig_side *s)
 		.max_streams = c->max_streams,
 		.hello = c->hello[s->end],
 	};
+	if (c->qpp)
+		cr_assert_eq(qpp_pads_create(&s->qpp, "it's a secrect", 14, c->qpp), 0);
+	t->qpp = s->qpp;
+	t->autoexpire_ms = t->client ? c->autoexpire_ms : 0;
+	t->scavenge_ms = t->client ? c->scavenge_ms : 0;
+	t->ratelimit = c->ratelimit[s->end];
 	t->keepalive_ms = c->keepalive_ms;
 	t->closewait_ms = c->closewait_ms[s->end];
 	t->conn = t->client ? c->conn : 0;
@@ -140,6 +146,7 @@ static void side_end(struct rig_side *s)
 	sim_link_free(s->out);
 	if (s->tun.fec)
 		fec_codec_put(s->tun.fec);
+	qpp_pads_destroy(s->qpp);
 	for (unsigned i = 0; i < s->n_conn; i++)
 		free(s->conn[i]);
 	free(s->conn);
@@ -390,6 +397,8 @@ static void dial_event(struct rig_side *s, struct dial *d, uint32_t ev)
 {
 	if (ev & DIAL_EV_DROP)
 		s->drops++;
+	if (ev & DIAL_EV_KEEP)
+		s->keeps++;
 	if (!(ev & DIAL_EV_WANT))
 		return;
 	s->wants++;
@@ -462,6 +471,8 @@ static unsigned side_output(struct rig_side *s)
 
 			cr_assert_leq(v[i].n, 1350);
 			cr_assert_not_null(v[i].sess);
+			s->wire += v[i].n;
+			s->dgrams++;
 			v[i].p -= 2;
 			memcpy(v[i].p, &port, 2);
 			if (!s->rig->cut[s->end])

@@ -31,6 +31,9 @@ struct rig_conf {
 	unsigned chunks[2]; /* of the chan pools */
 	unsigned chans;	    /* streams at once, either end */
 	unsigned sessions;  /* either end */
+	unsigned qpp;	    /* pads; 0: off */
+	uint32_t autoexpire_ms, scavenge_ms;
+	uint64_t ratelimit[2];
 	size_t heap[2];
 	struct sim_conf link; /* both ways */
 	uint64_t seed;
@@ -76,7 +79,10 @@ struct rig_side {
 	bool hold_new;	    /* connections do not end their direction */
 	uint32_t ahead;	    /* bytes that a connection writes ahead of the shard */
 	enum rig_dial dial; /* client */
-	unsigned wants, drops;
+	unsigned wants, drops, keeps;
+	uint64_t wire; /* UDP payload that it has sent, without what the cipher adds */
+	uint64_t dgrams;
+	struct qpp_pads *qpp;
 	uint64_t got;
 };
 

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <rte_byteorder.h>
+#include <rte_eth_ring.h>
+#include <rte_ethdev.h>
+#include <rte_ether.h>
+#include <rte_mempool.h>
+
+#include "bed.h"
+#include "worker_int.h"
+
+#define HEAP  (16u << 20)
+#define ALIGN 65536u
+
+static const uint8_t no_csum[NET_DEV_MAX];
+
+static struct addr gate_addr(int e)
+{
+	return addr_v4(0x0a000001u + (uint32_t)e);
+}
+
+static void gate_tunnel(struct gate *g, int e, const struct bed_conf *c)
+{
+	static const uint8_t key[CRYPT_KEY_LEN] = "a key of thirty-two bytes, just";
+	struct shard_tunnel *t = &g->tun;
+
+	cr_assert_eq(crypt_create(&g->crypt, c->cipher, key), 0);
+	t->client = e == CLIENT;
+	t->crypt = g->crypt;
+	t->head = crypt_head(g->crypt);
+	t->tail = crypt_tail(g->crypt);
+	if (c->ds)
+		cr_assert_eq(fec_codec_get(&t->fec, c->ds, c->ps), 0);
+	t->kcp = (struct kcp_conf){
+		.mtu = 1350u - t->head - t->tail - (c->ds ? FEC_HEAD : 0u),
+		.snd_wnd = 256,
+		.rcv_wnd = 256,
+		.nodelay = 1,
+		.interval = 10,
+		.resend = 2,
+		.nc = 1,
+	};
+	t->mux = (struct mux_conf){
+		.version = 2,
+		.client = t->client,
+		.framesize = 8192,
+		.smuxbuf = 4 << 20,
+		.streambuf = 2 << 20,
+		.max_streams = 100,
+		.hello = true,
+	};
+	t->keepalive_ms = 10000;
+	t->closewait_ms = e == CLIENT ? 30000 : 0;
+	t->conn = t->client ? BED_CONN : 0;
+	t->dials = g->bed->dials;
+}
+
+static void gate_tbl(struct gate *g, int e)
+{
+	struct net_tbl *t = g->tbl = net_tbl_alloc(1, 1, 1);
+
+	t->gen = 1;
+	t->n_dev = t->n_route = t->n_neigh = t->n_local = 1;
+	t->dev[0] =
+		(struct net_dev){.mac = {2, 0, 0, 0, 0, (uint8_t)(1 + e)}, .mtu = 1500, .exclusive = true, .up = true};
+	t->route[0] = (struct net_route){.prefix = addr_v4(0x0a000000), .plen = 120};
+	t->neigh[0] = (struct net_neigh){.addr = gate_addr(!e), .mac = {2, 0, 0, 0, 0, (uint8_t)(1 + !e)}};
+	t->local[0] = (struct net_local){.addr = gate_addr(e), .plen = 120};
+	net_tbl_sort(t);
+}
+
+static void gate_port(struct gate *g, int e, unsigned frames)
+{
+	static const char *const names[2][2] = {{"c_rx", "c_tx"}, {"s_rx", "s_tx"}};
+	struct rte_eth_conf conf = {0};
+	int id;
+
+	g->rx = rte_ring_create(names[e][0], frames, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	g->tx = rte_ring_create(names[e][1], frames, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	id = rte_eth_from_rings(e ? "server" : "client", &g->rx, 1, &g->tx, 1, 0);
+	cr_assert_geq(id, 0);
+	g->port = (uint16_t)id;
+	cr_assert_eq(rte_eth_dev_configure(g->port, 1, 1, &conf), 0);
+	cr_assert_eq(rte_eth_rx_queue_setup(g->port, 0, 64, 0, NULL, g->bed->pool), 0);
+	cr_assert_eq(rte_eth_tx_queue_setup(g->port, 0, 64, 0, NULL), 0);
+	cr_assert_eq(rte_eth_dev_start(g->port), 0);
+	g->wp[0] = (struct worker_port){.id = g->port, .steer = true};
+	g->wp[1] = (struct worker_port){.id = g->port, .rxq = -1, .txq = -1, .steer = true};
+}
+
+static void gate_worker(struct gate *g, int e, unsigned i)
+{
+	struct shard_conf sc = {.id = e ? i : 7, .tunnels = &g->tun, .n_tunnels = 1, .max_sessions = 32, .seed = 5 + i};
+	struct worker_conf wc = {.id = i, .mesh = g->mesh, .udp = g->udp, .n_tunnels = 1, .n_ports = 1};
+	uint8_t seed[32] = {(uint8_t)(1 + 2 * e + (int)i)};
+	void *region;
+
+	g->map[i] = mmap(NULL, HEAP + ALIGN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	cr_assert_neq(g->map[i], MAP_FAILED);
+	region = (void *)(((uintptr_t)g->map[i] + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
+	sc.mem = mem_init(region, HEAP);
+	g->mem_idle[i] = mem_used(sc.mem);
+	cr_assert_eq(border_create(&g->border[i], sc.id, 64 + BED_CONN, 64, 0), 0);
+	sc.chans = &g->chans;
+	sc.border = g->border[i];
+	sc.dev_csum = no_csum;
+	sc.mbufs_to_hold = 256;
+	cr_assert_eq(shard_create(&g->shard[i], &sc, g->bed->ms), 0);
+	cr_assert_eq(crypt_mb_create(&g->mb[i], seed, 0, i), 0);
+	cr_assert_eq(crypt_mb_attach(g->mb[i], g->crypt), 0);
+	wc.shard = g->shard[i];
+	wc.border = g->border[i];
+	wc.mb = g->mb[i];
+	wc.crypts = (const struct crypt *const *)&g->crypt;
+	wc.ports = &g->wp[i];
+	wc.pool = g->bed->pool;
+	cr_assert_eq(worker_create(&g->w[i], &wc, &g->bed->clock), 0);
+	atomic_store(&g->border[i]->tbl, g->tbl);
+}
+
+struct bed *bed_new(const struct bed_conf *c)
+{
+	struct bed *b = calloc(1, sizeof(*b));
+
+	b->pool = rte_pktmbuf_pool_create("bed", BED_MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+	cr_assert_not_null(b->pool);
+	worker_clock_init(&b->clock);
+	b->ms = 1000;
+	for (unsigned i = 0; i < BED_CONN; i++) {
+		b->dials[i].to_ctl.kind = b->dials[i].to_worker.kind = MBOX_DIAL;
+		b->dials[i].slot = (uint16_t)i;
+		b->dials[i].worker_id = 7;
+	}
+	for (int e = 0; e < 2; e++) {
+		struct gate *g = &b->g[e];
+
+		g->bed = b;
+		g->n = 1u + (unsigned)e;
+		cr_assert_eq(chan_pool_create(&g->chans, 512, 64, 0), 0);
+		gate_tunnel(g, e, c);
+		gate_tbl(g, e);
+		gate_port(g, e, c->ring ? c->ring : 2048);
+		g->udp = calloc(1, sizeof(*g->udp));
+		cr_assert_eq(worker_mesh_create(&g->mesh, g->n, 1024, 0), 0);
+		for (unsigned i = 0; i < g->n; i++)
+			gate_worker(g, e, i);
+	}
+	atomic_store(&b->g[SERVER].udp->of[BED_PORT], 1);
+	return b;
+}
+
+static void ring_empty(struct rte_ring *r)
+{
+	struct rte_mbuf *m;
+
+	while (rte_ring_dequeue(r, (void **)&m) == 0)
+		rte_pktmbuf_free(m);
+}
+
+static void gate_end(struct gate *g)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		cr_assert(shard_drained(g->shard[i]));
+		cr_assert_eq(shard_stats(g->shard[i])->held_mbufs, 0);
+		cr_assert_eq(shard_mem_used(g->shard[i]), g->mem_idle[i]);
+		worker_destroy(g->w[i]);
+		crypt_mb_destroy(g->mb[i]);
+		shard_destroy(g->shard[i]);
+		border_destroy(g->border[i]);
+		munmap(g->map[i], HEAP + ALIGN);
+	}
+	worker_mesh_destroy(g->mesh);
+	rte_eth_dev_stop(g->port);
+	rte_eth_dev_close(g->port);
+	ring_empty(g->rx);
+	ring_empty(g->tx);
+	rte_ring_free(g->rx);
+	rte_ring_free(g->tx);
+	net_tbl_free(g->tbl);
+	free(g->udp);
+	if (g->tun.fec)
+		fec_codec_put(g->tun.fec);
+	crypt_destroy(g->crypt);
+	cr_assert_eq(rte_mempool_avail_count(g->chans.chunks), g->chans.chunks->size);
+	cr_assert_eq(rte_mempool_avail_count(g->chans.chans), g->chans.chans->size);
+	chan_pool_destroy(&g->chans);
+}
+
+void bed_end(struct bed *b)
+{
+	for (int e = 0; e < 2; e++)
+		for (unsigned i = 0; i < b->g[e].n; i++)
+			shard_close_all(b->g[e].shard[i], b->ms);
+	for (unsigned i = 0; i < 5; i++)
+		bed_step(b);
+	gate_end(&b->g[CLIENT]);
+	gate_end(&b->g[SERVER]);
+	cr_assert_eq(rte_mempool_avail_count(b->pool), BED_MBUFS, "%u buffers lost",
+		     BED_MBUFS - rte_mempool_avail_count(b->pool));
+	rte_mempool_free(b->pool);
+	free(b);
+}
+
+/* ---- control and applications ---- */
+
+static uint8_t byte_at(const struct app *a, const struct bed *b, uint32_t i)
+{
+	return (uint8_t)((i * 2654435761u + (uint32_t)(a - b->app) * 977u) >> 13);
+}
+
+static void app_write(struct bed *b, struct app *a)
+{
+	uint8_t buf[4096];
+	uint32_t n;
+
+	while (a->sent < a->to_send && chan_used(&a->chan->up) < 65536) {
+		for (n = 0; n < sizeof(buf) && a->sent + n < a->to_send; n++)
+			buf[n] = byte_at(a, b, a->sent + n);
+		cr_assert_eq(chan_write(&b->g[CLIENT].chans, &a->chan->up, &(struct slice){buf, n}, 1), n);
+		a->sent += n;
+		mbox_post(b->g[CLIENT].border[0]->to_worker, &a->chan->to_worker, CHAN_EV_DATA);
+	}
+	if (a->sent == a->to_send && !a->eof_sent) {
+		a->eof_sent = true;
+		mbox_post(b->g[CLIENT].border[0]->to_worker, &a->chan->to_worker, CHAN_EV_EOF);
+	}
+}
+
+struct app *bed_connect(struct bed *b, unsigned slot, uint32_t bytes)
+{
+	struct app *a = &b->app[b->n_app++];
+
+	a->chan = chan_alloc(&b->g[CLIENT].chans);
+	a->chan->ctl = a;
+	a->chan->slot = (uint16_t)slot;
+	a->to_send = bytes;
+	mbox_post(b->g[CLIENT].border[0]->to_worker, &a->chan->to_worker, CHAN_EV_OPEN);
+	app_write(b, a);
+	return a;
+}
+
+static void app_event(struct bed *b, struct chan *ch, uint32_t ev)
+{
+	struct gate *g = &b->g[CLIENT];
+	struct app *a = ch->ctl;
+	struct iovec v[CHAN_IOV];
+	unsigned n, took;
+
+	while ((n = chan_peek(&ch->down, v, CHAN_IOV))) {
+		took = 0;
+		for (unsigned i = 0; i < n; i++)
+			for (size_t k = 0; k < v[i].iov_len; k++, took++)
+				cr_assert_eq(((uint8_t *)v[i].iov_base)[k], byte_at(a, b, a->got + took));
+		a->got += took;
+		chan_done(&g->chans, &ch->down, took);
+		if (!(ev & CHAN_EV_CLOSE))
+			mbox_post(g->border[0]->to_worker, &ch->to_worker, CHAN_EV_ROOM);
+	}
+	a->eof_in |= (ev & CHAN_EV_EOF) != 0;
+	if (ev & CHAN_EV_CLOSE) {
+		a->closed = true;
+		a->aborted = ch->abort;
+		mbox_post(g->border[0]->to_worker, &ch->to_worker, CHAN_EV_GONE);
+	} else {
+		app_write(b, a);
+	}
+}
+
+/* The target behind the server: an echo. */
+static void echo_event(struct gate *g, unsigned w, struct chan *ch, uint32_t ev)
+{
+	uint32_t post = ev & CHAN_EV_OPEN ? CHAN_EV_UP : 0, took;
+	struct iovec v[CHAN_IOV];
+
+	while (chan_peek(&ch->down, v, 1)) {
+		struct slice s = {v[0].iov_base, (uint32_t)v[0].iov_len};
+
+		took = chan_write(&g->chans, &ch->up, &s, 1);
+		cr_assert_eq(took, s.n);
+		chan_done(&g->chans, &ch->down, took);
+		post |= CHAN_EV_ROOM | CHAN_EV_DATA;
+	}
+	if (ev & CHAN_EV_EOF)
+		post |= CHAN_EV_EOF;
+	if (ev & CHAN_EV_CLOSE)
+		post = CHAN_EV_GONE;
+	if (post)
+		mbox_post(g->border[w]->to_worker, &ch->to_worker, post);
+}
+
+static void dial_event(struct bed *b, struct dial *d, uint32_t ev)
+{
+	static uint16_t next = 20000;
+
+	if (!(ev & DIAL_EV_WANT))
+		return;
+	d->key = (struct flow_key){.peer = gate_addr(SERVER), .local = gate_addr(CLIENT), .peer_port = BED_PORT};
+	d->key.local_port = next++;
+	atomic_store(&b->g[CLIENT].udp->of[d->key.local_port], 1);
+	mbox_post(b->g[CLIENT].border[0]->to_worker, &d->to_worker, DIAL_EV_READY);
+}
+
+static void gate_control(struct bed *b, int e, unsigned w)
+{
+	struct gate *g = &b->g[e];
+	struct mbox_ent *ents[64];
+	uint32_t ev[64];
+	unsigned n = mbox_get(g->border[w]->to_ctl, ents, ev, 64);
+
+	for (unsigned i = 0; i < n; i++) {
+		if (ents[i]->kind == MBOX_DIAL)
+			dial_event(b, container_of(ents[i], struct dial, to_ctl), ev[i]);
+		else if (e == CLIENT)
+			app_event(b, container_of(ents[i], struct chan, to_ctl), ev[i]);
+		else
+			echo_event(g, w, container_of(ents[i], struct chan, to_ctl), ev[i]);
+	}
+}
+
+/* ---- frames ---- */
+
+void bed_receive(struct gate *g, struct rte_mbuf *m)
+{
+	m->port = g->port;
+	if (rte_ring_sp_enqueue(g->rx, m))
+		rte_pktmbuf_free(m);
+}
+
+static void carry(struct bed *b, struct gate *from, struct gate *to)
+{
+	struct rte_mbuf *m;
+
+	while (!from->no_carry && rte_ring_sc_dequeue(from->tx, (void **)&m) == 0)
+		if (!b->wire || !b->wire(b, to, m))
+			bed_receive(to, m);
+}
+
+struct rte_mbuf *bed_frame(struct bed *b, uint16_t type, const void *body, uint16_t len)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(b->pool);
+	struct rte_ether_hdr *eth;
+
+	cr_assert_not_null(m);
+	eth = (struct rte_ether_hdr *)rte_pktmbuf_append(m, (uint16_t)(sizeof(*eth) + len));
+	memset(eth, 2, sizeof(*eth));
+	eth->ether_type = rte_cpu_to_be_16(type);
+	memcpy(eth + 1, body, len);
+	return m;
+}
+
+void bed_step(struct bed *b)
+{
+	uint64_t tsc;
+
+	b->ms++;
+	tsc = b->clock.base + (uint64_t)((unsigned __int128)b->ms * b->clock.hz / 1000) + 1;
+	for (int e = 0; e < 2; e++) {
+		for (unsigned i = 0; i < b->g[e].n; i++) {
+			worker_turn(b->g[e].w[i], tsc);
+			gate_control(b, e, i);
+			if (shard_stats(b->g[e].shard[i])->held_mbufs > b->most_held)
+				b->most_held = shard_stats(b->g[e].shard[i])->held_mbufs;
+		}
+	}
+	carry(b, &b->g[CLIENT], &b->g[SERVER]);
+	carry(b, &b->g[SERVER], &b->g[CLIENT]);
+}
+
+bool bed_finish(struct bed *b, unsigned ms)
+{
+	for (unsigned t = 0; t < ms; t++) {
+		bool all = true;
+
+		bed_step(b);
+		for (unsigned i = 0; i < b->n_app; i++)
+			all &= b->app[i].closed;
+		if (all)
+			return true;
+	}
+	return false;
+}
+
+void app_complete(const struct app *a)
+{
+	cr_assert(a->closed && !a->aborted);
+	cr_assert_eq(a->got, a->to_send, "%u of %u bytes", a->got, a->to_send);
+}
+
+uint64_t bed_drops(const struct gate *g, unsigned verdict)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < g->n; i++)
+		sum += shard_stats(g->shard[i])->drops[verdict - VERDICT_DROP];
+	return sum;
+}
+
+unsigned bed_mbufs_out(const struct bed *b)
+{
+	unsigned out = BED_MBUFS - rte_mempool_avail_count(b->pool);
+
+	for (int e = 0; e < 2; e++)
+		for (unsigned i = 0; i < b->g[e].n; i++)
+			out -= b->g[e].w[i]->n_lent;
+	return out;
+}

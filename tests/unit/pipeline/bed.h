@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Two gateways in one thread, back to back: a client with one worker, and a server with two that share one port with a
+ * single queue, so that frames are steered and sent on in software.  Ports are rings; the suite carries the frames from
+ * one to the other and does to them what it likes.  Behind the server's streams sits an echo.
+ */
+
+#include <criterion/criterion.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "sess.h"
+#include "worker.h"
+
+enum { CLIENT, SERVER };
+
+#define BED_CONN  8    /* client sessions */
+#define BED_PORT  4000 /* the server's UDP port */
+#define BED_MBUFS 8191
+
+struct app { /* one connection at the client */
+	struct chan *chan;
+	uint32_t to_send, sent, got;
+	bool eof_sent, eof_in, closed, aborted;
+};
+
+struct gate {
+	struct bed *bed;
+	unsigned n; /* workers */
+	struct shard_tunnel tun;
+	struct chan_pool chans;
+	struct crypt *crypt;
+	struct worker_mesh *mesh;
+	struct net_tbl *tbl;
+	struct net_ports *udp;
+	struct rte_ring *rx, *tx; /* behind the port */
+	uint16_t port;
+	struct worker_port wp[2];
+	struct shard *shard[2];
+	struct border *border[2];
+	struct crypt_mb *mb[2];
+	struct worker *w[2];
+	void *map[2];
+	size_t mem_idle[2];
+	bool no_carry; /* what it sends stays in its ring */
+};
+
+struct bed {
+	struct gate g[2];
+	struct rte_mempool *pool;
+	struct worker_clock clock;
+	struct dial dials[BED_CONN];
+	struct app app[64];
+	unsigned n_app;
+	uint64_t ms;
+	uint64_t most_held;
+	/* Takes a frame off its way: returns true when it has seen to m.  NULL: all go. */
+	bool (*wire)(struct bed *b, struct gate *to, struct rte_mbuf *m);
+	uint64_t seen; /* for `wire` */
+};
+
+struct bed_conf {
+	const char *cipher;
+	unsigned ds, ps;
+	unsigned ring; /* frames a port's ring holds */
+};
+
+struct bed *bed_new(const struct bed_conf *c);
+/* Ends everything; every buffer must be back in its pool. */
+void bed_end(struct bed *b);
+
+struct app *bed_connect(struct bed *b, unsigned slot, uint32_t bytes);
+/* A millisecond: turns of all workers, and what control does. */
+void bed_step(struct bed *b);
+/* Steps until all connections are closed. */
+bool bed_finish(struct bed *b, unsigned ms);
+void app_complete(const struct app *a);
+
+/* Puts a frame into what the gateway's port receives. */
+void bed_receive(struct gate *g, struct rte_mbuf *m);
+/* A frame of len bytes for the gateway, built of an Ethernet header of `type` and body. */
+struct rte_mbuf *bed_frame(struct bed *b, uint16_t type, const void *body, uint16_t len);
+uint64_t bed_drops(const struct gate *g, unsigned verdict);
+/* Buffers that are neither in the pool nor lent to a worker for what it sends. */
+unsigned bed_mbufs_out(const struct bed *b);
