@@ -68,7 +68,8 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	int ret = crypt_selftest(t->crypt);
 
 	if (ret) {
-		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name, t->crypt);
+		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name,
+			 t->crypt);
 		return ret;
 	}
 	ret = crypt_kdf(t->key, t->key_len, key);
@@ -180,6 +181,14 @@ void app_tunnels_down(struct app *a)
 
 /* ---- ports ---- */
 
+static bool any_tcp(const struct conf *c)
+{
+	for (unsigned i = 0; i < c->n_tunnels; i++)
+		if (c->tunnels[i].tcp)
+			return true;
+	return false;
+}
+
 int app_ports_up(struct app *a)
 {
 	for (unsigned i = 0; i < a->conf->n_ports; i++) {
@@ -191,6 +200,8 @@ int app_ports_up(struct app *a)
 			.workers = a->plan.workers,
 			.mtu = p->mtu,
 			.pool = a->pool,
+			.shared = p->exception == CONF_EXC_KERNEL,
+			.tcp = any_tcp(a->conf),
 		};
 		int ret = port_start(&pc, &a->ports[i], a->why, sizeof(a->why));
 

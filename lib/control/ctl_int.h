@@ -109,6 +109,10 @@ int tap_up(struct ctl *c, char *why, size_t why_n);
 void tap_down(struct ctl *c);
 void tap_punts(struct ctl *c);
 
+/* ---- lo.c: after the tables have been read ---- */
+int lo_up(struct ctl *c, char *why, size_t why_n);
+void lo_down(struct ctl *c);
+
 /* ---- listen.c ---- */
 int listen_up(struct ctl *c, char *why, size_t why_n);
 void listen_down(struct ctl *c);
