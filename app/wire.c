@@ -362,6 +362,9 @@ static void ctl_tunnel(struct app *a, unsigned i)
 		.port = a->tunnels[i].dev,
 		.conn = t->conn,
 		.slot_worker = a->slot_worker[i],
+		.listen_path = t->listen.path,
+		.target_path = t->target.path,
+		.tcp = t->tcp,
 	};
 }
 
