@@ -9,6 +9,7 @@
 
 #include "conf.h"
 #include "ctl.h"
+#include "snmplog.h"
 #include "tlm.h"
 #include "worker.h"
 
@@ -50,6 +51,7 @@ struct app {
 	struct net_local *ctl_addrs;
 	struct ctl *ctl;
 	struct tlm_src tlm;
+	struct snmplog snmplog;
 	char why[512];                  /* of the step that failed */
 };
 
