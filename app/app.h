@@ -60,6 +60,10 @@ void plan_make(struct plan *p, const struct conf *c);
 /* One line a part, for `kcpgate check`. */
 void plan_print(const struct plan *p, const struct conf *c);
 
+/* banner.c: kcptun's lines at the start, and those about ports that are served (wire.md 9.5) */
+void banner(const struct conf *c);
+void banner_listening(const struct conf *c);
+
 /* eal.c: 0 or -errno with app->why */
 int app_eal_up(struct app *a);
 void app_eal_down(struct app *a);

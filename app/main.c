@@ -157,14 +157,11 @@ static int run(const struct conf *c)
 	}
 	block_signals();
 	raise_limits();
-	log_info("version: " KCPGATE_VERSION);
+	banner(c);
 	plan_make(&a.plan, c);
 	if (steps_up(&a))
 		return EXIT_FAILURE;
-	for (unsigned i = 0; i < c->n_tunnels; i++)
-		log_info("tunnel %s: %s, encryption: %s, mode: %s, smux version: %u", c->tunnels[i].name,
-			 c->tunnels[i].role == CONF_SERVER ? "server" : "client", c->tunnels[i].crypt, c->tunnels[i].mode,
-			 c->tunnels[i].smuxver);
+	banner_listening(c);
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
 	serve(&a);
 	steps_down(&a, N_STEPS);
