@@ -11,21 +11,21 @@
 #include "app.h"
 #include "log.h"
 
-#define EXIT_WRONG 2    /* a wrong command line or configuration */
+#define EXIT_WRONG 2	/* a wrong command line or configuration */
 #define DRAIN_MS   3000 /* for streams to end, at the stop */
 #define CLOSE_MS   2000 /* for the workers to hand everything back */
-#define TURN_MS    1000 /* longest sleep of the control side */
+#define TURN_MS	   1000 /* longest sleep of the control side */
 
-static const char usage[] =
-	"kcpgate: TCP through KCP on DPDK, speaking kcptun's protocol\n"
-	"\n"
-	"  kcpgate -c FILE         run the gateway that FILE describes\n"
-	"  kcpgate check -c FILE   read and check FILE, print what it needs, and stop\n"
-	"  kcpgate --help\n"
-	"  kcpgate --version\n"
-	"\n"
-	"SIGTERM and SIGINT end it, SIGUSR1 prints the SNMP counters to the log.\n"
-	"Counters: dpdk-telemetry.py -f PREFIX, then /kcpgate/snmp, /kcpgate/sessions, /kcpgate/workers, /kcpgate/drops.\n";
+static const char usage[] = "kcpgate: TCP through KCP on DPDK, speaking kcptun's protocol\n"
+			    "\n"
+			    "  kcpgate -c FILE         run the gateway that FILE describes\n"
+			    "  kcpgate check -c FILE   read and check FILE, print what it needs, and stop\n"
+			    "  kcpgate --help\n"
+			    "  kcpgate --version\n"
+			    "\n"
+			    "SIGTERM and SIGINT end it, SIGUSR1 prints the SNMP counters to the log.\n"
+			    "Counters: dpdk-telemetry.py -f PREFIX, then /kcpgate/snmp, /kcpgate/sessions, "
+			    "/kcpgate/workers, /kcpgate/drops.\n";
 
 struct step {
 	const char *name;
@@ -159,8 +159,10 @@ static int run(const struct conf *c)
 	raise_limits();
 	banner(c);
 	plan_make(&a.plan, c);
-	if (steps_up(&a))
+	if (steps_up(&a)) {
+		log_close();
 		return EXIT_FAILURE;
+	}
 	banner_listening(c);
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
 	serve(&a);

@@ -8,9 +8,15 @@
 
 #define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
 
+/*
+ * While chunks are scarce, sessions of which TCP has much to take yet wait for that; those that hold little go on, for
+ * their peers' credit comes by the same way as data, and is what frees the chunks of the other direction.
+ */
 static bool sess_may_read(const struct sess *ss)
 {
-	return !ss->shard->chunks_low && mux_may_read(&ss->mux);
+	int64_t held = (int64_t)ss->tun->mux.smuxbuf - ss->mux.bucket;
+
+	return mux_may_read(&ss->mux) && (!ss->shard->chunks_low || held < SESS_LOW_BYTES);
 }
 
 static void sess_stall(struct sess *ss)
@@ -232,7 +238,9 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 		return NULL;
 	}
 	if (!known) {
-		k->verdict = fec_is_fec(k->p, k->n) ? DROP_PARITY_ALONE : DROP_SHORT;
+		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
+
+		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
 		return NULL;
 	}
 	if (ss)
@@ -243,6 +251,29 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 	else
 		sess_learn_mac(ss, k);
 	return ss;
+}
+
+static bool listens(const struct shard_tunnel *t, const struct pkt *k)
+{
+	return (t->dev == UINT16_MAX || t->dev == k->dev) &&
+	       (addr_is_any(&t->local) || addr_eq(&t->local, &k->key->local));
+}
+
+void shard_screen(struct shard *s, struct pkt *v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k = &v[i];
+		const struct shard_tunnel *t = &s->conf.tunnels[k->tunnel];
+
+		if (k->verdict != VERDICT_OK || k->sess)
+			continue;
+		if (t->client) {
+			s->snmp[k->tunnel].InErrs++;
+			k->verdict = DROP_FOREIGN;
+		} else if (!listens(t, k)) {
+			k->verdict = DROP_NO_LISTENER;
+		}
+	}
 }
 
 static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)
@@ -269,6 +300,7 @@ static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)
 
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 {
+	shard_see_chunks(s);
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = &v[i];
 		struct sess *ss;

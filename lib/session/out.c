@@ -46,21 +46,32 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 	return true;
 }
 
+/* The next frame to write: one that waited for memory, or a new one.  smux forgets a stream with its last frame, so
+ * the stream must be let go of now, however long the frame may wait. */
+static bool sess_next_frame(struct sess *ss)
+{
+	struct mux_out *f = &ss->frame;
+
+	if (ss->held_frame)
+		return true;
+	ss->held_frame = mux_out(&ss->mux, f);
+	if (ss->held_frame && f->last && f->user) {
+		stream_sent_last(f->user);
+		f->user = NULL;
+	}
+	return ss->held_frame;
+}
+
 /* Moves frames into KCP while it takes them.  True when anything moved. */
 static bool sess_pull(struct sess *ss)
 {
 	uint32_t moved = 0;
 
-	while (moved < SESS_PULL_BYTES && kcp_room(&ss->kcp)) {
-		if (!ss->held_frame && !mux_out(&ss->mux, &ss->frame))
-			break;
-		ss->held_frame = true;
+	while (moved < SESS_PULL_BYTES && kcp_room(&ss->kcp) && sess_next_frame(ss)) {
 		if (!sess_send_frame(ss, &ss->frame))
 			break;
 		ss->held_frame = false;
 		moved += ss->frame.head_n + ss->frame.n;
-		if (ss->frame.last && ss->frame.user)
-			stream_sent_last(ss->frame.user);
 	}
 	return moved != 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sess.h"
 
-#define PUMP_A_TURN 32
+#define PUMP_A_TURN 32		 /* streams */
+#define PUMP_BYTES  (256u << 10) /* and bytes, of spills a turn */
 
 static void stream_post(struct stream *st, uint32_t ev)
 {
@@ -65,6 +66,7 @@ static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 	*st->spill_tail = sp;
 	st->spill_tail = &sp->next;
 	st->shard->stats.spilled += n;
+	st->shard->chunks_low = true; /* whatever they were when this burst began */
 	if (list_empty(&st->spill_link))
 		list_add_tail(&st->shard->spilled, &st->spill_link);
 	return true;
@@ -92,10 +94,15 @@ static void stream_close_chan(struct stream *st, bool abort)
 /* Takes the stream from smux at once: FIN, and what was not sent is dropped. */
 static void stream_cut(struct stream *st)
 {
+	struct sess *ss = st->sess;
+
 	if (st->ms) {
-		mux_close(&st->sess->mux, st->ms, false);
+		/* A frame that waits for memory has its bytes in our chan: it goes with us, and nobody will miss it. */
+		if (ss->held_frame && ss->frame.user == st)
+			ss->held_frame = false;
+		mux_close(&ss->mux, st->ms, false);
 		st->ms = NULL;
-		sess_ready(st->sess);
+		sess_ready(ss);
 	}
 	st->sess = NULL;
 }
@@ -199,9 +206,9 @@ static void stream_local_eof(struct stream *st, uint64_t now)
 	struct sess *ss = st->sess;
 
 	st->flags |= ST_LOCAL_EOF;
-	st->last_in = now;
 	if (!st->ms)
-		return;
+		return; /* said again by stream_attach, if it is not over already */
+	st->last_in = now;
 	if (mux_half(&ss->mux, st->ms) == 0) {
 		st->flags |= ST_HALF_SENT;
 		sess_ready(ss);
@@ -291,13 +298,15 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 static void stream_reset(struct stream *st)
 {
 	slot_forget(st);
-	if (!(st->flags & (ST_UP | ST_CLOSED)))
+	/* One that waited for its session has no target that could have failed. */
+	if (st->ms && !(st->flags & (ST_UP | ST_CLOSED)))
 		shard_drop(st->shard, DROP_TARGET);
 	stream_cut(st);
 	stream_close_chan(st, true);
 }
 
-/* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us. */
+/* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us.
+ */
 static struct stream *stream_opened(struct shard *s, struct chan *c, uint64_t now)
 {
 	struct stream *st = stream_new(s, c, now);
@@ -343,20 +352,26 @@ void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now)
 /* ---- spills, again ---- */
 
 /* True when the stream's spill is in its chan now. */
-static bool stream_pump(struct stream *st)
+static bool stream_pump(struct stream *st, uint32_t *budget)
 {
 	struct shard *s = st->shard;
 	struct spill *sp;
 
 	while ((sp = st->spill)) {
 		struct slice rest = {sp->data + sp->off, sp->n - sp->off};
-		uint32_t done = chan_write(s->chans, &st->chan->down, &rest, 1);
+		uint32_t done;
 
+		if (*budget == 0)
+			return false;
+		if (rest.n > *budget)
+			rest.n = *budget;
+		done = chan_write(s->chans, &st->chan->down, &rest, 1);
+		*budget -= done;
 		sp->off += done;
 		s->stats.spilled -= done;
 		if (done)
 			stream_post(st, CHAN_EV_DATA);
-		if (done < rest.n)
+		if (sp->off < sp->n)
 			return false;
 		st->spill = sp->next;
 		mem_put(s->mem, sp, sizeof(*sp) + sp->n);
@@ -367,10 +382,12 @@ static bool stream_pump(struct stream *st)
 
 void shard_pump_spilled(struct shard *s)
 {
+	uint32_t budget = PUMP_BYTES;
+
 	for (unsigned i = 0; i < PUMP_A_TURN && !list_empty(&s->spilled); i++) {
 		struct stream *st = container_of(s->spilled.next, struct stream, spill_link);
 
-		if (!stream_pump(st))
+		if (!stream_pump(st, &budget))
 			return;
 		list_del(&st->spill_link);
 		if (st->flags & ST_CLOSE_LATE)
