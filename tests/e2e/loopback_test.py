@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
-from lab import ROOT, Lab, eal, wait_until
+from lab import ROOT, Lab, eal, gateway_binary, wait_until
 
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
 PORT = 'ports = ( { name = "lo"; device = "net_af_packet0,iface=lo"; exception = "kernel"; } );\n'
@@ -150,6 +150,27 @@ def test_other_addresses():
             traffic(lab)
             case.check(cli.stop() == 0, "exit status")
             srv.stop()
+
+
+def test_command_lines():
+    """As kcptun's README has it: a server on all addresses, a client to 127.0.0.1, two command lines on one host."""
+    with Lab("kl") as lab:
+        host(lab)
+        lab.add_ns("o")
+        lab.veth("h", "e0", "o", "e1")
+        lab.addr("h", "e0", "10.77.0.1/24")
+        lab.ip("h", "route", "add", "default", "via", "10.77.0.2")
+        common = ["--key", "k", "--mode", "fast3", "--smuxver", "2"]
+        srv = lab.run("server", "h", gateway_binary(), "server", "-t", "127.0.0.1:9000", "-l", ":4000", *common)
+        srv.wait_for("ready:", 60)
+        for addr in ("127.0.0.1", "10.77.0.1"):
+            cli = lab.run("client-" + addr, "h", gateway_binary(), "client", "-r", addr + ":4000", "-l", ":13000", *common)
+            cli.wait_for("ready:", 60)
+            traffic(lab)
+            case.check(cli.stop() == 0, "exit status")
+        cli = stock(lab, "client", "-l", "127.0.0.1:13000", "-r", "127.0.0.1:4000")
+        traffic(lab)
+        case.check(srv.stop() == 0, "exit status")
 
 
 if __name__ == "__main__":
