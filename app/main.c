@@ -31,7 +31,8 @@ static const char usage[] =
 	"  kcpgate --version\n"
 	"\n"
 	"SIGTERM and SIGINT end it, SIGUSR1 prints the SNMP counters to the log.\n"
-	"Counters: dpdk-telemetry.py -f PREFIX, then /kcpgate/snmp, /kcpgate/sessions, /kcpgate/workers, /kcpgate/drops.\n"
+	"Counters: dpdk-telemetry.py -f PREFIX, then /kcpgate/snmp, /kcpgate/sessions, /kcpgate/workers, "
+	"/kcpgate/drops.\n"
 	"PREFIX is eal.file_prefix of FILE, or kcpgate-PID of a client or server without one.\n";
 
 struct step {
