@@ -9,6 +9,7 @@
 
 #include "conf.h"
 #include "ctl.h"
+#include "snmplog.h"
 #include "tlm.h"
 #include "worker.h"
 
@@ -51,6 +52,7 @@ struct app {
 	struct net_local *ctl_addrs;
 	struct ctl *ctl;
 	struct tlm_src tlm;
+	struct snmplog snmplog;
 	char why[512]; /* of the step that failed */
 };
 
@@ -58,6 +60,10 @@ struct app {
 void plan_make(struct plan *p, const struct conf *c);
 /* One line a part, for `kcpgate check`. */
 void plan_print(const struct plan *p, const struct conf *c);
+
+/* banner.c: kcptun's lines at the start, and those about ports that are served (wire.md 9.5) */
+void banner(const struct conf *c);
+void banner_listening(const struct conf *c);
 
 /* eal.c: 0 or -errno with app->why */
 int app_eal_up(struct app *a);

@@ -90,7 +90,7 @@ static int iface(void *ctx, const struct conf_tunnel *t, char ifname[16], char *
 	struct addr a;
 	int rc;
 
-	if (name[0] == '\0' || (addr_parse(name, &a) == 0 && addr_is_any(&a))) {
+	if (!name || name[0] == '\0' || (addr_parse(name, &a) == 0 && addr_is_any(&a))) {
 		rc = route_iface(NULL, ifname, 16);
 		if (rc < 0)
 			snprintf(why, why_n, "the kernel has no default route (%s)", strerror(-rc));

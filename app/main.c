@@ -12,9 +12,10 @@
 #include "host.h"
 #include "log.h"
 
-#define EXIT_WRONG 2 /* a wrong command line or configuration */
-#define DRAIN_S	   3 /* for streams to end, at the stop */
-#define CLOSE_S	   2 /* for the workers to hand everything back */
+#define EXIT_WRONG 2	/* a wrong command line or configuration */
+#define DRAIN_MS   3000 /* for streams to end, at the stop */
+#define CLOSE_MS   2000 /* for the workers to hand everything back */
+#define TURN_MS	   1000 /* longest sleep of the control side */
 
 static const char usage[] =
 	"kcpgate: TCP through KCP on DPDK, speaking kcptun's protocol\n"
@@ -74,12 +75,12 @@ static int steps_up(struct app *a)
 	return 0;
 }
 
-static time_t now_s(void)
+static uint64_t now_ms(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec;
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 static void print_snmp(struct app *a)
@@ -101,15 +102,15 @@ static bool all_closed(const struct app *a)
 /* Ends streams first, so that peers get their FINs and applications their bytes; then sessions. */
 static void drain(struct app *a)
 {
-	time_t until = now_s() + DRAIN_S;
+	uint64_t until = now_ms() + DRAIN_MS;
 
 	ctl_drain(a->ctl);
-	while (!ctl_idle(a->ctl) && now_s() < until)
+	while (!ctl_idle(a->ctl) && now_ms() < until)
 		ctl_turn(a->ctl, 10);
 	for (unsigned w = 0; w < a->plan.workers; w++)
 		worker_close(a->workers[w]);
-	until = now_s() + CLOSE_S;
-	while (!all_closed(a) && now_s() < until)
+	until = now_ms() + CLOSE_MS;
+	while (!all_closed(a) && now_ms() < until)
 		ctl_turn(a->ctl, 1);
 }
 
@@ -118,8 +119,11 @@ static void serve(struct app *a)
 	const uint64_t end = 1ull << SIGTERM | 1ull << SIGINT;
 	uint64_t signals;
 
+	snmplog_init(&a->snmplog, &a->tlm, a->conf->telemetry.snmplog, a->conf->telemetry.snmpperiod, now_ms());
 	do {
-		signals = ctl_turn(a->ctl, 1000);
+		int due = snmplog_turn(&a->snmplog, now_ms());
+
+		signals = ctl_turn(a->ctl, due < TURN_MS ? due : TURN_MS);
 		if (signals & 1ull << SIGUSR1)
 			print_snmp(a);
 	} while (!(signals & end));
@@ -161,16 +165,13 @@ static int run(const struct conf *c)
 	}
 	block_signals();
 	raise_limits();
-	log_info("version: " KCPGATE_VERSION);
+	banner(c);
 	plan_make(&a.plan, c);
 	if (steps_up(&a)) {
 		log_close();
 		return EXIT_FAILURE;
 	}
-	for (unsigned i = 0; i < c->n_tunnels; i++)
-		log_info("tunnel %s: %s, encryption: %s, mode: %s, smux version: %u", c->tunnels[i].name,
-			 c->tunnels[i].role == CONF_SERVER ? "server" : "client", c->tunnels[i].crypt,
-			 c->tunnels[i].mode, c->tunnels[i].smuxver);
+	banner_listening(c);
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
 	serve(&a);
 	steps_down(&a, N_STEPS);

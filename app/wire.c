@@ -247,6 +247,14 @@ void app_tunnels_down(struct app *a)
 
 /* ---- ports ---- */
 
+static bool any_tcp(const struct conf *c)
+{
+	for (unsigned i = 0; i < c->n_tunnels; i++)
+		if (c->tunnels[i].tcp)
+			return true;
+	return false;
+}
+
 int app_ports_up(struct app *a)
 {
 	for (unsigned i = 0; i < a->conf->n_ports; i++) {
@@ -258,6 +266,8 @@ int app_ports_up(struct app *a)
 			.workers = a->plan.workers,
 			.mtu = p->mtu,
 			.pool = a->pool,
+			.shared = p->exception == CONF_EXC_KERNEL,
+			.tcp = any_tcp(a->conf),
 		};
 		int ret = port_start(&pc, &a->ports[i], a->why, sizeof(a->why));
 
@@ -441,6 +451,9 @@ static void ctl_tunnel(struct app *a, unsigned i)
 		.conn = t->conn,
 		.slot_worker = a->slot_worker[i],
 		.scavenge_ms = a->tunnels[i].scavenge_ms,
+		.listen_path = t->listen.path,
+		.target_path = t->target.path,
+		.tcp = t->tcp,
 	};
 }
 

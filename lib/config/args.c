@@ -6,6 +6,8 @@
 
 #include "flags.h"
 
+#define ARGS_PORTS 2 /* the one that was named or found, and loopback */
+
 /* kcptun's command line, as Go reads it: one dash or two, "-x=y" or "-x y", the last of two flags wins. */
 
 static const char *role_name(const struct conf_args *a)
@@ -161,9 +163,9 @@ int conf_args_open(struct conf_args *a)
 
 	if (rc < 0)
 		return rc;
-	r->c->ports = calloc(1, sizeof(*r->c->ports));
+	r->c->ports = calloc(ARGS_PORTS, sizeof(*r->c->ports));
 	r->c->tunnels = calloc(1, sizeof(*r->c->tunnels));
-	r->ports = calloc(1, sizeof(*r->ports));
+	r->ports = calloc(ARGS_PORTS, sizeof(*r->ports));
 	r->tunnels = calloc(1, sizeof(*r->tunnels));
 	if (!r->c->ports || !r->c->tunnels || !r->ports || !r->tunnels) {
 		snprintf(r->why, r->why_n, "%s: %s", r->path, strerror(ENOMEM));
@@ -219,6 +221,27 @@ static int set_port(struct conf_args *a)
 	return rc == 0 ? set_text(a, a->r.ports, "device", device, "iface") : rc;
 }
 
+/*
+ * A server on all addresses is stock's on every interface, and first tried out with a client on the same host: beside
+ * the interface that was found it serves loopback.
+ */
+static int add_loopback(struct conf_args *a, bool named)
+{
+	const struct conf_port *p = a->r.c->ports;
+	const char *host = a->r.c->tunnels->listen.host;
+	struct conf_obj *o = &a->r.ports[1];
+	int rc;
+
+	if (named || a->role != CONF_SERVER || !a->host->iface || !host || host[0] != '\0' ||
+	    strcmp(p->ifname, "lo") == 0)
+		return 0;
+	conf_port_defaults(&a->r.c->ports[1]);
+	*o = (struct conf_obj){.table = &conf_port_table, .base = &a->r.c->ports[1], .line = CONF_LINE_ARGV};
+	a->r.c->n_ports = 2;
+	rc = set_text(a, o, "name", strcmp(p->name, "loopback") ? "loopback" : "loopback1", "iface");
+	return rc == 0 ? set_text(a, o, "device", "net_af_packet1,iface=lo", "iface") : rc;
+}
+
 static int set_machine(struct conf_args *a)
 {
 	int rc = 0;
@@ -232,10 +255,13 @@ static int set_machine(struct conf_args *a)
 
 int conf_args_finish(struct conf_args *a)
 {
+	bool named = a->r.c->ports->ifname[0] != '\0';
 	int rc = set_defaults(a);
 
 	if (rc == 0)
 		rc = set_port(a);
+	if (rc == 0)
+		rc = add_loopback(a, named);
 	if (rc == 0)
 		rc = set_machine(a);
 	return rc == 0 ? conf_check(&a->r) : rc;

@@ -172,8 +172,8 @@ static const struct {
 	int (*up)(struct ctl *c, char *why, size_t why_n);
 	void (*down)(struct ctl *c);
 } parts[] = {
-	{up_tunnels, down_tunnels}, {up_bells, down_bells}, {up_rtnl, down_rtnl},     {tap_up, tap_down},
-	{resv_up, resv_down},	    {nl_up, nl_down},	    {listen_up, listen_down},
+	{up_tunnels, down_tunnels}, {up_bells, down_bells}, {up_rtnl, down_rtnl}, {tap_up, tap_down},
+	{resv_up, resv_down},	    {nl_up, nl_down},	    {lo_up, lo_down},	  {listen_up, listen_down},
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 

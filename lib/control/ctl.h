@@ -33,9 +33,14 @@ struct ctl_tunnel {
 	unsigned conn;		     /* client: session slots; the n-th connection goes to slot n mod conn */
 	const uint16_t *slot_worker; /* client: worker of each slot */
 	uint32_t scavenge_ms;	     /* client: for so long at most a session outlives the start of its successor */
-	const char *listen_path;     /* client: Unix socket to accept on instead of `listen`; NULL: none */
-	const char *target_path;     /* server: Unix socket to dial instead of `target`; NULL: none */
-	bool tcp;		     /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
+	/*
+	 * client: Unix stream socket to accept on instead of `listen`, server: to dial instead of `target`; NULL: none.
+	 * Up to 107 bytes; '@' first names an abstract socket.  The one to accept on takes the place of a socket file
+	 * on which nobody answers, never of anything else, and is removed at the end.
+	 */
+	const char *listen_path;
+	const char *target_path;
+	bool tcp; /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
 };
 
 struct ctl_port {

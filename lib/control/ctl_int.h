@@ -18,6 +18,7 @@
 #include "nl.h"
 #include "resv.h"
 #include "rtnl.h"
+#include "sock_unix.h"
 
 #define CTL_WORKERS_MAX 64
 
@@ -30,6 +31,8 @@ struct listener {
 	struct ev ev;
 	struct timer pause;
 	uint16_t tunnel;
+	const char *path; /* of a Unix socket; NULL: TCP */
+	struct unix_file file;
 	struct log_limit limit;
 };
 
@@ -68,6 +71,8 @@ struct ctl {
 	struct list ready;   /* struct tcp.ready: has bytes to move */
 	struct list starved; /* struct tcp.starved: waits for chunks */
 	struct timer starved_timer;
+	struct timer lines_timer; /* ends a period of lines about streams */
+	unsigned lines, lines_left_out;
 	struct list dials; /* struct dialer.all */
 	struct list holds; /* struct hold.all: ports of ended sessions */
 	struct list kept;  /* struct hold.all: ports of sessions that were replaced, and go on */
@@ -109,6 +114,10 @@ void note_turn(struct ctl *c);
 int tap_up(struct ctl *c, char *why, size_t why_n);
 void tap_down(struct ctl *c);
 void tap_punts(struct ctl *c);
+
+/* ---- lo.c: after the tables have been read ---- */
+int lo_up(struct ctl *c, char *why, size_t why_n);
+void lo_down(struct ctl *c);
 
 /* ---- listen.c ---- */
 int listen_up(struct ctl *c, char *why, size_t why_n);

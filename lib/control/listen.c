@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Client tunnels' TCP listeners: each connection gets a chan and a session slot. */
+/* Client tunnels' listeners, TCP or Unix: each connection gets a chan and a session slot. */
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -47,7 +47,10 @@ static void fill_chan(struct ctl *c, struct chan *ch, uint16_t tunnel, const str
 	uint16_t port;
 
 	sock_addr_read(ss, &a, &port);
-	addr_port_str(&a, port, peer);
+	if (ss->ss_family == AF_UNIX)
+		strcpy(peer, "@"); /* a peer without a name, as Go prints it */
+	else
+		addr_port_str(&a, port, peer);
 	memcpy(ch->peer, peer, sizeof(ch->peer) - 1);
 	ch->peer[sizeof(ch->peer) - 1] = '\0';
 	ch->tunnel = tunnel;
@@ -127,18 +130,45 @@ static int open_any(uint16_t port, int *fd)
 	return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL ? open_one(&any4, port, fd) : err;
 }
 
-static int start_one(struct ctl *c, uint16_t tunnel, const struct addr *host, unsigned port, char *why, size_t why_n)
+/* A listener that accepts nothing yet, in the next place. */
+static struct listener *new_listener(struct ctl *c, uint16_t tunnel)
 {
 	struct listener *l = &c->listeners[c->n_listeners];
-	const char *name = c->conf.tunnels[tunnel].name;
-	char text[ADDR_STRLEN] = "all addresses";
-	int err;
 
 	memset(l, 0, sizeof(*l));
 	l->tunnel = tunnel;
 	l->ev.fn = on_accept;
+	l->ev.fd = -1;
 	l->pause.fn = on_pause;
 	wheel_ent_init(&l->pause.ent);
+	return l;
+}
+
+static int start_unix(struct ctl *c, uint16_t tunnel, char *why, size_t why_n)
+{
+	struct listener *l = new_listener(c, tunnel);
+	const struct ctl_tunnel *t = &c->conf.tunnels[tunnel];
+	int err = unix_listen(t->listen_path, &l->ev.fd, &l->file);
+
+	if (err == -EADDRINUSE)
+		return ctl_fail(why, why_n, err, "tunnel %s: %s is in use by another process", t->name, t->listen_path);
+	if (err == -ENOTSOCK)
+		return ctl_fail(why, why_n, err, "tunnel %s: %s exists and is no socket", t->name, t->listen_path);
+	if (err)
+		return ctl_fail(why, why_n, err, "tunnel %s: %s: %s", t->name, t->listen_path, strerror(-err));
+	l->path = t->listen_path;
+	c->n_listeners++;
+	err = ctl_ev_add(c, &l->ev, EPOLLIN);
+	return err ? ctl_fail(why, why_n, err, "tunnel %s: epoll: %s", t->name, strerror(-err)) : 0;
+}
+
+static int start_one(struct ctl *c, uint16_t tunnel, const struct addr *host, unsigned port, char *why, size_t why_n)
+{
+	struct listener *l = new_listener(c, tunnel);
+	const char *name = c->conf.tunnels[tunnel].name;
+	char text[ADDR_STRLEN] = "all addresses";
+	int err;
+
 	err = host ? open_one(host, (uint16_t)port, &l->ev.fd) : open_any((uint16_t)port, &l->ev.fd);
 	if (host)
 		addr_str(host, text);
@@ -161,6 +191,8 @@ static int start_tunnel(struct ctl *c, uint16_t tunnel, char *why, size_t why_n)
 	struct name name;
 	int err = 0;
 
+	if (t->listen_path)
+		return start_unix(c, tunnel, why, why_n);
 	if (t->listen.host && *t->listen.host) {
 		name_init(&name, t->listen.host);
 		if (name_now(&name))
@@ -194,7 +226,11 @@ int listen_up(struct ctl *c, char *why, size_t why_n)
 void listen_down(struct ctl *c)
 {
 	for (unsigned i = 0; i < c->n_listeners; i++) {
-		wheel_disarm(&c->wheel, &c->listeners[i].pause.ent);
-		ctl_ev_close(&c->listeners[i].ev);
+		struct listener *l = &c->listeners[i];
+
+		wheel_disarm(&c->wheel, &l->pause.ent);
+		if (l->path && l->ev.fd >= 0)
+			unix_unlink(l->path, &l->file);
+		ctl_ev_close(&l->ev);
 	}
 }

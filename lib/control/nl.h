@@ -104,6 +104,7 @@ uint16_t nl_dev(const struct nl *n, int index);
 void *nl_push(struct nl_vec *v);
 
 /* ---- nl_snap.c ---- */
+bool nl_is_loopback(const struct nl *n, int index);
 /* Builds a snapshot from the tables and publishes it if it differs from the last one.  0 or -ENOMEM. */
 int nl_publish(struct ctl *c);
 /* Frees replaced snapshots that no worker uses any more. */

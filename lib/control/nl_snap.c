@@ -45,19 +45,47 @@ static void put_devs(const struct ctl *c, struct net_tbl *t)
 	}
 }
 
-/* Our ports' addresses, and global ones on the loopback interface, which by custom belong to the host as a whole. */
-static void put_locals(const struct nl *n, struct net_tbl *t)
+bool nl_is_loopback(const struct nl *n, int index)
 {
+	const struct nl_link *l = find_link(n, index);
+
+	return l && (l->flags & IFF_LOOPBACK);
+}
+
+/* The gateway port that stands for a loopback interface, or UINT16_MAX. */
+static uint16_t loopback_port(const struct ctl *c)
+{
+	for (unsigned d = 0; d < c->conf.n_ports; d++)
+		if (nl_is_loopback(&c->nl, c->nl.ifindex[d]))
+			return (uint16_t)d;
+	return UINT16_MAX;
+}
+
+static void put_local(struct net_tbl *t, const struct net_local *l, uint16_t dev)
+{
+	t->local[t->n_local] = *l;
+	t->local[t->n_local++].dev = dev;
+}
+
+/*
+ * Our ports' addresses, and global ones on the loopback interface, which by custom belong to the host as a whole. Where
+ * that is a port, it is the way to every address of the host, each for itself.
+ */
+static void put_locals(const struct ctl *c, struct net_tbl *t)
+{
+	const struct nl *n = &c->nl;
 	const struct nl_addr *v = n->table[NL_ADDR].v;
+	uint16_t lo = loopback_port(c);
 
 	for (unsigned i = 0; i < n->table[NL_ADDR].n; i++) {
 		uint16_t dev = nl_dev(n, v[i].index);
-		const struct nl_link *l = find_link(n, v[i].index);
+		struct net_local own = v[i].local;
 
-		if (dev == UINT16_MAX && !(v[i].global && l && (l->flags & IFF_LOOPBACK)))
-			continue;
-		t->local[t->n_local] = v[i].local;
-		t->local[t->n_local++].dev = dev;
+		if (dev != UINT16_MAX || (v[i].global && nl_is_loopback(n, v[i].index)))
+			put_local(t, &own, dev);
+		own.plen = 128;
+		if (lo != UINT16_MAX && dev != lo)
+			put_local(t, &own, lo);
 	}
 }
 
@@ -117,12 +145,12 @@ static bool same(const struct net_tbl *a, const struct net_tbl *b)
 static struct net_tbl *build(struct ctl *c)
 {
 	struct nl *n = &c->nl;
-	struct net_tbl *t = net_tbl_alloc(n->table[NL_ROUTE].n, n->table[NL_NEIGH].n, n->table[NL_ADDR].n);
+	struct net_tbl *t = net_tbl_alloc(n->table[NL_ROUTE].n, n->table[NL_NEIGH].n, 2 * n->table[NL_ADDR].n);
 
 	if (!t)
 		return NULL;
 	put_devs(c, t);
-	put_locals(n, t);
+	put_locals(c, t);
 	put_neighs(n, t);
 	nl_use_no_gateways(n);
 	put_routes(n, t);

@@ -93,7 +93,7 @@ void nl_need(struct ctl *c, const struct addr *a, uint16_t dev)
 {
 	struct nl_use *u;
 
-	if (dev >= c->conf.n_ports || addr_is_any(a))
+	if (dev >= c->conf.n_ports || addr_is_any(a) || nl_is_loopback(&c->nl, c->nl.ifindex[dev]))
 		return;
 	u = get_use(&c->nl, a, dev);
 	u->until = c->now + USE_KEEP_MS;

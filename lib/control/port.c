@@ -3,6 +3,7 @@
 /* One ethdev from its name to running queues: capabilities first, then one configuration that uses what is there. */
 
 #include <errno.h>
+#include <net/if.h>
 #include <string.h>
 
 #include <rte_errno.h>
@@ -212,11 +213,15 @@ static void read_rss(const struct setup *s)
 static int start(struct setup *s)
 {
 	struct rte_ether_addr mac;
+	char iface[IF_NAMESIZE];
 	int err = rte_eth_dev_start(s->port->id);
 
 	if (err)
 		return FAIL(s, err, "start: %s", rte_strerror(-err));
 	s->port->started = true;
+	if ((driver_is(s, "af_packet") || driver_is(s, "AF_PACKET")) &&
+	    port_devarg(s->conf->device, "iface", iface, sizeof(iface)))
+		port_afp_tune(s->conf, iface);
 	err = rte_eth_macaddr_get(s->port->id, &mac);
 	if (err)
 		return FAIL(s, err, "no MAC address: %s", rte_strerror(-err));

@@ -20,6 +20,8 @@ struct port_conf {
 	unsigned mtu;	  /* L3; the MTU of an interface that the kernel keeps (AF_PACKET, AF_XDP) is left alone */
 	struct rte_mempool *pool;  /* a buffer's room after the headroom must hold a frame of that MTU */
 	uint16_t rx_desc, tx_desc; /* 0: the driver's */
+	bool shared;		   /* the kernel keeps the interface: AF_PACKET is to bring only what can be ours */
+	bool tcp;		   /* and TCP can be: some tunnel fakes it */
 };
 
 struct port {

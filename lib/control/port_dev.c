@@ -41,8 +41,7 @@ static bool is_driver(const char *device, const char *driver)
 	return strncmp(device, driver, strlen(driver)) == 0;
 }
 
-/* Value of KEY=VALUE in a device string; false when it has none. */
-static bool devarg(const char *device, const char *key, char *buf, size_t n)
+bool port_devarg(const char *device, const char *key, char *buf, size_t n)
 {
 	size_t klen = strlen(key);
 
@@ -63,8 +62,9 @@ int port_devargs(const struct port_conf *conf, char *buf, size_t n)
 	char v[32];
 	int len;
 
-	if (!conf->vdev || !is_driver(conf->device, "net_af_packet") || devarg(conf->device, "blocksz", v, sizeof(v)) ||
-	    devarg(conf->device, "framesz", v, sizeof(v)) || devarg(conf->device, "framecnt", v, sizeof(v))) {
+	if (!conf->vdev || !is_driver(conf->device, "net_af_packet") ||
+	    port_devarg(conf->device, "blocksz", v, sizeof(v)) || port_devarg(conf->device, "framesz", v, sizeof(v)) ||
+	    port_devarg(conf->device, "framecnt", v, sizeof(v))) {
 		len = snprintf(buf, n, "%s", conf->device);
 	} else {
 		while (frame < conf->mtu + AFP_OVERHEAD)
@@ -81,11 +81,11 @@ static int check_iface(const struct port_conf *conf, char *why, size_t why_n)
 	char name[64];
 	bool needed = is_driver(conf->device, "net_af_packet") || is_driver(conf->device, "net_af_xdp");
 
-	if (needed && !devarg(conf->device, "iface", name, sizeof(name)))
+	if (needed && !port_devarg(conf->device, "iface", name, sizeof(name)))
 		return port_fail(conf, why, why_n, -EINVAL, "iface=NAME is missing");
 	if (needed && if_nametoindex(name) == 0)
 		return port_fail(conf, why, why_n, -ENODEV, "no interface %s", name);
-	if (is_driver(conf->device, "net_tap") && devarg(conf->device, "remote", name, sizeof(name)) &&
+	if (is_driver(conf->device, "net_tap") && port_devarg(conf->device, "remote", name, sizeof(name)) &&
 	    if_nametoindex(name) == 0)
 		return port_fail(conf, why, why_n, -ENODEV, "no interface %s", name);
 	return 0;

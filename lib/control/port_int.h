@@ -24,5 +24,15 @@ int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char
 /* The device string with what its driver needs added; 0 or -E2BIG.  Pure. */
 int port_devargs(const struct port_conf *conf, char *buf, size_t n);
 
+/* Value of KEY=VALUE in a device string; false when it has none. */
+bool port_devarg(const char *device, const char *key, char *buf, size_t n);
+
+/*
+ * port_afp.c: lets the AF_PACKET sockets that are bound to the interface take no frames that the kernel sends, and on a
+ * shared port only what can be ours.  Returns how many sockets that was done to; without it everything still works, at
+ * the price of copies that are thrown away.
+ */
+unsigned port_afp_tune(const struct port_conf *conf, const char *iface);
+
 /* Closes the ethdev, and detaches the device when it was probed by us. */
 void port_dev_remove(uint16_t id, bool probed);

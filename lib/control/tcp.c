@@ -42,6 +42,9 @@ static struct tcp *tcp_new(struct ctl *c, struct chan *ch, int fd)
 	list_init(&t->ready);
 	list_init(&t->starved);
 	name_wait_init(&t->wait, on_name);
+	if (c->conf.tunnels[t->tunnel].client ? c->conf.tunnels[t->tunnel].listen_path != NULL
+					      : c->conf.tunnels[t->tunnel].target_path != NULL)
+		t->flags |= TCP_F_UNIX;
 	list_add_tail(&c->conns, &t->all);
 	ch->ctl = t;
 	c->stats.streams++;
@@ -79,7 +82,8 @@ static void tcp_options(int fd)
 
 int tcp_watch(struct ctl *c, struct tcp *t)
 {
-	tcp_options(t->ev.fd);
+	if (!(t->flags & TCP_F_UNIX))
+		tcp_options(t->ev.fd);
 	return ctl_ev_add(c, &t->ev, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
@@ -138,6 +142,7 @@ void tcp_fail(struct ctl *c, struct tcp *t, int err)
 		return;
 	}
 	name_cancel(&t->wait);
+	wheel_disarm(&c->wheel, &t->timer.ent);
 	reset_socket(t);
 	list_del(&t->ready);
 	list_del(&t->starved);
@@ -183,12 +188,20 @@ static void linger_more(struct ctl *c, struct tcp *t)
 		ctl_arm(c, &t->timer, TCP_LINGER_MS);
 }
 
+/* The timer of a connection with a Unix target that was too busy; it ends by itself. */
+static bool dials_again(const struct tcp *t)
+{
+	return t->state == TCP_RESOLVE && (t->flags & TCP_F_UNIX);
+}
+
 static void on_timer(struct ctl *c, struct timer *timer)
 {
 	struct tcp *t = container_of(timer, struct tcp, timer);
 
 	if (t->state == TCP_LINGER)
 		linger_more(c, t);
+	else if (dials_again(t))
+		tcp_dial(c, t);
 	else
 		abort_now(c, t);
 }
@@ -229,7 +242,8 @@ static void close_asked(struct ctl *c, struct tcp *t)
 		abort_now(c, t);
 		return;
 	}
-	ctl_arm(c, &t->timer, TCP_STUCK_MS);
+	if (!dials_again(t))
+		ctl_arm(c, &t->timer, TCP_STUCK_MS);
 	if (t->state == TCP_OPEN)
 		tcp_ready(c, t);
 }
@@ -321,6 +335,7 @@ void tcp_up(struct ctl *c)
 {
 	wheel_ent_init(&c->starved_timer.ent);
 	c->starved_timer.fn = on_starved;
+	tcp_log_up(c);
 }
 
 void tcp_drain(struct ctl *c)

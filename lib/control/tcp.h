@@ -30,6 +30,7 @@ enum tcp_state {
 #define TCP_F_STARVED  0x0100 /* on ctl->starved */
 #define TCP_F_LOGGED   0x0200 /* "stream opened" was said */
 #define TCP_F_ERROR    0x0400 /* epoll said so: ask SO_ERROR */
+#define TCP_F_UNIX     0x0800 /* a Unix socket: what comes with descriptors ends a read early */
 
 struct tcp {
 	struct grave grave; /* first */
@@ -46,7 +47,7 @@ struct tcp {
 	uint32_t want;	    /* bytes to ask of the next readv */
 	struct addr target; /* that was dialled last */
 	uint64_t unsent;    /* while lingering: what the kernel held at the last look */
-	unsigned stuck;	    /* looks without progress */
+	unsigned stuck;	    /* looks without progress; while connecting to a Unix socket: tries */
 };
 
 /* ---- tcp.c ---- */
@@ -79,5 +80,6 @@ void tcp_dial(struct ctl *c, struct tcp *t);
 void tcp_dialled(struct ctl *c, struct tcp *t);
 
 /* ---- tcp_log.c ---- */
+void tcp_log_up(struct ctl *c);
 void tcp_log_opened(struct ctl *c, struct tcp *t);
 void tcp_log_closed(struct ctl *c, struct tcp *t);

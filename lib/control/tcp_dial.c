@@ -13,6 +13,8 @@
 
 #define DIAL_LINES  10
 #define DIAL_PERIOD 10
+#define UNIX_TRIES  500 /* while the target's backlog is full */
+#define UNIX_MS	    10
 
 static void dial_failed(struct ctl *c, struct tcp *t, int err, const char *text)
 {
@@ -23,10 +25,52 @@ static void dial_failed(struct ctl *c, struct tcp *t, int err, const char *text)
 	if (log_allow(&tun->dial_limit, c->now / 1000, DIAL_LINES, DIAL_PERIOD, &left_out)) {
 		if (left_out)
 			log_info("tunnel %s: %u lines like the next one left out", tun->conf->name, left_out);
-		log_info("tunnel %s: dial %s:%u: %s", tun->conf->name, tun->host.host, tun->conf->target.port_min,
-			 text);
+		if (tun->conf->target_path)
+			log_info("tunnel %s: dial %s: %s", tun->conf->name, tun->conf->target_path, text);
+		else
+			log_info("tunnel %s: dial %s:%u: %s", tun->conf->name, tun->host.host,
+				 tun->conf->target.port_min, text);
 	}
 	tcp_fail(c, t, err);
+}
+
+/* Begins to connect a new socket.  0, or -errno. */
+static int connect_new(struct ctl *c, struct tcp *t, const struct sockaddr *to, socklen_t len)
+{
+	int err;
+
+	t->flags &= (uint16_t)~TCP_F_RDHUP; /* of the address tried before */
+	t->ev.fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (t->ev.fd < 0)
+		return -errno;
+	if (connect(t->ev.fd, to, len) && errno != EINPROGRESS)
+		err = -errno;
+	else
+		err = tcp_watch(c, t);
+	if (err)
+		ctl_ev_close(&t->ev);
+	return err;
+}
+
+/* A Unix socket connects at once, or not; one whose backlog is full only does not wait, as TCP's would. */
+static void dial_unix(struct ctl *c, struct tcp *t)
+{
+	const char *path = c->tunnels[t->tunnel].conf->target_path;
+	struct sockaddr_un un;
+	socklen_t len;
+	int err = sock_unix(path, &un, &len);
+
+	if (!err)
+		err = connect_new(c, t, (struct sockaddr *)&un, len);
+	if (!err) {
+		t->state = TCP_CONNECT;
+		if (t->flags & TCP_F_CLOSING)
+			ctl_arm(c, &t->timer, TCP_STUCK_MS);
+	} else if (err == -EAGAIN && t->stuck++ < UNIX_TRIES) {
+		ctl_arm(c, &t->timer, UNIX_MS);
+	} else {
+		dial_failed(c, t, err, strerror(-err));
+	}
 }
 
 /* Begins to connect to one address.  0, or -errno. */
@@ -34,20 +78,9 @@ static int connect_to(struct ctl *c, struct tcp *t, const struct addr *a)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sock_addr(a, c->tunnels[t->tunnel].conf->target.port_min, &ss);
-	int err;
 
 	t->target = *a;
-	t->flags &= (uint16_t)~TCP_F_RDHUP; /* of the address tried before */
-	t->ev.fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (t->ev.fd < 0)
-		return -errno;
-	if (connect(t->ev.fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS)
-		err = -errno;
-	else
-		err = tcp_watch(c, t);
-	if (err)
-		ctl_ev_close(&t->ev);
-	return err;
+	return connect_new(c, t, (struct sockaddr *)&ss, len);
 }
 
 /* The next address of the target that can be tried at all; err: why the last one failed. */
@@ -69,6 +102,10 @@ void tcp_dial(struct ctl *c, struct tcp *t)
 	struct name *host = &c->tunnels[t->tunnel].host;
 
 	t->state = TCP_RESOLVE;
+	if (c->tunnels[t->tunnel].conf->target_path) {
+		dial_unix(c, t);
+		return;
+	}
 	if (!name_ask(&c->names, host, &t->wait, c->now))
 		return;
 	if (host->n == 0)

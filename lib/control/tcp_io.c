@@ -13,7 +13,8 @@
 #define READ_MIN	   16384u
 #define READ_MAX	   65536u
 #define UP_CHUNKS_PERMILLE 250 /* with fewer free, TCP is not read */
-#define DISCARD_TRIES	   4
+#define DISCARD_TRIES	   8
+#define DISCARD_BUF	   65536
 #define TURN_BYTES	   (128u << 10) /* each way, a connection and turn */
 
 /* Posts and forgets what was gathered. */
@@ -24,14 +25,23 @@ static void post(struct ctl *c, struct tcp *t)
 	t->post = 0;
 }
 
+/* Nothing is copied of TCP, so one call takes all that is there; Unix sockets only know how to copy. */
+static ssize_t junk(const struct tcp *t)
+{
+	char buf[DISCARD_BUF];
+
+	if (!(t->flags & TCP_F_UNIX))
+		return recv(t->ev.fd, NULL, INT32_MAX, MSG_TRUNC | MSG_DONTWAIT);
+	return recv(t->ev.fd, buf, sizeof(buf), MSG_DONTWAIT);
+}
+
 bool tcp_discard(struct tcp *t)
 {
 	ssize_t n;
 
-	/* Nothing is copied, so one call takes all that is there; a peer that fills it again meanwhile does so a few
-	 * times. */
+	/* A peer that fills the socket again meanwhile does so a few times. */
 	for (unsigned i = 0; i < DISCARD_TRIES; i++) {
-		n = recv(t->ev.fd, NULL, INT32_MAX, MSG_TRUNC | MSG_DONTWAIT);
+		n = junk(t);
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 			return false;
 		if (n < 0 && errno == EAGAIN) {
@@ -102,7 +112,7 @@ static int read_some(struct ctl *c, struct tcp *t)
 		return 0;
 	}
 	/* Short: the socket is empty, and epoll tells of more; but not of a FIN that it has told of already. */
-	if ((uint32_t)got < room && !(t->flags & TCP_F_RDHUP))
+	if ((uint32_t)got < room && !(t->flags & (TCP_F_RDHUP | TCP_F_UNIX)))
 		t->flags &= (uint16_t)~TCP_F_READABLE;
 	adapt(t, room, (uint32_t)got);
 	c->stats.tcp_in_bytes += (uint64_t)got;

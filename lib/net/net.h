@@ -78,7 +78,10 @@ void net_tbl_free(struct net_tbl *t);
 /* Brings the arrays into their order, clears host bits behind the prefixes, and indexes the prefix lengths. */
 void net_tbl_sort(struct net_tbl *t);
 
-/* Whether `a` is an address of any of our ports.  Cost grows with the logarithm of n_local. */
+/*
+ * Whether `a` is an address of any of our ports, or lies in a prefix of one without link addresses.  Cost grows with
+ * the logarithm of n_local; where there is such a port, with n_local for what is not ours.
+ */
 bool net_is_local(const struct net_tbl *t, const struct addr *a);
 
 /* How to reach a peer. */

@@ -127,24 +127,6 @@ void net_tbl_sort(struct net_tbl *t)
 		t->has_bare |= dev_is_bare(t, i);
 }
 
-bool net_is_local(const struct net_tbl *t, const struct addr *a)
-{
-	unsigned lo = 0, hi = t->n_local;
-
-	while (lo < hi) {
-		unsigned mid = lo + (hi - lo) / 2;
-		int c = addr_cmp(&t->local[mid].addr, a);
-
-		if (c == 0)
-			return true;
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return false;
-}
-
 /* The first, that is the cheapest, of the routes to exactly this prefix in [lo, hi). */
 static const struct net_route *run_find(const struct net_tbl *t, unsigned lo, unsigned hi, const struct addr *prefix)
 {
@@ -190,6 +172,25 @@ static const struct net_local *bare_find(const struct net_tbl *t, const struct a
 			return l;
 	}
 	return NULL;
+}
+
+bool net_is_local(const struct net_tbl *t, const struct addr *a)
+{
+	unsigned lo = 0, hi = t->n_local;
+
+	while (lo < hi) {
+		unsigned mid = lo + (hi - lo) / 2;
+		int c = addr_cmp(&t->local[mid].addr, a);
+
+		if (c == 0)
+			return true;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	/* On loopback a whole prefix is the host's own, as 127/8 is. */
+	return bare_find(t, a) != NULL;
 }
 
 /* The port's address to speak to dst from, next hop `via`; NULL when it has none of that family. */

@@ -64,6 +64,10 @@ static void hostport(char *buf, size_t n, const struct conf_hostport *h)
 	const char *host = h->host ? h->host : "";
 	bool v6 = strchr(host, ':') != NULL;
 
+	if (h->path) {
+		snprintf(buf, n, "%s", h->path);
+		return;
+	}
 	if (h->port_min == h->port_max)
 		snprintf(buf, n, v6 ? "[%s]:%u" : "%s:%u", host, h->port_min);
 	else

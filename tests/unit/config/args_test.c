@@ -102,6 +102,28 @@ Test(args, port_and_eal)
 	conf_free(c);
 	c = args_good("server --key k --iface eth0.7");
 	cr_expect_str_eq(c->ports[0].device, "net_af_packet0,iface=eth0.7");
+	cr_expect_eq(c->n_ports, 1);
+	conf_free(c);
+}
+
+/* A server on all addresses serves loopback too, unless an interface was named. */
+Test(args, loopback)
+{
+	struct conf *c = args_good("server --key k");
+
+	cr_assert_eq(c->n_ports, 2);
+	cr_expect_str_neq(c->ports[0].ifname, "lo");
+	cr_expect_str_eq(c->ports[1].name, "loopback");
+	cr_expect_str_eq(c->ports[1].ifname, "lo");
+	cr_expect_str_eq(c->ports[1].device, "net_af_packet1,iface=lo");
+	cr_expect_eq(c->ports[1].exception, CONF_EXC_KERNEL);
+	conf_free(c);
+	c = args_good("server --key k -l 192.0.2.1:4000");
+	cr_expect_eq(c->n_ports, 1);
+	conf_free(c);
+	c = args_good("server --key k --iface lo");
+	cr_expect_eq(c->n_ports, 1);
+	cr_expect_str_eq(c->ports[0].ifname, "lo");
 	conf_free(c);
 }
 

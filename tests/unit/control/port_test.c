@@ -172,6 +172,58 @@ Test(port, af_packet, .init = setup, .fini = teardown)
 	port_stop(&b);
 }
 
+/* Frames that come out of the device within 50 ms and hold the mark. */
+static unsigned taken(const struct port *p, const char *mark)
+{
+	struct rte_mbuf *got[64];
+	unsigned hits = 0;
+
+	for (unsigned i = 0; i < 50; i++) {
+		unsigned n = rte_eth_rx_burst(p->id, 0, got, 64);
+
+		for (unsigned k = 0; k < n; k++)
+			hits += memmem(rte_pktmbuf_mtod(got[k], char *), got[k]->data_len, mark, strlen(mark)) != NULL;
+		rte_pktmbuf_free_bulk(got, n);
+		rte_delay_us_sleep(1000);
+	}
+	return hits;
+}
+
+/* Of what the kernel sends over lo, only what comes in is taken, and on a shared port only what can be ours. */
+Test(port, af_packet_takes_ours, .init = setup, .fini = teardown)
+{
+	static const struct {
+		bool shared, tcp;
+		unsigned udp_n, tcp_n;
+	} v[] = {{true, false, 1, 0}, {true, true, 1, 1}, {false, false, 1, 1}};
+	const char *send =
+		"python3 -c \"import socket as s\n"
+		"u = s.socket(s.%s, s.SOCK_DGRAM)\nu.sendto(b'a datagram', ('%s', 9))\n"
+		"l = s.create_server(('%s', 0), family=s.%s)\n"
+		"c = s.create_connection(l.getsockname()[:2])\nc.send(b'a segment')\nl.accept()[0].recv(9)\n\"";
+
+	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		struct port_conf c = conf("net_af_packet0,iface=lo", 1);
+		struct port p;
+
+		c.shared = v[i].shared;
+		c.tcp = v[i].tcp;
+		start(&c, &p);
+		for (unsigned six = 0; six < 2; six++) {
+			const char *af = six ? "AF_INET6" : "AF_INET", *host = six ? "::1" : "127.0.0.1";
+			unsigned n;
+
+			lab_sh(send, af, host, host, af);
+			n = taken(&p, "a datagram");
+			if (v[i].shared) /* otherwise an ICMP error holds it again */
+				cr_assert_eq(n, v[i].udp_n, "%u %s", i, host);
+			lab_sh(send, af, host, host, af);
+			cr_assert_eq(taken(&p, "a segment"), v[i].tcp_n, "%u %s", i, host);
+		}
+		port_stop(&p);
+	}
+}
+
 Test(port, qpairs, .init = setup, .fini = teardown)
 {
 	struct port_conf c = conf("net_af_packet0,iface=lo,qpairs=2", 4);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * AF_PACKET's sockets, of which the driver lets everything in: the frames that the kernel itself sends, which on the
+ * loopback interface come in a second time, and traffic that can never be ours.  Both take room in a ring of 512
+ * frames, and a copy each.  The driver has no arguments for either, so its sockets are found by what they are bound to.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "net_wire.h"
+#include "port_int.h"
+
+#define AT_IP4_PROTO (ETH_HEAD + IP4_PROTO)
+#define AT_IP6_NEXT  (ETH_HEAD + IP6_NEXT)
+#define AT_PKTTYPE   ((uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE))
+#define PROTO_TCP    6
+#define TAKE	     0xffffffff
+
+static int attach(int fd, struct sock_filter *code, size_t n)
+{
+	struct sock_fprog prog = {.len = (unsigned short)n, .filter = code};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) ? -errno : 0;
+}
+
+/* What the kernel sends is not taken.  (PACKET_IGNORE_OUTGOING has no effect on the fanout group that the driver
+ * makes.) */
+static int take_incoming(int fd)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT_PKTTYPE),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, TAKE),
+	};
+
+	return attach(fd, code, sizeof(code) / sizeof(code[0]));
+}
+
+/*
+ * The same, and of the rest only: of IPv4, UDP and fragments of it; of IPv6, also what may hold UDP behind extension
+ * headers; TCP where it is wanted.
+ */
+static int take_ours(int fd, bool tcp)
+{
+	const unsigned tcp_or = tcp ? PROTO_TCP : PROTO_UDP;
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT_PKTTYPE),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 13, 0),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, ETH_TYPE),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_T_IPV4, 0, 2),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, AT_IP4_PROTO),
+		BPF_JUMP(BPF_JMP | BPF_JA, 6, 0, 0), /* to PROTO_UDP */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_T_IPV6, 0, 8),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, AT_IP6_NEXT),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_HOPOPTS, 5, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_ROUTING, 4, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_FRAGMENT, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_DSTOPTS, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_UDP, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, tcp_or, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, TAKE),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+
+	return attach(fd, code, sizeof(code) / sizeof(code[0]));
+}
+
+static bool bound_to(int fd, int ifindex)
+{
+	struct sockaddr_ll ll = {0};
+	socklen_t len = sizeof(int);
+	int domain = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || domain != AF_PACKET)
+		return false;
+	len = sizeof(ll);
+	return getsockname(fd, (struct sockaddr *)&ll, &len) == 0 && ll.sll_ifindex == ifindex;
+}
+
+unsigned port_afp_tune(const struct port_conf *conf, const char *iface)
+{
+	int ifindex = (int)if_nametoindex(iface);
+	DIR *d = ifindex > 0 ? opendir("/proc/self/fd") : NULL;
+	unsigned tuned = 0;
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char *end;
+		long fd = strtol(e->d_name, &end, 10);
+
+		if (*end || end == e->d_name || !bound_to((int)fd, ifindex))
+			continue;
+		if ((conf->shared ? take_ours((int)fd, conf->tcp) : take_incoming((int)fd)) == 0)
+			tuned++;
+	}
+	if (d)
+		closedir(d);
+	return tuned;
+}
