@@ -204,9 +204,9 @@ static void stream_local_eof(struct stream *st, uint64_t now)
 	struct sess *ss = st->sess;
 
 	st->flags |= ST_LOCAL_EOF;
-	st->last_in = now;
 	if (!st->ms)
-		return;
+		return; /* said again by stream_attach, if it is not over already */
+	st->last_in = now;
 	if (mux_half(&ss->mux, st->ms) == 0) {
 		st->flags |= ST_HALF_SENT;
 		sess_ready(ss);
@@ -295,9 +295,11 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 
 static void stream_reset(struct stream *st)
 {
+	struct shard *s = st->shard;
+
 	slot_forget(st);
-	if (!(st->flags & (ST_UP | ST_CLOSED)))
-		shard_drop(st->shard, DROP_TARGET);
+	if (!s->conf.tunnels[st->chan->tunnel].client && !(st->flags & ST_UP))
+		shard_drop(s, DROP_TARGET);
 	stream_cut(st);
 	stream_close_chan(st, true);
 }
