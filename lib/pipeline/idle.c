@@ -37,7 +37,7 @@ static uint64_t idle_step_us(const struct worker *w, uint64_t idle_us, uint64_t 
 
 	if (next <= now)
 		return 0;
-	return step < (next - now) * 1000 ? step : (next - now) * 1000;
+	return next - now > step / 1000 ? step : (next - now) * 1000; /* next may be the end of time */
 }
 
 static void idle_sleep(struct worker *w, uint64_t us)
