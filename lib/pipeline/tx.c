@@ -85,8 +85,9 @@ bool pl_tx_full(const struct worker *w)
 	return false;
 }
 
-static void tx_dress(struct rte_mbuf *m, const struct pkt *k, const struct net_path *path)
+static void tx_dress(struct rte_mbuf *m, const struct pkt *k, const struct net_path *path, uint16_t port)
 {
+	m->port = port; /* tells a sibling that sends it for us where to */
 	m->data_off = (uint16_t)(k->p - (uint8_t *)m->buf_addr);
 	m->data_len = k->n;
 	m->pkt_len = k->n;
@@ -115,7 +116,7 @@ void pl_send(struct worker *w, unsigned n, uint64_t now)
 			continue;
 		}
 		net_push(path, k);
-		tx_dress(k->own, k, path);
+		tx_dress(k->own, k, path, w->conf.ports[path->dev].id);
 		w->stats.tx_bytes += k->n;
 		txq_add(w, path->dev, k->own);
 	}
