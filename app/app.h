@@ -43,7 +43,8 @@ struct app {
 	struct shard **shards;
 	struct worker **workers;
 	struct crypt_mb **mbs;
-	void **heaps;
+	void **heaps;                   /* [worker], and what makes memory of them: */
+	struct mem **mems;
 	struct worker_port **worker_ports;
 	struct ctl_tunnel *ctl_tunnels;
 	struct ctl_port *ctl_ports;

@@ -155,8 +155,10 @@ static int run(const struct conf *c)
 	raise_limits();
 	log_info("version: " KCPGATE_VERSION);
 	plan_make(&a.plan, c);
-	if (steps_up(&a))
+	if (steps_up(&a)) {
+		log_close();
 		return EXIT_FAILURE;
+	}
 	for (unsigned i = 0; i < c->n_tunnels; i++)
 		log_info("tunnel %s: %s, encryption: %s, mode: %s, smux version: %u", c->tunnels[i].name,
 			 c->tunnels[i].role == CONF_SERVER ? "server" : "client", c->tunnels[i].crypt, c->tunnels[i].mode,

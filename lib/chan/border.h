@@ -20,7 +20,7 @@ struct rte_ring;
 
 /* What a worker has to tell: control makes log lines of it, or acts.  Lost when the ring is full, which is counted. */
 enum note_type {
-	NOTE_SESS_OPEN = 1, /* key: the new session; arg: conv */
+	NOTE_SESS_OPEN = 1, /* key: the new session; arg: conv; arg2: smux version */
 	NOTE_SESS_CLOSE,    /* key, arg: a DROP_* reason, 0 for an ordinary end */
 	NOTE_NEIGH,	    /* key.peer: next hop whose link address is wanted, key.dev: its port */
 	NOTE_BAD_KEY,	    /* tunnel: nothing but checksum failures; arg: how many in the last second */

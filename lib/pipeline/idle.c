@@ -37,7 +37,7 @@ static uint64_t idle_step_us(const struct worker *w, uint64_t idle_us, uint64_t 
 
 	if (next <= now)
 		return 0;
-	return step < (next - now) * 1000 ? step : (next - now) * 1000;
+	return next - now > step / 1000 ? step : (next - now) * 1000; /* next may be the end of time */
 }
 
 static void idle_sleep(struct worker *w, uint64_t us)
@@ -73,13 +73,7 @@ void worker_idle(struct worker *w, uint64_t since, uint64_t tsc)
 /* Rings those who sleep and for whom this turn left something. */
 void worker_bells(struct worker *w)
 {
-	struct border *b = w->conf.border;
-
-	if (w->told_ctl || b->to_ctl->posted != w->posted) {
-		w->told_ctl = false;
-		w->posted = b->to_ctl->posted;
-		border_ring_ctl(b);
-	}
+	border_ring_ctl(w->conf.border);
 	for (; w->poked; w->poked &= w->poked - 1) {
 		struct worker *to = w->conf.mesh->worker[__builtin_ctzll(w->poked)];
 

@@ -12,6 +12,7 @@
 
 #include "border.h"
 #include "crypt.h"
+#include "flow.h"
 #include "net.h"
 #include "shard.h"
 
@@ -26,6 +27,7 @@ struct worker_port {
 	int32_t txq;       /* its transmit queue, or -1: packets go to `tx_owner`, which sends them */
 	uint16_t tx_owner; /* worker */
 	bool steer;        /* no RSS: packets go to their home worker in software */
+	const struct flow_rss *rss; /* how the port spreads flows; NULL: without RSS */
 };
 
 /* What the workers share: rings between each pair, written by the first and read by the second. */

@@ -27,8 +27,7 @@ struct worker {
 	uint64_t *drops;                 /* the shard's, by verdict - VERDICT_DROP */
 	const struct net_tbl *tbl;       /* snapshot in use */
 	uint8_t dev_of[RTE_MAX_ETHPORTS]; /* DPDK port -> gateway port */
-	bool told_ctl;                   /* something was put into a ring that control reads */
-	uint64_t posted;                 /* border->to_ctl->posted when control was last looked at */
+	unsigned first_port, first_sibling; /* to be received from first, in this turn */
 	uint64_t poked;                  /* bit a worker: something was put into its rings */
 	struct frag *frag;
 	unsigned n_lent;                 /* buffers ready in tx[] */

@@ -269,6 +269,7 @@ static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)
 
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 {
+	shard_see_chunks(s);
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = &v[i];
 		struct sess *ss;

@@ -46,21 +46,30 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 	return true;
 }
 
+/* The frame to be sent next: smux's, or the one that found no memory before.  False: none. */
+static bool sess_next_frame(struct sess *ss)
+{
+	if (ss->held_frame)
+		return true;
+	if (!mux_out(&ss->mux, &ss->frame))
+		return false;
+	ss->held_frame = true;
+	/* smux has forgotten the stream, however long this frame may yet wait. */
+	if (ss->frame.last)
+		stream_sent_last(ss->frame.user);
+	return true;
+}
+
 /* Moves frames into KCP while it takes them.  True when anything moved. */
 static bool sess_pull(struct sess *ss)
 {
 	uint32_t moved = 0;
 
-	while (moved < SESS_PULL_BYTES && kcp_room(&ss->kcp)) {
-		if (!ss->held_frame && !mux_out(&ss->mux, &ss->frame))
-			break;
-		ss->held_frame = true;
+	while (moved < SESS_PULL_BYTES && kcp_room(&ss->kcp) && sess_next_frame(ss)) {
 		if (!sess_send_frame(ss, &ss->frame))
 			break;
 		ss->held_frame = false;
 		moved += ss->frame.head_n + ss->frame.n;
-		if (ss->frame.last && ss->frame.user)
-			stream_sent_last(ss->frame.user);
 	}
 	return moved != 0;
 }

@@ -82,8 +82,7 @@ struct sess {
 	uint64_t last_out;
 	uint8_t want;           /* KCP_WANT_* collected in this turn */
 	bool closed;            /* unlinked, freed at the end of the turn */
-	bool flushing;          /* in the middle of a flush: out_kind */
-	uint8_t out_kind;
+	uint8_t out_kind;       /* of the flush under way: enum kcp_flush_kind */
 	bool stalled;           /* reading stopped: on shard->stalled */
 	bool held_frame;        /* `frame` was taken from mux and waits for memory */
 	bool fec_quiet;         /* open FEC groups hold nothing */
@@ -93,7 +92,7 @@ struct sess {
 	struct comp_enc comp_enc;
 	struct comp_dec comp_dec;
 	/* path */
-	const struct net_tbl *path_of; /* snapshot that `path` was built from */
+	uint64_t path_gen;      /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	struct net_path path;
 	bool path_ok;
 	uint8_t path_why;       /* DROP_* when not */
@@ -170,6 +169,8 @@ void sess_timer(struct sess *ss, uint64_t now);
 
 /* shard.c */
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
+/* Looks whether the chunks that TCP's bytes go to are nearly used up. */
+void shard_see_chunks(struct shard *s);
 
 /* path.c */
 void sess_learn_mac(struct sess *ss, const struct pkt *k);
@@ -177,7 +178,6 @@ void sess_learn_mac(struct sess *ss, const struct pkt *k);
 /* in.c */
 /* Feeds what KCP has queued to the streams while they have room. */
 void sess_read(struct sess *ss, uint64_t now);
-void sess_resume_stalled(struct shard *s, uint64_t now);
 
 /* stream.c */
 struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now);
@@ -192,7 +192,7 @@ void stream_half(struct stream *st);
 void stream_broken(struct stream *st);
 /* The peer turned out to know half-close: tells it what was held back. */
 void stream_hello(struct sess *ss);
-/* smux has sent the stream's last frame and forgotten it. */
+/* smux has made the stream's last frame, its FIN, and forgotten it. */
 void stream_sent_last(struct stream *st);
 /* The session has ended, or never came: closes towards TCP, abruptly. */
 void stream_orphan(struct stream *st);

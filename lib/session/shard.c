@@ -116,12 +116,17 @@ void shard_reap(struct shard *s)
 		mem_put(s->mem, container_of(e, struct sess, dead), sizeof(struct sess));
 }
 
-/* Lets sessions read again that had to stop, when the reason has gone: a bounded number, in turn. */
-static void shard_resume(struct shard *s, uint64_t now)
+void shard_see_chunks(struct shard *s)
 {
 	unsigned free_pm = chan_pool_free_permille(s->chans);
 
 	s->chunks_low = free_pm < (s->chunks_low ? CHUNKS_OK_PERMILLE : CHUNKS_LOW_PERMILLE);
+}
+
+/* Lets sessions read again that had to stop, when the reason has gone: a bounded number, in turn. */
+static void shard_resume(struct shard *s, uint64_t now)
+{
+	shard_see_chunks(s);
 	if (s->chunks_low)
 		return;
 	for (unsigned i = 0; i < RESUME_A_TURN && !list_empty(&s->stalled); i++) {

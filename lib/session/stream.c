@@ -92,10 +92,15 @@ static void stream_close_chan(struct stream *st, bool abort)
 /* Takes the stream from smux at once: FIN, and what was not sent is dropped. */
 static void stream_cut(struct stream *st)
 {
+	struct sess *ss = st->sess;
+
 	if (st->ms) {
-		mux_close(&st->sess->mux, st->ms, false);
+		/* A frame that waits for memory would fetch its bytes from a chan that may soon be gone. */
+		if (ss->held_frame && ss->frame.n && ss->frame.user == st)
+			ss->held_frame = false;
+		mux_close(&ss->mux, st->ms, false);
 		st->ms = NULL;
-		sess_ready(st->sess);
+		sess_ready(ss);
 	}
 	st->sess = NULL;
 }
@@ -199,9 +204,9 @@ static void stream_local_eof(struct stream *st, uint64_t now)
 	struct sess *ss = st->sess;
 
 	st->flags |= ST_LOCAL_EOF;
-	st->last_in = now;
 	if (!st->ms)
-		return;
+		return; /* said again by stream_attach, if it is not over already */
+	st->last_in = now;
 	if (mux_half(&ss->mux, st->ms) == 0) {
 		st->flags |= ST_HALF_SENT;
 		sess_ready(ss);
@@ -290,9 +295,11 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 
 static void stream_reset(struct stream *st)
 {
+	struct shard *s = st->shard;
+
 	slot_forget(st);
-	if (!(st->flags & (ST_UP | ST_CLOSED)))
-		shard_drop(st->shard, DROP_TARGET);
+	if (!s->conf.tunnels[st->chan->tunnel].client && !(st->flags & ST_UP))
+		shard_drop(s, DROP_TARGET);
 	stream_cut(st);
 	stream_close_chan(st, true);
 }
