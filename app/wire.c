@@ -145,6 +145,7 @@ static int tunnel_make(struct app *a, unsigned i)
 	};
 	s->keepalive_ms = t->keepalive * 1000;
 	s->closewait_ms = t->closewait * 1000;
+	s->tcp = t->tcp;
 	s->conn = t->conn;
 	return s->client ? tunnel_slots(a, i) : 0;
 }
@@ -370,6 +371,7 @@ static void ctl_tunnel(struct app *a, unsigned i)
 		.port = a->tunnels[i].dev,
 		.conn = t->conn,
 		.slot_worker = a->slot_worker[i],
+		.tcp = t->tcp,
 	};
 }
 

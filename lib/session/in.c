@@ -175,6 +175,8 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 	ss->cnt->InPkts++;
 	ss->cnt->InBytes += k->n;
 	ss->last_in = now;
+	if (ss->key.proto == FLOW_TCP)
+		net_tcp_take(&ss->tcp, k);
 	if (!fec_is_fec(k->p, k->n)) {
 		ret = sess_kcp(ss, k->p, k->n, 0, now);
 	} else if (k->p[4] == FEC_TYPE_OOB) {

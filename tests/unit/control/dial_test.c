@@ -78,7 +78,7 @@ Test(dial, ports_come_home, .init = setup)
 				cr_assert_eq(flow_home(&lab.devs[0].rss, &d->key), w);
 				cr_assert_eq(lab.udp->of[d->key.local_port], 1);
 				cr_assert_eq(d->key.dev, 0);
-				cr_assert_eq(d->key.zero, 0);
+				cr_assert_eq(d->key.proto, 0);
 				cr_assert(addr_eq(&d->key.peer, &(struct addr){{[10] = 255, 255, 198, 51, 100, 9}}));
 				cr_assert(addr_eq(&d->key.local, &(struct addr){{[10] = 255, 255, 192, 0, 2, 1}}));
 				cr_assert(d->key.peer_port >= 4000 && d->key.peer_port <= 4009);
