@@ -69,7 +69,8 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	int ret = crypt_selftest(t->crypt);
 
 	if (ret) {
-		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name, t->crypt);
+		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name,
+			 t->crypt);
 		return ret;
 	}
 	ret = crypt_kdf(t->key, t->key_len, key);
@@ -339,7 +340,7 @@ void app_workers_down(struct app *a)
 			shard_destroy(a->shards[w]);
 		if (a->mems[w])
 			mem_fini(a->mems[w]);
-		rte_free(a->heaps[w]);
+		/* The heap itself goes with EAL: rte_free would write zeros over all of it first. */
 		border_destroy(a->borders[w]);
 	}
 	free(a->worker_ports);

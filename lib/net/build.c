@@ -152,7 +152,7 @@ void net_tcp_take(struct net_tcp *t, const struct pkt *k)
 {
 	if (k->flags & PKT_F_ACK)
 		t->seq = k->tcp_ack;
-	if (k->flags & PKT_F_SYN || t->ack == 0 || t->ack == k->tcp_seq)
+	if ((k->flags & PKT_F_SYN) || t->ack == 0 || t->ack == k->tcp_seq)
 		t->ack = k->tcp_end;
 }
 

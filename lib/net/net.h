@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Ethernet, IPv4/IPv6, UDP and fake TCP as bytes: parsing a burst of frames on the way in, pushing prebuilt headers on the way
- * out, and the immutable picture of the kernel's addresses, routes and neighbours that both are built from.
+ * Ethernet, IPv4/IPv6, UDP and fake TCP as bytes: parsing a burst of frames on the way in, pushing prebuilt headers on
+ * the way out, and the immutable picture of the kernel's addresses, routes and neighbours that both are built from.
  */
 
 #include <stdbool.h>
@@ -146,10 +146,10 @@ void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const str
 struct net_path {
 	uint8_t head[NET_MAX_HEAD]; /* Ethernet, IP, UDP or TCP; lengths and checksums open */
 	uint8_t head_n;
-	uint8_t l3; /* offset of the IP header */
+	uint8_t l3;   /* offset of the IP header */
 	uint8_t l3_n; /* and its length */
 	bool v6;
-	bool tcp; /* by the flow's proto: for net_push_tcp, not net_push */
+	bool tcp;     /* by the flow's proto: for net_push_tcp, not net_push */
 	uint8_t csum; /* NET_CSUM_* */
 	uint16_t dev;
 	uint32_t sum_ip; /* partial sums over the constant fields */

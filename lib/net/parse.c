@@ -58,8 +58,8 @@ static uint8_t parse_udp(const struct parse *c, struct pkt *k, struct flow_key *
 }
 
 /*
- * By flags and ports only: a tunnel's segments bear options of illegal length, and numbers that repeat (wire.md 12, 34).
- * What the peer's kernel says by itself, its RST too, does not end a flow that it knows nothing of.
+ * By flags and ports only: a tunnel's segments bear options of illegal length, and numbers that repeat (wire.md 12,
+ * 34). What the peer's kernel says by itself, its RST too, does not end a flow that it knows nothing of.
  */
 static uint8_t parse_tcp(const struct parse *c, struct pkt *k, struct flow_key *key, uint8_t *tcp, unsigned n)
 {
@@ -191,8 +191,8 @@ static uint8_t parse_v6(struct parse *c, struct pkt *k, struct flow_key *key)
 	if (room < IP6_HEAD)
 		return DROP_FRAME_SHORT;
 	next = ip[IP6_NEXT];
-	if (next != PROTO_UDP && next != PROTO_TCP && next != PROTO_HOPOPTS && next != PROTO_ROUTING && next != PROTO_FRAGMENT &&
-	    next != PROTO_DSTOPTS)
+	if (next != PROTO_UDP && next != PROTO_TCP && next != PROTO_HOPOPTS && next != PROTO_ROUTING &&
+	    next != PROTO_FRAGMENT && next != PROTO_DSTOPTS)
 		return c->stray;
 	memcpy(&key->local, ip + IP6_DST, 16);
 	memcpy(&key->peer, ip + IP6_SRC, 16);

@@ -11,7 +11,7 @@
 #include "frag.h"
 
 #define FRAG_FLOWS 64
-#define FRAG_MS    2000
+#define FRAG_MS	   2000
 
 struct frag {
 	struct rte_ip_frag_tbl *tbl;

@@ -9,12 +9,12 @@
 #include "worker_int.h"
 
 /* A worker that finds nothing spins, then pauses, then sleeps in steps: short ones while traffic was seen lately. */
-#define SPIN_US      10
-#define STEP_US      50    /* while something happened in the last BUSY_US */
-#define BUSY_US      20000
-#define QUIET_US     2000000
+#define SPIN_US	      10
+#define STEP_US	      50 /* while something happened in the last BUSY_US */
+#define BUSY_US	      20000
+#define QUIET_US      2000000
 #define QUIET_STEP_US 500
-#define LONG_STEP_US 2500 /* and for good: what the first packet after two quiet seconds may have to wait */
+#define LONG_STEP_US  2500 /* and for good: what the first packet after two quiet seconds may have to wait */
 
 /* Nothing came between the last look and now: after the flags are up, writers will ring. */
 static bool idle_empty(const struct worker *w)

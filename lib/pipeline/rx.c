@@ -51,14 +51,16 @@ static unsigned rx_siblings(struct worker *w)
 	for (unsigned i = 0; i < mesh->n && n < PL_RX / 2; i++, from = after(from, mesh->n)) {
 		if (from == w->conf.id)
 			continue;
-		got = rte_ring_sc_dequeue_burst(mesh->steer[from * mesh->n + w->conf.id], (void **)m, PL_RX / 2 - n, NULL);
+		got = rte_ring_sc_dequeue_burst(mesh->steer[from * mesh->n + w->conf.id], (void **)m, PL_RX / 2 - n,
+						NULL);
 		w->stats.steered_in += got;
 		n = rx_wrap(w, m, got, n, PKT_F_HOME, &counted);
 	}
 	return n;
 }
 
-/* Frames from siblings and from this worker's queues: one vector.  Who comes first changes, so that none is left out. */
+/* Frames from siblings and from this worker's queues: one vector.  Who comes first changes, so that none is left out.
+ */
 unsigned pl_rx(struct worker *w)
 {
 	struct rte_mbuf *m[PL_RX];

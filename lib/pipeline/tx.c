@@ -54,7 +54,8 @@ static void txq_flush(struct worker *w, unsigned dev)
 		sent = rte_eth_tx_burst(p->id, (uint16_t)p->txq, q->m, (uint16_t)q->n);
 		w->stats.tx_packets += sent;
 	} else {
-		sent = rte_ring_sp_enqueue_burst(mesh->tx[w->conf.id * mesh->n + p->tx_owner], (void **)q->m, q->n, NULL);
+		sent = rte_ring_sp_enqueue_burst(mesh->tx[w->conf.id * mesh->n + p->tx_owner], (void **)q->m, q->n,
+						 NULL);
 		w->poked |= 1ull << p->tx_owner;
 	}
 	q->n -= sent;

@@ -8,9 +8,15 @@
 
 #define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
 
+/*
+ * While chunks are scarce, sessions of which TCP has much to take yet wait for that; those that hold little go on, for
+ * their peers' credit comes by the same way as data, and is what frees the chunks of the other direction.
+ */
 static bool sess_may_read(const struct sess *ss)
 {
-	return !ss->shard->chunks_low && mux_may_read(&ss->mux);
+	int64_t held = (int64_t)ss->tun->mux.smuxbuf - ss->mux.bucket;
+
+	return mux_may_read(&ss->mux) && (!ss->shard->chunks_low || held < SESS_LOW_BYTES);
 }
 
 static void sess_stall(struct sess *ss)

@@ -5,9 +5,9 @@
 
 #include "sess.h"
 
-#define CHUNKS_LOW_PERMILLE 60  /* below this share of free chunks sessions stop reading */
+#define CHUNKS_LOW_PERMILLE 60	/* below this share of free chunks sessions that hold much stop reading */
 #define CHUNKS_OK_PERMILLE  120 /* and go on reading above this one */
-#define RESUME_A_TURN       32
+#define RESUME_A_TURN	    32
 
 /* Memory for the tables of the set-up: zeroed, counted against no budget. */
 static int shard_tables(struct shard *s)
@@ -124,18 +124,16 @@ void shard_see_chunks(struct shard *s)
 	s->chunks_low = free_pm < (s->chunks_low ? CHUNKS_OK_PERMILLE : CHUNKS_LOW_PERMILLE);
 }
 
-/* Lets sessions read again that had to stop, when the reason has gone: a bounded number, in turn. */
+/* Lets sessions read again that had to stop, where the reason has gone: a bounded number, in turn. */
 static void shard_resume(struct shard *s, uint64_t now)
 {
 	shard_see_chunks(s);
-	if (s->chunks_low)
-		return;
 	for (unsigned i = 0; i < RESUME_A_TURN && !list_empty(&s->stalled); i++) {
 		struct list *e = list_pop(&s->stalled);
 		struct sess *ss = container_of(e, struct sess, stalled_link);
 
 		ss->stalled = false;
-		sess_read(ss, now); /* goes back to the list if its bucket is still empty */
+		sess_read(ss, now); /* goes back to the list if the reason has not gone */
 	}
 }
 

@@ -65,6 +65,7 @@ static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 	*st->spill_tail = sp;
 	st->spill_tail = &sp->next;
 	st->shard->stats.spilled += n;
+	st->shard->chunks_low = true; /* whatever they were when this burst began */
 	if (list_empty(&st->spill_link))
 		list_add_tail(&st->shard->spilled, &st->spill_link);
 	return true;
@@ -295,16 +296,16 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 
 static void stream_reset(struct stream *st)
 {
-	struct shard *s = st->shard;
-
 	slot_forget(st);
-	if (!s->conf.tunnels[st->chan->tunnel].client && !(st->flags & ST_UP))
-		shard_drop(s, DROP_TARGET);
+	/* One that waited for its session has no target that could have failed. */
+	if (st->ms && !(st->flags & (ST_UP | ST_CLOSED)))
+		shard_drop(st->shard, DROP_TARGET);
 	stream_cut(st);
 	stream_close_chan(st, true);
 }
 
-/* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us. */
+/* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us.
+ */
 static struct stream *stream_opened(struct shard *s, struct chan *c, uint64_t now)
 {
 	struct stream *st = stream_new(s, c, now);
