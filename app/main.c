@@ -9,22 +9,30 @@
 #include <time.h>
 
 #include "app.h"
+#include "host.h"
 #include "log.h"
 
 #define EXIT_WRONG 2 /* a wrong command line or configuration */
 #define DRAIN_S	   3 /* for streams to end, at the stop */
 #define CLOSE_S	   2 /* for the workers to hand everything back */
 
-static const char usage[] = "kcpgate: TCP through KCP on DPDK, speaking kcptun's protocol\n"
-			    "\n"
-			    "  kcpgate -c FILE         run the gateway that FILE describes\n"
-			    "  kcpgate check -c FILE   read and check FILE, print what it needs, and stop\n"
-			    "  kcpgate --help\n"
-			    "  kcpgate --version\n"
-			    "\n"
-			    "SIGTERM and SIGINT end it, SIGUSR1 prints the SNMP counters to the log.\n"
-			    "Counters: dpdk-telemetry.py -f PREFIX, then /kcpgate/snmp, /kcpgate/sessions, "
-			    "/kcpgate/workers, /kcpgate/drops.\n";
+static const char usage[] =
+	"kcpgate: TCP through KCP on DPDK, speaking kcptun's protocol\n"
+	"\n"
+	"  kcpgate -c FILE                 run the gateway that FILE describes\n"
+	"  kcpgate check -c FILE           read and check FILE, print what it needs, and stop\n"
+	"  kcpgate client OPTIONS          run as kcptun's client, with its options; --help lists them\n"
+	"  kcpgate server OPTIONS          run as kcptun's server, likewise\n"
+	"  kcpgate check client|server OPTIONS\n"
+	"  kcpgate import FILE.json [--role client|server]\n"
+	"                                  print the FILE for -c that does what kcptun's JSON file does\n"
+	"  kcpgate --help\n"
+	"  kcpgate --version\n"
+	"\n"
+	"SIGTERM and SIGINT end it, SIGUSR1 prints the SNMP counters to the log.\n"
+	"Counters: dpdk-telemetry.py -f PREFIX, then /kcpgate/snmp, /kcpgate/sessions, /kcpgate/workers, "
+	"/kcpgate/drops.\n"
+	"PREFIX is eal.file_prefix of FILE, or kcpgate-PID of a client or server without one.\n";
 
 struct step {
 	const char *name;
@@ -181,16 +189,21 @@ static int check(const struct conf *c)
 	return EXIT_SUCCESS;
 }
 
-static int with_conf(const char *path, int (*fn)(const struct conf *c))
+/* ---- the commands ---- */
+
+typedef int conf_fn(const struct conf *c);
+
+static int wrong(const char *why)
 {
-	char why[512];
-	struct conf *c;
+	fprintf(stderr, "kcpgate: %s\n", why);
+	return EXIT_WRONG;
+}
+
+/* Does what is asked with a configuration that was read, and frees it. */
+static int with_conf(struct conf *c, conf_fn *fn)
+{
 	int ret;
 
-	if (conf_load(path, &c, why, sizeof(why))) {
-		fprintf(stderr, "kcpgate: %s\n", why);
-		return EXIT_WRONG;
-	}
 	for (unsigned i = 0; i < c->n_warnings; i++)
 		fprintf(stderr, "kcpgate: warning: %s\n", c->warnings[i]);
 	ret = fn(c);
@@ -198,7 +211,53 @@ static int with_conf(const char *path, int (*fn)(const struct conf *c))
 	return ret;
 }
 
-int main(int argc, char **argv)
+/* kcptun's command line: argv[0] is "client" or "server". */
+static int role(int argc, char **argv, conf_fn *fn)
+{
+	enum conf_role of = strcmp(argv[0], "server") == 0 ? CONF_SERVER : CONF_CLIENT;
+	struct host host;
+	struct conf *c;
+	char why[512];
+	int ret;
+
+	host_init(&host);
+	ret = conf_args(of, argc, argv, &host.conf, &c, why, sizeof(why));
+	host_wipe(&host);
+	if (ret == CONF_ARGS_HELP)
+		return conf_help(stdout, of) ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (ret == CONF_ARGS_VERSION) {
+		puts("kcpgate version " KCPGATE_VERSION);
+		return EXIT_SUCCESS;
+	}
+	return ret ? wrong(why) : with_conf(c, fn);
+}
+
+static int import(int argc, char **argv)
+{
+	const char *path = NULL, *name = NULL;
+	enum conf_role of = CONF_SERVER;
+	char why[512];
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--role") && i + 1 < argc)
+			name = argv[++i];
+		else if (!strncmp(argv[i], "--role=", 7))
+			name = argv[i] + 7;
+		else if (argv[i][0] == '-' || path)
+			return wrong("import: allowed: FILE.json [--role client|server]");
+		else
+			path = argv[i];
+	}
+	if (!path)
+		return wrong("import: found no file; allowed: FILE.json [--role client|server]");
+	if (name && !strcmp(name, "client"))
+		of = CONF_CLIENT;
+	else if (name && strcmp(name, "server") != 0)
+		return wrong("import: --role: allowed: client, server");
+	return conf_import(stdout, path, name ? &of : NULL, why, sizeof(why)) ? wrong(why) : EXIT_SUCCESS;
+}
+
+static int file(int argc, char **argv, conf_fn *fn)
 {
 	static const struct option opts[] = {
 		{"config", required_argument, NULL, 'c'},
@@ -206,15 +265,11 @@ int main(int argc, char **argv)
 		{"version", no_argument, NULL, 'v'},
 		{0},
 	};
-	bool only_check = argc > 1 && !strcmp(argv[1], "check");
 	const char *path = NULL;
+	struct conf *c;
+	char why[512];
 	int opt;
 
-	if (only_check) {
-		argv[1] = argv[0];
-		argc--;
-		argv++;
-	}
 	while ((opt = getopt_long(argc, argv, "c:hv", opts, NULL)) != -1) {
 		if (opt == 'h') {
 			fputs(usage, stdout);
@@ -232,9 +287,24 @@ int main(int argc, char **argv)
 		fprintf(stderr, "kcpgate: unknown argument: %s (see --help)\n", argv[optind]);
 		return EXIT_WRONG;
 	}
-	if (!path) {
-		fprintf(stderr, "kcpgate: no configuration: -c FILE is needed (see --help)\n");
-		return EXIT_WRONG;
+	if (!path)
+		return wrong("no configuration: -c FILE is needed (see --help)");
+	return conf_load(path, &c, why, sizeof(why)) ? wrong(why) : with_conf(c, fn);
+}
+
+int main(int argc, char **argv)
+{
+	conf_fn *fn = run;
+
+	if (argc > 1 && !strcmp(argv[1], "check")) {
+		fn = check;
+		argv[1] = argv[0];
+		argc--;
+		argv++;
 	}
-	return with_conf(path, only_check ? check : run);
+	if (argc > 1 && (!strcmp(argv[1], "client") || !strcmp(argv[1], "server")))
+		return role(argc - 1, argv + 1, fn);
+	if (argc > 1 && !strcmp(argv[1], "import"))
+		return import(argc - 1, argv + 1);
+	return file(argc, argv, fn);
 }

@@ -100,6 +100,29 @@ static bool hosts_meet(const char *a, const char *b)
 	return lit_x && lit_y ? addr_eq(&x, &y) : strcasecmp(a, b) == 0;
 }
 
+static int check_paths(struct conf_reader *r, unsigned i, unsigned j)
+{
+	const struct conf_tunnel *t = &r->c->tunnels[i], *u = &r->c->tunnels[j];
+
+	if (!t->listen.path || !u->listen.path || strcmp(t->listen.path, u->listen.path) != 0)
+		return 0;
+	return conf_obj_fail(r, &r->tunnels[i], "listen", "found the path of tunnel %s; allowed: a path of its own",
+			     u->name);
+}
+
+/* A server's fake TCP has the port of its UDP, which the kernel's TCP cannot have as well. */
+static int check_fake_tcp(struct conf_reader *r, unsigned i, unsigned j)
+{
+	const struct conf_tunnel *t = &r->c->tunnels[i], *u = &r->c->tunnels[j];
+	const struct conf_tunnel *server = t->role == CONF_SERVER ? t : u;
+
+	if (!server->tcp || !hosts_meet(t->listen.host, u->listen.host))
+		return 0;
+	return conf_obj_fail(r, &r->tunnels[i], "listen",
+			     "found port %u, which meets tunnel %s, as tunnel %s has `tcp'; allowed: a port of its own",
+			     t->listen.port_min, u->name, server->name);
+}
+
 static int check_tunnel_pair(struct conf_reader *r, unsigned i, unsigned j)
 {
 	const struct conf_tunnel *t = &r->c->tunnels[i], *u = &r->c->tunnels[j];
@@ -108,8 +131,12 @@ static int check_tunnel_pair(struct conf_reader *r, unsigned i, unsigned j)
 	if (strcmp(t->name, u->name) == 0)
 		return conf_obj_fail(r, &r->tunnels[i], "name",
 				     "found \"%s\", as on line %d; allowed: a name of its own", t->name, u->line);
-	if (t->role != u->role || x->port_min > y->port_max || y->port_min > x->port_max)
+	if (x->path || y->path)
+		return check_paths(r, i, j);
+	if (x->port_min > y->port_max || y->port_min > x->port_max)
 		return 0;
+	if (t->role != u->role)
+		return check_fake_tcp(r, i, j);
 	/* A datagram's tunnel is told by its UDP port alone, whatever address it was sent to. */
 	if (t->role == CONF_SERVER)
 		return conf_obj_fail(r, &r->tunnels[i], "listen",
@@ -134,7 +161,10 @@ static int check_tunnels(struct conf_reader *r)
 
 /* ---- sizes ---- */
 
-/* Bytes of IP and UDP before a tunnel's payload: what its UDP address says, 0 when it may be either family. */
+#define FAKE_TCP_MORE 28 /* its head of 36 instead of UDP's 8, wire.md 1 */
+
+/* Bytes of IP and UDP (or fake TCP) before a tunnel's payload: what its UDP address says, 0 when it may be either
+ * family. */
 static unsigned ip_head(const struct conf_tunnel *t)
 {
 	const struct conf_hostport *udp = t->role == CONF_SERVER ? &t->listen : &t->remote;
@@ -151,7 +181,8 @@ static int check_tunnel_mtu(struct conf_reader *r, unsigned i)
 	const struct conf *c = r->c;
 	const struct conf_tunnel *t = &c->tunnels[i];
 	const struct conf_port *own = port_of(c, t);
-	unsigned head = ip_head(t), least = head ? head : 28, most = head ? head : 48;
+	unsigned more = t->tcp ? FAKE_TCP_MORE : 0, head = ip_head(t);
+	unsigned least = (head ? head : 28) + more, most = (head ? head : 48) + more;
 	unsigned widest = 0, narrowest = UINT32_MAX;
 
 	for (unsigned k = 0; k < c->n_ports; k++) {
@@ -166,7 +197,7 @@ static int check_tunnel_mtu(struct conf_reader *r, unsigned i)
 				     t->mtu, t->mtu + least, widest - least, widest);
 	if (t->mtu + most > narrowest)
 		conf_obj_warn(r, &r->tunnels[i], "mtu", "%u makes IP%s packets of %u: they do not fit a port mtu of %u",
-			      t->mtu, most == 48 ? "v6" : "v4", t->mtu + most, narrowest);
+			      t->mtu, most == 48 + more ? "v6" : "v4", t->mtu + most, narrowest);
 	return 0;
 }
 

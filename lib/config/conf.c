@@ -18,7 +18,38 @@ static int set_defaults(struct conf *c, const char *path)
 	c->path = strdup(path);
 	c->eal.file_prefix = strdup("kcpgate");
 	c->log.file = strdup("");
-	return c->path && c->eal.file_prefix && c->log.file ? 0 : -ENOMEM;
+	c->telemetry.snmplog = strdup("");
+	c->telemetry.snmpperiod = 60;
+	return c->path && c->eal.file_prefix && c->log.file && c->telemetry.snmplog ? 0 : -ENOMEM;
+}
+
+int conf_reader_open(struct conf_reader *r)
+{
+	r->c = calloc(1, sizeof(*r->c));
+	if (!r->c || set_defaults(r->c, r->path) < 0) {
+		snprintf(r->why, r->why_n, "%s: %s", r->path, strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	r->eal = (struct conf_obj){.table = &conf_eal_table, .base = &r->c->eal, .path = "eal"};
+	r->limits = (struct conf_obj){.table = &conf_limits_table, .base = r->c, .path = "limits"};
+	r->telemetry = (struct conf_obj){.table = &conf_telemetry_table, .base = &r->c->telemetry, .path = "telemetry"};
+	r->log = (struct conf_obj){.table = &conf_log_table, .base = &r->c->log, .path = "log"};
+	return 0;
+}
+
+int conf_reader_close(struct conf_reader *r, int rc, struct conf **out)
+{
+	if (rc == 0 && r->nomem) {
+		snprintf(r->why, r->why_n, "%s: %s", r->path, strerror(ENOMEM));
+		rc = -ENOMEM;
+	}
+	free(r->ports);
+	free(r->tunnels);
+	if (rc < 0)
+		conf_free(r->c);
+	else
+		*out = r->c;
+	return rc;
 }
 
 static int read_and_check(struct conf_reader *r)
@@ -32,13 +63,7 @@ static int read_and_check(struct conf_reader *r)
 		return rc;
 	rc = conf_tree_read(r, text);
 	conf_text_free(text, n);
-	if (rc == 0)
-		rc = conf_check(r);
-	if (rc == 0 && r->nomem) {
-		snprintf(r->why, r->why_n, "%s: %s", r->path, strerror(ENOMEM));
-		rc = -ENOMEM;
-	}
-	return rc;
+	return rc == 0 ? conf_check(r) : rc;
 }
 
 int conf_load(const char *path, struct conf **out, char *why, size_t why_n)
@@ -47,25 +72,10 @@ int conf_load(const char *path, struct conf **out, char *why, size_t why_n)
 	int rc;
 
 	*out = NULL;
-	r.c = calloc(1, sizeof(*r.c));
-	if (!r.c || set_defaults(r.c, path) < 0) {
-		snprintf(why, why_n, "%s: %s", path, strerror(ENOMEM));
-		rc = -ENOMEM;
-		goto out;
-	}
-	r.eal = (struct conf_obj){.table = &conf_eal_table, .base = &r.c->eal, .path = "eal"};
-	r.limits = (struct conf_obj){.table = &conf_limits_table, .base = r.c, .path = "limits"};
-	r.telemetry = (struct conf_obj){.table = &conf_telemetry_table, .base = &r.c->telemetry, .path = "telemetry"};
-	r.log = (struct conf_obj){.table = &conf_log_table, .base = &r.c->log, .path = "log"};
-	rc = read_and_check(&r);
-	free(r.ports);
-	free(r.tunnels);
-out:
-	if (rc < 0)
-		conf_free(r.c);
-	else
-		*out = r.c;
-	return rc;
+	rc = conf_reader_open(&r);
+	if (rc == 0)
+		rc = read_and_check(&r);
+	return conf_reader_close(&r, rc, out);
 }
 
 void conf_wipe_keys(struct conf *c)
@@ -79,15 +89,21 @@ void conf_wipe_keys(struct conf *c)
 	}
 }
 
+static void free_hostport(struct conf_hostport *hp)
+{
+	free(hp->host);
+	free(hp->path);
+}
+
 void conf_free(struct conf *c)
 {
 	if (!c)
 		return;
 	conf_wipe_keys(c);
 	for (unsigned i = 0; i < c->n_tunnels; i++) {
-		free(c->tunnels[i].listen.host);
-		free(c->tunnels[i].target.host);
-		free(c->tunnels[i].remote.host);
+		free_hostport(&c->tunnels[i].listen);
+		free_hostport(&c->tunnels[i].target);
+		free_hostport(&c->tunnels[i].remote);
 		free(c->tunnels[i].key);
 		free(c->tunnels[i].key_file);
 	}
@@ -104,6 +120,7 @@ void conf_free(struct conf *c)
 	free(c->eal.lcores);
 	free(c->eal.file_prefix);
 	free(c->log.file);
+	free(c->telemetry.snmplog);
 	free(c->path);
 	free(c);
 }

@@ -2,15 +2,17 @@
 #pragma once
 
 /*
- * The configuration as one immutable struct: read from a libconfig file, checked as a whole, handed out in parts by
- * app. Names, meanings and defaults of a tunnel's options are kcptun's (wire.md 9.4, version of 2026), but for
- * closewait (wire.md 14).  A file has the groups eal, limits, telemetry and log, which may be left out, and the lists
- * ports and tunnels; conf/ holds commented ones.  One file: @include is refused.
+ * The configuration as one immutable struct: read from a libconfig file or from kcptun's command line and JSON file,
+ * checked as a whole, handed out in parts by app. Names, meanings and defaults of a tunnel's options are kcptun's
+ * (wire.md 9.4, version of 2026), but for closewait (wire.md 14).  A file has the groups eal, limits, telemetry and
+ * log, which may be left out, and the lists ports and tunnels; conf/ holds commented ones.  One file: @include is
+ * refused.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "addr.h"
 
@@ -84,7 +86,8 @@ struct conf_tunnel {
 	char *key;	  /* passphrase, from `key` or key_file (else kcptun's default); wiped by conf_wipe_keys */
 	uint32_t key_len; /* without the 0 that stands behind; a key file may hold any bytes */
 	char *key_file;	  /* as written, relative to the file's folder; NULL: none */
-	char crypt[16];	  /* "aes"; aes, aes-128, aes-192, none, null */
+	char crypt[16];	  /* "aes"; aes, aes-128, aes-192, aes-128-gcm, salsa20, blowfish, twofish, cast5, 3des, tea,
+			     xtea, xor, sm4, none, null */
 	int nodelay, interval, resend, nc; /* as `mode` says, or the four options of manual */
 	char mode[8];			   /* "fast"; normal, fast, fast2, fast3, manual */
 	unsigned conn;			   /* client: 1..; server: 0 */
@@ -142,6 +145,39 @@ struct conf {
  * what the file says.
  */
 int conf_load(const char *path, struct conf **out, char *why, size_t why_n);
+
+/* What conf_args asks of the machine.  Any part may be NULL: then the setting's default stays, and eth0. */
+struct conf_host {
+	const char *key;	 /* of the environment's KCPTUN_KEY, used when --key is absent */
+	const char *lcores;	 /* for eal.lcores */
+	const char *file_prefix; /* for eal.file_prefix */
+	void *ctx;
+	/* The interface for a tunnel whose addresses are known, when none was named.  0, or -errno and what was sought.
+	 */
+	int (*iface)(void *ctx, const struct conf_tunnel *t, char ifname[16], char *why, size_t why_n);
+	unsigned (*mtu)(void *ctx, const char *ifname); /* within conf_port.mtu's limits */
+};
+
+#define CONF_ARGS_HELP	  1
+#define CONF_ARGS_VERSION 2
+
+/*
+ * One tunnel from the command line of kcptun's client or server (wire.md 9.4), argv[0] being the word of the role, with
+ * the JSON file of its -c, and one AF_PACKET port.  Checked like a file: 0 and *out; CONF_ARGS_HELP or
+ * CONF_ARGS_VERSION when that was asked for; or -errno with one line in why, "--NAME: found X; allowed: Y",
+ * "KCPTUN_KEY: ..." or "FILE.json:LINE: NAME: ...".  The passphrase in argv is overwritten with x.
+ */
+int conf_args(enum conf_role role, int argc, char **argv, const struct conf_host *host, struct conf **out, char *why,
+	      size_t why_n);
+
+/* The options of a role with their defaults.  0 or -ENOMEM. */
+int conf_help(FILE *f, enum conf_role role);
+
+/*
+ * Writes the configuration file that does what kcptun's JSON file does, with a comment for all that is unsafe or has no
+ * effect.  It holds the passphrase.  role NULL: by the file's keys.  0, or -errno with one line in why.
+ */
+int conf_import(FILE *f, const char *path, const enum conf_role *role, char *why, size_t why_n);
 
 /* Wipes the passphrases and frees all.  c may be NULL. */
 void conf_free(struct conf *c);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "parse.h"
 
-#define HOST_MAX 253 /* a name of DNS */
+#define HOST_MAX   253 /* a name of DNS */
+#define PATH_BYTES 107 /* of sockaddr_un, without the 0 */
 
 /* 1 to 5 digits, 1..65535; *s moves behind them. */
 static bool parse_port(const char **s, uint16_t *port)
@@ -55,14 +57,27 @@ static int parse_host(const char *text, size_t n, char **out, const char **allow
 	return -EINVAL;
 }
 
+static bool is_path(const char *text)
+{
+	return text[0] == '/' || text[0] == '@' || strncmp(text, "./", 2) == 0 || strncmp(text, "../", 3) == 0 ||
+	       (strchr(text, '/') && !strchr(text, ':'));
+}
+
+static void replace(struct conf_hostport *out, const struct conf_hostport *hp)
+{
+	free(out->host);
+	free(out->path);
+	*out = *hp;
+}
+
 int conf_hostport_parse(const char *text, struct conf_hostport *out, const char **allowed)
 {
 	const char *colon = strrchr(text, ':'), *s;
 	struct conf_hostport hp = {0};
 	int rc;
 
-	if (text[0] == '/' || text[0] == '@' || strncmp(text, "./", 2) == 0) {
-		*allowed = "HOST:PORT (Unix sockets are not supported by this version)";
+	if (is_path(text)) {
+		*allowed = "HOST:PORT, not the path of a Unix socket";
 		return -EINVAL;
 	}
 	if (!colon)
@@ -86,7 +101,38 @@ int conf_hostport_parse(const char *text, struct conf_hostport *out, const char 
 	rc = parse_host(text, (size_t)(colon - text), &hp.host, allowed);
 	if (rc < 0)
 		return rc;
-	free(out->host);
-	*out = hp;
+	replace(out, &hp);
 	return 0;
+}
+
+int conf_hostport_or_path(const char *text, struct conf_hostport *out, const char **allowed)
+{
+	struct conf_hostport hp = {0};
+
+	if (!is_path(text))
+		return conf_hostport_parse(text, out, allowed);
+	if (strlen(text) > PATH_BYTES || text[strlen(text) - 1] == '/' || strcmp(text, "@") == 0) {
+		*allowed = "the path of a Unix socket, of up to 107 bytes";
+		return -EINVAL;
+	}
+	hp.path = strdup(text);
+	if (!hp.path)
+		return -ENOMEM;
+	replace(out, &hp);
+	return 0;
+}
+
+char *conf_hostport_text(const struct conf_hostport *hp)
+{
+	const char *host = hp->host ? hp->host : "";
+	bool v6 = strchr(host, ':') != NULL;
+	char range[8] = "", *text;
+
+	if (hp->path)
+		return strdup(hp->path);
+	if (hp->port_max != hp->port_min)
+		snprintf(range, sizeof(range), "-%u", hp->port_max);
+	if (asprintf(&text, "%s%s%s:%u%s", v6 ? "[" : "", host, v6 ? "]" : "", hp->port_min, range) < 0)
+		return NULL;
+	return text;
 }

@@ -103,7 +103,7 @@ int conf_key_finish(struct conf_reader *r, const struct conf_obj *o)
 			      by_default ? "not given, and " : "");
 	else if (t->key_len == 0)
 		conf_obj_warn(r, o, "key", "is empty: ANYBODY can use and read this tunnel");
-	else if (inline_line && r->world_readable) {
+	else if (inline_line && inline_line < CONF_LINE_ENV && r->world_readable) {
 		conf_obj_warn(r, o, "key", "everybody may read this file");
 		r->world_readable = false; /* said once */
 	}

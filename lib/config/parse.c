@@ -7,10 +7,14 @@
 
 #include "parse.h"
 
-#define WHY_MAX	    512
-#define ALLOWED_MAX 256
+#define WHY_MAX 512
 
 /* ---- messages ---- */
+
+static bool in_file(unsigned line)
+{
+	return line < CONF_LINE_ENV;
+}
 
 int conf_fail(struct conf_reader *r, unsigned line, const char *fmt, ...)
 {
@@ -20,7 +24,10 @@ int conf_fail(struct conf_reader *r, unsigned line, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	snprintf(r->why, r->why_n, "%s:%u: %s", r->path, line, text);
+	if (in_file(line))
+		snprintf(r->why, r->why_n, "%s:%u: %s", r->path, line, text);
+	else
+		snprintf(r->why, r->why_n, "%s", text);
 	return -EINVAL;
 }
 
@@ -28,6 +35,7 @@ void conf_warn(struct conf_reader *r, unsigned line, const char *fmt, ...)
 {
 	char **more = realloc(r->c->warnings, (r->c->n_warnings + 1) * sizeof(*more)), text[WHY_MAX];
 	va_list ap;
+	int n;
 
 	r->nomem |= !more;
 	if (!more)
@@ -36,25 +44,50 @@ void conf_warn(struct conf_reader *r, unsigned line, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (asprintf(&more[r->c->n_warnings], "%s:%u: %s", r->path, line, text) < 0)
+	if (in_file(line))
+		n = asprintf(&more[r->c->n_warnings], "%s:%u: %s", r->path, line, text);
+	else
+		n = asprintf(&more[r->c->n_warnings], "%s", text);
+	if (n < 0)
 		r->nomem = true;
 	else
 		r->c->n_warnings++;
 }
 
+const struct conf_item *conf_item_find(const struct conf_table *table, const char *name)
+{
+	for (const struct conf_item *it = table->items; it->name; it++)
+		if (strcmp(it->name, name) == 0 || (it->alias && strcmp(it->alias, name) == 0))
+			return it;
+	return NULL;
+}
+
 static int find(const struct conf_obj *o, const char *name)
 {
-	const struct conf_item *items = o->table->items;
+	const struct conf_item *it = conf_item_find(o->table, name);
 
-	for (int i = 0; items[i].name; i++)
-		if (strcmp(items[i].name, name) == 0 || (items[i].alias && strcmp(items[i].alias, name) == 0))
-			return i;
-	return -1;
+	return it ? (int)(it - o->table->items) : -1;
 }
 
 unsigned conf_obj_line(const struct conf_obj *o, const char *name)
 {
 	return o->given[find(o, name)].line;
+}
+
+void conf_obj_forget(struct conf_obj *o, const char *name)
+{
+	o->given[find(o, name)].line = 0;
+}
+
+const char *conf_obj_where(const struct conf_obj *o, const char *spelled, unsigned line, char buf[CONF_WHERE_MAX])
+{
+	if (line == CONF_LINE_ENV)
+		snprintf(buf, CONF_WHERE_MAX, "KCPTUN_KEY");
+	else if (line == CONF_LINE_ARGV)
+		snprintf(buf, CONF_WHERE_MAX, "--%.40s", spelled);
+	else
+		snprintf(buf, CONF_WHERE_MAX, "%s%s%.40s", o->path, o->path[0] != '\0' ? "." : "", spelled);
+	return buf;
 }
 
 /* Where a message about a setting points, and the name under which the file knows it. */
@@ -71,25 +104,25 @@ static unsigned point_at(const struct conf_obj *o, const char **name)
 int conf_obj_fail(struct conf_reader *r, const struct conf_obj *o, const char *name, const char *fmt, ...)
 {
 	unsigned line = point_at(o, &name);
-	char text[WHY_MAX];
+	char text[WHY_MAX], where[CONF_WHERE_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return conf_fail(r, line, "%s.%s: %s", o->path, name, text);
+	return conf_fail(r, line, "%s: %s", conf_obj_where(o, name, line, where), text);
 }
 
 void conf_obj_warn(struct conf_reader *r, const struct conf_obj *o, const char *name, const char *fmt, ...)
 {
 	unsigned line = point_at(o, &name);
-	char text[WHY_MAX];
+	char text[WHY_MAX], where[CONF_WHERE_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	conf_warn(r, line, "%s.%s: %s", o->path, name, text);
+	conf_warn(r, line, "%s: %s", conf_obj_where(o, name, line, where), text);
 }
 
 const char *conf_quote(const char *text, char buf[CONF_FOUND_MAX])
@@ -124,7 +157,7 @@ const char *conf_found(const struct conf_value *v, bool secret, char buf[CONF_FO
 	return secret ? "a number (not shown)" : buf;
 }
 
-static const char *allowed_str(const struct conf_item *it, char buf[ALLOWED_MAX])
+const char *conf_item_allowed(const struct conf_item *it, char buf[CONF_ALLOWED_MAX])
 {
 	size_t n = 0;
 
@@ -134,15 +167,18 @@ static const char *allowed_str(const struct conf_item *it, char buf[ALLOWED_MAX]
 		return "true or false";
 	case CONF_UINT:
 	case CONF_INT:
-		snprintf(buf, ALLOWED_MAX, "an integer from %lld to %lld", (long long)it->min, (long long)it->max);
+		snprintf(buf, CONF_ALLOWED_MAX, "an integer from %lld to %lld", (long long)it->min, (long long)it->max);
+		break;
+	case CONF_RATE:
+		snprintf(buf, CONF_ALLOWED_MAX, "an integer up to %lld", (long long)it->max);
 		break;
 	case CONF_ENUM:
 	case CONF_WORD:
-		for (unsigned i = 0; it->words[i] && n < ALLOWED_MAX; i++)
-			n += (size_t)snprintf(buf + n, ALLOWED_MAX - n, "%s\"%s\"", i ? ", " : "", it->words[i]);
+		for (unsigned i = 0; it->words[i] && n < CONF_ALLOWED_MAX; i++)
+			n += (size_t)snprintf(buf + n, CONF_ALLOWED_MAX - n, "%s\"%s\"", i ? ", " : "", it->words[i]);
 		break;
 	case CONF_TEXT:
-		snprintf(buf, ALLOWED_MAX, "%s%s", it->flags & CONF_F_MANY ? "a list of strings, each " : "",
+		snprintf(buf, CONF_ALLOWED_MAX, "%s%s", it->flags & CONF_F_MANY ? "a list of strings, each " : "",
 			 it->allowed);
 		break;
 	}
@@ -183,6 +219,11 @@ static int store(const struct conf_item *it, void *field, const struct conf_valu
 		else
 			*(int *)field = (int)v->i;
 		return 0;
+	case CONF_RATE:
+		if (v->kind != CONF_V_INT || v->i > it->max)
+			return -EINVAL;
+		*(uint64_t *)field = v->i < 0 ? 0 : (uint64_t)v->i;
+		return 0;
 	case CONF_ENUM:
 	case CONF_WORD:
 		i = v->kind == CONF_V_TEXT ? word_index(it->words, v->text) : -1;
@@ -204,14 +245,14 @@ static int fail_value(struct conf_reader *r, const struct conf_obj *o, const str
 		      int index, const struct conf_value *v, const char *allowed)
 {
 	bool later = v->kind == CONF_V_TEXT && word_index(it->later, v->text) >= 0;
-	char found[CONF_FOUND_MAX], buf[ALLOWED_MAX], element[24] = "";
+	char found[CONF_FOUND_MAX], buf[CONF_ALLOWED_MAX], where[CONF_WHERE_MAX], element[24] = "";
 
 	if (index >= 0)
 		snprintf(element, sizeof(element), "[%d]", index);
 	if (!allowed)
-		allowed = index < 0 ? allowed_str(it, buf) : it->allowed;
-	return conf_fail(r, v->line, "%s.%s%s: found %s%s; allowed: %s", o->path, spelled, element,
-			 conf_found(v, it->flags & CONF_F_SECRET, found),
+		allowed = index < 0 ? conf_item_allowed(it, buf) : it->allowed;
+	return conf_fail(r, v->line, "%s%s: found %s%s; allowed: %s", conf_obj_where(o, spelled, v->line, where),
+			 element, conf_found(v, it->flags & CONF_F_SECRET, found),
 			 later ? ", which is not supported by this version" : "", allowed);
 }
 
@@ -219,10 +260,11 @@ static int set_one(struct conf_reader *r, struct conf_obj *o, const struct conf_
 		   int index, const struct conf_value *v)
 {
 	const char *allowed = NULL;
+	char where[CONF_WHERE_MAX];
 	int rc = store(it, (char *)o->base + it->offset, v, &allowed);
 
 	if (rc == -ENOMEM)
-		conf_fail(r, v->line, "%s.%s: %s", o->path, spelled, strerror(ENOMEM));
+		conf_fail(r, v->line, "%s: %s", conf_obj_where(o, spelled, v->line, where), strerror(ENOMEM));
 	else if (rc < 0)
 		rc = fail_value(r, o, it, spelled, index, v, allowed);
 	return rc;
@@ -245,7 +287,7 @@ static int fail_unknown(struct conf_reader *r, const struct conf_obj *o, const c
 	const struct conf_item *items = o->table->items;
 	const struct conf_later *later = o->table->later;
 	struct conf_nearest near;
-	char all[ALLOWED_MAX + 64];
+	char all[CONF_ALLOWED_MAX + 64];
 	size_t n = 0;
 
 	for (; later && later->name; later++)
@@ -275,6 +317,8 @@ int conf_obj_set(struct conf_reader *r, struct conf_obj *o, const char *name, co
 		return fail_unknown(r, o, name, v->line);
 	it = &o->table->items[i];
 	spelled = strcmp(it->name, name) == 0 ? it->name : it->alias;
+	if (v->name)
+		spelled = v->name;
 	if (o->given[i].line)
 		return conf_fail(r, v->line, "%s.%s: found %s and %s; allowed: one of the two names", o->path, spelled,
 				 o->given[i].spelled, spelled);
@@ -299,7 +343,7 @@ static const char *role_str(unsigned roles)
 int conf_obj_roles(struct conf_reader *r, const struct conf_obj *o, unsigned role)
 {
 	const struct conf_item *it = o->table->items;
-	char buf[ALLOWED_MAX];
+	char buf[CONF_ALLOWED_MAX];
 
 	for (unsigned i = 0; it->name; i++, it++) {
 		bool alias = o->given[i].line && o->given[i].spelled == it->alias;
@@ -309,8 +353,8 @@ int conf_obj_roles(struct conf_reader *r, const struct conf_obj *o, unsigned rol
 			return conf_obj_fail(r, o, o->given[i].spelled, "found in a %s; allowed: only in a %s",
 					     role_str(role), role_str(roles));
 		if (!o->given[i].line && (it->flags & CONF_F_NEEDED) && (roles == 0 || (roles & role)))
-			return conf_obj_fail(r, o, it->name, "found nothing; allowed: %s (%s)", allowed_str(it, buf),
-					     it->help);
+			return conf_obj_fail(r, o, it->name, "found nothing; allowed: %s (%s)",
+					     conf_item_allowed(it, buf), it->help);
 	}
 	return 0;
 }
@@ -334,6 +378,11 @@ bool conf_name_ok(const char *name)
 	size_t n = strlen(name);
 
 	return n > 0 && n < CONF_NAME_MAX && strspn(name, chars) == n && name[0] != '-' && name[0] != '.';
+}
+
+char *conf_get_name(const void *field)
+{
+	return strdup(field);
 }
 
 int conf_put_name(void *field, const char *text, const char **allowed)

@@ -10,11 +10,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "conf.h"
 
 #define CONF_ITEMS_MAX 40
 #define CONF_FOUND_MAX 80 /* text of a found value, cut to fit */
+
+/* In place of a line: where a value comes from that no file has. */
+#define CONF_LINE_ARGV UINT32_MAX	/* the command line, or a default of its */
+#define CONF_LINE_ENV  (UINT32_MAX - 1) /* KCPTUN_KEY */
 
 /* ---- values ---- */
 
@@ -28,6 +33,7 @@ struct conf_value {
 	const char *text;	       /* TEXT */
 	const struct conf_value *list; /* LIST */
 	unsigned n;		       /* LIST */
+	const char *name;	       /* what messages call the setting; NULL: as the table does */
 };
 
 /* ---- tables ---- */
@@ -37,6 +43,7 @@ enum conf_kind {
 	CONF_AUTO, /* enum conf_hugepages: absent, true, false */
 	CONF_UINT, /* unsigned, min..max */
 	CONF_INT,  /* int, min..max */
+	CONF_RATE, /* uint64_t, up to max; a negative value counts as 0 */
 	CONF_ENUM, /* int or enum: index in words */
 	CONF_WORD, /* char[size]: one of words */
 	CONF_TEXT, /* whatever put makes of it */
@@ -63,6 +70,9 @@ struct conf_item {
 	/* Stores text.  0, -ENOMEM or -EINVAL; may set *allowed to say better than the row what would have been right.
 	 */
 	int (*put)(void *field, const char *text, const char **allowed);
+	/* Text that put would take for the field's value, allocated; NULL without memory.  NULL: the field is a char *.
+	 */
+	char *(*get)(const void *field);
 	const char *allowed; /* CONF_TEXT: what put takes */
 	const char *help;
 };
@@ -76,7 +86,7 @@ struct conf_table {
 	const struct conf_later *later; /* likewise; may be NULL */
 };
 
-#define CONF_NOT_YET "an option of kcptun that is not supported by this version; allowed: to leave it out"
+#define CONF_NO_PPROF "an option that has no effect here; allowed: telemetry, whose /kcpgate/workers shows the cycles"
 
 extern const struct conf_table conf_eal_table, conf_limits_table, conf_telemetry_table, conf_log_table;
 extern const struct conf_table conf_port_table, conf_tunnel_table;
@@ -102,6 +112,7 @@ struct conf_reader {
 	size_t why_n;
 	bool world_readable; /* the file itself, until a warning has said so */
 	bool nomem;	     /* a warning was lost */
+	bool lenient;	     /* what stock would do and we refuse is only warned about, for import */
 	struct conf_obj eal, limits, telemetry, log;
 	struct conf_obj *ports, *tunnels; /* parallel to c->ports and c->tunnels */
 };
@@ -112,6 +123,23 @@ void conf_warn(struct conf_reader *r, unsigned line, const char *fmt, ...) __att
 
 /* Puts `v` into setting `name` of o.  0, or -errno and why. */
 int conf_obj_set(struct conf_reader *r, struct conf_obj *o, const char *name, const struct conf_value *v);
+
+/* The setting may be given again, and the last one wins, as on kcptun's command line. */
+void conf_obj_forget(struct conf_obj *o, const char *name);
+
+/* The row of a setting, by name or alias; NULL when there is none. */
+const struct conf_item *conf_item_find(const struct conf_table *table, const char *name);
+
+/* What a row takes, for messages; may be other than buf. */
+#define CONF_ALLOWED_MAX 256
+const char *conf_item_allowed(const struct conf_item *it, char buf[CONF_ALLOWED_MAX]);
+
+/* The value of a row in the struct at base, as libconfig writes it. */
+void conf_item_print(FILE *f, const struct conf_item *it, const void *base);
+
+/* "tunnels.hk.mtu" or, where it was given, "mtu" of a JSON file, "--mtu", "KCPTUN_KEY"; returns buf. */
+#define CONF_WHERE_MAX 160
+const char *conf_obj_where(const struct conf_obj *o, const char *spelled, unsigned line, char buf[CONF_WHERE_MAX]);
 
 /* Line of a setting; 0 when it was not given.  `name` must be in the table. */
 unsigned conf_obj_line(const struct conf_obj *o, const char *name);
@@ -133,9 +161,18 @@ const char *conf_quote(const char *text, char buf[CONF_FOUND_MAX]);
 
 /* ---- the steps of conf_load ---- */
 
+/* An empty configuration with its defaults, for r->path; r's own fields path, why and why_n are set.  0 or -ENOMEM. */
+int conf_reader_open(struct conf_reader *r);
+/* Frees all but the configuration, which goes to *out if rc is 0.  rc, or -ENOMEM if a warning was lost. */
+int conf_reader_close(struct conf_reader *r, int rc, struct conf **out);
+
 /* The whole file, made safe for libconfig; *text is wiped and freed by conf_text_free. */
 int conf_text_load(struct conf_reader *r, char **text, size_t *n);
 void conf_text_free(char *text, size_t n);
+
+/* The file's bytes and a 0, for conf_text_free with the same n; says whether everybody may read it.  NULL: *rc and why.
+ */
+char *conf_file_read(struct conf_reader *r, size_t *n, int *rc);
 
 /* libconfig's tree into c and the objects. */
 int conf_tree_read(struct conf_reader *r, const char *text);
@@ -147,7 +184,10 @@ int conf_tunnel_finish(struct conf_reader *r, const struct conf_obj *o);
 /* Rules between objects. */
 int conf_check(struct conf_reader *r);
 
+/* What no setting and no generation says. */
 void conf_tunnel_defaults(struct conf_tunnel *t);
+/* The generation's defaults for what o does not have, and `mode`'s numbers (wire.md 4.2, 9.4).  o NULL: for all. */
+void conf_tunnel_generation(const struct conf_obj *o, struct conf_tunnel *t);
 void conf_port_defaults(struct conf_port *p);
 
 /* ---- texts ---- */
@@ -156,6 +196,7 @@ void conf_port_defaults(struct conf_port *p);
 int conf_put_text(void *field, const char *text, const char **allowed);
 /* For rows: the field is a char[CONF_NAME_MAX]. */
 int conf_put_name(void *field, const char *text, const char **allowed);
+char *conf_get_name(const void *field);
 bool conf_name_ok(const char *name);
 
 /*
@@ -163,6 +204,15 @@ bool conf_name_ok(const char *name);
  * allocated.  0, -ENOMEM, or -EINVAL and *allowed where it can be said better than "HOST:PORT".
  */
 int conf_hostport_parse(const char *text, struct conf_hostport *out, const char **allowed);
+
+/*
+ * The same, or a Unix socket: what begins with "/", "./", "../" or "@" (abstract), or has a "/" and no colon.  Stock
+ * takes every text without a colon for a path; here one without "/" is taken for a slip.
+ */
+int conf_hostport_or_path(const char *text, struct conf_hostport *out, const char **allowed);
+
+/* Allocated text of what was parsed; NULL without memory. */
+char *conf_hostport_text(const struct conf_hostport *hp);
 
 /* Lcores named by an EAL --lcores text.  0 and *n, or -EINVAL. */
 int conf_lcores_count(const char *text, unsigned *n);

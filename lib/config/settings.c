@@ -111,15 +111,21 @@ const struct conf_table conf_limits_table = {limits_items, NULL};
 
 /* ---- telemetry ---- */
 
+#define SECONDS_MAX 4294967 /* in ms it fits 32 bits */
+
 static const struct conf_item telemetry_items[] = {
 	{"enable", .kind = CONF_BOOL, .offset = offsetof(struct conf_telemetry, enable),
 	 .help = "answer dpdk-telemetry.py under /kcpgate"},
+	{"snmplog", .kind = CONF_TEXT, .offset = offsetof(struct conf_telemetry, snmplog), .put = conf_put_text,
+	 .allowed = "a file's path, such as \"./snmp-20060102.log\"",
+	 .help = "append the SNMP counters to this file; its name is a Go time layout, like ./snmp-20060102.log"},
+	{"snmpperiod", .kind = CONF_UINT, .offset = offsetof(struct conf_telemetry, snmpperiod), .min = 1,
+	 .max = SECONDS_MAX, .help = "seconds between rows of snmplog"},
 	{NULL},
 };
 
 static const struct conf_later telemetry_later[] = {
-	{"snmplog", CONF_NOT_YET},
-	{"snmpperiod", CONF_NOT_YET},
+	{"pprof", CONF_NO_PPROF},
 	{NULL},
 };
 

@@ -162,8 +162,7 @@ static int file_fail(struct conf_reader *r, int err)
 	return -err;
 }
 
-/* The file's bytes and a 0; they are the caller's to wipe.  NULL: *rc says why. */
-static char *slurp(struct conf_reader *r, size_t *out_n, int *rc)
+char *conf_file_read(struct conf_reader *r, size_t *out_n, int *rc)
 {
 	int fd = open(r->path, O_RDONLY | O_CLOEXEC), err = 0;
 	struct stat st;
@@ -207,7 +206,7 @@ int conf_text_load(struct conf_reader *r, char **text, size_t *n)
 	size_t raw_n;
 	char *safe;
 	int rc = 0;
-	char *raw = slurp(r, &raw_n, &rc);
+	char *raw = conf_file_read(r, &raw_n, &rc);
 
 	if (!raw)
 		return rc;

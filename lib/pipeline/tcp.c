@@ -18,7 +18,7 @@ static uint32_t syn_isn(const struct worker *w, const struct flow_key *key)
 /* A segment with VERDICT_SYN: answered, on its way home as VERDICT_OK, or to be dropped. */
 void pl_syn(struct worker *w, struct pkt *k)
 {
-	const bool listens = shard_listens(w->conf.shard, k->tunnel);
+	const bool listens = shard_listens(w->conf.shard, k);
 	const bool answer = k->flags & PKT_F_ACK;
 
 	if (listens == answer) {

@@ -240,7 +240,9 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 		return NULL;
 	}
 	if (!known) {
-		k->verdict = fec_is_fec(k->p, k->n) ? DROP_PARITY_ALONE : DROP_SHORT;
+		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
+
+		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
 		return NULL;
 	}
 	if (ss)
@@ -251,6 +253,36 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 	else
 		sess_learn_mac(ss, k);
 	return ss;
+}
+
+static bool listens(const struct shard_tunnel *t, const struct pkt *k)
+{
+	return (t->dev == UINT16_MAX || t->dev == k->dev) &&
+	       (addr_is_any(&t->local) || addr_eq(&t->local, &k->key->local));
+}
+
+bool shard_listens(const struct shard *s, const struct pkt *k)
+{
+	const struct shard_tunnel *t = &s->conf.tunnels[k->tunnel];
+
+	return !t->client && listens(t, k);
+}
+
+void shard_screen(struct shard *s, struct pkt *v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k = &v[i];
+		const struct shard_tunnel *t = &s->conf.tunnels[k->tunnel];
+
+		if (k->verdict != VERDICT_OK || k->sess)
+			continue;
+		if (t->client) {
+			s->snmp[k->tunnel].InErrs++;
+			k->verdict = DROP_FOREIGN;
+		} else if (!listens(t, k)) {
+			k->verdict = DROP_NO_LISTENER;
+		}
+	}
 }
 
 static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)

@@ -46,18 +46,20 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 	return true;
 }
 
-/* The frame to be sent next: smux's, or the one that found no memory before.  False: none. */
+/* The next frame to write: one that waited for memory, or a new one.  smux forgets a stream with its last frame, so
+ * the stream must be let go of now, however long the frame may wait. */
 static bool sess_next_frame(struct sess *ss)
 {
+	struct mux_out *f = &ss->frame;
+
 	if (ss->held_frame)
 		return true;
-	if (!mux_out(&ss->mux, &ss->frame))
-		return false;
-	ss->held_frame = true;
-	/* smux has forgotten the stream, however long this frame may yet wait. */
-	if (ss->frame.last)
-		stream_sent_last(ss->frame.user);
-	return true;
+	ss->held_frame = mux_out(&ss->mux, f);
+	if (ss->held_frame && f->last && f->user) {
+		stream_sent_last(f->user);
+		f->user = NULL;
+	}
+	return ss->held_frame;
 }
 
 /* Moves frames into KCP while it takes them.  True when anything moved. */

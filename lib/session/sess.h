@@ -215,6 +215,8 @@ void tcp_timer(struct sess *ss, uint64_t now);
 /* slot.c */
 int slots_create(struct shard *s);
 void slots_destroy(struct shard *s);
+/* Closes the connections that wait for a session. */
+void slots_close(struct shard *s);
 void slot_connect(struct shard *s, struct stream *st, uint64_t now);
 void slot_event(struct shard *s, struct dial *d, uint32_t ev, uint64_t now);
 void slot_timer(struct slot *sl, uint64_t now);

@@ -91,6 +91,7 @@ void shard_close_all(struct shard *s, uint64_t now)
 	s->closing = true;
 	while (s->n_all)
 		sess_close(s->all[s->n_all - 1], 0, now);
+	slots_close(s);
 	shard_reap(s);
 }
 
@@ -155,8 +156,7 @@ unsigned shard_pull(struct shard *s, uint64_t now)
 	} while (n == 64 && total < 1024);
 	if (!list_empty(&s->spilled))
 		shard_pump_spilled(s);
-	if (!list_empty(&s->stalled) || s->chunks_low)
-		shard_resume(s, now);
+	shard_resume(s, now);
 	return total;
 }
 

@@ -30,6 +30,7 @@ struct shard_tunnel {
 	bool nocomp;
 	uint16_t head, tail;	   /* crypt_head, crypt_tail */
 	uint16_t dev;		   /* gateway port, or UINT16_MAX: any */
+	struct addr local;	   /* server: the address that it listens on; unspecified: any */
 	const struct crypt *crypt; /* carried through to the packets, not used here */
 	struct fec_codec *fec;	   /* NULL: off */
 	struct kcp_conf kcp;
@@ -84,6 +85,12 @@ const struct flow_tbl *shard_flows(const struct shard *s);
 void shard_adopt(struct shard *s, const struct net_tbl *tbl);
 
 /*
+ * Before decryption, after flow_find_burst: refuses what needs no key to be refused, datagrams for client ports from
+ * strangers (InErrs) and for addresses or ports that their tunnel does not listen on.
+ */
+void shard_screen(struct shard *s, struct pkt *v, unsigned n);
+
+/*
  * Takes decrypted packets, v[i].sess from flow_find_burst.  Sets `own` to NULL where the shard keeps the buffer;
  * verdicts that are not VERDICT_OK are skipped, and those set here are counted by the caller.
  */
@@ -115,12 +122,12 @@ const struct net_path *shard_path(struct shard *s, struct sess *sess, uint64_t n
  * Fake TCP.  A client's session sends nothing before its flow stands: shard_knock gives each session whose SYN is due,
  * once (NULL: no more), for net_push_tcp with PKT_F_SYN.  shard_syn_answered takes the answer (PKT_F_SYN and PKT_F_ACK,
  * k->sess set); true when it is one to this flow's SYN, which net_answer_syn then acknowledges.  shard_tcp is what
- * net_push_tcp wants beside the path; shard_listens tells whether a tunnel answers SYNs.
+ * net_push_tcp wants beside the path; shard_listens tells whether k's tunnel answers SYNs there.
  */
 struct sess *shard_knock(struct shard *s);
 bool shard_syn_answered(const struct pkt *k);
 struct net_tcp *shard_tcp(struct sess *sess);
-bool shard_listens(const struct shard *s, unsigned tunnel);
+bool shard_listens(const struct shard *s, const struct pkt *k);
 
 /* True when a session waits for output now. */
 bool shard_ready(const struct shard *s);

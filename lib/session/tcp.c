@@ -56,8 +56,3 @@ struct net_tcp *shard_tcp(struct sess *ss)
 {
 	return &ss->tcp;
 }
-
-bool shard_listens(const struct shard *s, unsigned tunnel)
-{
-	return !s->conf.tunnels[tunnel].client;
-}

@@ -62,6 +62,7 @@ static void setup(void)
 				.streambuf = 1 << 20,
 				.max_streams = 16},
 			.keepalive_ms = 5000,
+			.dev = UINT16_MAX,
 			.tcp = true,
 			.conn = i == 0,
 			.dials = i == 0 ? &dial : NULL,
@@ -224,8 +225,12 @@ Test(handshake, server_follows_its_peer)
 	struct flow_key key = key_make(5000), udp = key;
 	struct sess *ss;
 
-	cr_assert(shard_listens(shard, 1));
-	cr_assert_not(shard_listens(shard, 0));
+	cr_assert(shard_listens(shard, &(struct pkt){.tunnel = 1, .key = &key}));
+	cr_assert_not(shard_listens(shard, &(struct pkt){.tunnel = 0, .key = &key}));
+	tunnels[1].local = addr_v4(0x0a000003);
+	cr_assert_not(shard_listens(shard, &(struct pkt){.tunnel = 1, .key = &key}));
+	tunnels[1].local = key.local;
+	cr_assert(shard_listens(shard, &(struct pkt){.tunnel = 1, .key = &key}));
 	feed(&key, 1, CONV, 1000, 50);
 	cr_assert_null(shard_knock(shard));
 	ss = flow_find(shard_flows(shard), &key, flow_hash(&key));

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "route.h"
+
+#define MTU_LEAST 576 /* of conf_port.mtu */
+#define MTU_MOST  1500
+
+/* ---- CPUs ---- */
+
+/* "0@(0,2),1@(0,2)": the kernel's scheduler places the threads, as it would kcptun's. */
+static void cpus(char *out, size_t out_n)
+{
+	char set[2000] = "";
+	cpu_set_t allowed;
+	size_t n = 0;
+
+	CPU_ZERO(&allowed);
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		CPU_SET(0, &allowed);
+	for (int i = 0; i < CPU_SETSIZE && n < sizeof(set) - 8; i++)
+		if (CPU_ISSET(i, &allowed))
+			n += (size_t)snprintf(set + n, sizeof(set) - n, "%s%d", n ? "," : "", i);
+	snprintf(out, out_n, "0@(%s),1@(%s)", set, set);
+}
+
+/* ---- interfaces ---- */
+
+static bool sockaddr_addr(const struct sockaddr *sa, struct addr *a)
+{
+	if (sa && sa->sa_family == AF_INET) {
+		*a = addr_v4(ntohl(((const struct sockaddr_in *)sa)->sin_addr.s_addr));
+		return true;
+	}
+	if (sa && sa->sa_family == AF_INET6)
+		memcpy(a->b, &((const struct sockaddr_in6 *)sa)->sin6_addr, 16);
+	return sa && sa->sa_family == AF_INET6;
+}
+
+/* The interface that has the address. */
+static int iface_owner(const struct addr *want, char ifname[16])
+{
+	struct ifaddrs *all, *i;
+	struct addr a;
+	int rc = -ENOENT;
+
+	if (getifaddrs(&all))
+		return -errno;
+	for (i = all; i && rc; i = i->ifa_next) {
+		if (!sockaddr_addr(i->ifa_addr, &a) || !addr_eq(&a, want))
+			continue;
+		snprintf(ifname, 16, "%s", i->ifa_name);
+		rc = 0;
+	}
+	freeifaddrs(all);
+	return rc;
+}
+
+static int resolve(const char *name, struct addr *a)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *found;
+	int rc = -ENOENT;
+
+	if (addr_parse(name, a) == 0)
+		return 0;
+	if (getaddrinfo(name, NULL, &hints, &found))
+		return -ENOENT;
+	if (sockaddr_addr(found->ai_addr, a))
+		rc = 0;
+	freeaddrinfo(found);
+	return rc;
+}
+
+/* A client's: that of the route to the server.  A server's: that of its address, or of the default route. */
+static int iface(void *ctx, const struct conf_tunnel *t, char ifname[16], char *why, size_t why_n)
+{
+	const char *name = t->role == CONF_CLIENT ? t->remote.host : t->listen.host;
+	struct addr a;
+	int rc;
+
+	if (name[0] == '\0' || (addr_parse(name, &a) == 0 && addr_is_any(&a))) {
+		rc = route_iface(NULL, ifname, 16);
+		if (rc < 0)
+			snprintf(why, why_n, "the kernel has no default route (%s)", strerror(-rc));
+		return rc;
+	}
+	if (resolve(name, &a) < 0) {
+		snprintf(why, why_n, "%.100s has no address", name);
+		return -ENOENT;
+	}
+	if (t->role == CONF_SERVER && iface_owner(&a, ifname) == 0)
+		return 0;
+	rc = route_iface(&a, ifname, 16);
+	if (rc < 0)
+		snprintf(why, why_n, "the kernel has no route to %.100s (%s)", name, strerror(-rc));
+	return rc;
+}
+
+static unsigned iface_mtu(void *ctx, const char *ifname)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq r = {0};
+	unsigned mtu = MTU_MOST;
+
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", ifname);
+	if (fd >= 0 && ioctl(fd, SIOCGIFMTU, &r) == 0)
+		mtu = (unsigned)r.ifr_mtu;
+	if (fd >= 0)
+		close(fd);
+	if (mtu < MTU_LEAST)
+		return MTU_LEAST;
+	return mtu < MTU_MOST ? mtu : MTU_MOST;
+}
+
+void host_init(struct host *h)
+{
+	cpus(h->lcores, sizeof(h->lcores));
+	snprintf(h->file_prefix, sizeof(h->file_prefix), "kcpgate-%d", (int)getpid());
+	h->conf = (struct conf_host){
+		.key = getenv("KCPTUN_KEY"),
+		.lcores = h->lcores,
+		.file_prefix = h->file_prefix,
+		.iface = iface,
+		.mtu = iface_mtu,
+	};
+}
+
+void host_wipe(struct host *h)
+{
+	char *key = getenv("KCPTUN_KEY");
+
+	if (key)
+		memset(key, 'x', strlen(key));
+	unsetenv("KCPTUN_KEY");
+	h->conf.key = NULL;
+}
