@@ -201,6 +201,7 @@ static int tunnel_make(struct app *a, unsigned i)
 	s->autoexpire_ms = to_ms(t->autoexpire);
 	s->scavenge_ms = to_ms(t->scavengettl);
 	s->ratelimit = t->ratelimit;
+	s->tcp = t->tcp;
 	s->conn = t->conn;
 	return s->client ? tunnel_slots(a, i) : 0;
 }

@@ -26,7 +26,7 @@ struct ctl_addr { /* host: literal, name or empty (any); ports min..max */
 struct ctl_tunnel {
 	const char *name;
 	bool client;
-	struct ctl_addr listen;	     /* client: TCP to accept on; server: UDP ports to reserve and enter in net_ports */
+	struct ctl_addr listen;	     /* client: TCP to accept on; server: ports to reserve and enter in net_ports */
 	struct ctl_addr target;	     /* server: TCP to dial for each stream */
 	struct ctl_addr remote;	     /* client: the server's UDP */
 	uint16_t port;		     /* gateway port index, or UINT16_MAX: any */

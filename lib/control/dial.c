@@ -147,7 +147,7 @@ static int find_port(struct ctl *c, const struct dialer *d, struct flow_key *key
 	int err;
 
 	for (unsigned i = 0; i < DIAL_TRIES * c->conf.n_workers; i++) {
-		err = resv_bind(r, NULL, 0);
+		err = resv_bind(r, NULL, 0, key->proto);
 		if (err)
 			return err;
 		key->local_port = r->port;
@@ -162,7 +162,7 @@ static int find_port(struct ctl *c, const struct dialer *d, struct flow_key *key
 static void dial_now(struct ctl *c, struct dialer *d)
 {
 	struct tunnel *t = &c->tunnels[d->d->tunnel];
-	struct flow_key key = {.peer_port = 0};
+	struct flow_key key = {.proto = t->conf->tcp ? FLOW_TCP : FLOW_UDP};
 	struct net_hop hop;
 	int err;
 
@@ -178,7 +178,7 @@ static void dial_now(struct ctl *c, struct dialer *d)
 	key.peer_port = random_port(&t->conf->remote);
 	err = find_port(c, d, &key, &d->resv);
 	if (err) {
-		fail(c, d, err, "no UDP source port: %s", strerror(-err));
+		fail(c, d, err, "no %s source port: %s", key.proto == FLOW_TCP ? "TCP" : "UDP", strerror(-err));
 		return;
 	}
 	resv_enter(c->conf.udp, &d->resv, d->d->tunnel);

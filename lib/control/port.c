@@ -28,6 +28,7 @@ static const uint8_t rss_key[FLOW_RSS_KEY_MAX] = {
 #define RSS_UDP4 RTE_ETH_RSS_NONFRAG_IPV4_UDP
 #define RSS_UDP6 RTE_ETH_RSS_NONFRAG_IPV6_UDP
 #define RSS_L4	 (RSS_UDP4 | RSS_UDP6)
+#define RSS_TCP	 (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP)
 
 /* What is being set up: the caller's wishes, the device's abilities, and where to complain. */
 struct setup {
@@ -70,18 +71,21 @@ static int check_buffers(struct setup *s)
 
 /*
  * RSS is used only when it gives every worker its own queue, and only of hardware: software drivers accept hash types
- * that they do not compute.  UDP ports are hashed for both families or for neither, so that one rule predicts both.
+ * that they do not compute.  UDP ports are hashed for both families or for neither, so that one rule predicts both; TCP
+ * ports likewise.
  */
 static void want_rss(struct setup *s)
 {
 	struct flow_rss *rss = &s->port->rss;
-	uint64_t hf = s->info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP);
+	uint64_t hf = s->info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
 	unsigned key_n = s->info.hash_key_size ? s->info.hash_key_size : 40;
 
 	rss->workers = (uint16_t)s->conf->workers;
 	memcpy(rss->key, rss_key, sizeof(rss->key));
 	if ((hf & RSS_L4) != RSS_L4)
 		hf &= ~(uint64_t)RTE_ETH_RSS_UDP;
+	if ((hf & RSS_TCP) != RSS_TCP)
+		hf &= ~(uint64_t)RTE_ETH_RSS_TCP;
 	if (s->conf->vdev || s->port->n_rxq < 2 || s->port->n_rxq != s->conf->workers || hf == 0 ||
 	    key_n > FLOW_RSS_KEY_MAX || s->info.reta_size == 0 || s->info.reta_size > FLOW_RETA_MAX ||
 	    (s->info.reta_size & (s->info.reta_size - 1)))
@@ -203,8 +207,9 @@ static void read_rss(const struct setup *s)
 	    rte_eth_dev_rss_hash_conf_get(s->port->id, &got) || got.rss_hf == 0)
 		return;
 	rss->hw_l4 = (got.rss_hf & RSS_L4) == RSS_L4;
+	rss->hw_tcp = (got.rss_hf & RSS_TCP) == RSS_TCP;
 	/* Ports hashed for one family only: no single rule predicts the queue, so leave it to software. */
-	if (!rss->hw_l4 && (got.rss_hf & RSS_L4))
+	if ((!rss->hw_l4 && (got.rss_hf & RSS_L4)) || (!rss->hw_tcp && (got.rss_hf & RSS_TCP)))
 		return;
 	rss->hw = true;
 	s->port->has_rss = true;

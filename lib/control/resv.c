@@ -10,12 +10,16 @@
 #include "ctl_int.h"
 #include "sock.h"
 
-/* Of family `af`, deaf: its filter drops everything, before it is bound. */
-static int deaf_socket(int af)
+/*
+ * Of family `af`, deaf: its filter drops everything, before it is bound.  For TCP that keeps a listening socket from
+ * seeing a SYN, and whatever else finds no connection of its own comes to it too.
+ */
+static int deaf_socket(int af, uint16_t proto)
 {
 	struct sock_filter drop[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
 	struct sock_fprog prog = {.len = 1, .filter = drop};
-	int fd = socket(af, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), off = 0, on = 1, tiny = 1, err;
+	int type = proto == FLOW_TCP ? SOCK_STREAM : SOCK_DGRAM, off = 0, on = 1, tiny = 1, err;
+	int fd = socket(af, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
@@ -32,22 +36,26 @@ static int deaf_socket(int af)
 	return fd;
 }
 
-static int bind_one(struct resv *r, const struct addr *host, uint16_t port)
+static int bind_one(struct resv *r, const struct addr *host, uint16_t port, uint16_t proto)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sock_addr(host, port, &ss);
 	struct addr got;
-	int fd = deaf_socket(ss.ss_family), err;
+	int fd = deaf_socket(ss.ss_family, proto), on = 1, err;
 
 	if (fd < 0)
 		return fd;
-	if (bind(fd, (struct sockaddr *)&ss, len))
+	/* Connections that another server left in TIME_WAIT do not count. */
+	if (proto == FLOW_TCP && port)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)&ss, len) || (proto == FLOW_TCP && listen(fd, 1)))
 		goto fail;
 	len = sizeof(ss);
 	if (getsockname(fd, (struct sockaddr *)&ss, &len))
 		goto fail;
 	sock_addr_read(&ss, &got, &r->port);
 	r->fd = fd;
+	r->proto = proto;
 	return 0;
 fail:
 	err = -errno;
@@ -55,52 +63,59 @@ fail:
 	return err;
 }
 
-int resv_bind(struct resv *r, const struct addr *host, uint16_t port)
+int resv_bind(struct resv *r, const struct addr *host, uint16_t port, uint16_t proto)
 {
 	const struct addr any6 = {{0}}, any4 = addr_v4(0);
 	int err;
 
 	r->fd = -1;
 	if (host && !addr_is_any(host))
-		return bind_one(r, host, port);
-	err = bind_one(r, &any6, port);
+		return bind_one(r, host, port, proto);
+	err = bind_one(r, &any6, port, proto);
 	if (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL)
-		err = bind_one(r, &any4, port);
+		err = bind_one(r, &any4, port, proto);
 	return err;
+}
+
+static _Atomic uint16_t *entry(struct net_ports *t, uint16_t proto, unsigned port)
+{
+	return proto == FLOW_TCP ? &t->tcp[port] : &t->of[port];
 }
 
 void resv_enter(struct net_ports *t, const struct resv *r, uint16_t tunnel)
 {
-	atomic_store_explicit(&t->of[r->port], (uint16_t)(tunnel + 1), memory_order_relaxed);
+	atomic_store_explicit(entry(t, r->proto, r->port), (uint16_t)(tunnel + 1), memory_order_relaxed);
 }
 
 void resv_free(struct net_ports *t, struct resv *r)
 {
 	if (r->fd < 0)
 		return;
-	atomic_store_explicit(&t->of[r->port], 0, memory_order_relaxed);
+	atomic_store_explicit(entry(t, r->proto, r->port), 0, memory_order_relaxed);
 	close(r->fd);
 	r->fd = -1;
 }
 
-static int reserve(struct ctl *c, unsigned tunnel, const struct addr *host, unsigned port, char *why, size_t why_n)
+static int reserve(struct ctl *c, unsigned tunnel, const struct addr *host, unsigned port, uint16_t proto, char *why,
+		   size_t why_n)
 {
-	const char *name = c->conf.tunnels[tunnel].name;
+	const char *name = c->conf.tunnels[tunnel].name, *what = proto == FLOW_TCP ? "TCP" : "UDP";
 	struct resv *r = &c->resv[c->n_resv];
-	unsigned other = atomic_load_explicit(&c->conf.udp->of[port], memory_order_relaxed);
+	unsigned other = atomic_load_explicit(entry(c->conf.udp, proto, port), memory_order_relaxed);
 	int err;
 
 	if (other)
-		return ctl_fail(why, why_n, -EADDRINUSE, "tunnel %s: UDP port %u is tunnel %s's already", name, port,
-				c->conf.tunnels[other - 1].name);
-	err = resv_bind(r, host, (uint16_t)port);
+		return ctl_fail(why, why_n, -EADDRINUSE, "tunnel %s: %s port %u is tunnel %s's already", name, what,
+				port, c->conf.tunnels[other - 1].name);
+	err = resv_bind(r, host, (uint16_t)port, proto);
 	if (err == -EADDRINUSE)
-		return ctl_fail(why, why_n, err, "tunnel %s: UDP port %u is in use by another process", name, port);
-	if (err == -EMFILE || err == -ENFILE)
-		return ctl_fail(why, why_n, err, "tunnel %s: UDP port %u: too many open files (raise ulimit -n)", name,
+		return ctl_fail(why, why_n, err, "tunnel %s: %s port %u is in use by another process", name, what,
 				port);
+	if (err == -EMFILE || err == -ENFILE)
+		return ctl_fail(why, why_n, err, "tunnel %s: %s port %u: too many open files (raise ulimit -n)", name,
+				what, port);
 	if (err)
-		return ctl_fail(why, why_n, err, "tunnel %s: UDP port %u: %s", name, port, strerror(-err));
+		return ctl_fail(why, why_n, err, "tunnel %s: %s port %u: %s", name, what, port, strerror(-err));
 	c->n_resv++;
 	resv_enter(c->conf.udp, r, (uint16_t)tunnel);
 	return 0;
@@ -115,7 +130,8 @@ int resv_up(struct ctl *c, char *why, size_t why_n)
 
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
 		if (!c->conf.tunnels[i].client)
-			total += 1u + c->conf.tunnels[i].listen.port_max - c->conf.tunnels[i].listen.port_min;
+			total += (1u + c->conf.tunnels[i].listen.port_max - c->conf.tunnels[i].listen.port_min) *
+				 (c->conf.tunnels[i].tcp ? 2 : 1);
 	c->resv = calloc(total ? total : 1, sizeof(*c->resv));
 	if (!c->resv)
 		return ctl_fail(why, why_n, -ENOMEM, "no memory for %u port reservations", total);
@@ -133,7 +149,9 @@ int resv_up(struct ctl *c, char *why, size_t why_n)
 			host = &name.addrs[0];
 		}
 		for (unsigned p = t->listen.port_min; p <= t->listen.port_max; p++) {
-			err = reserve(c, i, host, p, why, why_n);
+			err = reserve(c, i, host, p, FLOW_UDP, why, why_n);
+			if (err == 0 && t->tcp)
+				err = reserve(c, i, host, p, FLOW_TCP, why, why_n);
 			if (err)
 				return err;
 		}

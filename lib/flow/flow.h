@@ -54,11 +54,12 @@ struct flow_rss {
 	uint16_t reta_n;	       /* hw: size of the redirection table, a power of two */
 	uint16_t reta[FLOW_RETA_MAX];  /* hw: worker of each entry, below `workers` */
 	bool hw_l4;		       /* hw: UDP ports are part of the port's hash */
+	bool hw_tcp;		       /* hw: TCP ports are */
 };
 
 /*
  * The Toeplitz hash that the port (rss->hw) computes for datagrams of this flow as they come from the peer: source is
- * key->peer, destination key->local; with the UDP ports if hw_l4.  Wants 40 bytes of rss->key for IPv6, 16 for IPv4.
+ * key->peer, destination key->local; with the ports if hw_l4 (UDP) or hw_tcp.  Wants 40 bytes of rss->key for IPv6, 16 for IPv4.
  */
 uint32_t flow_rss_hash(const struct flow_rss *rss, const struct flow_key *key);
 

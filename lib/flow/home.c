@@ -58,7 +58,7 @@ static unsigned rss_tuple(const struct flow_key *key, bool l4, uint32_t tuple[RT
 uint32_t flow_rss_hash(const struct flow_rss *rss, const struct flow_key *key)
 {
 	uint32_t tuple[RTE_THASH_V6_L4_LEN];
-	unsigned n = rss_tuple(key, rss->hw_l4, tuple);
+	unsigned n = rss_tuple(key, key->proto == FLOW_TCP ? rss->hw_tcp : rss->hw_l4, tuple);
 
 	return rte_softrss(tuple, n, rss->key);
 }

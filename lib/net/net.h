@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Ethernet, IPv4/IPv6 and UDP as bytes: parsing a burst of frames on the way in, pushing prebuilt headers on the way
- * out, and the immutable picture of the kernel's addresses, routes and neighbours that both are built from.
+ * Ethernet, IPv4/IPv6, UDP and fake TCP as bytes: parsing a burst of frames on the way in, pushing prebuilt headers on
+ * the way out, and the immutable picture of the kernel's addresses, routes and neighbours that both are built from.
  */
 
 #include <stdbool.h>
@@ -13,7 +13,7 @@
 #include "addr.h"
 #include "pkt.h"
 
-#define NET_MAX_HEAD 66 /* Ethernet 14, VLAN 4, IPv6 40, UDP 8 */
+#define NET_MAX_HEAD 86 /* Ethernet 14, VLAN 4, IPv6 40, TCP 28 (a SYN's; a datagram's is 20, or UDP's 8) */
 
 /* ---- the kernel's tables, mirrored: built by control, read-only afterwards, shared by all workers ---- */
 
@@ -109,11 +109,12 @@ int net_resolve(const struct net_tbl *t, const struct addr *dst, const struct ad
 /* ---- in ---- */
 
 /*
- * UDP ports of ours: ports[p] is tunnel index + 1, 0 for none.  Written by control with relaxed atomic stores as
- * client ports come and go, read by workers.
+ * Ports of ours, UDP and fake TCP: [p] is tunnel index + 1, 0 for none.  Written by control with relaxed atomic stores
+ * as client ports come and go, read by workers.
  */
 struct net_ports {
 	_Atomic uint16_t of[65536];
+	_Atomic uint16_t tcp[65536];
 };
 
 /*
@@ -128,7 +129,13 @@ struct net_ports {
  * v[i].flags (PKT_F_L4_BAD) must be set too; the UDP checksum is not computed here, only a missing one refused in IPv6.
  * IPv4 options are skipped, and up to four IPv6 extension headers (hop-by-hop, destination options, routing with no
  * segment left, atomic fragment).  A frame that ends before its addresses and ports can be read is DROP_FRAME_SHORT on
- * any port.  keys[] must outlive the use of v[i].key; keys[i] is undefined unless the verdict is VERDICT_OK.
+ * any port.  keys[] must outlive the use of v[i].key; keys[i] is undefined unless the verdict is VERDICT_OK or
+ * VERDICT_SYN.
+ *
+ * Fake TCP (wire.md 10): a segment with PSH to one of our TCP ports is a datagram like UDP's, with tcp_seq, tcp_ack,
+ * tcp_end and PKT_F_ACK set; sequence numbers, options, window and checksum are not looked at.  A SYN, or SYN and ACK,
+ * is VERDICT_SYN: key, tunnel, the fields named and PKT_F_SYN are set, p/n stay the frame.  All else that the peer's
+ * kernel may say is DROP_TCP_CONTROL.  Fragments of TCP are the kernel's: segments go out with DF.
  */
 void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
 		     const struct net_ports *ports);
@@ -138,16 +145,18 @@ void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const str
 #define NET_CSUM_IP_HW	1 /* the port computes the IPv4 header checksum */
 #define NET_CSUM_UDP_HW 2 /* the port computes the UDP checksum from the pseudo header's */
 
-/* Everything in front of a UDP payload, prebuilt for one peer.  Opaque but for head_n, v6, csum and dev. */
+/* Everything in front of a datagram, prebuilt for one peer.  Opaque but for l3, l3_n, v6, tcp, csum and dev. */
 struct net_path {
-	uint8_t head[NET_MAX_HEAD]; /* Ethernet, IP, UDP; lengths and checksums open */
+	uint8_t head[NET_MAX_HEAD]; /* Ethernet, IP, UDP or TCP; lengths and checksums open */
 	uint8_t head_n;
-	uint8_t l3; /* offset of the IP header */
+	uint8_t l3;   /* offset of the IP header */
+	uint8_t l3_n; /* and its length */
 	bool v6;
+	bool tcp;     /* by the flow's proto: for net_push_tcp, not net_push */
 	uint8_t csum; /* NET_CSUM_* */
 	uint16_t dev;
 	uint32_t sum_ip; /* partial sums over the constant fields */
-	uint32_t sum_udp;
+	uint32_t sum_l4;
 };
 
 struct net_ends {
@@ -163,11 +172,40 @@ void net_path_init(struct net_path *p, const struct net_ends *e);
 /*
  * Pushes the headers of `path` before k->p (NET_MAX_HEAD writable bytes), moving p and n; checksums are right, or
  * prepared for the port as path->csum says: the IPv4 checksum 0, UDP's the pseudo header's sum, as DPDK's
- * RTE_MBUF_F_TX_IP_CKSUM and RTE_MBUF_F_TX_UDP_CKSUM want them (l2_len is path->l3, l3_len is head_n - l3 - 8).
+ * RTE_MBUF_F_TX_IP_CKSUM and RTE_MBUF_F_TX_UDP_CKSUM want them (l2_len is path->l3, l3_len is path->l3_n).
  * k->n is at most 65535 - NET_MAX_HEAD.  IPv4 goes out with DF, id 0 and TTL 64, IPv6 with hop limit 64 and flow label
  * 0; UDP always bears a checksum.
  */
 void net_push(const struct net_path *path, struct pkt *k);
+
+/*
+ * Fake TCP: what a flow's next segment bears.  All zero on a server until the first datagram has been taken; on a
+ * client, `seq` is the number that its SYN bears until the answer has been taken.
+ */
+struct net_tcp {
+	uint32_t seq, ack;
+};
+
+/*
+ * A segment came that belongs to the flow beyond doubt (authenticated; or the answer to our SYN): seq follows its
+ * acknowledgement, ack moves on when it is the next in order (wire.md 10).  Numbers may repeat: nobody checks them but
+ * the firewalls on the way.
+ */
+void net_tcp_take(struct net_tcp *t, const struct pkt *k);
+
+/*
+ * net_push for a path with `tcp`: PSH and ACK, a header of 20 bytes without options, window 65535; t->seq moves on.
+ * With PKT_F_SYN in k->flags, a SYN in place of whatever k holds.  The TCP checksum is always computed here: csum of
+ * the path has lost NET_CSUM_UDP_HW.
+ */
+void net_push_tcp(const struct net_path *path, struct net_tcp *t, struct pkt *k);
+
+/*
+ * Turns a frame with VERDICT_SYN into its answer, in place, NET_MAX_HEAD writable bytes from k->p on: SYN and ACK with
+ * sequence number isn to a SYN; ACK to the answer to ours.  Back to the link address that it came from; csum: of the
+ * port, as in struct net_ends.  Needs no flow: a lost or repeated segment is answered the same again.
+ */
+void net_answer_syn(struct pkt *k, uint32_t isn, uint8_t csum);
 
 /*
  * Internet checksum helpers (RFC 1071): a running sum over n bytes, and its folded complement.  Words are summed as

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* Offsets, sizes and numbers of Ethernet II, IPv4 (RFC 791), IPv6 (RFC 8200) and UDP (RFC 768). */
+/*
+ * Offsets, sizes and numbers of Ethernet II, IPv4 (RFC 791), IPv6 (RFC 8200), UDP (RFC 768), and as much of TCP
+ * (RFC 9293) as fake TCP shows.
+ */
 
 #include "net.h"
 
@@ -38,6 +41,7 @@
 #define IP6_ROUTE_LEFT	   3 /* within a routing header: segments left */
 
 #define PROTO_HOPOPTS  0
+#define PROTO_TCP      6
 #define PROTO_UDP      17
 #define PROTO_ROUTING  43
 #define PROTO_FRAGMENT 44
@@ -49,10 +53,28 @@
 #define UDP_LEN	 4
 #define UDP_CSUM 6
 
+#define TCP_HEAD     20 /* without options */
+#define TCP_SRC	     0
+#define TCP_DST	     2
+#define TCP_SEQ	     4
+#define TCP_ACK	     8
+#define TCP_OFF	     12 /* high four bits: length of the header in words */
+#define TCP_FLAGS    13
+#define TCP_WINDOW   14
+#define TCP_CSUM     16
+#define TCP_SYN_HEAD 28 /* with the options of ours: largest segment, window scale */
+
+#define TCP_F_FIN 0x01
+#define TCP_F_SYN 0x02
+#define TCP_F_RST 0x04
+#define TCP_F_PSH 0x08
+#define TCP_F_ACK 0x10
+
 #define NET_HOPS 64 /* TTL, hop limit */
 
 #define NET_HEAD_V4 (ETH_HEAD + IP4_HEAD + UDP_HEAD)
 #define NET_HEAD_V6 (ETH_HEAD + IP6_HEAD + UDP_HEAD)
 
 _Static_assert(NET_HEAD_V4 == 42 && NET_HEAD_V6 == 62, "header sizes");
-_Static_assert(NET_HEAD_V6 + ETH_VLAN == NET_MAX_HEAD, "NET_MAX_HEAD is the largest head");
+_Static_assert(ETH_HEAD + ETH_VLAN + IP6_HEAD + TCP_SYN_HEAD == NET_MAX_HEAD, "NET_MAX_HEAD is the largest head");
+_Static_assert(PROTO_TCP == FLOW_TCP, "a flow's proto is the IP header's, but for UDP's 0");

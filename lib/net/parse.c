@@ -49,11 +49,53 @@ static uint8_t parse_udp(const struct parse *c, struct pkt *k, struct flow_key *
 		return DROP_UDP_CHECKSUM;
 	key->peer_port = be16_get(udp + UDP_SRC);
 	key->dev = k->dev;
-	key->zero = 0;
+	key->proto = FLOW_UDP;
 	k->key = key;
 	k->tunnel = (uint16_t)(tunnel - 1);
 	k->p = udp + UDP_HEAD;
 	k->n = (uint16_t)(len - UDP_HEAD);
+	return VERDICT_OK;
+}
+
+/*
+ * By flags and ports only: a tunnel's segments bear options of illegal length, and numbers that repeat (wire.md 12,
+ * 34). What the peer's kernel says by itself, its RST too, does not end a flow that it knows nothing of.
+ */
+static uint8_t parse_tcp(const struct parse *c, struct pkt *k, struct flow_key *key, uint8_t *tcp, unsigned n)
+{
+	unsigned head, tunnel;
+	uint8_t flags;
+
+	if (n < TCP_HEAD)
+		return DROP_FRAME_SHORT;
+	key->local_port = be16_get(tcp + TCP_DST);
+	tunnel = atomic_load_explicit(&c->ports->tcp[key->local_port], memory_order_relaxed);
+	if (!tunnel)
+		return c->stray;
+	head = (tcp[TCP_OFF] >> 4) * 4u;
+	if (head < TCP_HEAD || head > n)
+		return DROP_UDP_LENGTH;
+	if (k->flags & PKT_F_L4_BAD)
+		return DROP_UDP_CHECKSUM;
+	flags = tcp[TCP_FLAGS];
+	if (flags & TCP_F_RST || !(flags & (TCP_F_SYN | TCP_F_PSH)) || (!(flags & TCP_F_SYN) && n == head))
+		return DROP_TCP_CONTROL;
+	key->peer_port = be16_get(tcp + TCP_SRC);
+	key->dev = k->dev;
+	key->proto = FLOW_TCP;
+	k->key = key;
+	k->tunnel = (uint16_t)(tunnel - 1);
+	k->tcp_seq = be32_get(tcp + TCP_SEQ);
+	k->tcp_ack = be32_get(tcp + TCP_ACK);
+	k->tcp_end = k->tcp_seq + (flags & TCP_F_SYN ? 1 : n - head);
+	if (flags & TCP_F_ACK)
+		k->flags |= PKT_F_ACK;
+	if (flags & TCP_F_SYN) {
+		k->flags |= PKT_F_SYN;
+		return VERDICT_SYN;
+	}
+	k->p = tcp + head;
+	k->n = (uint16_t)(n - head);
 	return VERDICT_OK;
 }
 
@@ -78,7 +120,7 @@ static uint8_t parse_v4(struct parse *c, struct pkt *k, struct flow_key *key)
 
 	if (room < IP4_HEAD)
 		return DROP_FRAME_SHORT;
-	if (ip[IP4_PROTO] != PROTO_UDP)
+	if (ip[IP4_PROTO] != PROTO_UDP && ip[IP4_PROTO] != PROTO_TCP)
 		return c->stray;
 	key->local = addr_from4(ip + IP4_DST);
 	if (!to_us(c, &key->local))
@@ -96,18 +138,23 @@ static uint8_t parse_v4(struct parse *c, struct pkt *k, struct flow_key *key)
 	if (source4_bad(ip + IP4_SRC))
 		return DROP_IP_HEADER;
 	if (be16_get(ip + IP4_FRAG) & IP4_MF_OR_OFF)
-		return VERDICT_FRAG;
+		return ip[IP4_PROTO] == PROTO_UDP ? VERDICT_FRAG : c->stray;
 	key->peer = addr_from4(ip + IP4_SRC);
+	if (ip[IP4_PROTO] == PROTO_TCP)
+		return parse_tcp(c, k, key, ip + head, len - head);
 	return parse_udp(c, k, key, ip + head, len - head);
 }
 
 /*
- * Walks the extension headers in ip[*at..end) from header type `next`; *at ends at the UDP header for VERDICT_OK.
+ * Walks the extension headers in ip[*at..end) from header type *type; for VERDICT_OK *at ends at the UDP or TCP header,
+ * *type tells which.
  * What is not understood is the kernel's: it knows more headers, and how to complain.
  */
-static uint8_t skip_ext(const struct parse *c, const uint8_t *ip, uint8_t next, unsigned *at, unsigned end)
+static uint8_t skip_ext(const struct parse *c, const uint8_t *ip, uint8_t *type, unsigned *at, unsigned end)
 {
-	for (unsigned i = 0; next != PROTO_UDP; i++) {
+	uint8_t next = *type;
+
+	for (unsigned i = 0; next != PROTO_UDP && next != PROTO_TCP; i++) {
 		const uint8_t *ext = ip + *at;
 		unsigned len = IP6_EXT_MIN;
 
@@ -132,6 +179,7 @@ static uint8_t skip_ext(const struct parse *c, const uint8_t *ip, uint8_t next, 
 		next = ext[0];
 		*at += len;
 	}
+	*type = next;
 	return VERDICT_OK;
 }
 
@@ -143,8 +191,8 @@ static uint8_t parse_v6(struct parse *c, struct pkt *k, struct flow_key *key)
 	if (room < IP6_HEAD)
 		return DROP_FRAME_SHORT;
 	next = ip[IP6_NEXT];
-	if (next != PROTO_UDP && next != PROTO_HOPOPTS && next != PROTO_ROUTING && next != PROTO_FRAGMENT &&
-	    next != PROTO_DSTOPTS)
+	if (next != PROTO_UDP && next != PROTO_TCP && next != PROTO_HOPOPTS && next != PROTO_ROUTING &&
+	    next != PROTO_FRAGMENT && next != PROTO_DSTOPTS)
 		return c->stray;
 	memcpy(&key->local, ip + IP6_DST, 16);
 	memcpy(&key->peer, ip + IP6_SRC, 16);
@@ -154,12 +202,14 @@ static uint8_t parse_v6(struct parse *c, struct pkt *k, struct flow_key *key)
 	len = IP6_HEAD + be16_get(ip + IP6_LEN);
 	if (ip[0] >> 4 != 6 || room < len)
 		return DROP_IP_HEADER;
-	verdict = skip_ext(c, ip, next, &at, len);
+	verdict = skip_ext(c, ip, &next, &at, len);
 	if (verdict != VERDICT_OK && verdict != VERDICT_FRAG)
 		return verdict;
 	if (addr_is_v4(&key->peer) || addr_is_any(&key->peer) || key->peer.b[0] == 0xff)
 		return DROP_IP_HEADER;
-	return verdict == VERDICT_OK ? parse_udp(c, k, key, ip + at, len - at) : verdict;
+	if (verdict != VERDICT_OK)
+		return verdict;
+	return next == PROTO_TCP ? parse_tcp(c, k, key, ip + at, len - at) : parse_udp(c, k, key, ip + at, len - at);
 }
 
 static uint8_t parse_frame(struct parse *c, struct pkt *k, struct flow_key *key)

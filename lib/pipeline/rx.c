@@ -121,11 +121,14 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 {
 	unsigned kept = 0;
 
+	w->n_syn = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = &w->rx[i];
 
 		if (k->verdict == VERDICT_FRAG)
 			frag_one(w, k, tsc);
+		if (k->verdict == VERDICT_SYN)
+			pl_syn(w, k);
 		if (k->verdict == VERDICT_PUNT)
 			punt_one(w, k);
 		if (k->verdict == VERDICT_OK) {

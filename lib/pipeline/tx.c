@@ -86,14 +86,15 @@ bool pl_tx_full(const struct worker *w)
 	return false;
 }
 
-static void tx_dress(struct rte_mbuf *m, const struct pkt *k, const struct net_path *path)
+static void tx_dress(struct rte_mbuf *m, const struct pkt *k, const struct net_path *path, uint16_t port)
 {
+	m->port = port; /* tells a sibling that sends it for us where to */
 	m->data_off = (uint16_t)(k->p - (uint8_t *)m->buf_addr);
 	m->data_len = k->n;
 	m->pkt_len = k->n;
 	if (path->csum) {
 		m->l2_len = path->l3;
-		m->l3_len = path->head_n - path->l3 - 8u;
+		m->l3_len = path->l3_n;
 		m->ol_flags |= path->v6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
 		if (path->csum & NET_CSUM_UDP_HW)
 			m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
@@ -102,26 +103,46 @@ static void tx_dress(struct rte_mbuf *m, const struct pkt *k, const struct net_p
 	}
 }
 
+/* Pushes the headers of a session's packet and adds it to its port's. */
+void pl_send_one(struct worker *w, struct pkt *k, uint64_t now)
+{
+	unsigned why;
+	const struct net_path *path = shard_path(w->conf.shard, k->sess, now, &why);
+
+	if (!path) {
+		pl_count(w, why, 1);
+		rte_pktmbuf_free(k->own);
+		return;
+	}
+	if (path->tcp)
+		net_push_tcp(path, shard_tcp(k->sess), k);
+	else
+		net_push(path, k);
+	tx_dress(k->own, k, path, w->conf.ports[path->dev].id);
+	w->stats.tx_bytes += k->n;
+	txq_add(w, path->dev, k->own);
+}
+
+/* Sends a received frame, as it has been rewritten, back by the port that it came from. */
+void pl_reply(struct worker *w, struct pkt *k)
+{
+	struct rte_mbuf *m = k->own;
+
+	m->port = w->conf.ports[k->dev].id;
+	m->data_off = (uint16_t)(k->p - (uint8_t *)m->buf_addr);
+	m->data_len = k->n;
+	m->pkt_len = k->n;
+	m->ol_flags = 0;
+	k->own = NULL;
+	w->stats.tx_bytes += k->n;
+	txq_add(w, k->dev, m);
+}
+
 /* Pushes the headers of tx[0..n) and hands the frames to their ports; the lent vector shrinks by n. */
 void pl_send(struct worker *w, unsigned n, uint64_t now)
 {
-	for (unsigned i = 0; i < n; i++) {
-		struct pkt *k = &w->tx[i];
-		unsigned why;
-		const struct net_path *path = shard_path(w->conf.shard, k->sess, now, &why);
-
-		if (!path) {
-			pl_count(w, why, 1);
-			rte_pktmbuf_free(k->own);
-			continue;
-		}
-		net_push(path, k);
-		tx_dress(k->own, k, path);
-		/* For the worker that owns the queue. */
-		((struct rte_mbuf *)k->own)->port = w->conf.ports[path->dev].id;
-		w->stats.tx_bytes += k->n;
-		txq_add(w, path->dev, k->own);
-	}
+	for (unsigned i = 0; i < n; i++)
+		pl_send_one(w, &w->tx[i], now);
 	tx_close_up(w, n);
 	for (unsigned i = 0; i < w->conf.n_ports; i++)
 		txq_flush(w, i);

@@ -80,6 +80,7 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	n = pl_punt(w, got, tsc);
 	n = pl_steer(w, n);
 	flow_find_burst(shard_flows(w->conf.shard), w->rx, n);
+	pl_answered(w, n);
 	shard_screen(w->conf.shard, w->rx, n);
 	crypt_open_burst(w->conf.mb, w->rx, n);
 	shard_input(w->conf.shard, w->rx, n, now);
@@ -91,6 +92,7 @@ static unsigned turn_output(struct worker *w, uint64_t now)
 {
 	unsigned total = pl_inject(w);
 
+	pl_knock(w, now);
 	pl_drain(w);
 	for (unsigned round = 0; round < PL_ROUNDS && shard_ready(w->conf.shard) && !pl_tx_full(w); round++) {
 		unsigned max = pl_txbuf(w), n;

@@ -31,6 +31,7 @@ struct worker {
 	uint64_t poked;			    /* bit a worker: something was put into its rings */
 	struct frag *frag;
 	unsigned n_lent; /* buffers ready in tx[] */
+	unsigned n_syn;	 /* of rx[]: answers to our SYNs */
 	_Atomic bool stop, close, closed;
 	_Atomic uint32_t asleep; /* writer: the worker */
 	struct pkt rx[PL_RX];
@@ -49,11 +50,17 @@ static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)
 unsigned pl_rx(struct worker *w);
 void pl_free(struct worker *w, unsigned n);
 unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc);
+/* tcp.c */
+void pl_syn(struct worker *w, struct pkt *k);
+void pl_answered(struct worker *w, unsigned n);
+void pl_knock(struct worker *w, uint64_t now);
 /* steer.c */
 unsigned pl_steer(struct worker *w, unsigned n);
 /* tx.c */
 unsigned pl_txbuf(struct worker *w);
 void pl_send(struct worker *w, unsigned n, uint64_t now);
+void pl_send_one(struct worker *w, struct pkt *k, uint64_t now);
+void pl_reply(struct worker *w, struct pkt *k);
 unsigned pl_inject(struct worker *w);
 unsigned pl_drain(struct worker *w);
 bool pl_tx_full(const struct worker *w);

@@ -181,6 +181,8 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 	ss->cnt->InPkts++;
 	ss->cnt->InBytes += k->n;
 	ss->last_in = now;
+	if (ss->key.proto == FLOW_TCP)
+		net_tcp_take(&ss->tcp, k);
 	if (!fec_is_fec(k->p, k->n)) {
 		ret = sess_kcp(ss, k->p, k->n, 0, now);
 	} else if (k->p[4] == FEC_TYPE_OOB) {
@@ -257,6 +259,13 @@ static bool listens(const struct shard_tunnel *t, const struct pkt *k)
 {
 	return (t->dev == UINT16_MAX || t->dev == k->dev) &&
 	       (addr_is_any(&t->local) || addr_eq(&t->local, &k->key->local));
+}
+
+bool shard_listens(const struct shard *s, const struct pkt *k)
+{
+	const struct shard_tunnel *t = &s->conf.tunnels[k->tunnel];
+
+	return !t->client && listens(t, k);
 }
 
 void shard_screen(struct shard *s, struct pkt *v, unsigned n)

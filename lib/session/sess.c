@@ -90,6 +90,8 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	list_init(&ss->ready);
 	list_init(&ss->stalled_link);
 	list_init(&ss->dead);
+	list_init(&ss->knock);
+	ss->knock_at = UINT64_MAX;
 	if (flow_add(s->flows, key, hash, ss)) {
 		mem_put(s->mem, ss, sizeof(*ss));
 		return NULL;
@@ -99,6 +101,8 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	sess_layers(ss, now);
 	sess_count_open(ss);
 	sess_note(ss, NOTE_SESS_OPEN, conv, ss->tun->mux.version);
+	if (ss->tun->client && key->proto == FLOW_TCP)
+		tcp_begin(ss, now);
 	sess_rearm(ss);
 	return ss;
 }
@@ -133,6 +137,7 @@ static void sess_unlink(struct sess *ss)
 	wheel_disarm(&s->wheel, &ss->timer.ent);
 	list_del(&ss->ready);
 	list_del(&ss->stalled_link);
+	list_del(&ss->knock);
 	if (s->out_cur == ss)
 		s->out_cur = NULL;
 	s->all[ss->index] = s->all[--s->n_all];
@@ -176,7 +181,9 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 
 void sess_ready(struct sess *ss)
 {
-	if (!ss->closed && !pace_waits(ss) && list_empty(&ss->ready) && ss->shard->out_cur != ss)
+	/* Neither without tokens nor over a flow that does not stand yet. */
+	if (!ss->closed && !pace_waits(ss) && ss->knock_at == UINT64_MAX && list_empty(&ss->ready) &&
+	    ss->shard->out_cur != ss)
 		list_add_tail(&ss->shard->ready, &ss->ready);
 }
 
@@ -198,9 +205,11 @@ static uint64_t sess_work_at(const struct sess *ss)
 
 static uint64_t sess_deadline(const struct sess *ss)
 {
-	uint64_t at = min_u64(sess_work_at(ss), min_u64(ss->keepalive_at, ss->check_at));
+	uint64_t at = min_u64(ss->age_at, min_u64(ss->keepalive_at, ss->check_at));
 
-	at = min_u64(at, ss->age_at);
+	if (ss->knock_at != UINT64_MAX)
+		return min_u64(at, ss->knock_at);
+	at = min_u64(at, sess_work_at(ss));
 	return ss->fec_quiet ? at : min_u64(at, sess_quiet_at(ss));
 }
 
@@ -250,6 +259,10 @@ void sess_timer(struct sess *ss, uint64_t now)
 			fec_enc_idle(&ss->enc);
 		sess_dec_release(ss);
 		ss->fec_quiet = true;
+	}
+	if (ss->knock_at != UINT64_MAX) {
+		tcp_timer(ss, now);
+		return;
 	}
 	if (now < sess_work_at(ss)) {
 		sess_rearm(ss);

@@ -20,6 +20,7 @@
 #define MEM_RETRY_MS	 5     /* a frame that found no memory is tried again */
 #define BAD_KEY_MS	 1000  /* checksum failures are gathered for so long before control is told */
 #define SESS_AGE_MS	 5000  /* an expired session is looked at so often: stock's scavenger */
+#define KNOCK_MS	 1000  /* fake TCP: the SYN is repeated, as stock's client dials again */
 #define PATH_RETRY_MS	 1000  /* the kernel is asked again for a next hop that it does not know */
 
 /* Bytes for a chan that had no chunk to take them. */
@@ -107,6 +108,9 @@ struct sess {
 	uint8_t reply_mac[6];
 	uint16_t reply_dev;
 	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
+	struct net_tcp tcp;  /* fake TCP: key.proto */
+	uint64_t knock_at;   /* ms: the next SYN; UINT64_MAX once the flow stands, before which nothing else is sent */
+	struct list knock;   /* on shard->knocks when it is due */
 	/* cold */
 	struct flow_key key;
 	uint32_t hash;
@@ -148,6 +152,7 @@ struct shard {
 	struct list ready;    /* sessions with output due, round robin */
 	struct list stalled;  /* sessions that read no more until tokens or chunks come back */
 	struct list dead;     /* closed in this turn */
+	struct list knocks;   /* sessions whose SYN is due */
 	struct list spilled;  /* streams whose bytes wait for chunks */
 	struct sess *out_cur; /* session in the middle of a flush when the vector was full */
 	struct sess **all;    /* dense, for telemetry and shutdown */
@@ -229,6 +234,10 @@ void stream_timer(struct stream *st, uint64_t now);
 /* Posts bytes of spills into chans that have room again; a bounded number a turn. */
 void shard_pump_spilled(struct shard *s);
 void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now);
+
+/* tcp.c: a client's fake TCP flow before it stands */
+void tcp_begin(struct sess *ss, uint64_t now);
+void tcp_timer(struct sess *ss, uint64_t now);
 
 /* slot.c */
 int slots_create(struct shard *s);

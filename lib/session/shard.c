@@ -74,6 +74,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	list_init(&s->ready);
 	list_init(&s->stalled);
 	list_init(&s->dead);
+	list_init(&s->knocks);
 	list_init(&s->spilled);
 	ret = shard_tables(s);
 	if (ret)

@@ -119,6 +119,17 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 /* The headers for a packet of this session, or NULL when its next hop is not known: *why is the drop reason. */
 const struct net_path *shard_path(struct shard *s, struct sess *sess, uint64_t now, unsigned *why);
 
+/*
+ * Fake TCP.  A client's session sends nothing before its flow stands: shard_knock gives each session whose SYN is due,
+ * once (NULL: no more), for net_push_tcp with PKT_F_SYN.  shard_syn_answered takes the answer (PKT_F_SYN and PKT_F_ACK,
+ * k->sess set); true when it is one to this flow's SYN, which net_answer_syn then acknowledges.  shard_tcp is what
+ * net_push_tcp wants beside the path; shard_listens tells whether k's tunnel answers SYNs there.
+ */
+struct sess *shard_knock(struct shard *s);
+bool shard_syn_answered(const struct pkt *k);
+struct net_tcp *shard_tcp(struct sess *sess);
+bool shard_listens(const struct shard *s, const struct pkt *k);
+
 /* True when a session waits for output now. */
 bool shard_ready(const struct shard *s);
 /* A time before which no timer is due; UINT64_MAX when there is none. */

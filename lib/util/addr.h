@@ -11,14 +11,17 @@ struct addr {
 	uint8_t b[16];
 };
 
-/* One UDP flow as a gateway sees it.  All 40 bytes take part in comparison and hash: keep the padding zero. */
+#define FLOW_UDP 0
+#define FLOW_TCP 6 /* fake TCP (wire.md 10) */
+
+/* One flow of datagrams as a gateway sees it.  All 40 bytes take part in comparison and hash. */
 struct flow_key {
 	struct addr peer;
 	struct addr local;
 	uint16_t peer_port;  /* host order */
 	uint16_t local_port; /* host order */
 	uint16_t dev;	     /* index of the gateway's port (struct conf ports[]), not DPDK's port id */
-	uint16_t zero;
+	uint16_t proto;	     /* FLOW_* */
 };
 
 _Static_assert(sizeof(struct flow_key) == 40, "flow_key is hashed as it lies in memory");

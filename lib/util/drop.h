@@ -15,8 +15,9 @@
 	X(IP_HEADER, "ip_header", "bad IPv4 or IPv6 header")                                           \
 	X(IP_CHECKSUM, "ip_checksum", "IPv4 header checksum wrong")                                    \
 	X(IP_FRAGMENT, "ip_fragment", "IP fragment of a datagram of ours that could not be completed") \
-	X(UDP_LENGTH, "udp_length", "UDP length beyond the packet")                                    \
-	X(UDP_CHECKSUM, "udp_checksum", "the driver says that the UDP checksum is bad")                \
+	X(UDP_LENGTH, "udp_length", "UDP length, or TCP header, beyond the packet")                    \
+	X(UDP_CHECKSUM, "udp_checksum", "the driver says that the UDP or TCP checksum is bad")         \
+	X(TCP_CONTROL, "tcp_control", "fake TCP: a segment of the peer's kernel, without a datagram")  \
 	/* pipeline */                                                                                 \
 	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                          \
 	X(STEER_FULL, "steer_full", "ring to the home worker full")                                    \
@@ -52,6 +53,7 @@ enum verdict {
 	VERDICT_OK = 0,
 	VERDICT_PUNT = 1, /* not ours: to the kernel */
 	VERDICT_FRAG = 2, /* fragment of what may be ours: to reassembly */
+	VERDICT_SYN = 3,  /* fake TCP: begins a flow, or answers our beginning (PKT_F_ACK) */
 	VERDICT_DROP = 8,
 #define X(name, str, why) DROP_##name,
 	DROP_LIST(X)

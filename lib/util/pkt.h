@@ -15,9 +15,11 @@
 struct crypt;
 struct sess;
 
-#define PKT_F_L4_BAD 0x01 /* the driver checked the UDP checksum and found it wrong */
+#define PKT_F_L4_BAD 0x01 /* the driver checked the UDP or TCP checksum and found it wrong */
 #define PKT_F_PARITY 0x02 /* out: an FEC parity packet */
 #define PKT_F_HOME   0x04 /* in: a sibling worker steered it here */
+#define PKT_F_SYN    0x08 /* fake TCP: a segment of the handshake, in and out */
+#define PKT_F_ACK    0x10 /* fake TCP, in: the segment acknowledges: tcp_ack holds */
 
 struct pkt {
 	uint8_t *p;		    /* first byte of what the room at work sees */
@@ -29,9 +31,11 @@ struct pkt {
 	const struct flow_key *key; /* in: filled by net; out: the session's */
 	const struct crypt *crypt;  /* the tunnel's cipher and key */
 	struct sess *sess;	    /* owner session, opaque below session */
-	uint16_t tunnel;	    /* in: index of the tunnel whose UDP port was hit, from net_local's map, minus 1 */
+	uint16_t tunnel;	    /* in: index of the tunnel whose port was hit, from net_ports */
 	uint16_t dev;		    /* gateway port: in, where it came from */
-	uint32_t spare[3];
+	uint32_t tcp_seq;	    /* in, fake TCP: of the segment's first byte */
+	uint32_t tcp_ack;	    /* in, fake TCP: what it acknowledges, with PKT_F_ACK */
+	uint32_t tcp_end;	    /* in, fake TCP: of the byte after its last */
 };
 
 _Static_assert(sizeof(struct pkt) == 64, "a packet is one cache line");

@@ -81,7 +81,7 @@ Test(dial, ports_come_home, .init = setup)
 				cr_assert_eq(flow_home(&lab.devs[0].rss, &d->key), w);
 				cr_assert_eq(lab.udp->of[d->key.local_port], 1);
 				cr_assert_eq(d->key.dev, 0);
-				cr_assert_eq(d->key.zero, 0);
+				cr_assert_eq(d->key.proto, 0);
 				cr_assert(addr_eq(&d->key.peer, &(struct addr){{[10] = 255, 255, 198, 51, 100, 9}}));
 				cr_assert(addr_eq(&d->key.local, &(struct addr){{[10] = 255, 255, 192, 0, 2, 1}}));
 				cr_assert(d->key.peer_port >= 4000 && d->key.peer_port <= 4009);
@@ -169,6 +169,36 @@ Test(dial, port_is_held, .init = setup)
 	cr_assert_eq(bind(fd, (void *)&in, sizeof(in)), -1);
 	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_READY);
 	cr_assert_neq(dials[0].key.local_port, port);
+	close(fd);
+	lab_stop(&lab);
+}
+
+/* Fake TCP: a TCP port of the kernel's, which neither accepts nor refuses there. */
+Test(dial, fake_tcp, .init = setup)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	uint16_t port;
+
+	begin(2);
+	lab.tunnels[0].tcp = true;
+	lab_start(&lab);
+	for (unsigned w = 0; w < 2; w++) {
+		cr_assert_eq(ask(&dials[w], DIAL_EV_WANT), DIAL_EV_READY);
+		port = dials[w].key.local_port;
+		cr_assert_eq(dials[w].key.proto, FLOW_TCP);
+		cr_assert_eq(flow_home(&lab.devs[0].rss, &dials[w].key), w);
+		cr_assert_eq(lab.udp->tcp[port], 1);
+		cr_assert_eq(lab.udp->of[port], 0);
+	}
+	in.sin_port = htons(port);
+	cr_assert_eq(connect(fd, (void *)&in, sizeof(in)), -1);
+	cr_assert_eq(errno, EINPROGRESS, "%s", strerror(errno));
+	usleep(20000); /* on lo a RST is there at once */
+	cr_assert_eq(connect(fd, (void *)&in, sizeof(in)), -1);
+	cr_assert_eq(errno, EALREADY, "%s", strerror(errno));
+	ask(&dials[1], DIAL_EV_DROP);
+	cr_assert_eq(lab.udp->tcp[port], 1, "held");
 	close(fd);
 	lab_stop(&lab);
 }

@@ -101,6 +101,7 @@ Test(port, rss, .init = setup, .fini = teardown)
 	cr_assert(p.has_rss);
 	cr_assert(p.rss.hw);
 	cr_assert(p.rss.hw_l4);
+	cr_assert(p.rss.hw_tcp);
 	cr_assert_gt(p.rss.reta_n, 0);
 	for (unsigned i = 0; i < p.rss.reta_n; i++)
 		cr_assert_eq(p.rss.reta[i], i % 4);

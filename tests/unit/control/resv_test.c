@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -131,4 +132,60 @@ Test(resv, without_ipv6, .init = setup, .fini = teardown)
 	lab_server(&lab, 4000, 4000, "127.0.0.1", 1);
 	lab_start(&lab);
 	cr_assert_eq(answer(AF_INET, 4000), EAGAIN);
+}
+
+/* What the kernel says to a connection: ECONNREFUSED (RST), 0 (a handshake), or ETIMEDOUT: nothing. */
+static int connects(int af, uint16_t port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = in6addr_loopback};
+	int fd = socket(af, SOCK_STREAM | SOCK_NONBLOCK, 0), err = 0;
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	socklen_t n = sizeof(err);
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (connect(fd, af == AF_INET ? (struct sockaddr *)&in : (struct sockaddr *)&in6,
+		    af == AF_INET ? sizeof(in) : sizeof(in6)))
+		err = errno;
+	/* On lo the answer is there before connect returns. */
+	if (err == EINPROGRESS && poll(&p, 1, 20) == 0)
+		err = ETIMEDOUT;
+	else if (err == EINPROGRESS)
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &n);
+	close(fd);
+	return err;
+}
+
+/* Fake TCP: the server takes both of the port, and the kernel neither accepts nor refuses. */
+Test(resv, fake_tcp, .init = setup, .fini = teardown)
+{
+	uint16_t port;
+	int fd = lab_listen(&port);
+
+	lab_server(&lab, 4000, 4003, "127.0.0.1", 1);
+	lab_server(&lab, 5000, 5000, "127.0.0.1", 1);
+	lab.tunnels[0].tcp = true;
+	cr_assert_eq(connects(AF_INET, 4000), ECONNREFUSED);
+	lab_start(&lab);
+	for (uint16_t p = 4000; p <= 4003; p++) {
+		cr_assert_eq(lab.udp->of[p], 1);
+		cr_assert_eq(lab.udp->tcp[p], 1);
+		cr_assert_eq(answer(AF_INET, p), EAGAIN);
+		cr_assert_eq(connects(AF_INET, p), ETIMEDOUT, "port %u", p);
+		cr_assert_eq(connects(AF_INET6, p), ETIMEDOUT, "port %u", p);
+	}
+	cr_assert_eq(lab.udp->tcp[5000], 0);
+	cr_assert_eq(connects(AF_INET, 5000), ECONNREFUSED);
+	ctl_destroy(lab.ctl);
+	lab.ctl = NULL;
+	cr_assert_eq(lab.udp->tcp[4000], 0);
+	cr_assert_eq(connects(AF_INET, 4000), ECONNREFUSED);
+
+	lab.tunnels[1].tcp = true;
+	lab.tunnels[1].listen.port_min = lab.tunnels[1].listen.port_max = port;
+	cr_assert_lt(ctl_create(&lab.ctl, &lab.conf, lab.why, sizeof(lab.why)), 0);
+	cr_assert(strstr(lab.why, "TCP port") && strstr(lab.why, "in use by another process"), "%s", lab.why);
+	lab.ctl = NULL;
+	cr_assert_eq(lab.udp->tcp[4000], 0);
+	close(fd);
 }
