@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include <rte_eal.h>
 #include <rte_launch.h>
@@ -250,6 +251,22 @@ static int shard_up(struct app *a, unsigned w)
 	return ret ? fail(a, ret, "sessions' tables") : 0;
 }
 
+static int crypt_up(struct app *a, unsigned w)
+{
+	struct timespec now;
+	uint8_t seed[32];
+	int ret;
+
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+		return fail(a, -EIO, "random numbers");
+	clock_gettime(CLOCK_REALTIME, &now);
+	ret = crypt_mb_create(&a->mbs[w], seed, (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, w);
+	explicit_bzero(seed, sizeof(seed));
+	for (unsigned i = 0; ret == 0 && i < a->conf->n_tunnels; i++)
+		ret = crypt_mb_attach(a->mbs[w], a->crypts[i]);
+	return ret ? fail(a, ret, "multi-buffer crypto") : 0;
+}
+
 static int worker_up(struct app *a, unsigned w, unsigned objects)
 {
 	struct worker_conf wc = {
@@ -263,7 +280,6 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 		.poll = a->conf->eal.idle == CONF_IDLE_POLL,
 		.socket = a->socket,
 	};
-	uint8_t seed[32];
 	int ret = border_create(&a->borders[w], w, objects, RING_FRAMES, a->socket);
 
 	if (ret)
@@ -271,12 +287,9 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 	ret = shard_up(a, w);
 	if (ret)
 		return ret;
-	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
-		return fail(a, -EIO, "random numbers");
-	ret = crypt_mb_create(&a->mbs[w], seed);
-	explicit_bzero(seed, sizeof(seed));
+	ret = crypt_up(a, w);
 	if (ret)
-		return fail(a, ret, "multi-buffer crypto");
+		return ret;
 	a->worker_ports[w] = calloc(a->conf->n_ports, sizeof(struct worker_port));
 	if (!a->worker_ports[w])
 		return fail(a, -ENOMEM, "ports");

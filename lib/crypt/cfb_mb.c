@@ -90,26 +90,28 @@ static inline __attribute__((always_inline)) void cfb_seal(struct crypt_mb *mb, 
 }
 
 /* One set of operations a key size: the lanes of one burst call all run the same number of rounds. */
-#define CFB_AES(bits)                                                             \
-	static int init_##bits(struct crypt *c, const uint8_t key[CRYPT_KEY_LEN]) \
-	{                                                                         \
-		return cfb_init(c, key, (bits) / 8);                              \
-	}                                                                         \
-	static void open_##bits(struct crypt_mb *mb, struct pkt **v, unsigned n)  \
-	{                                                                         \
-		cfb_open(mb, v, n, (bits) / 8);                                   \
-	}                                                                         \
-	static void seal_##bits(struct crypt_mb *mb, struct pkt **v, unsigned n)  \
-	{                                                                         \
-		cfb_seal(mb, v, n, (bits) / 8);                                   \
-	}                                                                         \
-	const struct crypt_ops crypt_cfb_aes_##bits = {                           \
-		.head = CRYPT_HEAD_LEN,                                           \
-		.nonce = CRYPT_NONCE_LEN,                                         \
-		.size = sizeof(struct cfb),                                       \
-		.init = init_##bits,                                              \
-		.open = open_##bits,                                              \
-		.seal = seal_##bits,                                              \
+#define CFB_AES(bits)                                                                       \
+	static int init_##bits(struct crypt *c, const uint8_t key[CRYPT_KEY_LEN])           \
+	{                                                                                   \
+		return cfb_init(c, key, (bits) / 8);                                        \
+	}                                                                                   \
+	static void open_##bits(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n) \
+	{                                                                                   \
+		(void)own;                                                                  \
+		cfb_open(mb, v, n, (bits) / 8);                                             \
+	}                                                                                   \
+	static void seal_##bits(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n) \
+	{                                                                                   \
+		(void)own;                                                                  \
+		cfb_seal(mb, v, n, (bits) / 8);                                             \
+	}                                                                                   \
+	const struct crypt_ops crypt_cfb_aes_##bits = {                                     \
+		.head = CRYPT_HEAD_LEN,                                                     \
+		.nonce = CRYPT_NONCE_SECRET,                                                \
+		.size = sizeof(struct cfb),                                                 \
+		.init = init_##bits,                                                        \
+		.open = open_##bits,                                                        \
+		.seal = seal_##bits,                                                        \
 	}
 
 CFB_AES(256);

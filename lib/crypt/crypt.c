@@ -3,35 +3,39 @@
 /* The cipher table, and the dispatch of a mixed burst to the ciphers. */
 
 #include <errno.h>
-#include <gcrypt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypt_int.h"
 
 /* The datagrams that kcptun's own code makes of crypt_selftest's passphrase, nonce and payload. */
+/* clang-format off: a line is a cipher */
+#define REF_CFB(algo, key_len) {crypt_ref_cfb, algo, GCRY_CIPHER_MODE_CFB, key_len}
+#define REF_GCM(algo, key_len) {crypt_ref_gcm, algo, GCRY_CIPHER_MODE_GCM, key_len}
+#define REF(fn)                {fn}
+#define REF_NONE               {NULL}
+
 const struct crypt_line crypt_lines[] = {
-	{"aes", &crypt_cfb_aes_256, GCRY_CIPHER_AES256, {0x81, 0x86, 0x36, 0xcc, 0x13, 0xb2, 0x0f, 0x49, 0x59,
-							 0x54, 0xb1, 0x55, 0xc7, 0xc9, 0xe5, 0x51, 0x7f, 0x45,
-							 0xa1, 0x04, 0x4d, 0xf2, 0x6c, 0xd0, 0xc9, 0x08, 0x12,
-							 0x52, 0xff, 0x5f, 0xa2, 0x24, 0xb4, 0x74, 0x8d, 0xec}},
-	{"aes-128", &crypt_cfb_aes_128, GCRY_CIPHER_AES128, {0xda, 0xd2, 0x95, 0x28, 0xb8, 0xf2, 0xba, 0x27, 0x57,
-							     0xb3, 0xdb, 0x12, 0xa7, 0xea, 0x7f, 0xd9, 0xac, 0x4b,
-							     0x5e, 0x7a, 0x00, 0xa7, 0xfc, 0xbc, 0x04, 0x4d, 0x64,
-							     0xe6, 0x3f, 0x15, 0x5f, 0x28, 0xab, 0x59, 0xd7, 0xde}},
-	{"aes-192", &crypt_cfb_aes_192, GCRY_CIPHER_AES192, {0xbe, 0xde, 0x2c, 0x78, 0xfd, 0xf2, 0xd7, 0x8c, 0xd2,
-							     0xc0, 0x51, 0xba, 0x75, 0x34, 0xfe, 0xa0, 0xe9, 0x40,
-							     0x56, 0xff, 0x56, 0xf0, 0x38, 0x37, 0x00, 0xc9, 0x66,
-							     0xec, 0x0d, 0xa1, 0x9d, 0x2c, 0xe5, 0x8f, 0xf6, 0x5c}},
-	{"none", &crypt_none, GCRY_CIPHER_NONE, {0x07, 0x04, 0x77, 0x8c, 0x24, 0xec, 0x1f, 0xc2, 0xf8,
-						 0x4c, 0x04, 0x06, 0x81, 0xc1, 0x12, 0xce, 0xf7, 0x2e,
-						 0x9f, 0xfc, 0x44, 0xcc, 0x93, 0x4d, 0x50, 0x33, 0x69,
-						 0x3a, 0xdf, 0x0a, 0x46, 0x8f, 0x43, 0x7c, 0x34, 0x6a}},
-	{"null",
-	 &crypt_null,
-	 GCRY_CIPHER_NONE,
-	 {0x44, 0xcc, 0x93, 0x4d, 0x50, 0x33, 0x69, 0x3a, 0xdf, 0x0a, 0x46, 0x8f, 0x43, 0x7c, 0x34, 0x6a}},
+	{"aes", &crypt_cfb_aes_256, REF_CFB(GCRY_CIPHER_AES256, 32),
+	 "818636cc13b20f495954b155c7c9e5517f45a1044df26cd0c9081252ff5fa224b4748dec"},
+	{"aes-128", &crypt_cfb_aes_128, REF_CFB(GCRY_CIPHER_AES128, 16),
+	 "dad29528b8f2ba2757b3db12a7ea7fd9ac4b5e7a00a7fcbc044d64e63f155f28ab59d7de"},
+	{"aes-192", &crypt_cfb_aes_192, REF_CFB(GCRY_CIPHER_AES192, 24),
+	 "bede2c78fdf2d78cd2c051ba7534fea0e94056ff56f0383700c966ec0da19d2ce58ff65c"},
+	{"twofish", &crypt_twofish, REF_CFB(GCRY_CIPHER_TWOFISH, 32),
+	 "7ea51305fd7dfefd8434a17899770ca4976d466706d082ba1b94003c8c09a2d4d363d1db"},
+	{"sm4", &crypt_sm4, REF_CFB(GCRY_CIPHER_SM4, 16),
+	 "044591c0f9caa2e7a9a67baa26a2f98c290c566b37aeb0bf57dd0e42765a248e61ccbd15"},
+	{"blowfish", &crypt_blowfish, REF_CFB(GCRY_CIPHER_BLOWFISH, 32),
+	 "1f62e2bf71ff1c9b33bf56e4043496fc391b9a7b5c34c0b2331fe907f672991c39289d69"},
+	{"cast5", &crypt_cast5, REF_CFB(GCRY_CIPHER_CAST5, 16),
+	 "bc8af8ad29090ad9dd5c47f72e2403a97c3f60b2c36526e4b1a5304f4cf397970a6c2a76"},
+	{"3des", &crypt_des3, REF_CFB(GCRY_CIPHER_3DES, 24),
+	 "5acf28c08c667309fb10e9da213c7b79a9fa418bbec3403d043e8fb9636bdbe982da1918"},
+	{"none", &crypt_none, REF_NONE, "0704778c24ec1fc2f84c040681c112cef72e9ffc44cc934d5033693adf0a468f437c346a"},
+	{"null", &crypt_null, REF_NONE, "44cc934d5033693adf0a468f437c346a"},
 };
+/* clang-format on */
 
 #define LINES (sizeof(crypt_lines) / sizeof(crypt_lines[0]))
 static_assert(LINES <= CRYPT_LINES, "struct crypt_mb has a group for every line");
@@ -121,6 +125,23 @@ static unsigned gather_open(struct crypt_mb *mb, struct pkt *v, unsigned n)
 	return i;
 }
 
+static inline void nonce_put(struct crypt_mb *mb, struct pkt *k, const uint8_t *given)
+{
+	switch (k->crypt->ops->nonce) {
+	case CRYPT_NONCE_SECRET:
+		memcpy(k->p, given ? given : crypt_nonce(&mb->nonces, mb->mgr), CRYPT_NONCE_LEN);
+		break;
+	case CRYPT_NONCE_COUNTED:
+		if (given)
+			memcpy(k->p, given, CRYPT_GCM_NONCE);
+		else
+			crypt_counted_put(&mb->counted, k->p);
+		break;
+	default:
+		break;
+	}
+}
+
 /* Also ends where the packets' keystream would no longer fit beside each other in the scratch. */
 static unsigned gather_seal(struct crypt_mb *mb, struct pkt *v, unsigned n, const uint8_t *given)
 {
@@ -136,12 +157,61 @@ static unsigned gather_seal(struct crypt_mb *mb, struct pkt *v, unsigned n, cons
 		room -= CRYPT_SLOT(len);
 		v[i].p -= ops->head;
 		v[i].n = len;
-		if (ops->nonce)
-			memcpy(v[i].p, given ? given + (size_t)i * CRYPT_NONCE_LEN : crypt_nonce(&mb->nonces, mb->mgr),
-			       ops->nonce);
+		nonce_put(mb, &v[i], given ? given + (size_t)i * CRYPT_NONCE_LEN : NULL);
 		group_add(mb, &v[i]);
 	}
 	return i;
+}
+
+/* Brings the packets of v[0]'s key to the front; returns how many. */
+static unsigned same_key(struct pkt **v, unsigned n)
+{
+	unsigned m = 1;
+
+	for (unsigned i = 1; i < n; i++) {
+		struct pkt *k = v[i];
+
+		if (k->crypt != v[0]->crypt)
+			continue;
+		v[i] = v[m];
+		v[m++] = k;
+	}
+	return m;
+}
+
+void crypt_refuse(struct pkt **v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		v[i]->verdict = DROP_CRYPT_BAD;
+}
+
+void crypt_blank(struct pkt **v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		memset(v[i]->p, 0, v[i]->n);
+}
+
+/* One line's group through `op`, key by key where the cipher wants it so; what is not attached goes to `without`. */
+static void group_run(struct crypt_mb *mb, struct crypt_group *g, const struct crypt_ops *ops,
+		      void (*op)(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n),
+		      void (*without)(struct pkt **v, unsigned n))
+{
+	struct pkt **v = g->v;
+	unsigned m;
+
+	if (!op)
+		g->n = 0;
+	for (; g->n; g->n -= m, v += m) {
+		void *own = NULL;
+
+		m = ops->one_key ? same_key(v, g->n) : g->n;
+		if (ops->own)
+			own = crypt_own_find(&mb->owns, v[0]->crypt);
+		if (ops->own && !own)
+			without(v, m);
+		else
+			op(mb, own, v, m);
+	}
 }
 
 void crypt_open_burst(struct crypt_mb *mb, struct pkt *v, unsigned n)
@@ -149,13 +219,8 @@ void crypt_open_burst(struct crypt_mb *mb, struct pkt *v, unsigned n)
 	while (n) {
 		unsigned took = gather_open(mb, v, n);
 
-		for (unsigned i = 0; i < LINES; i++) {
-			struct crypt_group *g = &mb->group[i];
-
-			if (g->n && crypt_lines[i].ops->open)
-				crypt_lines[i].ops->open(mb, g->v, g->n);
-			g->n = 0;
-		}
+		for (unsigned i = 0; i < LINES; i++)
+			group_run(mb, &mb->group[i], crypt_lines[i].ops, crypt_lines[i].ops->open, crypt_refuse);
 		v += took;
 		n -= took;
 	}
@@ -166,13 +231,8 @@ void crypt_seal_given(struct crypt_mb *mb, struct pkt *v, unsigned n, const uint
 	while (n) {
 		unsigned took = gather_seal(mb, v, n, nonces);
 
-		for (unsigned i = 0; i < LINES; i++) {
-			struct crypt_group *g = &mb->group[i];
-
-			if (g->n && crypt_lines[i].ops->seal)
-				crypt_lines[i].ops->seal(mb, g->v, g->n);
-			g->n = 0;
-		}
+		for (unsigned i = 0; i < LINES; i++)
+			group_run(mb, &mb->group[i], crypt_lines[i].ops, crypt_lines[i].ops->seal, crypt_blank);
 		v += took;
 		n -= took;
 		if (nonces)

@@ -10,12 +10,13 @@
 
 #include "pkt.h"
 
-#define CRYPT_KEY_LEN  32 /* derived key K */
-#define CRYPT_MAX_HEAD 20 /* nonce and CRC32 */
-#define CRYPT_MAX_TAIL 16 /* GCM tag */
+#define CRYPT_KEY_LEN  32  /* derived key K */
+#define CRYPT_MAX_HEAD 20  /* nonce and CRC32 */
+#define CRYPT_MAX_TAIL 16  /* GCM tag */
+#define CRYPT_WORKERS  128 /* most workers of a process */
 
 struct crypt;	 /* one tunnel's cipher and key schedules: immutable, shared by all workers */
-struct crypt_mb; /* one worker's multi-buffer managers, scratch and nonce generator */
+struct crypt_mb; /* one worker's multi-buffer managers, scratch, nonce generator and own part of ciphers */
 
 /* K of a passphrase of len bytes (wire.md 2.1): PBKDF2-HMAC-SHA1, salt "kcp-go", 4096 rounds.  0 or -errno. */
 int crypt_kdf(const char *pass, uint32_t len, uint8_t key[CRYPT_KEY_LEN]);
@@ -34,11 +35,22 @@ uint16_t crypt_tail(const struct crypt *c);
 
 /*
  * One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes, other ones for every worker:
- * equal seeds give equal nonces.  Not to be shared.  0, -ENOMEM, or -ENOTSUP: the CPU cannot, or computes wrongly by
- * the library's own power-up test.  The caller owns *out and frees it with crypt_mb_destroy, which wipes it.
+ * equal seeds give equal nonces.  `now_us` is the wall clock, microseconds since 1970, at this start of the process;
+ * `worker` < CRYPT_WORKERS differs between the workers of a process: together they keep GCM's nonces apart (nonce.c).
+ * Not to be shared.  0, -EINVAL: no such worker, -ENOMEM, or -ENOTSUP: the CPU cannot, or computes wrongly by the
+ * library's own power-up test.  The caller owns *out and frees it with crypt_mb_destroy, which wipes it.
  */
-int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32]);
+int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker);
 void crypt_mb_destroy(struct crypt_mb *mb);
+
+/*
+ * Makes what this worker needs of its own for c: some libraries' cipher handles serve one thread only.  To be called
+ * once for every worker and cipher before any burst between them, since bursts allocate nothing: without it packets of
+ * c are dropped as DROP_CRYPT_BAD on the way in, and go out as zeros.  0, -ENOMEM or -ENOTSUP.  Detach before c is
+ * destroyed while mb lives on; crypt_mb_destroy detaches all, and may come before or after crypt_destroy.
+ */
+int crypt_mb_attach(struct crypt_mb *mb, const struct crypt *c);
+void crypt_mb_detach(struct crypt_mb *mb, const struct crypt *c);
 
 /*
  * Opens v[0..n) in place.  A packet whose verdict is not VERDICT_OK is left alone.  p/n is the UDP payload on entry; on

@@ -7,6 +7,7 @@
  * cipher, though of any number of keys.
  */
 
+#include <gcrypt.h>
 #include <intel-ipsec-mb.h>
 #include <isa-l/crc.h>
 #include <stdbool.h>
@@ -19,33 +20,56 @@
 #define CRYPT_BURST  128		  /* most packets that one call of an operation gets */
 #define CRYPT_STREAM (CRYPT_BURST * 2112) /* keystream bytes for them: holds a burst of full packets */
 #define CRYPT_LINES  16			  /* most lines of the cipher table */
-#define CRYPT_KAT    36			  /* bytes of a line's known datagram */
 
 /* Keystream that a packet of n bytes takes: whole cache lines, so that slots never share one. */
 #define CRYPT_SLOT(n) (((uint32_t)(n) + 63) & ~63u)
 
 static_assert(CRYPT_SLOT(UINT16_MAX) + 64 <= CRYPT_STREAM, "any packet fits, whatever a peer or a caller hands in");
 
+/* What the dispatcher puts before seal into the leading bytes of head. */
+enum crypt_nonce_kind {
+	CRYPT_NONCE_NONE,
+	CRYPT_NONCE_SECRET,  /* CRYPT_NONCE_LEN bytes, unpredictable */
+	CRYPT_NONCE_COUNTED, /* CRYPT_GCM_NONCE bytes, unique for certain */
+};
+
 struct crypt_ops {
 	uint16_t head;	/* bytes added before the payload */
 	uint16_t tail;	/* and behind it */
-	uint16_t nonce; /* leading bytes of head that the dispatcher fills with fresh random bytes before seal */
-	uint16_t size;	/* bytes of struct crypt's sched */
+	uint16_t nonce; /* enum crypt_nonce_kind */
+	bool one_key;	/* open and seal get packets of one key at a time */
+	uint32_t size;	/* bytes of struct crypt's sched */
+	uint32_t own;	/* bytes of a worker's own part of each cipher; 0: none.  Needs one_key, attach. */
 	/* Fills c->sched, which is zeroed.  NULL: nothing to do.  0 or -errno. */
 	int (*init)(struct crypt *c, const uint8_t key[CRYPT_KEY_LEN]);
+	/* Makes the own part, zeroed and aligned to a cache line; 0 or -errno.  It is wiped after detach, which is NULL
+	 * when that is all there is to do. */
+	int (*attach)(struct crypt_mb *mb, const struct crypt *c, void *own);
+	void (*detach)(void *own);
 	/* v[i] is a whole datagram, at least head + tail long; mb->stream has room for one of them at a time.  Strips
-	 * it or sets DROP_CRYPT_BAD.  NULL: nothing to do. */
-	void (*open)(struct crypt_mb *mb, struct pkt **v, unsigned n);
+	 * it or sets DROP_CRYPT_BAD.  NULL: nothing to do.  May change the order of v. */
+	void (*open)(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n);
 	/* v[i] is a whole datagram, nonce in place, the rest of head and tail unset; the CRYPT_SLOTs of all v fit in
-	 * mb->stream.  NULL: nothing to do. */
-	void (*seal)(struct crypt_mb *mb, struct pkt **v, unsigned n);
+	 * mb->stream.  NULL: nothing to do.  May change the order of v. */
+	void (*seal)(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n);
+};
+
+struct crypt_ref;
+
+/* What the serial reference does to a whole datagram of n bytes at p, nonce and CRC in place.  0, -EBADMSG or -EIO. */
+typedef int crypt_ref_fn(struct crypt_ref *r, uint8_t *p, uint32_t n, bool seal);
+
+struct crypt_ref_how {
+	crypt_ref_fn *fn; /* NULL: nothing is encrypted */
+	int algo, mode;	  /* libgcrypt's, if fn wants a handle */
+	unsigned key_len; /* of that handle */
 };
 
 struct crypt_line {
 	const char *name;
 	const struct crypt_ops *ops;
-	int algo;		/* the serial reference's: a libgcrypt cipher in CFB mode, or GCRY_CIPHER_NONE */
-	uint8_t kat[CRYPT_KAT]; /* datagram of crypt_selftest's known payload, nonce and passphrase */
+	struct crypt_ref_how ref;
+	const char *kat; /* datagram of crypt_selftest's known payload, nonce and passphrase, in hex */
 };
 
 struct crypt {
@@ -63,9 +87,28 @@ struct crypt_nonces {
 	unsigned at;	/* next in buf */
 };
 
+/* Unique for certain: see nonce.c. */
+struct crypt_counted {
+	uint64_t count; /* of the next nonce */
+	uint32_t process;
+	uint8_t worker;
+};
+
 struct crypt_group {
 	unsigned n;
 	struct pkt *v[CRYPT_BURST];
+};
+
+/* A worker's own parts of ciphers, found by the cipher's address: open addressing, at most half full. */
+struct crypt_own {
+	const struct crypt *c; /* NULL: free.  Only compared: the cipher itself may be gone. */
+	const struct crypt_ops *ops;
+	void *part;
+};
+
+struct crypt_owns {
+	struct crypt_own *v;
+	uint32_t n, mask; /* in use; places, a power of two, less one */
 };
 
 typedef void crypt_xor_fn(uint8_t *p, const uint8_t *stream, uint32_t n);
@@ -74,6 +117,8 @@ struct crypt_mb {
 	IMB_MGR *mgr;
 	crypt_xor_fn *xor_in;
 	struct crypt_nonces nonces;
+	struct crypt_counted counted;
+	struct crypt_owns owns;
 	struct crypt_group group[CRYPT_LINES];
 	IMB_JOB job[CRYPT_BURST];
 	_Alignas(64) uint8_t stream[CRYPT_STREAM];
@@ -97,7 +142,8 @@ const char *crypt_arch_name(enum crypt_arch arch);
  * which wipes it: its lanes hold copies of key schedules. */
 int crypt_mgr_create(IMB_MGR **out, enum crypt_arch arch);
 void crypt_mgr_destroy(IMB_MGR *mgr);
-int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], enum crypt_arch arch);
+int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker,
+			 enum crypt_arch arch);
 /* AES-ECB encryption of len bytes, a multiple of 16, under the schedule of a key of key_len bytes.  In place allowed.
  */
 void crypt_ecb(IMB_MGR *mgr, const void *enc, unsigned key_len, const uint8_t *src, uint8_t *dst, uint32_t len);
@@ -110,9 +156,32 @@ const struct crypt_line *crypt_line_find(const char *name); /* NULL: none */
 /* crypt_seal_burst with the nonces given, CRYPT_NONCE_LEN bytes a packet: for golden vectors. */
 void crypt_seal_given(struct crypt_mb *mb, struct pkt *v, unsigned n, const uint8_t *nonces);
 
+/* What becomes of packets that cannot be opened or sealed: refused, and zeros instead of anything in clear. */
+void crypt_refuse(struct pkt **v, unsigned n);
+void crypt_blank(struct pkt **v, unsigned n);
+
 /* cfb_mb.c, plain.c */
 extern const struct crypt_ops crypt_cfb_aes_256, crypt_cfb_aes_192, crypt_cfb_aes_128;
 extern const struct crypt_ops crypt_none, crypt_null;
+
+/* gcm.c, salsa20.c, table.c, tea.c */
+extern const struct crypt_ops crypt_gcm_128, crypt_salsa20, crypt_table, crypt_tea, crypt_xtea;
+
+/* cfb_gcry.c */
+extern const struct crypt_ops crypt_twofish, crypt_sm4, crypt_blowfish, crypt_cast5, crypt_des3;
+
+/* lanes.c: how a cipher does many blocks of a key, whatever that is to the cipher. */
+struct crypt_lanes {
+	unsigned block; /* 8 or 16 bytes */
+	/* s[0..n blocks) = E(x[0..n blocks)); x has room for a block more, which this may change.  0 or -EIO. */
+	int (*ecb)(struct crypt_mb *mb, void *key, uint8_t *x, uint8_t *s, unsigned n);
+	/* CFB of the n bytes at p from the given block on, for when one packet remains; NULL: ecb serves.  0 or -EIO.
+	 */
+	int (*rest)(void *key, const uint8_t *from, uint8_t *p, uint32_t n);
+};
+/* Puts the CRCs and seals v, all of one key, y0 = E(IV); zeros if the cipher fails. */
+void crypt_lanes_seal(struct crypt_mb *mb, void *key, struct pkt **v, unsigned n, const struct crypt_lanes *how,
+		      const uint8_t *y0);
 
 /* xor.c: p[0..n) ^= stream[0..n), n >= 1, no byte beyond either touched.  The i-th form that this CPU runs, the best
  * last; NULL beyond. */
@@ -122,6 +191,10 @@ crypt_xor_fn *crypt_xor_form(unsigned i);
 void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32]);
 void crypt_nonces_fill(struct crypt_nonces *g, IMB_MGR *mgr);
 
+void crypt_counted_init(struct crypt_counted *t, struct crypt_nonces *g, IMB_MGR *mgr, uint64_t now_us,
+			unsigned worker);
+void crypt_counted_put(struct crypt_counted *t, uint8_t nonce[CRYPT_GCM_NONCE]);
+
 static inline const uint8_t *crypt_nonce(struct crypt_nonces *g, IMB_MGR *mgr)
 {
 	if (g->at == sizeof(g->buf) / sizeof(g->buf[0]))
@@ -129,11 +202,37 @@ static inline const uint8_t *crypt_nonce(struct crypt_nonces *g, IMB_MGR *mgr)
 	return g->buf[g->at++];
 }
 
-/* kdf.c: libgcrypt's one-time initialisation, from setup code only.  0 or -ENOTSUP. */
-int crypt_gcrypt_up(void);
+/* own.c */
+void crypt_owns_wipe(struct crypt_owns *o);
 
-/* ref.c: the serial reference, one packet at a time through libgcrypt and a bitwise CRC32. */
-struct crypt_ref;
+static inline uint32_t crypt_own_hash(const struct crypt *c)
+{
+	return (uint32_t)(((uintptr_t)c >> 6) * 0x9e3779b97f4a7c15u >> 32);
+}
+
+/* NULL: not attached. */
+static inline void *crypt_own_find(const struct crypt_owns *o, const struct crypt *c)
+{
+	for (uint32_t i = crypt_own_hash(c); o->v; i++) {
+		const struct crypt_own *e = &o->v[i & o->mask];
+
+		if (e->c == c || !e->c)
+			return e->part;
+	}
+	return NULL;
+}
+
+/* kdf.c: PBKDF2-HMAC-SHA1 of len bytes, salt a string.  0, -ENOMEM or -ENOTSUP. */
+int crypt_pbkdf2(const void *pass, uint32_t len, const char *salt, unsigned rounds, uint8_t *out, uint32_t out_len);
+
+/* gcry.c: libgcrypt's one-time initialisation, from setup code only.  0 or -ENOTSUP. */
+int crypt_gcrypt_up(void);
+/* A handle with its key, weak keys too: kcptun takes any.  0, -ENOMEM or -ENOTSUP.  Free with gcry_cipher_close, which
+ * wipes it. */
+int crypt_gcry_open(gcry_cipher_hd_t *out, int algo, int mode, const uint8_t *key, unsigned key_len);
+
+/* ref.c: the serial reference, one packet at a time in the plainest form and with a bitwise CRC32. */
+crypt_ref_fn crypt_ref_cfb, crypt_ref_gcm, crypt_ref_salsa20, crypt_ref_table, crypt_ref_tea, crypt_ref_xtea;
 int crypt_ref_create(struct crypt_ref **out, const struct crypt_line *line, const uint8_t key[CRYPT_KEY_LEN]);
 void crypt_ref_destroy(struct crypt_ref *r);
 /* Seals the n payload bytes at p + head; p[0..head + n + tail) becomes the datagram.  0 or -EIO. */

@@ -1,32 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <gcrypt.h>
+#include <string.h>
 
 #include "crypt_int.h"
 
-int crypt_gcrypt_up(void)
+int crypt_pbkdf2(const void *pass, uint32_t len, const char *salt, unsigned rounds, uint8_t *out, uint32_t out_len)
 {
-	if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
-		return 0;
-	if (!gcry_check_version("1.8.0"))
-		return -ENOTSUP;
-	/* Locked memory would need privileges and a quota; keys live in ordinary memory and are wiped. */
-	gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
-	gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
-	return 0;
-}
-
-int crypt_kdf(const char *pass, uint32_t len, uint8_t key[CRYPT_KEY_LEN])
-{
-	static const char salt[] = CRYPT_KDF_SALT;
 	int rc = crypt_gcrypt_up();
 	gcry_error_t err;
 
 	if (rc)
 		return rc;
-	err = gcry_kdf_derive(len ? pass : "", len, GCRY_KDF_PBKDF2, GCRY_MD_SHA1, salt, sizeof(salt) - 1,
-			      CRYPT_KDF_ROUNDS, CRYPT_KEY_LEN, key);
+	err = gcry_kdf_derive(len ? pass : "", len, GCRY_KDF_PBKDF2, GCRY_MD_SHA1, salt, strlen(salt), rounds, out_len,
+			      out);
 	if (!err)
 		return 0;
 	return gcry_err_code_to_errno(gcry_err_code(err)) == ENOMEM ? -ENOMEM : -ENOTSUP;
+}
+
+int crypt_kdf(const char *pass, uint32_t len, uint8_t key[CRYPT_KEY_LEN])
+{
+	return crypt_pbkdf2(pass, len, CRYPT_KDF_SALT, CRYPT_KDF_ROUNDS, key, CRYPT_KEY_LEN);
 }

@@ -140,11 +140,15 @@ void crypt_ecb(IMB_MGR *mgr, const void *enc, unsigned key_len, const uint8_t *s
 	crypt_upper_clean();
 }
 
-int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], enum crypt_arch arch)
+int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker,
+			 enum crypt_arch arch)
 {
-	struct crypt_mb *mb = aligned_alloc(64, sizeof(*mb));
+	struct crypt_mb *mb;
 	int rc;
 
+	if (worker >= CRYPT_WORKERS)
+		return -EINVAL;
+	mb = aligned_alloc(64, sizeof(*mb));
 	if (!mb)
 		return -ENOMEM;
 	memset(mb, 0, sizeof(*mb));
@@ -154,6 +158,7 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], enum cry
 	for (unsigned i = 0; i <= arches[arch].xor_form && crypt_xor_form(i); i++)
 		mb->xor_in = crypt_xor_form(i);
 	crypt_nonces_init(&mb->nonces, mb->mgr, seed);
+	crypt_counted_init(&mb->counted, &mb->nonces, mb->mgr, now_us, worker);
 	*out = mb;
 	return 0;
 
@@ -162,15 +167,16 @@ err_mgr:
 	return rc;
 }
 
-int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32])
+int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker)
 {
-	return crypt_mb_create_arch(out, seed, CRYPT_ARCH_AUTO);
+	return crypt_mb_create_arch(out, seed, now_us, worker, CRYPT_ARCH_AUTO);
 }
 
 void crypt_mb_destroy(struct crypt_mb *mb)
 {
 	if (!mb)
 		return;
+	crypt_owns_wipe(&mb->owns);
 	crypt_mgr_destroy(mb->mgr);
 	explicit_bzero(mb, sizeof(*mb));
 	free(mb);

@@ -4,23 +4,25 @@
 
 #include "crypt_int.h"
 
-static void none_open(struct crypt_mb *mb, struct pkt **v, unsigned n)
+static void none_open(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n)
 {
 	(void)mb;
+	(void)own;
 	for (unsigned i = 0; i < n; i++)
 		crypt_crc_strip(v[i]);
 }
 
-static void none_seal(struct crypt_mb *mb, struct pkt **v, unsigned n)
+static void none_seal(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n)
 {
 	(void)mb;
+	(void)own;
 	for (unsigned i = 0; i < n; i++)
 		crypt_crc_put(v[i]->p, v[i]->n);
 }
 
 const struct crypt_ops crypt_none = {
 	.head = CRYPT_HEAD_LEN,
-	.nonce = CRYPT_NONCE_LEN,
+	.nonce = CRYPT_NONCE_SECRET,
 	.open = none_open,
 	.seal = none_seal,
 };

@@ -12,18 +12,21 @@
 
 #include "crypt_int.h"
 
-#define KEYS	 8
-#define LENGTHS	 1502 /* 0..1500 and 2048 */
+#define EXTRA	 6
+#define KEYS	 (EXTRA + CRYPT_LINES) /* most */
+#define LENGTHS	 1502		       /* 0..1500 and 2048 */
 #define MAX_LEN	 2048
 #define MAX_SIZE 256
 #define BEFORE	 160 /* where a packet's room starts, plus its alignment */
 #define BUF	 2560
 #define CANARY	 0xa5
 
-static const char *const ciphers[KEYS] = {"aes", "aes-128", "aes", "none", "aes-192", "aes-128", "null", "aes-192"};
+/* Several keys of ciphers whose packets share lanes or must be told apart, then every cipher there is. */
+static const char *ciphers[KEYS] = {"aes", "aes-128", "aes", "twofish", "blowfish", "sm4"};
+static unsigned keys;
 
 struct golden {
-	uint8_t *datagram; /* head, payload */
+	uint8_t *datagram; /* head, payload, tail */
 	uint8_t nonce[CRYPT_NONCE_LEN];
 };
 
@@ -50,7 +53,9 @@ static unsigned length(unsigned i)
 static void up(void)
 {
 	rng_state = 20240611;
-	for (unsigned k = 0; k < KEYS; k++) {
+	for (keys = EXTRA; crypt_name(keys - EXTRA); keys++)
+		ciphers[keys] = crypt_name(keys - EXTRA);
+	for (unsigned k = 0; k < keys; k++) {
 		uint8_t key[CRYPT_KEY_LEN];
 		uint16_t head;
 
@@ -64,7 +69,7 @@ static void up(void)
 		for (unsigned i = 0; i < LENGTHS; i++) {
 			struct golden *g = &golden[k][i];
 
-			g->datagram = malloc(head + length(i) + 1);
+			g->datagram = malloc(head + length(i) + crypt_tail(key_of[k]) + 1);
 			memcpy(g->datagram + head, payload[k], length(i));
 			for (unsigned b = 0; b < sizeof(g->nonce); b++)
 				g->nonce[b] = (uint8_t)rng();
@@ -75,7 +80,7 @@ static void up(void)
 
 static void down(void)
 {
-	for (unsigned k = 0; k < KEYS; k++) {
+	for (unsigned k = 0; k < keys; k++) {
 		crypt_destroy(key_of[k]);
 		crypt_ref_destroy(ref_of[k]);
 		for (unsigned i = 0; i < LENGTHS; i++)
@@ -115,7 +120,7 @@ static void put(unsigned i, unsigned key, unsigned len)
 static void check_sealed(unsigned i)
 {
 	struct slot *s = &slot[i];
-	unsigned n = crypt_head(key_of[s->key]) + length(s->len);
+	unsigned n = crypt_head(key_of[s->key]) + length(s->len) + crypt_tail(key_of[s->key]);
 
 	memset(image, CANARY, BUF);
 	memcpy(image + s->at, golden[s->key][s->len].datagram, n);
@@ -129,9 +134,10 @@ static void check_opened(unsigned i)
 	uint16_t head = crypt_head(key_of[s->key]);
 	uint8_t *data = s->buf + s->at + head;
 
-	/* What is left of the head is nobody's; all else must be the payload or untouched. */
+	/* What is left of head and tail is nobody's; all else must be the payload or untouched. */
 	memset(image, CANARY, BUF);
 	memcpy(image + s->at, s->buf + s->at, head);
+	memcpy(image + s->at + head + length(s->len), data + length(s->len), crypt_tail(key_of[s->key]));
 	memcpy(image + s->at + head, payload[s->key], length(s->len));
 	if (v[i].verdict != VERDICT_OK || v[i].p != data || v[i].n != length(s->len) || memcmp(s->buf, image, BUF))
 		cr_assert_fail("opening %s, %u bytes, packet %u", ciphers[s->key], length(s->len), i);
@@ -147,7 +153,7 @@ static void both_ways(struct crypt_mb *mb, unsigned n)
 		check_opened(i);
 }
 
-/* Every length in bursts of `size`; key_or_any picks one key, or all at random when it is KEYS. */
+/* Every length in bursts of `size`; key_or_any picks one key, or all at random when it is `keys`. */
 static void sweep(struct crypt_mb *mb, unsigned size, unsigned key_or_any, bool shuffled)
 {
 	static unsigned order[LENGTHS];
@@ -160,26 +166,33 @@ static void sweep(struct crypt_mb *mb, unsigned size, unsigned key_or_any, bool 
 	}
 	for (unsigned done = 0; done < LENGTHS; done += size) {
 		for (unsigned i = 0; i < size; i++)
-			put(i, key_or_any < KEYS ? key_or_any : rng() % KEYS, order[(done + i) % LENGTHS]);
+			put(i, key_or_any < keys ? key_or_any : rng() % keys, order[(done + i) % LENGTHS]);
 		both_ways(mb, size);
 	}
+}
+
+static void attach_all(struct crypt_mb *mb)
+{
+	for (unsigned k = 0; k < keys; k++)
+		cr_assert_eq(crypt_mb_attach(mb, key_of[k]), 0);
 }
 
 static void on(enum crypt_arch arch, unsigned step)
 {
 	const uint8_t seed[32] = {9};
 	struct crypt_mb *mb;
-	int rc = crypt_mb_create_arch(&mb, seed, arch);
+	int rc = crypt_mb_create_arch(&mb, seed, 0, 0, arch);
 
 	if (rc) {
 		cr_assert_eq(rc, -ENOTSUP);
 		cr_skip_test("this machine or library has no %s", crypt_arch_name(arch));
 	}
+	attach_all(mb);
 	for (unsigned size = 1; size <= 40; size += step)
-		sweep(mb, size, KEYS, true);
-	for (unsigned key = 0; key < KEYS; key++)
+		sweep(mb, size, keys, true);
+	for (unsigned key = 0; key < keys; key++)
 		sweep(mb, 32, key, false);
-	sweep(mb, 256, KEYS, true);
+	sweep(mb, 256, keys, true);
 	crypt_mb_destroy(mb);
 }
 
@@ -218,7 +231,8 @@ static struct crypt_mb *mb_auto(void)
 	const uint8_t seed[32] = {4};
 	struct crypt_mb *mb;
 
-	cr_assert_eq(crypt_mb_create(&mb, seed), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0), 0);
+	attach_all(mb);
 	return mb;
 }
 
@@ -228,14 +242,14 @@ Test(crypt_burst, reference_opens_what_the_burst_sealed)
 	struct crypt_mb *mb = mb_auto();
 
 	for (unsigned i = 0; i < MAX_SIZE; i++)
-		put(i, i % KEYS, i * 5);
+		put(i, i % keys, i * 5);
 	crypt_seal_burst(mb, v, MAX_SIZE);
 	for (unsigned i = 0; i < MAX_SIZE; i++) {
-		uint16_t head = crypt_head(key_of[i % KEYS]);
+		uint16_t head = crypt_head(key_of[i % keys]);
 
-		cr_assert_eq(v[i].n, head + i * 5);
-		cr_assert_eq(crypt_ref_open(ref_of[i % KEYS], v[i].p, v[i].n), 0);
-		cr_assert_arr_eq(v[i].p + head, payload[i % KEYS], i * 5);
+		cr_assert_eq(v[i].n, head + i * 5 + crypt_tail(key_of[i % keys]));
+		cr_assert_eq(crypt_ref_open(ref_of[i % keys], v[i].p, v[i].n), 0);
+		cr_assert_arr_eq(v[i].p + head, payload[i % keys], i * 5);
 	}
 	crypt_mb_destroy(mb);
 }
@@ -248,7 +262,7 @@ Test(crypt_burst, bad_packets_among_good)
 
 	for (unsigned round = 0; round < 200; round++) {
 		for (unsigned i = 0; i < 64; i++)
-			put(i, rng() % KEYS, 1 + rng() % 1400);
+			put(i, rng() % keys, 1 + rng() % 1400);
 		crypt_seal_given(mb, v, 64, nonces[0]);
 		for (unsigned i = 0; i < 64; i++) {
 			unsigned at = CRYPT_CRC_OFF + rng() % (v[i].n - CRYPT_CRC_OFF > 0 ? v[i].n - CRYPT_CRC_OFF : 1);
@@ -274,23 +288,23 @@ Test(crypt_burst, short_packets)
 {
 	struct crypt_mb *mb = mb_auto();
 
-	for (unsigned k = 0; k < KEYS; k++) {
-		uint16_t head = crypt_head(key_of[k]);
+	for (unsigned k = 0; k < keys; k++) {
+		uint16_t head = crypt_head(key_of[k]), least = head + crypt_tail(key_of[k]);
 
-		for (unsigned n = 0; n <= 24; n++) {
+		for (unsigned n = 0; n <= 32; n++) {
 			memset(slot[n].buf, CANARY, BUF);
 			v[n] = (struct pkt){.p = slot[n].buf + BEFORE, .n = (uint16_t)n, .crypt = key_of[k]};
 		}
-		crypt_open_burst(mb, v, 25);
-		for (unsigned n = 0; n <= 24; n++) {
+		crypt_open_burst(mb, v, 33);
+		for (unsigned n = 0; n <= 32; n++) {
 			if (!head) {
 				cr_assert_eq(v[n].verdict, VERDICT_OK);
 				continue;
 			}
-			cr_assert_eq(v[n].verdict, n < head ? DROP_CRYPT_SHORT : DROP_CRYPT_BAD, "%s, %u bytes",
+			cr_assert_eq(v[n].verdict, n < least ? DROP_CRYPT_SHORT : DROP_CRYPT_BAD, "%s, %u bytes",
 				     ciphers[k], n);
 			memset(image, CANARY, BUF);
-			cr_assert(n >= head || !memcmp(slot[n].buf, image, BUF));
+			cr_assert(n >= least || !memcmp(slot[n].buf, image, BUF));
 		}
 	}
 	crypt_mb_destroy(mb);
@@ -303,7 +317,7 @@ Test(crypt_burst, judged_packets_are_left_alone)
 	struct pkt before[64];
 
 	for (unsigned i = 0; i < 64; i++) {
-		put(i, i % KEYS, 100 + i);
+		put(i, i % keys, 100 + i);
 		v[i].verdict = i % 3 ? DROP_UDP_LENGTH : VERDICT_OK;
 	}
 	crypt_seal_given(mb, v, 64, nonces[0]);

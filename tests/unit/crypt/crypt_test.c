@@ -12,7 +12,8 @@ Test(crypt_crypt, names_and_growth)
 	static const struct {
 		const char *name;
 		uint16_t head, tail;
-	} want[] = {{"aes", 20, 0}, {"aes-128", 20, 0}, {"aes-192", 20, 0}, {"none", 20, 0}, {"null", 0, 0}};
+	} want[] = {{"aes", 20, 0},	 {"aes-128", 20, 0}, {"aes-192", 20, 0}, {"twofish", 20, 0}, {"sm4", 20, 0},
+		    {"blowfish", 20, 0}, {"cast5", 20, 0},   {"3des", 20, 0},	 {"none", 20, 0},    {"null", 0, 0}};
 	unsigned n = sizeof(want) / sizeof(want[0]);
 
 	for (unsigned i = 0; i < n; i++) {
@@ -52,7 +53,7 @@ Test(crypt_crypt, selftest_passes_on_every_instruction_set)
 		cr_assert_eq(crypt_selftest(crypt_name(i)), 0, "%s", crypt_name(i));
 	for (unsigned a = 0; a < CRYPT_ARCH_COUNT; a++) {
 		struct crypt_mb *mb;
-		int rc = crypt_mb_create_arch(&mb, seed, a);
+		int rc = crypt_mb_create_arch(&mb, seed, 0, 0, a);
 
 		if (rc) {
 			cr_assert_eq(rc, -ENOTSUP);
@@ -84,7 +85,7 @@ Test(crypt_crypt, selftest_fails_on_a_wrong_machine)
 {
 	struct crypt_mb *mb;
 
-	cr_assert_eq(crypt_mb_create(&mb, seed), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0), 0);
 	mb->xor_in = xor_but_the_last;
 	cr_assert_eq(crypt_selftest_mb(mb, crypt_line_find("aes")), -EBADMSG);
 	mb->xor_in = xor_not;

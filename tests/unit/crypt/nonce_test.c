@@ -14,7 +14,7 @@ static uint8_t (*nonces(const uint8_t seed[32]))[CRYPT_NONCE_LEN]
 	struct crypt_mb *mb;
 
 	cr_assert_not_null(all);
-	cr_assert_eq(crypt_mb_create(&mb, seed), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0), 0);
 	for (unsigned i = 0; i < MANY; i++)
 		memcpy(all[i], crypt_nonce(&mb->nonces, mb->mgr), sizeof(all[i]));
 	crypt_mb_destroy(mb);
@@ -77,7 +77,7 @@ Test(crypt_nonce, seal_uses_each_once)
 	struct crypt_mb *mb;
 	struct crypt *none;
 
-	cr_assert_eq(crypt_mb_create(&mb, seed), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0), 0);
 	cr_assert_eq(crypt_create(&none, "none", key), 0);
 	for (unsigned i = 0; i < 700; i++)
 		v[i] = (struct pkt){.p = buf[i] + CRYPT_HEAD_LEN, .n = 30, .crypt = none};
