@@ -15,11 +15,11 @@
 /* How much of everything a configuration needs. */
 struct plan {
 	unsigned workers;
-	unsigned mbufs;     /* packet buffers */
-	unsigned hold;      /* of them, those that one worker's FEC groups may keep */
+	unsigned mbufs;	    /* packet buffers */
+	unsigned hold;	    /* of them, those that one worker's FEC groups may keep */
 	unsigned chunks;    /* of chans, CHAN_CHUNK bytes each */
-	unsigned chans;     /* streams at a time */
-	size_t heap;        /* bytes of each worker's `mem` */
+	unsigned chans;	    /* streams at a time */
+	size_t heap;	    /* bytes of each worker's `mem` */
 	unsigned memory_mb; /* of EAL in all */
 };
 
@@ -36,21 +36,22 @@ struct app {
 	struct port ports[CONF_PORTS_MAX];
 	unsigned n_started;
 	uint8_t dev_csum[CONF_PORTS_MAX];
-	struct crypt **crypts;          /* [tunnel] */
-	struct shard_tunnel *tunnels;   /* [tunnel] */
-	uint16_t **slot_worker;         /* [tunnel][slot], clients */
-	struct border **borders;        /* [worker] */
+	struct crypt **crypts;	      /* [tunnel] */
+	struct shard_tunnel *tunnels; /* [tunnel] */
+	uint16_t **slot_worker;	      /* [tunnel][slot], clients */
+	struct border **borders;      /* [worker] */
 	struct shard **shards;
 	struct worker **workers;
 	struct crypt_mb **mbs;
-	void **heaps;
+	void **heaps; /* [worker], and what makes memory of them: */
+	struct mem **mems;
 	struct worker_port **worker_ports;
 	struct ctl_tunnel *ctl_tunnels;
 	struct ctl_port *ctl_ports;
 	struct net_local *ctl_addrs;
 	struct ctl *ctl;
 	struct tlm_src tlm;
-	char why[512];                  /* of the step that failed */
+	char why[512]; /* of the step that failed */
 };
 
 /* plan.c */

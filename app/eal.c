@@ -49,7 +49,8 @@ static void eal_log_capture(void)
 	rte_openlog_stream(f);
 }
 
-/* rte_eal_init with its standard output and error, where it prints pages of usage at a wrong argument, out of the way. */
+/* rte_eal_init with its standard output and error, where it prints pages of usage at a wrong argument, out of the way.
+ */
 static int eal_init_quiet(int argc, char **argv)
 {
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -124,15 +125,15 @@ static int eal_pages(struct app *a, bool *huge)
 	*huge = e->hugepages == CONF_HUGE_YES || (e->hugepages == CONF_HUGE_AUTO && have >= need);
 	if (*huge && have < need) {
 		snprintf(a->why, sizeof(a->why),
-			 "eal.hugepages: %zu MB needed, %zu MB free: reserve them (dpdk-hugepages.py --setup %zuM), lower "
-			 "eal.memory, or set eal.hugepages = false",
+			 "eal.hugepages: %zu MB needed, %zu MB free: reserve them (dpdk-hugepages.py --setup %zuM), "
+			 "lower eal.memory, or set eal.hugepages = false",
 			 need, have, (need + 1) / 2 * 2);
 		return -ENOMEM;
 	}
 	have = memory_available_mb();
 	if (!*huge && have && have < need) {
-		snprintf(a->why, sizeof(a->why), "memory: %zu MB needed, %zu MB available: lower eal.memory or add memory",
-			 need, have);
+		snprintf(a->why, sizeof(a->why),
+			 "memory: %zu MB needed, %zu MB available: lower eal.memory or add memory", need, have);
 		return -ENOMEM;
 	}
 	return 0;
@@ -204,7 +205,8 @@ int app_eal_up(struct app *a)
 	n = eal_args(a, huge, argv, buf);
 	eal_log_capture();
 	if (eal_init_quiet(n, argv) < 0) {
-		snprintf(a->why, sizeof(a->why), "DPDK did not start (%s)%s%s: check eal.lcores, eal.memory and eal.args",
+		snprintf(a->why, sizeof(a->why),
+			 "DPDK did not start (%s)%s%s: check eal.lcores, eal.memory and eal.args",
 			 rte_strerror(rte_errno), eal_last[0] ? ": " : "", eal_last);
 		return -ENODEV;
 	}

@@ -11,20 +11,20 @@
 #include "app.h"
 #include "log.h"
 
-#define EXIT_WRONG 2    /* a wrong command line or configuration */
-#define DRAIN_S    3    /* for streams to end, at the stop */
-#define CLOSE_S    2    /* for the workers to hand everything back */
+#define EXIT_WRONG 2 /* a wrong command line or configuration */
+#define DRAIN_S	   3 /* for streams to end, at the stop */
+#define CLOSE_S	   2 /* for the workers to hand everything back */
 
-static const char usage[] =
-	"kcpgate: TCP through KCP on DPDK, speaking kcptun's protocol\n"
-	"\n"
-	"  kcpgate -c FILE         run the gateway that FILE describes\n"
-	"  kcpgate check -c FILE   read and check FILE, print what it needs, and stop\n"
-	"  kcpgate --help\n"
-	"  kcpgate --version\n"
-	"\n"
-	"SIGTERM and SIGINT end it, SIGUSR1 prints the SNMP counters to the log.\n"
-	"Counters: dpdk-telemetry.py -f PREFIX, then /kcpgate/snmp, /kcpgate/sessions, /kcpgate/workers, /kcpgate/drops.\n";
+static const char usage[] = "kcpgate: TCP through KCP on DPDK, speaking kcptun's protocol\n"
+			    "\n"
+			    "  kcpgate -c FILE         run the gateway that FILE describes\n"
+			    "  kcpgate check -c FILE   read and check FILE, print what it needs, and stop\n"
+			    "  kcpgate --help\n"
+			    "  kcpgate --version\n"
+			    "\n"
+			    "SIGTERM and SIGINT end it, SIGUSR1 prints the SNMP counters to the log.\n"
+			    "Counters: dpdk-telemetry.py -f PREFIX, then /kcpgate/snmp, /kcpgate/sessions, "
+			    "/kcpgate/workers, /kcpgate/drops.\n";
 
 struct step {
 	const char *name;
@@ -155,12 +155,14 @@ static int run(const struct conf *c)
 	raise_limits();
 	log_info("version: " KCPGATE_VERSION);
 	plan_make(&a.plan, c);
-	if (steps_up(&a))
+	if (steps_up(&a)) {
+		log_close();
 		return EXIT_FAILURE;
+	}
 	for (unsigned i = 0; i < c->n_tunnels; i++)
 		log_info("tunnel %s: %s, encryption: %s, mode: %s, smux version: %u", c->tunnels[i].name,
-			 c->tunnels[i].role == CONF_SERVER ? "server" : "client", c->tunnels[i].crypt, c->tunnels[i].mode,
-			 c->tunnels[i].smuxver);
+			 c->tunnels[i].role == CONF_SERVER ? "server" : "client", c->tunnels[i].crypt,
+			 c->tunnels[i].mode, c->tunnels[i].smuxver);
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
 	serve(&a);
 	steps_down(&a, N_STEPS);

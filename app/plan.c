@@ -5,14 +5,15 @@
 
 #include "app.h"
 
-#define MB            (1u << 20)
-#define MBUF_BYTES    (RTE_MBUF_DEFAULT_BUF_SIZE + 256u) /* data, headroom, struct and pool header */
-#define MBUFS_BASE    4096u  /* control's frames, rings between workers */
-#define MBUFS_WORKER  12288u /* receive rings, a vector lent, frames that wait for a port, FEC groups */
-#define CHAN_BYTES    640u
-#define FLOW_BYTES    160u   /* a session's place in the flow table and the list of all */
-#define EAL_BYTES     (48u * MB)
-#define DEFAULT_HEAP  (160u * MB)
+#define MB	       (1u << 20)
+#define MBUF_BYTES     (RTE_MBUF_DEFAULT_BUF_SIZE + 256u) /* data, headroom, struct and pool header */
+#define MBUFS_BASE     4096u				  /* control's frames, rings between workers */
+#define MBUFS_WORKER   12288u /* a port's rings, a vector lent, frames that wait for the port, FEC groups */
+#define MBUFS_PORT     3072u  /* of a worker for every further port: its rings, and frames that wait for it */
+#define CHAN_BYTES     640u
+#define FLOW_BYTES     160u /* a session's place in the flow table and the list of all */
+#define EAL_BYTES      (48u * MB)
+#define DEFAULT_HEAP   (160u * MB)
 #define DEFAULT_CHUNKS 6144u
 
 static size_t align_64k(size_t n)
@@ -32,7 +33,7 @@ void plan_make(struct plan *p, const struct conf *c)
 	size_t fixed, rest;
 
 	p->workers = c->eal.n_lcores - 1;
-	p->mbufs = MBUFS_BASE + MBUFS_WORKER * p->workers;
+	p->mbufs = MBUFS_BASE + (MBUFS_WORKER + MBUFS_PORT * (c->n_ports - 1)) * p->workers;
 	p->hold = MBUFS_WORKER / 2;
 	p->chans = 16384;
 	if (c->eal.memory >= 2048)

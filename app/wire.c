@@ -13,6 +13,7 @@
 #include <rte_mbuf.h>
 
 #include "app.h"
+#include "comp.h"
 #include "log.h"
 
 #define RING_FRAMES 2048 /* of punt, inject and steering rings */
@@ -69,7 +70,8 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	int ret = crypt_selftest(t->crypt);
 
 	if (ret) {
-		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name, t->crypt);
+		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name,
+			 t->crypt);
 		return ret;
 	}
 	ret = crypt_kdf(t->key, t->key_len, key);
@@ -96,6 +98,14 @@ static int tunnel_slots(struct app *a, unsigned i)
 		d->worker_id = a->slot_worker[i][k] = (uint16_t)((i + k) % a->plan.workers);
 	}
 	return 0;
+}
+
+/* A frame and its header make one chunk of the compression layer, which takes no more (wire.md section 6). */
+static uint16_t framesize(const struct conf_tunnel *t)
+{
+	unsigned max = t->nocomp ? MUX_FRAME_MAX : COMP_BLOCK_MAX - MUX_HEAD;
+
+	return (uint16_t)(t->framesize < max ? t->framesize : max);
 }
 
 /* One tunnel as shards see it, from one tunnel as the file has it (wire.md section 1 for the sizes). */
@@ -129,7 +139,7 @@ static int tunnel_make(struct app *a, unsigned i)
 	s->mux = (struct mux_conf){
 		.version = (uint8_t)t->smuxver,
 		.client = s->client,
-		.framesize = (uint16_t)t->framesize,
+		.framesize = framesize(t),
 		.smuxbuf = t->smuxbuf,
 		.streambuf = t->streambuf,
 		.max_streams = a->conf->max_streams,
@@ -223,6 +233,7 @@ static void worker_ports(struct app *a, unsigned w)
 		wp->txq = w < p->n_txq ? (int32_t)w : -1;
 		wp->tx_owner = (uint16_t)(w % p->n_txq);
 		wp->steer = !(p->has_rss && p->rss.hw);
+		wp->rss = &p->rss;
 	}
 }
 
@@ -242,7 +253,9 @@ static int shard_up(struct app *a, unsigned w)
 	int ret;
 
 	a->heaps[w] = rte_malloc_socket("heap", a->plan.heap, 65536, a->socket);
-	sc.mem = a->heaps[w] ? mem_init(a->heaps[w], a->plan.heap) : NULL;
+	if (a->heaps[w])
+		a->mems[w] = mem_init(a->heaps[w], a->plan.heap);
+	sc.mem = a->mems[w];
 	if (!sc.mem)
 		return fail(a, -ENOMEM, "sessions' memory");
 	if (getrandom(&sc.seed, sizeof(sc.seed), 0) != sizeof(sc.seed))
@@ -313,8 +326,9 @@ int app_workers_up(struct app *a)
 	a->workers = calloc(n, sizeof(*a->workers));
 	a->mbs = calloc(n, sizeof(*a->mbs));
 	a->heaps = calloc(n, sizeof(*a->heaps));
+	a->mems = calloc(n, sizeof(*a->mems));
 	a->worker_ports = calloc(n, sizeof(*a->worker_ports));
-	if (!a->borders || !a->shards || !a->workers || !a->mbs || !a->heaps || !a->worker_ports)
+	if (!a->borders || !a->shards || !a->workers || !a->mbs || !a->heaps || !a->mems || !a->worker_ports)
 		return fail(a, -ENOMEM, "workers");
 	for (unsigned w = 0; w < n; w++) {
 		int ret = worker_up(a, w, objects);
@@ -327,16 +341,22 @@ int app_workers_up(struct app *a)
 
 void app_workers_down(struct app *a)
 {
-	for (unsigned w = 0; a->worker_ports && w < a->plan.workers; w++) {
+	/* Tables are made before the first worker: where one is missing, there is none. */
+	bool any = a->borders && a->shards && a->workers && a->mbs && a->heaps && a->mems && a->worker_ports;
+
+	for (unsigned w = 0; any && w < a->plan.workers; w++) {
 		worker_destroy(a->workers[w]);
 		free(a->worker_ports[w]);
 		crypt_mb_destroy(a->mbs[w]);
 		if (a->shards[w])
 			shard_destroy(a->shards[w]);
-		rte_free(a->heaps[w]);
+		if (a->mems[w])
+			mem_fini(a->mems[w]);
+		/* The heap itself goes with EAL: rte_free would write zeros over all of it first. */
 		border_destroy(a->borders[w]);
 	}
 	free(a->worker_ports);
+	free(a->mems);
 	free(a->heaps);
 	free(a->mbs);
 	free(a->workers);

@@ -20,11 +20,14 @@ struct rte_ring;
 
 /* What a worker has to tell: control makes log lines of it, or acts.  Lost when the ring is full, which is counted. */
 enum note_type {
-	NOTE_SESS_OPEN = 1, /* key: the new session; arg: conv */
-	NOTE_SESS_CLOSE,    /* key, arg: a DROP_* reason, 0 for an ordinary end */
+	NOTE_SESS_OPEN = 1, /* key: the new session; arg: conv; arg2: smux version */
+	NOTE_SESS_CLOSE,    /* key; arg: a DROP_* reason, 0 for an ordinary end; arg2: NOTE_AGED_* */
 	NOTE_NEIGH,	    /* key.peer: next hop whose link address is wanted, key.dev: its port */
 	NOTE_BAD_KEY,	    /* tunnel: nothing but checksum failures; arg: how many in the last second */
 };
+
+/* A client session that ended for its age (wire.md 9.1): with nothing to carry, or with its streams. */
+enum { NOTE_AGED_NOT, NOTE_AGED_IDLE, NOTE_AGED_TTL };
 
 struct note {
 	uint8_t type;
@@ -50,6 +53,11 @@ _Static_assert(sizeof(struct note) == 64, "notes travel in a ring of whole eleme
 #define DIAL_EV_DROP  0x2 /* to control: the session on `key` has ended; its port may go (control keeps it a while) */
 #define DIAL_EV_READY 0x4 /* to worker: key is filled in */
 #define DIAL_EV_FAIL  0x8 /* to worker: err says why; control has logged it */
+/*
+ * To control: the session on `key` has expired and is replaced, but goes on until its NOTE_SESS_CLOSE, or for at most
+ * what the tunnel's scavengettl allows: so long its port stays.
+ */
+#define DIAL_EV_KEEP 0x10
 
 struct dial {
 	struct mbox_ent to_ctl, to_worker; /* kind: MBOX_DIAL */

@@ -15,5 +15,5 @@ void frag_destroy(struct frag *f);
  * The caller no longer owns m. */
 struct rte_mbuf *frag_take(struct frag *f, struct rte_mbuf *m, uint64_t tsc);
 
-/* Frees fragments whose rest has not come in time; call when fragments were taken and on a quiet turn. */
-unsigned frag_expire(struct frag *f);
+/* Fragments that frag_take has given up since the last call of this, of any datagram. */
+unsigned frag_dropped(struct frag *f);

@@ -9,12 +9,12 @@
 #include "worker_int.h"
 
 /* A worker that finds nothing spins, then pauses, then sleeps in steps: short ones while traffic was seen lately. */
-#define SPIN_US      10
-#define STEP_US      50    /* while something happened in the last BUSY_US */
-#define BUSY_US      20000
-#define QUIET_US     2000000
+#define SPIN_US	      10
+#define STEP_US	      50 /* while something happened in the last BUSY_US */
+#define BUSY_US	      20000
+#define QUIET_US      2000000
 #define QUIET_STEP_US 500
-#define LONG_STEP_US 2500 /* and for good: what the first packet after two quiet seconds may have to wait */
+#define LONG_STEP_US  2500 /* and for good: what the first packet after two quiet seconds may have to wait */
 
 /* Nothing came between the last look and now: after the flags are up, writers will ring. */
 static bool idle_empty(const struct worker *w)
@@ -37,7 +37,7 @@ static uint64_t idle_step_us(const struct worker *w, uint64_t idle_us, uint64_t 
 
 	if (next <= now)
 		return 0;
-	return step < (next - now) * 1000 ? step : (next - now) * 1000;
+	return next - now > step / 1000 ? step : (next - now) * 1000; /* next may be the end of time */
 }
 
 static void idle_sleep(struct worker *w, uint64_t us)
@@ -73,13 +73,7 @@ void worker_idle(struct worker *w, uint64_t since, uint64_t tsc)
 /* Rings those who sleep and for whom this turn left something. */
 void worker_bells(struct worker *w)
 {
-	struct border *b = w->conf.border;
-
-	if (w->told_ctl || b->to_ctl->posted != w->posted) {
-		w->told_ctl = false;
-		w->posted = b->to_ctl->posted;
-		border_ring_ctl(b);
-	}
+	border_ring_ctl(w->conf.border);
 	for (; w->poked; w->poked &= w->poked - 1) {
 		struct worker *to = w->conf.mesh->worker[__builtin_ctzll(w->poked)];
 

@@ -5,8 +5,8 @@
 
 #include "worker_int.h"
 
-/* Turns received buffers into the packets of the vector, from rx[at] on. */
-static unsigned rx_wrap(struct worker *w, struct rte_mbuf **m, unsigned n, unsigned at, uint8_t flags)
+/* Turns received buffers into the packets of the vector, from rx[at] on.  Their bytes are added to *bytes. */
+static unsigned rx_wrap(struct worker *w, struct rte_mbuf **m, unsigned n, unsigned at, uint8_t flags, uint64_t *bytes)
 {
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k;
@@ -28,33 +28,53 @@ static unsigned rx_wrap(struct worker *w, struct rte_mbuf **m, unsigned n, unsig
 		k->own = m[i];
 		k->sess = NULL;
 		k->dev = w->dev_of[m[i]->port];
-		w->stats.rx_bytes += k->n;
+		*bytes += k->n;
 	}
 	return at;
 }
 
-/* Frames from this worker's queues and from siblings that found them to be ours: one vector. */
-unsigned pl_rx(struct worker *w)
+/* i's successor among n, in a circle. */
+static unsigned after(unsigned i, unsigned n)
+{
+	return i + 1 < n ? i + 1 : 0;
+}
+
+/* Frames that siblings found to be this worker's: at most half a vector. */
+static unsigned rx_siblings(struct worker *w)
 {
 	const struct worker_mesh *mesh = w->conf.mesh;
-	struct rte_mbuf *m[PL_RX];
-	unsigned n = 0, got;
+	struct rte_mbuf *m[PL_RX / 2];
+	uint64_t counted = 0; /* where they were received */
+	unsigned n = 0, got, from = w->first_sibling;
 
-	for (unsigned i = 0; i < mesh->n && n < PL_RX / 2; i++) {
-		if (i == w->conf.id)
+	w->first_sibling = after(from, mesh->n);
+	for (unsigned i = 0; i < mesh->n && n < PL_RX / 2; i++, from = after(from, mesh->n)) {
+		if (from == w->conf.id)
 			continue;
-		got = rte_ring_sc_dequeue_burst(mesh->steer[i * mesh->n + w->conf.id], (void **)m, PL_RX / 2 - n, NULL);
+		got = rte_ring_sc_dequeue_burst(mesh->steer[from * mesh->n + w->conf.id], (void **)m, PL_RX / 2 - n,
+						NULL);
 		w->stats.steered_in += got;
-		n = rx_wrap(w, m, got, n, PKT_F_HOME);
+		n = rx_wrap(w, m, got, n, PKT_F_HOME, &counted);
 	}
-	for (unsigned i = 0; i < w->conf.n_ports && n < PL_RX; i++) {
-		const struct worker_port *p = &w->conf.ports[i];
+	return n;
+}
+
+/* Frames from siblings and from this worker's queues: one vector.  Who comes first changes, so that none is left out.
+ */
+unsigned pl_rx(struct worker *w)
+{
+	struct rte_mbuf *m[PL_RX];
+	unsigned n = rx_siblings(w), got, at = w->first_port;
+
+	w->first_port = after(at, w->conf.n_ports);
+	for (unsigned i = 0; i < w->conf.n_ports && n < PL_RX; i++, at = after(at, w->conf.n_ports)) {
+		const struct worker_port *p = &w->conf.ports[at];
 
 		if (p->rxq < 0)
 			continue;
 		got = rte_eth_rx_burst(p->id, (uint16_t)p->rxq, m, (uint16_t)(PL_RX - n));
 		w->stats.rx_packets += got;
-		n = rx_wrap(w, m, got, n, p->steer ? 0 : PKT_F_HOME);
+		n = rx_wrap(w, m, got, n, p->steer ? 0 : PKT_F_HOME, &w->stats.rx_bytes);
 	}
 	if (n > w->stats.max_burst)
 		w->stats.max_burst = n;
@@ -68,15 +88,18 @@ static void punt_one(struct worker *w, struct pkt *k)
 		return;
 	}
 	k->own = NULL;
-	w->told_ctl = true;
 	w->stats.punted++;
 }
 
-/* A fragment: when its datagram is whole, the frame goes through the parser once more, in this packet's place. */
+/*
+ * A fragment: when its datagram is whole, the frame goes through the parser once more, in this packet's place.  Without
+ * ports to hash, the fragments were spread by their addresses alone: where they came need not be the flow's home.
+ */
 static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 {
 	struct rte_mbuf *m = frag_take(w->frag, k->own, tsc);
 
+	pl_count(w, DROP_IP_FRAGMENT, frag_dropped(w->frag));
 	k->own = m;
 	k->verdict = DROP_IP_FRAGMENT;
 	if (!m)
@@ -84,6 +107,7 @@ static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 	k->p = rte_pktmbuf_mtod(m, uint8_t *);
 	k->n = m->data_len;
 	k->verdict = VERDICT_OK;
+	k->flags &= (uint8_t)~PKT_F_HOME;
 	net_parse_burst(k, (struct flow_key *)&w->keys[k - w->rx], 1, w->tbl, w->conf.udp);
 	if (k->verdict == VERDICT_FRAG)
 		k->verdict = DROP_IP_FRAGMENT;
@@ -112,7 +136,7 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 			continue;
 		}
 		if (!k->own)
-			continue; /* punted, or a fragment that waits for the others */
+			continue; /* punted; or a fragment, which waits for the others or was counted */
 		if (k->verdict > VERDICT_DROP)
 			pl_count(w, k->verdict, 1);
 		rte_pktmbuf_free(k->own);

@@ -69,6 +69,14 @@ void worker_mesh_destroy(struct worker_mesh *m)
 	free(m);
 }
 
+/* Where a packet belongs that its port has not brought there itself. */
+static uint16_t steer_home(const struct worker *w, const struct pkt *k)
+{
+	const struct flow_rss *rss = w->conf.ports[k->dev].rss;
+
+	return rss && rss->hw ? flow_home(rss, k->key) : flow_home_sw(k->hash, (uint16_t)w->conf.mesh->n);
+}
+
 /*
  * RSS's twin: a packet from a port without RSS goes to the worker that its hash names.  Keeps this worker's packets at
  * the front of the vector; returns how many.
@@ -86,7 +94,7 @@ unsigned pl_steer(struct worker *w, unsigned n)
 		uint16_t home = w->conf.id;
 
 		if (!(k->flags & PKT_F_HOME))
-			home = flow_home_sw(k->hash, (uint16_t)mesh->n);
+			home = steer_home(w, k);
 		if (home == w->conf.id) {
 			if (i != kept)
 				w->rx[kept] = *k;

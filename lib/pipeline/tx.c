@@ -7,21 +7,37 @@
 
 _Static_assert(NET_MAX_HEAD + CRYPT_MAX_HEAD + FEC_HEAD <= RTE_PKTMBUF_HEADROOM, "headers fit the headroom");
 
+static void tx_lend(struct worker *w, unsigned i, struct rte_mbuf *m)
+{
+	struct pkt *k = &w->tx[i];
+
+	w->txm[i] = m;
+	k->own = m;
+	k->p = rte_pktmbuf_mtod(m, uint8_t *);
+	k->flags = 0;
+}
+
 /* Tops up the lent vector to PL_TX empty buffers; returns how many there are. */
 unsigned pl_txbuf(struct worker *w)
 {
 	unsigned want = PL_TX - w->n_lent;
 
-	if (want && rte_pktmbuf_alloc_bulk(w->conf.pool, w->txm + w->n_lent, want) == 0) {
-		for (unsigned i = w->n_lent; i < PL_TX; i++)
-			w->tx[i].own = w->txm[i];
-		w->n_lent = PL_TX;
-	}
-	for (unsigned i = 0; i < w->n_lent; i++) {
-		w->tx[i].p = rte_pktmbuf_mtod(w->txm[i], uint8_t *);
-		w->tx[i].flags = 0;
-	}
+	if (want && rte_pktmbuf_alloc_bulk(w->conf.pool, w->txm + w->n_lent, want) == 0)
+		while (w->n_lent < PL_TX) {
+			tx_lend(w, w->n_lent, w->txm[w->n_lent]);
+			w->n_lent++;
+		}
 	return w->n_lent;
+}
+
+/* The first n of the lent vector are gone: as many from its end, which nobody has touched, take their places. */
+static void tx_close_up(struct worker *w, unsigned n)
+{
+	unsigned end = w->n_lent;
+
+	w->n_lent -= n;
+	for (unsigned i = 0; i < n && i < w->n_lent; i++)
+		tx_lend(w, i, w->txm[--end]);
 }
 
 /* Gives a port what waits for it, by its own queue or over the worker that owns one. */
@@ -38,7 +54,8 @@ static void txq_flush(struct worker *w, unsigned dev)
 		sent = rte_eth_tx_burst(p->id, (uint16_t)p->txq, q->m, (uint16_t)q->n);
 		w->stats.tx_packets += sent;
 	} else {
-		sent = rte_ring_sp_enqueue_burst(mesh->tx[w->conf.id * mesh->n + p->tx_owner], (void **)q->m, q->n, NULL);
+		sent = rte_ring_sp_enqueue_burst(mesh->tx[w->conf.id * mesh->n + p->tx_owner], (void **)q->m, q->n,
+						 NULL);
 		w->poked |= 1ull << p->tx_owner;
 	}
 	q->n -= sent;
@@ -100,13 +117,12 @@ void pl_send(struct worker *w, unsigned n, uint64_t now)
 		}
 		net_push(path, k);
 		tx_dress(k->own, k, path);
+		/* For the worker that owns the queue. */
+		((struct rte_mbuf *)k->own)->port = w->conf.ports[path->dev].id;
 		w->stats.tx_bytes += k->n;
 		txq_add(w, path->dev, k->own);
 	}
-	w->n_lent -= n;
-	memmove(w->txm, w->txm + n, w->n_lent * sizeof(*w->txm));
-	for (unsigned i = 0; i < w->n_lent; i++)
-		w->tx[i].own = w->txm[i];
+	tx_close_up(w, n);
 	for (unsigned i = 0; i < w->conf.n_ports; i++)
 		txq_flush(w, i);
 }

@@ -12,6 +12,7 @@
 
 #include "border.h"
 #include "crypt.h"
+#include "flow.h"
 #include "net.h"
 #include "shard.h"
 
@@ -21,18 +22,19 @@ struct worker;
 
 /* A gateway port as one worker sees it. */
 struct worker_port {
-	uint16_t id;       /* DPDK's */
-	int32_t rxq;       /* its receive queue here, or -1 */
-	int32_t txq;       /* its transmit queue, or -1: packets go to `tx_owner`, which sends them */
-	uint16_t tx_owner; /* worker */
-	bool steer;        /* no RSS: packets go to their home worker in software */
+	uint16_t id;		    /* DPDK's */
+	int32_t rxq;		    /* its receive queue here, or -1 */
+	int32_t txq;		    /* its transmit queue, or -1: packets go to `tx_owner`, which sends them */
+	uint16_t tx_owner;	    /* worker */
+	bool steer;		    /* no RSS: packets go to their home worker in software */
+	const struct flow_rss *rss; /* how the port spreads flows; NULL: without RSS */
 };
 
 /* What the workers share: rings between each pair, written by the first and read by the second. */
 struct worker_mesh {
 	unsigned n;
-	struct rte_ring **steer;  /* [from * n + to]: received frames on their way home */
-	struct rte_ring **tx;     /* [from * n + to]: frames for a port whose queue the other owns; mbuf->port */
+	struct rte_ring **steer; /* [from * n + to]: received frames on their way home */
+	struct rte_ring **tx;	 /* [from * n + to]: frames for a port whose queue the other owns; mbuf->port */
 	struct worker **worker;
 };
 
@@ -51,7 +53,7 @@ struct worker_conf {
 	const struct worker_port *ports;
 	unsigned n_ports;
 	struct rte_mempool *pool;
-	bool poll;                          /* never sleep */
+	bool poll; /* never sleep */
 	int socket;
 };
 
@@ -67,8 +69,8 @@ struct worker_stats { /* writer: the worker */
 
 /* The clock of all workers: TSC cycles to ms since worker_clock_init.  One for the process, read-only afterwards. */
 struct worker_clock {
-	uint64_t base;  /* TSC */
-	uint64_t mult;  /* ms = (tsc - base) * mult >> 64 */
+	uint64_t base; /* TSC */
+	uint64_t mult; /* ms = (tsc - base) * mult >> 64 */
 	uint64_t hz;
 };
 void worker_clock_init(struct worker_clock *c);

@@ -6,11 +6,11 @@
 #include "frag.h"
 #include "worker.h"
 
-#define PL_RX      256  /* packets a turn */
-#define PL_TX      512  /* packets a vector out */
-#define PL_ROUNDS  4    /* vectors a turn: the rest stays ready for the next */
+#define PL_RX	   256	/* packets a turn */
+#define PL_TX	   512	/* packets a vector out */
+#define PL_ROUNDS  4	/* vectors a turn: the rest stays ready for the next */
 #define PL_PENDING 1024 /* frames that wait for a port */
-#define PL_HOLD    512  /* with so many waiting, sessions make no new ones */
+#define PL_HOLD	   512	/* with so many waiting, sessions make no new ones */
 
 _Static_assert(PL_TX >= SHARD_OUT_MIN + 32, "a vector must hold a session's packets and their parity");
 
@@ -24,21 +24,20 @@ struct worker {
 	struct worker_conf conf;
 	const struct worker_clock *clock;
 	struct worker_stats stats;
-	uint64_t *drops;                 /* the shard's, by verdict - VERDICT_DROP */
-	const struct net_tbl *tbl;       /* snapshot in use */
-	uint8_t dev_of[RTE_MAX_ETHPORTS]; /* DPDK port -> gateway port */
-	bool told_ctl;                   /* something was put into a ring that control reads */
-	uint64_t posted;                 /* border->to_ctl->posted when control was last looked at */
-	uint64_t poked;                  /* bit a worker: something was put into its rings */
+	uint64_t *drops;		    /* the shard's, by verdict - VERDICT_DROP */
+	const struct net_tbl *tbl;	    /* snapshot in use */
+	uint8_t dev_of[RTE_MAX_ETHPORTS];   /* DPDK port -> gateway port */
+	unsigned first_port, first_sibling; /* to be received from first, in this turn */
+	uint64_t poked;			    /* bit a worker: something was put into its rings */
 	struct frag *frag;
-	unsigned n_lent;                 /* buffers ready in tx[] */
+	unsigned n_lent; /* buffers ready in tx[] */
 	_Atomic bool stop, close, closed;
-	_Atomic uint32_t asleep;         /* writer: the worker */
+	_Atomic uint32_t asleep; /* writer: the worker */
 	struct pkt rx[PL_RX];
 	struct flow_key keys[PL_RX];
 	struct pkt tx[PL_TX];
-	struct rte_mbuf *txm[PL_TX];     /* the buffers behind tx[] */
-	struct txq txq[];                /* [gateway port] */
+	struct rte_mbuf *txm[PL_TX]; /* the buffers behind tx[] */
+	struct txq txq[];	     /* [gateway port] */
 };
 
 static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)

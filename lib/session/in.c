@@ -8,9 +8,15 @@
 
 #define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
 
+/*
+ * While chunks are scarce, sessions of which TCP has much to take yet wait for that; those that hold little go on, for
+ * their peers' credit comes by the same way as data, and is what frees the chunks of the other direction.
+ */
 static bool sess_may_read(const struct sess *ss)
 {
-	return !ss->shard->chunks_low && mux_may_read(&ss->mux);
+	int64_t held = (int64_t)ss->tun->mux.smuxbuf - ss->mux.bucket;
+
+	return mux_may_read(&ss->mux) && (!ss->shard->chunks_low || held < SESS_LOW_BYTES);
 }
 
 static void sess_stall(struct sess *ss)
@@ -31,7 +37,7 @@ static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 		break;
 	case MUX_EV_DATA:
 		if (st)
-			stream_data(st, &ev->data, now);
+			stream_data(st, ev->data, now);
 		else
 			mux_taken(&ss->mux, ev->stream, ev->data.n);
 		break;
@@ -232,7 +238,9 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 		return NULL;
 	}
 	if (!known) {
-		k->verdict = fec_is_fec(k->p, k->n) ? DROP_PARITY_ALONE : DROP_SHORT;
+		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
+
+		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
 		return NULL;
 	}
 	if (ss)
@@ -269,6 +277,7 @@ static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)
 
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 {
+	shard_see_chunks(s);
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = &v[i];
 		struct sess *ss;

@@ -19,7 +19,21 @@ static unsigned frame_slices(const struct mux_out *f, struct stream *st, struct 
 	return n;
 }
 
-/* Frame -> compression -> KCP.  False: no memory now; nothing has happened. */
+/* The payload among v[0..n) goes through the stream's pads, into one slice of worker memory. */
+static unsigned frame_permute(const struct sess *ss, struct stream *st, struct slice *v, unsigned n)
+{
+	uint8_t *to = ss->shard->qpp_scratch;
+	uint32_t at = 0;
+
+	for (unsigned i = 1; i < n; i++) {
+		qpp_encrypt(ss->tun->qpp, &st->qpp[QPP_OUT], to + at, v[i].p, v[i].n);
+		at += v[i].n;
+	}
+	v[1] = (struct slice){to, at};
+	return 2;
+}
+
+/* Frame -> pads -> compression -> KCP.  False: no memory now; nothing has happened. */
 static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 {
 	struct slice in[1 + CHAN_IOV], packed[COMP_OUT_MAX(1 + CHAN_IOV)];
@@ -27,13 +41,20 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 	const struct slice *out = in;
 	struct stream *st = f->user;
 	unsigned n = frame_slices(f, st, in);
+	struct qpp_prng qpp_undo;
 
+	if (f->n && ss->tun->qpp) {
+		qpp_undo = st->qpp[QPP_OUT];
+		n = frame_permute(ss, st, in, n);
+	}
 	if (!ss->tun->nocomp) {
 		n = comp_enc(&ss->comp_enc, ss->shard->comp, in, n, packed);
 		out = packed;
 	}
 	if (kcp_send(&ss->kcp, out, n)) {
 		ss->comp_enc = undo;
+		if (f->n && ss->tun->qpp)
+			st->qpp[QPP_OUT] = qpp_undo;
 		shard_drop(ss->shard, DROP_NO_MEMORY);
 		return false;
 	}
@@ -46,21 +67,32 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 	return true;
 }
 
+/* The next frame to write: one that waited for memory, or a new one.  smux forgets a stream with its last frame, so
+ * the stream must be let go of now, however long the frame may wait. */
+static bool sess_next_frame(struct sess *ss)
+{
+	struct mux_out *f = &ss->frame;
+
+	if (ss->held_frame)
+		return true;
+	ss->held_frame = mux_out(&ss->mux, f);
+	if (ss->held_frame && f->last && f->user) {
+		stream_sent_last(f->user);
+		f->user = NULL;
+	}
+	return ss->held_frame;
+}
+
 /* Moves frames into KCP while it takes them.  True when anything moved. */
 static bool sess_pull(struct sess *ss)
 {
 	uint32_t moved = 0;
 
-	while (moved < SESS_PULL_BYTES && kcp_room(&ss->kcp)) {
-		if (!ss->held_frame && !mux_out(&ss->mux, &ss->frame))
-			break;
-		ss->held_frame = true;
+	while (moved < SESS_PULL_BYTES && kcp_room(&ss->kcp) && sess_next_frame(ss)) {
 		if (!sess_send_frame(ss, &ss->frame))
 			break;
 		ss->held_frame = false;
 		moved += ss->frame.head_n + ss->frame.n;
-		if (ss->frame.last && ss->frame.user)
-			stream_sent_last(ss->frame.user);
 	}
 	return moved != 0;
 }

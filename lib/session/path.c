@@ -50,7 +50,7 @@ static void path_build(struct sess *ss, uint64_t now)
 	struct net_ends ends = {.key = &ss->key, .traffic_class = ss->tun->traffic_class};
 	struct net_hop hop = {0};
 
-	ss->path_of = t;
+	ss->path_gen = t->gen;
 	ss->path_ok = path_hop(ss, &hop);
 	ss->path_retry = hop.resolved ? UINT64_MAX : now + PATH_RETRY_MS;
 	if (!ss->path_ok)
@@ -64,7 +64,7 @@ static void path_build(struct sess *ss, uint64_t now)
 
 const struct net_path *shard_path(struct shard *s, struct sess *ss, uint64_t now, unsigned *why)
 {
-	if (ss->path_of != s->tbl || now >= ss->path_retry)
+	if (ss->path_gen != s->tbl->gen || now >= ss->path_retry)
 		path_build(ss, now);
 	*why = ss->path_why;
 	return ss->path_ok ? &ss->path : NULL;

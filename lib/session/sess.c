@@ -9,6 +9,8 @@ static void sess_note(struct sess *ss, enum note_type type, uint32_t arg)
 	struct note n = {.type = (uint8_t)type, .worker = (uint16_t)s->conf.id, .arg = arg, .key = ss->key};
 
 	n.tunnel = (uint16_t)(ss->tun - s->conf.tunnels);
+	if (type == NOTE_SESS_OPEN)
+		n.arg2 = ss->tun->mux.version;
 	border_note(s->border, &n);
 }
 
@@ -129,8 +131,6 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 	while ((ms = mux_each(&ss->mux, &cursor)))
 		if (ms->user)
 			stream_orphan(ms->user);
-	if (ss->held_frame && ss->frame.last && ss->frame.user)
-		stream_orphan(ss->frame.user); /* smux had forgotten it with the frame that was never sent */
 	mux_fini(&ss->mux);
 	sess_fec_fini(ss);
 	comp_dec_fini(&ss->comp_dec);

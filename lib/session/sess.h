@@ -5,19 +5,21 @@
 
 #include "comp.h"
 #include "kcp_state.h"
+#include "qpp.h"
 #include "shard.h"
 #include "wheel.h"
 
-#define SESS_TIMEOUT_MS   30000 /* smux's fixed dead-peer check (wire.md 8.6) */
-#define SESS_PULL_BYTES   65536 /* taken from streams a session and turn, so that sessions share a turn */
-#define SESS_IDLE_MS      1000  /* without a packet for so long, what open FEC groups hold goes back */
-#define FEC_HOLD_MIN      512   /* shorter packets are copied rather than holding a receive buffer */
-#define SLOT_WAITING_MAX  1024  /* connections that wait for a client session to be dialled */
-#define SLOT_RETRY_MS     1000  /* as stock's client */
-#define SLOT_GIVE_UP_MS   30000 /* a connection that has waited so long for a session is refused */
-#define MEM_RETRY_MS      5     /* a frame that found no memory is tried again */
-#define BAD_KEY_MS        1000  /* checksum failures are gathered for so long before control is told */
-#define PATH_RETRY_MS     1000  /* the kernel is asked again for a next hop that it does not know */
+#define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
+#define SESS_PULL_BYTES	 65536 /* taken from streams a session and turn, so that sessions share a turn */
+#define SESS_LOW_BYTES	 65536 /* held towards TCP, beyond which a session reads no more while chunks are scarce */
+#define SESS_IDLE_MS	 1000  /* without a packet for so long, what open FEC groups hold goes back */
+#define FEC_HOLD_MIN	 512   /* shorter packets are copied rather than holding a receive buffer */
+#define SLOT_WAITING_MAX 1024  /* connections that wait for a client session to be dialled */
+#define SLOT_RETRY_MS	 1000  /* as stock's client */
+#define SLOT_GIVE_UP_MS	 30000 /* a connection that has waited so long for a session is refused */
+#define MEM_RETRY_MS	 5     /* a frame that found no memory is tried again */
+#define BAD_KEY_MS	 1000  /* checksum failures are gathered for so long before control is told */
+#define PATH_RETRY_MS	 1000  /* the kernel is asked again for a next hop that it does not know */
 
 /* Bytes for a chan that had no chunk to take them. */
 struct spill {
@@ -30,10 +32,12 @@ struct spill {
 #define ST_HALF_SENT  0x02 /* and the peer was told by a half-close */
 #define ST_HALF_IN    0x04 /* peer sends no more */
 #define ST_FIN_IN     0x08 /* peer closed */
-#define ST_UP         0x10 /* server: the target's connection stands; client: always */
+#define ST_UP	      0x10 /* server: the target's connection stands; client: always */
 #define ST_CLOSED     0x20 /* CLOSE was posted: waiting for GONE */
 #define ST_CLOSE_LATE 0x40 /* CLOSE follows when the spill is gone */
 #define ST_FINISHING  0x80 /* FIN goes out behind the last bytes */
+
+enum { QPP_OUT, QPP_IN };
 
 /* What a wheel entry is embedded in. */
 enum timer_kind { TIMER_SESS, TIMER_STREAM, TIMER_SLOT, TIMER_BAD_KEY };
@@ -48,26 +52,27 @@ struct stream {
 	struct sess *sess;     /* NULL before the session is there, and once it has ended */
 	struct mux_stream *ms; /* NULL likewise, and once smux has forgotten it */
 	struct chan *chan;
-	struct slot *slot;     /* client: waits there for a session */
-	struct list wait;      /* on slot->waiting */
-	struct timer timer;    /* closewait */
+	struct slot *slot;	/* client: waits there for a session */
+	struct list wait;	/* on slot->waiting */
+	struct timer timer;	/* closewait */
 	struct list spill_link; /* on shard->spilled */
 	struct spill *spill, **spill_tail;
-	uint64_t last_in;   /* ms: last byte from the peer; while waiting: since when */
-	uint32_t announced; /* bytes of chan->up that mux knows of, cumulative */
-	uint32_t taken;     /* bytes of chan->down whose consumption mux knows of, cumulative */
-	uint8_t flags;      /* ST_* */
+	struct qpp_prng *qpp; /* [2], QPP_OUT and QPP_IN; NULL where the tunnel has no QPP */
+	uint64_t last_in;     /* ms: last byte from the peer; while waiting: since when */
+	uint32_t announced;   /* bytes of chan->up that mux knows of, cumulative */
+	uint32_t taken;	      /* bytes of chan->down whose consumption mux knows of, cumulative */
+	uint8_t flags;	      /* ST_* */
 };
 
 /* A client tunnel's place for one session. */
 struct slot {
 	struct shard *shard;
-	struct timer timer;  /* next dialling attempt */
+	struct timer timer; /* next dialling attempt */
 	struct dial *dial;
 	struct sess *sess;
 	struct list waiting; /* streams, oldest first */
 	unsigned n_waiting;
-	bool asked;          /* WANT was posted, no answer yet */
+	bool asked; /* WANT was posted, no answer yet */
 };
 
 struct sess {
@@ -75,53 +80,52 @@ struct sess {
 	struct shard *shard;
 	const struct shard_tunnel *tun;
 	struct snmp *cnt;
-	struct list ready;      /* on shard->ready while output is due */
-	struct timer timer;     /* earliest of KCP, keepalive, dead check, FEC idle */
-	struct fec_dec *dec;    /* made on the first FEC packet */
-	uint64_t last_in;       /* ms: last authenticated datagram */
+	struct list ready;   /* on shard->ready while output is due */
+	struct timer timer;  /* earliest of KCP, keepalive, dead check, FEC idle */
+	struct fec_dec *dec; /* made on the first FEC packet */
+	uint64_t last_in;    /* ms: last authenticated datagram */
 	uint64_t last_out;
-	uint8_t want;           /* KCP_WANT_* collected in this turn */
-	bool closed;            /* unlinked, freed at the end of the turn */
-	bool flushing;          /* in the middle of a flush: out_kind */
-	uint8_t out_kind;
-	bool stalled;           /* reading stopped: on shard->stalled */
-	bool held_frame;        /* `frame` was taken from mux and waits for memory */
-	bool fec_quiet;         /* open FEC groups hold nothing */
+	uint8_t want;	  /* KCP_WANT_* collected in this turn */
+	bool closed;	  /* unlinked, freed at the end of the turn */
+	uint8_t out_kind; /* of the flush under way: enum kcp_flush_kind */
+	bool stalled;	  /* reading stopped: on shard->stalled */
+	bool held_frame;  /* `frame` was taken from mux and waits for memory */
+	bool fec_quiet;	  /* open FEC groups hold nothing */
 	struct kcp kcp;
 	struct mux mux;
-	struct fec_enc enc;     /* in use when tun->fec */
+	struct fec_enc enc; /* in use when tun->fec */
 	struct comp_enc comp_enc;
 	struct comp_dec comp_dec;
 	/* path */
-	const struct net_tbl *path_of; /* snapshot that `path` was built from */
+	uint64_t path_gen; /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	struct net_path path;
 	bool path_ok;
-	uint8_t path_why;       /* DROP_* when not */
-	bool mac_known;         /* reply_mac: link address that the peer's first packet came from */
+	uint8_t path_why; /* DROP_* when not */
+	bool mac_known;	  /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
 	uint16_t reply_dev;
-	uint64_t path_retry;    /* ms: look again, where the next hop was not resolved */
+	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
 	/* cold */
 	struct flow_key key;
 	uint32_t hash;
-	uint32_t index;         /* in shard->all */
+	uint32_t index; /* in shard->all */
 	uint64_t id, born;
 	uint64_t bytes_in, bytes_out;
 	uint64_t keepalive_at, check_at;
-	uint64_t retry_at;      /* ms: a frame waits for memory; UINT64_MAX when none does */
-	uint32_t frames_seen;   /* mux.frames_in at the last check */
+	uint64_t retry_at;    /* ms: a frame waits for memory; UINT64_MAX when none does */
+	uint32_t frames_seen; /* mux.frames_in at the last check */
 	uint32_t conv;
 	struct list stalled_link;
-	struct slot *slot;      /* client */
+	struct slot *slot; /* client */
 	struct mux_out frame;
-	struct list dead;       /* on shard->dead when closed */
+	struct list dead; /* on shard->dead when closed */
 };
 
 /* Checksum failures of one tunnel: nothing else than these means a wrong key. */
 struct bad_key {
 	struct timer timer;
 	struct shard *shard;
-	struct flow_key last; /* where the latest came from */
+	struct flow_key last;  /* where the latest came from */
 	uint64_t errors, good; /* InCsumErrors and InPkts when the timer was armed */
 };
 
@@ -133,23 +137,24 @@ struct shard {
 	struct wheel wheel;
 	struct flow_tbl *flows;
 	const struct net_tbl *tbl;
-	struct list ready;      /* sessions with output due, round robin */
-	struct list stalled;    /* sessions that read no more until tokens or chunks come back */
-	struct list dead;       /* closed in this turn */
-	struct list spilled;    /* streams whose bytes wait for chunks */
-	struct sess *out_cur;   /* session in the middle of a flush when the vector was full */
-	struct sess **all;      /* dense, for telemetry and shutdown */
+	struct list ready;    /* sessions with output due, round robin */
+	struct list stalled;  /* sessions that read no more until tokens or chunks come back */
+	struct list dead;     /* closed in this turn */
+	struct list spilled;  /* streams whose bytes wait for chunks */
+	struct sess *out_cur; /* session in the middle of a flush when the vector was full */
+	struct sess **all;    /* dense, for telemetry and shutdown */
 	uint32_t n_all;
-	struct slot **slots;    /* [tunnel][slot], NULL for other workers' */
-	struct snmp *snmp;      /* [tunnel] */
-	struct bad_key *bad;    /* [tunnel] */
+	struct slot **slots; /* [tunnel][slot], NULL for other workers' */
+	struct snmp *snmp;   /* [tunnel] */
+	struct bad_key *bad; /* [tunnel] */
 	struct comp_scratch *comp;
 	uint8_t *fec_scratch;
+	uint8_t *qpp_scratch; /* MUX_FRAME_MAX bytes, where any tunnel has QPP */
 	struct fec_got *got;
 	uint64_t next_id;
 	uint64_t rng;
-	bool chunks_low;        /* the chan pool is nearly used up: sessions stop reading */
-	bool closing;           /* shard_close_all was called */
+	bool chunks_low; /* the chan pool is nearly used up: sessions that hold much stop reading */
+	bool closing;	 /* shard_close_all was called */
 	struct shard_stats stats;
 	struct shard_query query;
 };
@@ -160,7 +165,8 @@ static inline void shard_drop(struct shard *s, unsigned verdict)
 }
 
 /* sess.c */
-struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *key, uint32_t hash, uint32_t conv, uint64_t now);
+struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *key, uint32_t hash, uint32_t conv,
+		       uint64_t now);
 /* why: a DROP_* reason, 0 for an ordinary end.  The struct stays until shard_reap. */
 void sess_close(struct sess *ss, unsigned why, uint64_t now);
 void sess_ready(struct sess *ss);
@@ -170,6 +176,8 @@ void sess_timer(struct sess *ss, uint64_t now);
 
 /* shard.c */
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
+/* Looks whether the chunks that TCP's bytes go to are nearly used up. */
+void shard_see_chunks(struct shard *s);
 
 /* path.c */
 void sess_learn_mac(struct sess *ss, const struct pkt *k);
@@ -177,7 +185,6 @@ void sess_learn_mac(struct sess *ss, const struct pkt *k);
 /* in.c */
 /* Feeds what KCP has queued to the streams while they have room. */
 void sess_read(struct sess *ss, uint64_t now);
-void sess_resume_stalled(struct shard *s, uint64_t now);
 
 /* stream.c */
 struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now);
@@ -185,14 +192,14 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now);
 bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now);
 /* Client: gives a waiting stream its session.  False: the session takes no more. */
 bool stream_attach(struct stream *st, struct sess *ss, uint64_t now);
-void stream_data(struct stream *st, const struct slice *data, uint64_t now);
+void stream_data(struct stream *st, struct slice data, uint64_t now);
 void stream_fin(struct stream *st);
 void stream_half(struct stream *st);
 /* The peer claims more than it was sent: the stream cannot go on (wire.md 8.5). */
 void stream_broken(struct stream *st);
 /* The peer turned out to know half-close: tells it what was held back. */
 void stream_hello(struct sess *ss);
-/* smux has sent the stream's last frame and forgotten it. */
+/* smux has made the stream's last frame, its FIN, and forgotten it. */
 void stream_sent_last(struct stream *st);
 /* The session has ended, or never came: closes towards TCP, abruptly. */
 void stream_orphan(struct stream *st);
@@ -204,6 +211,8 @@ void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now);
 /* slot.c */
 int slots_create(struct shard *s);
 void slots_destroy(struct shard *s);
+/* Closes the connections that wait for a session. */
+void slots_close(struct shard *s);
 void slot_connect(struct shard *s, struct stream *st, uint64_t now);
 void slot_event(struct shard *s, struct dial *d, uint32_t ev, uint64_t now);
 void slot_timer(struct slot *sl, uint64_t now);
@@ -211,4 +220,3 @@ void slot_timer(struct slot *sl, uint64_t now);
 void slot_lost(struct slot *sl);
 /* A stream no longer waits. */
 void slot_forget(struct stream *st);
-

@@ -5,9 +5,17 @@
 
 #include "sess.h"
 
-#define CHUNKS_LOW_PERMILLE 60  /* below this share of free chunks sessions stop reading */
+#define CHUNKS_LOW_PERMILLE 60	/* below this share of free chunks sessions that hold much stop reading */
 #define CHUNKS_OK_PERMILLE  120 /* and go on reading above this one */
-#define RESUME_A_TURN       32
+#define RESUME_A_TURN	    32
+
+static bool shard_has_qpp(const struct shard *s)
+{
+	for (unsigned t = 0; t < s->conf.n_tunnels; t++)
+		if (s->conf.tunnels[t].qpp)
+			return true;
+	return false;
+}
 
 /* Memory for the tables of the set-up: zeroed, counted against no budget. */
 static int shard_tables(struct shard *s)
@@ -20,6 +28,8 @@ static int shard_tables(struct shard *s)
 	s->got = malloc(sizeof(*s->got));
 	s->comp = comp_scratch_create();
 	s->bad = calloc(c->n_tunnels, sizeof(*s->bad));
+	if (shard_has_qpp(s) && !(s->qpp_scratch = malloc(MUX_FRAME_MAX)))
+		return -ENOMEM;
 	if (!s->bad || !s->all || !s->snmp || !s->fec_scratch || !s->got || !s->comp)
 		return -ENOMEM;
 	memset(s->snmp, 0, c->n_tunnels * sizeof(*s->snmp));
@@ -37,6 +47,7 @@ static void shard_free(struct shard *s)
 	if (s->comp)
 		comp_scratch_destroy(s->comp);
 	free(s->got);
+	free(s->qpp_scratch);
 	free(s->fec_scratch);
 	free(s->bad);
 	free(s->snmp);
@@ -90,6 +101,7 @@ void shard_close_all(struct shard *s, uint64_t now)
 	s->closing = true;
 	while (s->n_all)
 		sess_close(s->all[s->n_all - 1], 0, now);
+	slots_close(s);
 	shard_reap(s);
 }
 
@@ -116,20 +128,23 @@ void shard_reap(struct shard *s)
 		mem_put(s->mem, container_of(e, struct sess, dead), sizeof(struct sess));
 }
 
-/* Lets sessions read again that had to stop, when the reason has gone: a bounded number, in turn. */
-static void shard_resume(struct shard *s, uint64_t now)
+void shard_see_chunks(struct shard *s)
 {
 	unsigned free_pm = chan_pool_free_permille(s->chans);
 
 	s->chunks_low = free_pm < (s->chunks_low ? CHUNKS_OK_PERMILLE : CHUNKS_LOW_PERMILLE);
-	if (s->chunks_low)
-		return;
+}
+
+/* Lets sessions read again that had to stop, where the reason has gone: a bounded number, in turn. */
+static void shard_resume(struct shard *s, uint64_t now)
+{
+	shard_see_chunks(s);
 	for (unsigned i = 0; i < RESUME_A_TURN && !list_empty(&s->stalled); i++) {
 		struct list *e = list_pop(&s->stalled);
 		struct sess *ss = container_of(e, struct sess, stalled_link);
 
 		ss->stalled = false;
-		sess_read(ss, now); /* goes back to the list if its bucket is still empty */
+		sess_read(ss, now); /* goes back to the list if the reason has not gone */
 	}
 }
 
@@ -151,8 +166,7 @@ unsigned shard_pull(struct shard *s, uint64_t now)
 	} while (n == 64 && total < 1024);
 	if (!list_empty(&s->spilled))
 		shard_pump_spilled(s);
-	if (!list_empty(&s->stalled) || s->chunks_low)
-		shard_resume(s, now);
+	shard_resume(s, now);
 	return total;
 }
 

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A shard: all sessions of one worker, with their streams, timers, memory and counters.  One thread owns it.  Packets go
- * in as bursts (decrypted), packets come out as bursts (to be encrypted); bytes of TCP cross by chans.  No clock, no port,
- * no key: the pipeline brings those.
+ * A shard: all sessions of one worker, with their streams, timers, memory and counters.  One thread owns it.  Packets
+ * go in as bursts (decrypted), packets come out as bursts (to be encrypted); bytes of TCP cross by chans.  No clock, no
+ * port, no key: the pipeline brings those.
  */
 
 #include <stdatomic.h>
@@ -20,6 +20,7 @@
 #include "mem.h"
 #include "mux.h"
 #include "net.h"
+#include "qpp.h"
 #include "snmp.h"
 
 struct shard;
@@ -28,35 +29,35 @@ struct shard;
 struct shard_tunnel {
 	bool client;
 	bool nocomp;
-	uint16_t head, tail;        /* crypt_head, crypt_tail */
-	uint16_t dev;               /* gateway port, or UINT16_MAX: any */
-	const struct crypt *crypt;  /* carried through to the packets, not used here */
-	struct fec_codec *fec;      /* NULL: off */
+	uint16_t head, tail;	   /* crypt_head, crypt_tail */
+	uint16_t dev;		   /* gateway port, or UINT16_MAX: any */
+	const struct crypt *crypt; /* carried through to the packets, not used here */
+	struct fec_codec *fec;	   /* NULL: off */
 	struct kcp_conf kcp;
 	struct mux_conf mux;
 	uint32_t keepalive_ms;
 	uint32_t closewait_ms;
-	uint8_t traffic_class;      /* of the IP header */
-	uint32_t autoexpire_ms;     /* client: age at which a session takes no more streams, 0: never */
-	uint32_t scavenge_ms;       /* client: and how much later it is closed */
-	uint64_t ratelimit;         /* bytes/s that a session sends, 0: unlimited */
+	uint8_t traffic_class;	    /* of the IP header */
+	uint32_t autoexpire_ms;	    /* client: age at which a session takes no more streams, 0: never */
+	uint32_t scavenge_ms;	    /* client: and how much later it is closed */
+	uint64_t ratelimit;	    /* bytes/s that a session sends, 0: unlimited */
 	const struct qpp_pads *qpp; /* NULL: off; shared, immutable */
-	bool tcp;                   /* fake TCP (wire.md 10) */
-	unsigned conn;              /* client: session slots of the whole tunnel */
-	struct dial *dials;         /* client: one for each slot; a worker uses those with its worker_id */
+	bool tcp;		    /* fake TCP (wire.md 10) */
+	unsigned conn;		    /* client: session slots of the whole tunnel */
+	struct dial *dials;	    /* client: one for each slot; a worker uses those with its worker_id */
 };
 
 struct shard_conf {
-	unsigned id;                        /* worker */
+	unsigned id; /* worker */
 	const struct shard_tunnel *tunnels;
 	unsigned n_tunnels;
 	unsigned max_sessions;
 	struct mem *mem;
 	struct chan_pool *chans;
 	struct border *border;
-	const uint8_t *dev_csum;            /* NET_CSUM_* of each gateway port */
-	unsigned mbufs_to_hold;             /* received buffers that FEC groups may keep */
-	uint64_t seed;                      /* of conversation ids */
+	const uint8_t *dev_csum; /* NET_CSUM_* of each gateway port */
+	unsigned mbufs_to_hold;	 /* received buffers that FEC groups may keep */
+	uint64_t seed;		 /* of conversation ids */
 	int socket;
 };
 
@@ -65,8 +66,8 @@ struct shard_stats {
 	uint64_t sessions, streams; /* now */
 	uint64_t sessions_opened, sessions_closed;
 	uint64_t streams_opened, streams_closed;
-	uint64_t held_mbufs;        /* now, by FEC groups */
-	uint64_t spilled;           /* bytes now waiting in `mem` because no chunk could be had */
+	uint64_t held_mbufs; /* now, by FEC groups */
+	uint64_t spilled;    /* bytes now waiting in `mem` because no chunk could be had */
 };
 
 int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now);
@@ -84,8 +85,8 @@ const struct flow_tbl *shard_flows(const struct shard *s);
 void shard_adopt(struct shard *s, const struct net_tbl *tbl);
 
 /*
- * Takes decrypted packets, v[i].sess from flow_find_burst.  Sets `own` to NULL where the shard keeps the buffer; verdicts
- * that are not VERDICT_OK are skipped, and those set here are counted by the caller.
+ * Takes decrypted packets, v[i].sess from flow_find_burst.  Sets `own` to NULL where the shard keeps the buffer;
+ * verdicts that are not VERDICT_OK are skipped, and those set here are counted by the caller.
  */
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now);
 
@@ -123,8 +124,8 @@ size_t shard_mem_used(const struct shard *s);
 
 /* ---- looking in from another thread ---- */
 
-struct shard_row { /* one session, or one stream of it */
-	uint64_t id;         /* of the session, unique in the process's life */
+struct shard_row {   /* one session, or one stream of it */
+	uint64_t id; /* of the session, unique in the process's life */
 	uint16_t tunnel, worker;
 	bool client, kcpgate_peer;
 	struct flow_key key;

@@ -56,6 +56,19 @@ void slot_forget(struct stream *st)
 	st->slot = NULL;
 }
 
+void slots_close(struct shard *s)
+{
+	for (unsigned t = 0; t < s->conf.n_tunnels; t++) {
+		for (unsigned i = 0; s->slots[t] && i < s->conf.tunnels[t].conn; i++) {
+			struct slot *sl = &s->slots[t][i];
+
+			wheel_disarm(&s->wheel, &sl->timer.ent);
+			while (!list_empty(&sl->waiting))
+				stream_orphan(container_of(sl->waiting.next, struct stream, wait));
+		}
+	}
+}
+
 static void slot_refuse(struct slot *sl, struct stream *st)
 {
 	shard_drop(sl->shard, DROP_STREAM_LIMIT);

@@ -8,6 +8,27 @@ static void stream_post(struct stream *st, uint32_t ev)
 	mbox_post(st->shard->border->to_ctl, &st->chan->to_ctl, ev);
 }
 
+static void stream_qpp_free(struct stream *st)
+{
+	mem_put(st->shard->mem, st->qpp, 2 * sizeof(*st->qpp));
+}
+
+/* Both directions of every stream begin with the same bytes (wire.md section 7).  False: no memory. */
+static bool stream_qpp(struct stream *st)
+{
+	const struct qpp_pads *pads = st->shard->conf.tunnels[st->chan->tunnel].qpp;
+
+	if (!pads)
+		return true;
+	st->qpp = mem_get(st->shard->mem, 2 * sizeof(*st->qpp));
+	if (!st->qpp)
+		return false;
+	qpp_prng_init(&st->qpp[QPP_OUT], pads);
+	qpp_prng_init(&st->qpp[QPP_IN], pads);
+	return true;
+}
+
+/* Of a chan whose tunnel is filled in. */
 struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
 {
 	struct stream *st = mem_get(s->mem, sizeof(*st));
@@ -17,6 +38,10 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
 	memset(st, 0, sizeof(*st));
 	st->shard = s;
 	st->chan = c;
+	if (!stream_qpp(st)) {
+		mem_put(s->mem, st, sizeof(*st));
+		return NULL;
+	}
 	st->last_in = now;
 	st->spill_tail = &st->spill;
 	st->timer.kind = TIMER_STREAM;
@@ -34,6 +59,7 @@ static void stream_free(struct stream *st)
 	struct shard *s = st->shard;
 
 	chan_free(s->chans, st->chan);
+	stream_qpp_free(st);
 	mem_put(s->mem, st, sizeof(*st));
 	s->stats.streams--;
 	s->stats.streams_closed++;
@@ -65,6 +91,7 @@ static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 	*st->spill_tail = sp;
 	st->spill_tail = &sp->next;
 	st->shard->stats.spilled += n;
+	st->shard->chunks_low = true; /* whatever they were when this burst began */
 	if (list_empty(&st->spill_link))
 		list_add_tail(&st->shard->spilled, &st->spill_link);
 	return true;
@@ -92,10 +119,15 @@ static void stream_close_chan(struct stream *st, bool abort)
 /* Takes the stream from smux at once: FIN, and what was not sent is dropped. */
 static void stream_cut(struct stream *st)
 {
+	struct sess *ss = st->sess;
+
 	if (st->ms) {
-		mux_close(&st->sess->mux, st->ms, false);
+		/* A frame that waits for memory has its bytes in our chan: it goes with us, and nobody will miss it. */
+		if (ss->held_frame && ss->frame.user == st)
+			ss->held_frame = false;
+		mux_close(&ss->mux, st->ms, false);
 		st->ms = NULL;
-		sess_ready(st->sess);
+		sess_ready(ss);
 	}
 	st->sess = NULL;
 }
@@ -131,8 +163,12 @@ bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 {
 	struct shard *s = ss->shard;
 	struct chan *c = ss->tun->client ? NULL : chan_alloc(s->chans);
-	struct stream *st = c ? stream_new(s, c, now) : NULL;
+	struct stream *st = NULL;
 
+	if (c) {
+		c->tunnel = (uint16_t)(ss->tun - s->conf.tunnels);
+		st = stream_new(s, c, now);
+	}
 	if (!st) {
 		if (c)
 			chan_free(s->chans, c);
@@ -143,7 +179,6 @@ bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 	st->sess = ss;
 	st->ms = ms;
 	ms->user = st;
-	c->tunnel = (uint16_t)(ss->tun - s->conf.tunnels);
 	c->worker_id = (uint16_t)s->conf.id;
 	c->sid = ms->id;
 	addr_port_str(&ss->key.peer, ss->key.peer_port, c->peer);
@@ -151,16 +186,27 @@ bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 	return true;
 }
 
-void stream_data(struct stream *st, const struct slice *data, uint64_t now)
+/* What arrived is deciphered elsewhere: FEC may hold on to the buffer that it lies in. */
+static struct slice stream_plain(struct stream *st, struct slice in)
+{
+	uint8_t *to = st->shard->qpp_scratch;
+
+	qpp_decrypt(st->sess->tun->qpp, &st->qpp[QPP_IN], to, in.p, in.n);
+	return (struct slice){to, in.n};
+}
+
+void stream_data(struct stream *st, struct slice data, uint64_t now)
 {
 	uint32_t done = 0;
 
 	st->last_in = now;
+	if (st->qpp)
+		data = stream_plain(st, data);
 	if (!st->spill)
-		done = chan_write(st->shard->chans, &st->chan->down, data, 1);
+		done = chan_write(st->shard->chans, &st->chan->down, &data, 1);
 	if (done)
 		stream_post(st, CHAN_EV_DATA);
-	if (done < data->n && !spill_add(st, data->p + done, data->n - done)) {
+	if (done < data.n && !spill_add(st, data.p + done, data.n - done)) {
 		shard_drop(st->shard, DROP_NO_MEMORY);
 		stream_cut(st);
 		stream_close_chan(st, true);
@@ -199,9 +245,9 @@ static void stream_local_eof(struct stream *st, uint64_t now)
 	struct sess *ss = st->sess;
 
 	st->flags |= ST_LOCAL_EOF;
-	st->last_in = now;
 	if (!st->ms)
-		return;
+		return; /* said again by stream_attach, if it is not over already */
+	st->last_in = now;
 	if (mux_half(&ss->mux, st->ms) == 0) {
 		st->flags |= ST_HALF_SENT;
 		sess_ready(ss);
@@ -291,13 +337,15 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 static void stream_reset(struct stream *st)
 {
 	slot_forget(st);
-	if (!(st->flags & (ST_UP | ST_CLOSED)))
+	/* One that waited for its session has no target that could have failed. */
+	if (st->ms && !(st->flags & (ST_UP | ST_CLOSED)))
 		shard_drop(st->shard, DROP_TARGET);
 	stream_cut(st);
 	stream_close_chan(st, true);
 }
 
-/* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us. */
+/* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us.
+ */
 static struct stream *stream_opened(struct shard *s, struct chan *c, uint64_t now)
 {
 	struct stream *st = stream_new(s, c, now);

@@ -66,7 +66,8 @@ static void hostport(char *buf, size_t n, const struct conf_hostport *h)
 		snprintf(buf, n, v6 ? "[%s]:%u-%u" : "%s:%u-%u", host, h->port_min, h->port_max);
 }
 
-/* Enters a row, which may be NULL for want of memory.  DPDK 22.11 prints dictionaries of dictionaries, and nothing deeper. */
+/* Enters a row, which may be NULL for want of memory.  DPDK 22.11 prints dictionaries of dictionaries, and nothing
+ * deeper. */
 static void add_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row)
 {
 	if (row && rte_tel_data_add_dict_container(d, name, row, 0))
@@ -162,7 +163,8 @@ static int ask(struct shard_query *q)
 	return -ETIMEDOUT;
 }
 
-/* Rows of one worker from its cursor on, into the page.  Returns how many; *more tells whether the worker has others. */
+/* Rows of one worker from its cursor on, into the page.  Returns how many; *more tells whether the worker has others.
+ */
 static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct rte_tel_data *rows, unsigned room,
 		     uint32_t *cursor, bool *more)
 {

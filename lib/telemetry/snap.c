@@ -30,7 +30,8 @@ int tlm_snmp_line(const struct tlm_src *src, char *buf, size_t n)
 	tlm_snmp(src, -1, &sum);
 	at = (size_t)snprintf(buf, n, "KCP SNMP:&{");
 	for (unsigned i = 0; i < SNMP_COUNT && at < n; i++)
-		at += (size_t)snprintf(buf + at, n - at, "%s%s:%llu", i ? " " : "", snmp_name(i), (unsigned long long)v[i]);
+		at += (size_t)snprintf(buf + at, n - at, "%s%s:%llu", i ? " " : "", snmp_name(i),
+				       (unsigned long long)v[i]);
 	if (at < n)
 		at += (size_t)snprintf(buf + at, n - at, "}");
 	return (int)at;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What the outside can see: rte_telemetry's /kcpgate commands, and the SNMP table as kcptun prints it.  Counters are read
- * where their workers write them; nothing here writes a worker's line.
+ * What the outside can see: rte_telemetry's /kcpgate commands, and the SNMP table as kcptun prints it.  Counters are
+ * read where their workers write them; nothing here writes a worker's line.
  */
 
 #include <stddef.h>

@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <rte_mempool.h>
+
+#include "rig.h"
+
+#define ALIGN	   65536 /* of a heap */
+#define OUT	   512
+#define ROOM	   2048
+#define HEAD	   128
+#define SETTLE_MAX 100000 /* turns in one millisecond: more are a livelock */
+
+struct rig_conf rig_defaults(void)
+{
+	return (struct rig_conf){
+		.smux = 2,
+		.hello = {true, true},
+		.closewait_ms = {30000, 0},
+		.keepalive_ms = 10000,
+		.smuxbuf = 4 << 20,
+		.streambuf = 2 << 20,
+		.max_streams = 4096,
+		.wnd = 512,
+		.conn = 1,
+		.chunks = {1024, 1024},
+		.chans = 64,
+		.sessions = 8,
+		.heap = {32 << 20, 32 << 20},
+		.link = {.delay_us = 20000},
+		.seed = 1,
+	};
+}
+
+/* ---- set-up ---- */
+
+static void side_tunnel(struct rig_side *s)
+{
+	const struct rig_conf *c = &s->rig->conf;
+	struct shard_tunnel *t = &s->tun;
+
+	t->client = s->end == CLIENT;
+	t->nocomp = c->nocomp;
+	if (c->ds)
+		cr_assert_eq(fec_codec_get(&t->fec, c->ds, c->ps), 0);
+	t->kcp = (struct kcp_conf){
+		.mtu = c->ds ? 1350 - FEC_HEAD : 1350,
+		.snd_wnd = c->wnd,
+		.rcv_wnd = c->wnd,
+		.nodelay = 1,
+		.interval = 10,
+		.resend = 2,
+		.nc = 1,
+	};
+	t->mux = (struct mux_conf){
+		.version = c->smux,
+		.client = t->client,
+		.framesize = 8192,
+		.smuxbuf = c->smuxbuf,
+		.streambuf = c->streambuf,
+		.max_streams = c->max_streams,
+		.hello = c->hello[s->end],
+	};
+	if (c->qpp)
+		cr_assert_eq(qpp_pads_create(&s->qpp, "it's a secrect", 14, c->qpp), 0);
+	t->qpp = s->qpp;
+	t->autoexpire_ms = t->client ? c->autoexpire_ms : 0;
+	t->scavenge_ms = t->client ? c->scavenge_ms : 0;
+	t->ratelimit = c->ratelimit[s->end];
+	t->keepalive_ms = c->keepalive_ms;
+	t->closewait_ms = c->closewait_ms[s->end];
+	t->conn = t->client ? c->conn : 0;
+	t->dials = t->client ? s->rig->dials : NULL;
+}
+
+static void side_new(struct rig *r, enum rig_end end)
+{
+	const struct rig_conf *c = &r->conf;
+	struct rig_side *s = &r->side[end];
+	static const uint8_t no_csum[NET_DEV_MAX];
+	struct shard_conf sc = {.id = end, .tunnels = &s->tun, .n_tunnels = 1, .max_sessions = c->sessions};
+
+	s->rig = r;
+	s->end = end;
+	side_tunnel(s);
+	s->map_len = c->heap[end] + ALIGN;
+	s->map = mmap(NULL, s->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	cr_assert_neq(s->map, MAP_FAILED);
+	s->mem = mem_init((void *)(((uintptr_t)s->map + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1)), c->heap[end]);
+	cr_assert_not_null(s->mem);
+	s->mem_idle = mem_used(s->mem);
+	cr_assert_eq(chan_pool_create(&s->pool, c->chunks[end], c->chans, 0), 0);
+	cr_assert_eq(border_create(&s->border, end, c->chans + c->conn, 64, 0), 0);
+	sc.mem = s->mem;
+	sc.chans = &s->pool;
+	sc.border = s->border;
+	sc.dev_csum = no_csum;
+	sc.mbufs_to_hold = 64;
+	sc.seed = c->seed * 2 + end;
+	cr_assert_eq(shard_create(&s->shard, &sc, r->now), 0);
+	s->out = sim_link_new(&c->link, c->seed * 1000003 + end);
+}
+
+struct rig *rig_new(const struct rig_conf *conf)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+
+	r->conf = *conf;
+	r->now = RIG_START;
+	r->next_port = RIG_PORT + 1;
+	for (int e = 0; e < 2; e++)
+		r->side[e].ahead = 256 << 10;
+	r->dials = calloc(conf->conn, sizeof(*r->dials));
+	for (unsigned i = 0; i < conf->conn; i++) {
+		r->dials[i].to_ctl.kind = r->dials[i].to_worker.kind = MBOX_DIAL;
+		r->dials[i].slot = (uint16_t)i;
+		r->dials[i].worker_id = CLIENT;
+	}
+	side_new(r, CLIENT);
+	side_new(r, SERVER);
+	return r;
+}
+
+static void side_end(struct rig_side *s)
+{
+	cr_assert(shard_drained(s->shard), "%lu streams left", shard_stats(s->shard)->streams);
+	cr_assert_eq(shard_stats(s->shard)->sessions, 0);
+	cr_assert_eq(shard_stats(s->shard)->spilled, 0);
+	cr_assert_eq(shard_stats(s->shard)->held_mbufs, 0);
+	cr_assert_eq(shard_stats(s->shard)->sessions_opened, shard_stats(s->shard)->sessions_closed);
+	cr_assert_eq(shard_snmp(s->shard, 0)->CurrEstab, 0);
+	cr_assert_eq(flow_count(shard_flows(s->shard)), 0);
+	cr_assert_eq(mem_used(s->mem), s->mem_idle, "end %d: %zu bytes lost", s->end, mem_used(s->mem) - s->mem_idle);
+	cr_assert(mbox_empty(s->border->to_worker));
+	cr_assert(mbox_empty(s->border->to_ctl));
+	cr_assert_eq(rte_mempool_avail_count(s->pool.chunks), s->pool.chunks->size, "a chunk is lost");
+	cr_assert_eq(rte_mempool_avail_count(s->pool.chans), s->pool.chans->size, "a chan is lost");
+	shard_destroy(s->shard);
+	border_destroy(s->border);
+	chan_pool_destroy(&s->pool);
+	mem_fini(s->mem);
+	munmap(s->map, s->map_len);
+	sim_link_free(s->out);
+	if (s->tun.fec)
+		fec_codec_put(s->tun.fec);
+	qpp_pads_destroy(s->qpp);
+	for (unsigned i = 0; i < s->n_conn; i++)
+		free(s->conn[i]);
+	free(s->conn);
+}
+
+void rig_end(struct rig *r)
+{
+	for (int e = 0; e < 2; e++) {
+		r->side[e].dial = DIAL_OK;
+		shard_close_all(r->side[e].shard, r->now);
+	}
+	rig_settle(r);
+	for (int e = 0; e < 2; e++)
+		side_end(&r->side[e]);
+	free(r->dials);
+	free(r);
+}
+
+/* ---- bytes ---- */
+
+static uint64_t mix(uint64_t z)
+{
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+/* Odd keys give bytes that compress, even ones noise. */
+void pattern_fill(uint8_t *p, uint64_t key, uint64_t at, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++, at++) {
+		uint64_t word = mix(key * 0x9e3779b97f4a7c15 + at / 8);
+		uint8_t b = (uint8_t)(word >> at % 8 * 8);
+
+		p[i] = key & 1 ? (uint8_t)('a' + (b & 1)) : b;
+	}
+}
+
+static void pattern_check(const uint8_t *p, uint64_t key, uint64_t at, size_t n)
+{
+	uint8_t want[4096];
+
+	for (size_t i = 0, k; i < n; i += k) {
+		k = n - i < sizeof(want) ? n - i : sizeof(want);
+		pattern_fill(want, key, at + i, (uint32_t)k);
+		cr_assert_eq(memcmp(p + i, want, k), 0, "bytes %lu.. of stream %lx differ", at + i, key);
+	}
+}
+
+/* ---- control's part ---- */
+
+static void post(struct conn *c, uint32_t ev)
+{
+	mbox_post(c->side->border->to_worker, &c->chan->to_worker, ev);
+}
+
+static struct conn *conn_new(struct rig_side *s, struct chan *ch)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+
+	c->side = s;
+	c->chan = ch;
+	c->stopped = s->stop_new;
+	c->hold_eof = s->hold_new;
+	ch->ctl = c;
+	if (s->n_conn == s->cap_conn) {
+		s->cap_conn = s->cap_conn ? 2 * s->cap_conn : 64;
+		s->conn = realloc(s->conn, s->cap_conn * sizeof(struct conn *));
+	}
+	s->conn[s->n_conn++] = c;
+	s->live++;
+	return c;
+}
+
+struct conn *rig_connect(struct rig *r, unsigned slot, uint64_t send, uint64_t reply)
+{
+	struct rig_side *s = &r->side[CLIENT];
+	struct chan *ch = chan_alloc(&s->pool);
+	struct conn *c;
+
+	cr_assert_not_null(ch);
+	c = conn_new(s, ch);
+	ch->slot = (uint16_t)slot;
+	ch->worker_id = CLIENT;
+	c->slot = slot;
+	c->key = 2ull * s->n_conn + (s->n_conn & 1);
+	c->to_send = send;
+	c->reply = reply;
+	c->refuse = s->refuse_new;
+	post(c, CHAN_EV_OPEN);
+	conn_write(c);
+	return c;
+}
+
+void conn_write(struct conn *c)
+{
+	struct chan_ring *up = &c->chan->up;
+	uint8_t buf[8192];
+	uint32_t wrote = 0;
+
+	while (c->sent < c->to_send && chan_used(up) < c->side->ahead) {
+		uint32_t n = c->to_send - c->sent < sizeof(buf) ? (uint32_t)(c->to_send - c->sent) : sizeof(buf), k;
+
+		pattern_fill(buf, c->key, c->sent, n);
+		k = chan_write(&c->side->pool, up, &(struct slice){buf, n}, 1);
+		c->sent += k;
+		wrote += k;
+		c->starved = k < n;
+		if (c->starved)
+			break;
+	}
+	if (wrote)
+		post(c, CHAN_EV_DATA);
+	if (c->sent == c->to_send && !c->hold_eof && !c->eof_sent) {
+		c->eof_sent = true;
+		post(c, CHAN_EV_EOF);
+	}
+	if (!chan_used(up))
+		chan_trim(&c->side->pool, up);
+}
+
+void conn_read(struct conn *c)
+{
+	struct chan_ring *down = &c->chan->down;
+	struct iovec v[CHAN_IOV];
+	unsigned n;
+	bool any = false;
+
+	while (!c->stopped && (n = chan_peek(down, v, CHAN_IOV))) {
+		uint32_t took = 0;
+
+		for (unsigned i = 0; i < n; i++) {
+			if (c->peer)
+				pattern_check(v[i].iov_base, c->peer->key, c->got + took, v[i].iov_len);
+			took += (uint32_t)v[i].iov_len;
+		}
+		chan_done(&c->side->pool, down, took);
+		c->got += took;
+		c->side->got += took;
+		c->last_at = c->side->rig->now;
+		any = true;
+	}
+	if (any && !c->closed)
+		post(c, CHAN_EV_ROOM);
+}
+
+static void conn_close(struct conn *c)
+{
+	c->stopped = false;
+	c->aborted = c->chan->abort;
+	c->closed = true;
+	c->closed_at = c->side->rig->now;
+	if (!c->aborted)
+		conn_read(c);
+	post(c, CHAN_EV_GONE);
+	c->chan = NULL;
+	c->side->live--;
+}
+
+void conn_reset(struct conn *c)
+{
+	post(c, CHAN_EV_RESET);
+}
+
+void conn_more(struct conn *c, uint64_t n)
+{
+	c->to_send += n;
+	if (c->side->end == SERVER && c->peer)
+		c->peer->reply += n;
+	conn_write(c);
+}
+
+void conn_eof(struct conn *c)
+{
+	c->hold_eof = false;
+	conn_write(c);
+}
+
+/* The server's end of a stream: finds the client's by port and stream id. */
+static void conn_accept(struct rig_side *s, struct chan *ch)
+{
+	const struct rig_side *cl = &s->rig->side[CLIENT];
+	struct conn *c = conn_new(s, ch);
+	unsigned port = (unsigned)atoi(strrchr(ch->peer, ':') + 1);
+
+	for (unsigned i = 0; i < cl->n_conn; i++) {
+		struct conn *p = cl->conn[i];
+
+		if (p->peer || !p->port || p->sid != ch->sid || p->port != port)
+			continue;
+		p->peer = c;
+		c->peer = p;
+		c->key = p->key + 1000000;
+		c->to_send = p->reply;
+		c->refuse = p->refuse;
+		c->stopped |= p->stop_peer;
+		break;
+	}
+	if (c->refuse || s->refuse_new) {
+		ch->err = 111;
+		post(c, CHAN_EV_RESET);
+		return;
+	}
+	c->up = true;
+	c->hold_eof |= !c->peer;
+	post(c, CHAN_EV_UP);
+	conn_write(c);
+}
+
+static void conn_event(struct rig_side *s, struct chan *ch, uint32_t ev)
+{
+	struct conn *c;
+
+	if (ev & CHAN_EV_OPEN)
+		conn_accept(s, ch);
+	c = ch->ctl;
+	cr_assert(!c->closed, "an event behind CLOSE");
+	if (ev & CHAN_EV_UP) {
+		c->up = true;
+		c->sid = ch->sid;
+		c->port = s->rig->dials[c->slot].key.local_port;
+	}
+	if (ev & CHAN_EV_CLOSE) {
+		conn_close(c);
+		return;
+	}
+	conn_read(c);
+	if (ev & CHAN_EV_ROOM)
+		conn_write(c);
+	if (ev & CHAN_EV_EOF) {
+		cr_assert(!c->eof_in);
+		c->eof_in = true;
+		c->eof_at = s->rig->now;
+	}
+}
+
+struct flow_key rig_key(enum rig_end end, uint16_t port)
+{
+	struct flow_key k = {.peer = addr_v4(0x0a000002), .local = addr_v4(0x0a000001), .peer_port = RIG_PORT};
+
+	k.local_port = port;
+	if (end == CLIENT)
+		return k;
+	return (struct flow_key){.peer = k.local, .local = k.peer, .peer_port = port, .local_port = RIG_PORT};
+}
+
+static void dial_event(struct rig_side *s, struct dial *d, uint32_t ev)
+{
+	if (ev & DIAL_EV_DROP)
+		s->drops++;
+	if (ev & DIAL_EV_KEEP)
+		s->keeps++;
+	if (!(ev & DIAL_EV_WANT))
+		return;
+	s->wants++;
+	if (s->dial == DIAL_OK)
+		d->key = rig_key(CLIENT, s->rig->next_port++);
+	d->err = s->dial == DIAL_FAILS ? -101 : 0;
+	if (s->dial != DIAL_SILENT)
+		mbox_post(s->border->to_worker, &d->to_worker, s->dial == DIAL_OK ? DIAL_EV_READY : DIAL_EV_FAIL);
+}
+
+static unsigned side_control(struct rig_side *s)
+{
+	struct mbox_ent *ents[64];
+	uint32_t ev[64];
+	unsigned n = mbox_get(s->border->to_ctl, ents, ev, 64);
+
+	for (unsigned i = 0; i < n; i++) {
+		if (ents[i]->kind == MBOX_CHAN)
+			conn_event(s, container_of(ents[i], struct chan, to_ctl), ev[i]);
+		else
+			dial_event(s, container_of(ents[i], struct dial, to_ctl), ev[i]);
+	}
+	/* Chunks that the worker gives back ring no bell: control's timer looks again. */
+	for (unsigned i = 0; i < s->n_conn; i++)
+		if (s->conn[i]->chan && s->conn[i]->starved)
+			conn_write(s->conn[i]);
+	return n;
+}
+
+/* ---- the worker's part ---- */
+
+static unsigned side_input(struct rig_side *s)
+{
+	static uint8_t buf[64][ROOM];
+	struct sim_link *in = s->rig->side[!s->end].out;
+	struct flow_key keys[64];
+	struct pkt v[64];
+	unsigned n = 0;
+	int len;
+
+	while (n < 64 && (len = sim_link_recv(in, buf[n], ROOM, s->rig->now * 1000)) >= 0) {
+		uint16_t port;
+
+		memcpy(&port, buf[n], 2);
+		keys[n] = rig_key(s->end, port);
+		v[n] = (struct pkt){.p = buf[n] + 2, .n = (uint16_t)(len - 2), .key = &keys[n]};
+		v[n].hash = flow_hash(&keys[n]);
+		n++;
+	}
+	flow_find_burst(shard_flows(s->shard), v, n);
+	shard_input(s->shard, v, n, s->rig->now);
+	for (unsigned i = 0; i < n; i++)
+		if (v[i].verdict > VERDICT_DROP)
+			shard_stats(s->shard)->drops[v[i].verdict - VERDICT_DROP]++;
+	return n;
+}
+
+static unsigned side_output(struct rig_side *s)
+{
+	static uint8_t buf[OUT][HEAD + ROOM];
+	struct pkt v[OUT];
+	unsigned n, total = 0;
+
+	do {
+		for (unsigned i = 0; i < OUT; i++)
+			v[i] = (struct pkt){.p = buf[i] + HEAD};
+		n = shard_output(s->shard, v, OUT, s->rig->now);
+		for (unsigned i = 0; i < n; i++) {
+			uint16_t port = s->end == CLIENT ? v[i].key->local_port : v[i].key->peer_port;
+
+			cr_assert_leq(v[i].n, 1350);
+			cr_assert_not_null(v[i].sess);
+			s->wire += v[i].n;
+			s->dgrams++;
+			v[i].p -= 2;
+			memcpy(v[i].p, &port, 2);
+			if (!s->rig->cut[s->end])
+				sim_link_send(s->out, v[i].p, v[i].n + 2u, s->rig->now * 1000);
+		}
+		total += n;
+	} while (n);
+	return total;
+}
+
+static unsigned side_turn(struct rig_side *s)
+{
+	unsigned work = side_input(s);
+
+	work += shard_pull(s->shard, s->rig->now);
+	shard_tick(s->shard, s->rig->now);
+	work += side_output(s);
+	shard_reap(s->shard);
+	s->rig->turns++;
+	return work + side_control(s);
+}
+
+void rig_settle(struct rig *r)
+{
+	unsigned turns = 0;
+
+	while (side_turn(&r->side[CLIENT]) | side_turn(&r->side[SERVER]))
+		cr_assert_lt(turns++, SETTLE_MAX, "it never settles");
+	cr_assert(!shard_ready(r->side[CLIENT].shard));
+	cr_assert(!shard_ready(r->side[SERVER].shard));
+}
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t side_next(const struct rig_side *s)
+{
+	uint64_t us = sim_link_next(s->out);
+
+	return min64(shard_next(s->shard), us == UINT64_MAX ? us : (us + 999) / 1000);
+}
+
+bool rig_run(struct rig *r, uint64_t until, bool (*done)(void *), void *arg)
+{
+	for (;;) {
+		uint64_t next;
+
+		rig_settle(r);
+		if (done && done(arg))
+			return true;
+		next = min64(side_next(&r->side[CLIENT]), side_next(&r->side[SERVER]));
+		cr_assert_gt(next, r->now, "a turn leaves something due");
+		if (next > until) {
+			r->now = until > r->now ? until : r->now;
+			return false;
+		}
+		r->now = next;
+	}
+}
+
+static bool all_closed(void *arg)
+{
+	const struct rig *r = arg;
+
+	return !r->side[CLIENT].live && !r->side[SERVER].live;
+}
+
+bool rig_finish(struct rig *r, uint64_t ms)
+{
+	return rig_run(r, r->now + ms, all_closed, r);
+}
+
+void conn_complete(const struct conn *c)
+{
+	cr_assert_not_null(c->peer, "stream %lx was not opened", c->key);
+	cr_assert_eq(c->sent, c->to_send);
+	cr_assert_eq(c->peer->sent, c->peer->to_send);
+	cr_assert_eq(c->peer->got, c->to_send, "stream %lx: %lu of %lu bytes up", c->key, c->peer->got, c->to_send);
+	cr_assert_eq(c->got, c->reply, "stream %lx: %lu of %lu bytes down", c->key, c->got, c->reply);
+	cr_assert(c->closed && c->peer->closed);
+	cr_assert(!c->aborted && !c->peer->aborted);
+}
+
+unsigned rig_feed(struct rig *r, enum rig_end end, uint16_t port, const void *p, uint16_t n)
+{
+	uint8_t buf[ROOM];
+	struct flow_key key = rig_key(end, port);
+	struct pkt k = {.p = buf, .n = n, .key = &key, .hash = flow_hash(&key)};
+
+	memcpy(buf, p, n);
+	flow_find_burst(shard_flows(r->side[end].shard), &k, 1);
+	shard_input(r->side[end].shard, &k, 1, r->now);
+	return k.verdict;
+}
+
+uint64_t rig_drops(const struct rig_side *s, unsigned verdict)
+{
+	return shard_stats(s->shard)->drops[verdict - VERDICT_DROP];
+}
+
+uint64_t rig_other_drops(const struct rig_side *s, unsigned a, unsigned b)
+{
+	uint64_t sum = 0;
+
+	for (unsigned v = VERDICT_DROP + 1; v < VERDICT_MAX; v++) {
+		if (v == a || v == b || !rig_drops(s, v))
+			continue;
+		printf("end %d: %lu dropped: %s\n", s->end, rig_drops(s, v), drop_name(v));
+		sum += rig_drops(s, v);
+	}
+	return sum;
+}
+
+unsigned rig_notes(struct rig_side *s, enum note_type type, struct note *last)
+{
+	struct note v[32];
+	unsigned n, found = 0;
+
+	while ((n = border_notes(s->border, v, 32))) {
+		for (unsigned i = 0; i < n; i++) {
+			if (v[i].type != type)
+				continue;
+			found++;
+			if (last)
+				*last = v[i];
+		}
+	}
+	return found;
+}

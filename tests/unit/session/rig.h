@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Two shards in one process, a client tunnel's and a server tunnel's, joined by a simulated link under a virtual clock.
+ * The suite plays control on both sides: it owns the far ends of the chans, answers dialling, and is the application
+ * behind every stream.  What an application sends is a pattern that its other end knows, so every byte is checked.
+ */
+
+#include <criterion/criterion.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sess.h"
+#include "sim.h"
+
+enum rig_end { CLIENT, SERVER };
+
+#define RIG_START 1000 /* ms */
+#define RIG_PORT  4000 /* the server's; the client's are counted up from RIG_PORT + 1 */
+
+struct rig_conf {
+	uint8_t smux;
+	bool nocomp;
+	unsigned ds, ps; /* 0: no FEC */
+	bool hello[2];	 /* false: this end behaves as stock does */
+	uint32_t closewait_ms[2], keepalive_ms;
+	uint32_t smuxbuf, streambuf, max_streams;
+	uint32_t wnd;	    /* segments, both windows */
+	unsigned conn;	    /* client session slots */
+	unsigned chunks[2]; /* of the chan pools */
+	unsigned chans;	    /* streams at once, either end */
+	unsigned sessions;  /* either end */
+	unsigned qpp;	    /* pads; 0: off */
+	uint32_t autoexpire_ms, scavenge_ms;
+	uint64_t ratelimit[2];
+	size_t heap[2];
+	struct sim_conf link; /* both ways */
+	uint64_t seed;
+};
+
+/* Control's end of one stream, and the application behind it. */
+struct conn {
+	struct rig_side *side;
+	struct chan *chan; /* NULL once GONE was posted */
+	struct conn *peer; /* the same stream's other end; NULL before the server has it */
+	uint64_t key;	   /* of the pattern that this end sends */
+	uint64_t to_send, sent, got;
+	uint64_t reply; /* client: what the server's end is to send */
+	bool hold_eof;	/* does not end its direction after to_send */
+	bool stopped;	/* reads nothing */
+	bool up, eof_sent, eof_in, closed, aborted;
+	uint64_t last_at, eof_at, closed_at; /* ms: last byte, EOF, CLOSE */
+	unsigned slot;			     /* client */
+	uint16_t port;			     /* client: its session's, once it has one */
+	uint32_t sid;
+	bool starved;	/* the last write found no chunk */
+	bool stop_peer; /* client: the server's end comes up with a stopped reader */
+	bool refuse;	/* server: the target cannot be reached */
+};
+
+enum rig_dial { DIAL_OK, DIAL_FAILS, DIAL_SILENT };
+
+struct rig_side {
+	struct rig *rig;
+	enum rig_end end;
+	struct shard_tunnel tun;
+	struct shard *shard;
+	struct border *border;
+	struct chan_pool pool;
+	struct mem *mem;
+	void *map;
+	size_t map_len, mem_idle;
+	struct sim_link *out;
+	struct conn **conn;
+	unsigned n_conn, cap_conn, live;
+	bool stop_new;	    /* connections come up with a stopped reader */
+	bool refuse_new;    /* server: no target can be reached */
+	bool hold_new;	    /* connections do not end their direction */
+	uint32_t ahead;	    /* bytes that a connection writes ahead of the shard */
+	enum rig_dial dial; /* client */
+	unsigned wants, drops, keeps;
+	uint64_t wire; /* UDP payload that it has sent, without what the cipher adds */
+	uint64_t dgrams;
+	struct qpp_pads *qpp;
+	uint64_t got;
+};
+
+struct rig {
+	struct rig_conf conf;
+	struct rig_side side[2];
+	struct dial *dials;
+	uint16_t next_port;
+	uint64_t now; /* ms */
+	uint64_t turns;
+	bool cut[2]; /* what this end sends is lost */
+};
+
+/* smux 2, snappy, no FEC, both ends kcpgate, a link of 20 ms without loss, and memory in plenty. */
+struct rig_conf rig_defaults(void);
+struct rig *rig_new(const struct rig_conf *conf);
+/* Closes everything, and checks that every byte of memory, every chunk and every chan has come back. */
+void rig_end(struct rig *r);
+
+/* A connection accepted at the client: sends `send` bytes and is sent `reply`, and each end then closes. */
+struct conn *rig_connect(struct rig *r, unsigned slot, uint64_t send, uint64_t reply);
+/* The application gives up: its connection was reset. */
+void conn_reset(struct conn *c);
+/* n more bytes to send. */
+void conn_more(struct conn *c, uint64_t n);
+/* The application ends its direction, if it did not. */
+void conn_eof(struct conn *c);
+/* Takes what there is, unless it is stopped. */
+void conn_read(struct conn *c);
+/* Writes what it has to send, as far as it may; ends its direction. */
+void conn_write(struct conn *c);
+
+/* All that is due at the present millisecond, until nothing moves. */
+void rig_settle(struct rig *r);
+/* Goes on until `until`, or until done(arg) is true: which it then returns. */
+bool rig_run(struct rig *r, uint64_t until, bool (*done)(void *), void *arg);
+/* Goes on until every connection at both ends is closed. */
+bool rig_finish(struct rig *r, uint64_t ms);
+
+/* Checks that both ends have got everything, and ended in order. */
+void conn_complete(const struct conn *c);
+
+/* One datagram, decrypted, into a shard: the verdict. */
+unsigned rig_feed(struct rig *r, enum rig_end end, uint16_t client_port, const void *p, uint16_t n);
+/* A flow key as this end has it, of the client's port. */
+struct flow_key rig_key(enum rig_end end, uint16_t client_port);
+
+uint64_t rig_drops(const struct rig_side *s, unsigned verdict);
+/* All drops of this end but those of the two reasons given (0: none). */
+uint64_t rig_other_drops(const struct rig_side *s, unsigned a, unsigned b);
+/* Takes all notes: how many are of this type; *last (may be NULL) is the latest of them. */
+unsigned rig_notes(struct rig_side *s, enum note_type type, struct note *last);
+
+void pattern_fill(uint8_t *p, uint64_t key, uint64_t at, uint32_t n);
