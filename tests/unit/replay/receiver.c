@@ -34,13 +34,18 @@ void receiver_up(struct receiver *r, const struct capture *cap, enum way way, bo
 	r->idle = mem_used(r->mem);
 	cr_assert_eq(crypt_kdf(cap->key, (uint32_t)strlen(cap->key), key), 0);
 	cr_assert_eq(crypt_create(&r->crypt, cap->crypt, key), 0, "no cipher %s", cap->crypt);
-	cr_assert_eq(crypt_mb_create(&r->mb, seed), 0);
+	cr_assert_eq(crypt_mb_create(&r->mb, seed, 0, 0), 0);
+	cr_assert_eq(crypt_mb_attach(r->mb, r->crypt), 0);
 	if (cap->ds)
 		cr_assert_eq(fec_codec_get(&r->codec, cap->ds, cap->ps), 0);
 	r->scratch = malloc(FEC_SCRATCH);
 	r->got = malloc(sizeof(*r->got));
 	r->kconf =
 		(struct kcp_conf){.mtu = 1322, .snd_wnd = 1024, .rcv_wnd = 1024, .interval = 30, .resend = 2, .nc = 1};
+	if (cap->qpp) {
+		cr_assert_eq(qpp_pads_create(&r->pads, cap->key, (uint32_t)strlen(cap->key), cap->qpp_count), 0);
+		qpp_prng_init(&r->prng, r->pads);
+	}
 	r->comp = comp_scratch_create();
 	comp_dec_init(&r->cdec, r->mem);
 	r->mconf = (struct mux_conf){.version = (uint8_t)cap->smuxver,
@@ -74,6 +79,7 @@ void receiver_down(struct receiver *r)
 	comp_scratch_destroy(r->comp);
 	if (r->codec)
 		fec_codec_put(r->codec);
+	qpp_pads_destroy(r->pads);
 	crypt_mb_destroy(r->mb);
 	crypt_destroy(r->crypt);
 	free(r->scratch);
@@ -89,7 +95,10 @@ static void deliver(struct receiver *r, const struct slice *d)
 		r->app = realloc(r->app, r->app_cap);
 		cr_assert_not_null(r->app);
 	}
-	memcpy(r->app + r->app_n, d->p, d->n);
+	if (r->pads)
+		qpp_decrypt(r->pads, &r->prng, r->app + r->app_n, d->p, d->n);
+	else
+		memcpy(r->app + r->app_n, d->p, d->n);
 	r->app_n += d->n;
 }
 
@@ -241,7 +250,7 @@ struct inner receiver_look(const struct receiver *r, const struct cap_pkt *p)
 		in.parity = k.p[4] == FEC_TYPE_PAR;
 		at = FEC_HEAD;
 	}
-	if (!in.parity && k.n > at + KCP_HEAD && k.p[at + 4] == 81) {
+	if (!in.parity && k.n > at + KCP_HEAD && k.p[at + KCP_OFF_CMD] == KCP_PUSH) {
 		in.push = true;
 		in.sn = le32_get(k.p + at + KCP_OFF_SN);
 	}

@@ -16,6 +16,7 @@
 #include "fec.h"
 #include "kcp_state.h"
 #include "mux.h"
+#include "qpp.h"
 
 /* A packet as it lies behind the cipher, without the rooms' help beyond that: for those who choose which to lose. */
 struct inner {
@@ -48,6 +49,8 @@ struct receiver {
 	struct mux_conf mconf;
 	struct mux mux;
 	struct mux_stream *st;
+	struct qpp_pads *pads; /* NULL: off */
+	struct qpp_prng prng;
 	/* what came of it */
 	uint8_t *app;
 	size_t app_n, app_cap;
