@@ -10,10 +10,22 @@
 
 /* The datagrams that kcptun's own code makes of crypt_selftest's passphrase, nonce and payload. */
 /* clang-format off: a line is a cipher */
-#define REF_CFB(algo, key_len) {crypt_ref_cfb, algo, GCRY_CIPHER_MODE_CFB, key_len}
-#define REF_GCM(algo, key_len) {crypt_ref_gcm, algo, GCRY_CIPHER_MODE_GCM, key_len}
-#define REF(fn)                {fn}
-#define REF_NONE               {NULL}
+#define REF_CFB(algo, key_len)                                     \
+	{                                                          \
+		crypt_ref_cfb, algo, GCRY_CIPHER_MODE_CFB, key_len \
+	}
+#define REF_GCM(algo, key_len)                                     \
+	{                                                          \
+		crypt_ref_gcm, algo, GCRY_CIPHER_MODE_GCM, key_len \
+	}
+#define REF(fn)    \
+	{          \
+		fn \
+	}
+#define REF_NONE     \
+	{            \
+		NULL \
+	}
 
 const struct crypt_line crypt_lines[] = {
 	{"aes", &crypt_cfb_aes_256, REF_CFB(GCRY_CIPHER_AES256, 32),
@@ -32,6 +44,16 @@ const struct crypt_line crypt_lines[] = {
 	 "bc8af8ad29090ad9dd5c47f72e2403a97c3f60b2c36526e4b1a5304f4cf397970a6c2a76"},
 	{"3des", &crypt_des3, REF_CFB(GCRY_CIPHER_3DES, 24),
 	 "5acf28c08c667309fb10e9da213c7b79a9fa418bbec3403d043e8fb9636bdbe982da1918"},
+	{"aes-128-gcm", &crypt_gcm_128, REF_GCM(GCRY_CIPHER_AES128, 16),
+	 "0704778c24ec1fc2f84c0406847256e9ff41dec4906f24885b8e251575386834ef78e0c3408711088c9efde8"},
+	{"salsa20", &crypt_salsa20, REF(crypt_ref_salsa20),
+	 "0704778c24ec1fc273d1acc66d1de0c127b37e9e9d166cfe7dca192e0c245d9e0aff331a"},
+	{"xor", &crypt_table, REF(crypt_ref_table),
+	 "08fafe0b89786ab3ac351fce7bc0a4e29ce09efaf659d35e9d615686c070ea03b3d35255"},
+	{"tea", &crypt_tea, REF(crypt_ref_tea),
+	 "fb993b3b880049eeff7cd0e61992740217b9d426d6fd826472bacb2e3298c812dd39796e"},
+	{"xtea", &crypt_xtea, REF(crypt_ref_xtea),
+	 "0e201c066364e29f97f5591ba5b4f2f06e9d66472a6318621887e96ea1ef2295d8493082"},
 	{"none", &crypt_none, REF_NONE, "0704778c24ec1fc2f84c040681c112cef72e9ffc44cc934d5033693adf0a468f437c346a"},
 	{"null", &crypt_null, REF_NONE, "44cc934d5033693adf0a468f437c346a"},
 };

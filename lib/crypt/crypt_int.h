@@ -111,11 +111,19 @@ struct crypt_owns {
 	uint32_t n, mask; /* in use; places, a power of two, less one */
 };
 
+/* dst[0..n blocks of 8) = E(src[0..n blocks)), in place allowed. */
+typedef void crypt_tea_fn(const uint32_t *k, const uint8_t *src, uint8_t *dst, unsigned n);
+
+struct crypt_tea_form {
+	crypt_tea_fn *tea, *xtea;
+};
+
 typedef void crypt_xor_fn(uint8_t *p, const uint8_t *stream, uint32_t n);
 
 struct crypt_mb {
 	IMB_MGR *mgr;
 	crypt_xor_fn *xor_in;
+	const struct crypt_tea_form *tea;
 	struct crypt_nonces nonces;
 	struct crypt_counted counted;
 	struct crypt_owns owns;
@@ -186,6 +194,9 @@ void crypt_lanes_seal(struct crypt_mb *mb, void *key, struct pkt **v, unsigned n
 /* xor.c: p[0..n) ^= stream[0..n), n >= 1, no byte beyond either touched.  The i-th form that this CPU runs, the best
  * last; NULL beyond. */
 crypt_xor_fn *crypt_xor_form(unsigned i);
+
+/* tea.c: as crypt_xor_form. */
+const struct crypt_tea_form *crypt_tea_form(unsigned i);
 
 /* nonce.c */
 void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32]);

@@ -15,7 +15,7 @@ static const struct {
 	const char *name;
 	void (*init)(IMB_MGR *mgr);
 	uint64_t flags;
-	unsigned xor_form; /* highest form of crypt_xor_form to take */
+	unsigned vectors; /* highest of crypt_xor_form and crypt_tea_form to take */
 } arches[CRYPT_ARCH_COUNT] = {
 	[CRYPT_ARCH_AUTO] = {"auto", init_auto, 0, 99},
 #ifdef IMB_FLAG_AESNI_OFF
@@ -155,8 +155,10 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t
 	rc = crypt_mgr_create(&mb->mgr, arch);
 	if (rc)
 		goto err_mgr;
-	for (unsigned i = 0; i <= arches[arch].xor_form && crypt_xor_form(i); i++)
+	for (unsigned i = 0; i <= arches[arch].vectors && crypt_xor_form(i); i++)
 		mb->xor_in = crypt_xor_form(i);
+	for (unsigned i = 0; i <= arches[arch].vectors && crypt_tea_form(i); i++)
+		mb->tea = crypt_tea_form(i);
 	crypt_nonces_init(&mb->nonces, mb->mgr, seed);
 	crypt_counted_init(&mb->counted, &mb->nonces, mb->mgr, now_us, worker);
 	*out = mb;
