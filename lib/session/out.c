@@ -100,7 +100,13 @@ static bool sess_pull(struct sess *ss)
 /* Begins a session's output for this turn.  False when there is nothing to flush. */
 static bool sess_begin(struct sess *ss, uint64_t now)
 {
-	bool full = sess_pull(ss) || (ss->want & KCP_WANT_FULL) || kcp_next(&ss->kcp) <= now;
+	bool full;
+
+	if (!pace_room(ss, 1, now))
+		return false;
+	if (ss->mid_flush)
+		return true;
+	full = sess_pull(ss) || (ss->want & KCP_WANT_FULL) || kcp_next(&ss->kcp) <= now;
 
 	if (!full && !(ss->want & KCP_WANT_ACKS))
 		return false;
@@ -114,6 +120,10 @@ static void sess_end(struct sess *ss, uint64_t now)
 	struct shard *s = ss->shard;
 
 	ss->retry_at = UINT64_MAX;
+	if (pace_waits(ss)) {
+		sess_rearm(ss);
+		return;
+	}
 	if (ss->held_frame && kcp_room(&ss->kcp)) {
 		ss->retry_at = now + MEM_RETRY_MS; /* out of memory: others may give some back */
 	} else if (ss->want || (kcp_room(&ss->kcp) && mux_pending(&ss->mux))) {
@@ -128,6 +138,7 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 {
 	const struct shard_tunnel *t = ss->tun;
 	unsigned over = t->head + t->tail;
+	uint64_t bytes = 0;
 
 	if (n == 0)
 		return 0;
@@ -142,14 +153,16 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 		k->crypt = t->crypt;
 		k->key = &ss->key;
 		k->verdict = VERDICT_OK;
-		ss->cnt->OutBytes += k->n + over;
+		bytes += k->n + over;
 	}
+	pace_spend(ss, bytes);
+	ss->cnt->OutBytes += bytes;
 	ss->cnt->OutPkts += n;
 	ss->last_out = now;
 	return n;
 }
 
-/* Flushes one session into out[0..room).  *over is set when the flush is complete. */
+/* Flushes one session into out[0..room).  *over is set when the flush is complete: else it lacked room, or tokens. */
 static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint64_t now, bool *over)
 {
 	unsigned ps = ss->tun->fec ? fec_codec_ps(ss->tun->fec) : 0;
@@ -161,6 +174,9 @@ static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint
 
 		if (ps && fec_enc_left(&ss->enc) < max)
 			max = fec_enc_left(&ss->enc);
+		max = pace_room(ss, max, now);
+		if (!max)
+			break;
 		n = kcp_flush(&ss->kcp, ss->out_kind, now, out + total, max);
 		*over = n < max;
 		n = sess_dress(ss, out + total, n, now);
@@ -179,7 +195,7 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 
 	while (n + SHARD_OUT_MIN <= max) {
 		struct sess *ss = s->out_cur;
-		bool over = true;
+		bool over = true, resumed;
 
 		if (!ss) {
 			struct list *e = list_pop(&s->ready);
@@ -195,9 +211,13 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 			}
 			s->out_cur = ss;
 		}
+		resumed = ss->mid_flush;
 		n += sess_flush(ss, out + n, max - n, now, &over);
-		if (!over)
+		if (!over && !pace_waits(ss))
 			break; /* the vector is full: this session goes on with the next one */
+		ss->mid_flush = !over;
+		if (over && resumed && sess_begin(ss, now))
+			continue; /* with what has come since that flush began */
 		s->out_cur = NULL;
 		sess_end(ss, now);
 		if (&ss->ready == last)

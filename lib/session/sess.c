@@ -3,14 +3,13 @@
 
 #include "sess.h"
 
-static void sess_note(struct sess *ss, enum note_type type, uint32_t arg)
+static void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2)
 {
 	struct shard *s = ss->shard;
-	struct note n = {.type = (uint8_t)type, .worker = (uint16_t)s->conf.id, .arg = arg, .key = ss->key};
+	struct note n = {
+		.type = (uint8_t)type, .worker = (uint16_t)s->conf.id, .arg = arg, .arg2 = arg2, .key = ss->key};
 
 	n.tunnel = (uint16_t)(ss->tun - s->conf.tunnels);
-	if (type == NOTE_SESS_OPEN)
-		n.arg2 = ss->tun->mux.version;
 	border_note(s->border, &n);
 }
 
@@ -25,6 +24,26 @@ static void sess_layers(struct sess *ss, uint64_t now)
 	comp_dec_init(&ss->comp_dec, s->mem);
 	if (t->fec)
 		fec_enc_init(&ss->enc, t->fec, s->mem, ss->cnt);
+}
+
+/* How long a client's session takes new streams, and how long it then lives (wire.md 9.1). */
+static void sess_age_init(struct sess *ss)
+{
+	bool ages = ss->tun->client && ss->tun->autoexpire_ms;
+
+	ss->old_at = ages ? ss->born + ss->tun->autoexpire_ms : UINT64_MAX;
+	ss->end_at = ages ? ss->old_at + ss->tun->scavenge_ms : UINT64_MAX;
+	ss->age_at = ss->old_at;
+}
+
+bool sess_idle(const struct sess *ss)
+{
+	struct kcp_info k;
+
+	if (ss->mux.count || ss->held_frame || mux_pending(&ss->mux))
+		return false;
+	kcp_info(&ss->kcp, &k);
+	return !k.snd_queue && !k.snd_buf;
 }
 
 static void sess_count_open(struct sess *ss)
@@ -63,6 +82,8 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	ss->keepalive_at = now + ss->tun->keepalive_ms;
 	ss->check_at = now + SESS_TIMEOUT_MS;
 	ss->retry_at = UINT64_MAX;
+	pace_init(ss, now);
+	sess_age_init(ss);
 	ss->fec_quiet = true;
 	ss->timer.kind = TIMER_SESS;
 	wheel_ent_init(&ss->timer.ent);
@@ -77,7 +98,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	s->all[s->n_all++] = ss;
 	sess_layers(ss, now);
 	sess_count_open(ss);
-	sess_note(ss, NOTE_SESS_OPEN, conv);
+	sess_note(ss, NOTE_SESS_OPEN, conv, ss->tun->mux.version);
 	sess_rearm(ss);
 	return ss;
 }
@@ -118,6 +139,13 @@ static void sess_unlink(struct sess *ss)
 	s->all[ss->index]->index = ss->index;
 }
 
+static uint32_t sess_aged(const struct sess *ss, uint64_t now)
+{
+	if (now < ss->old_at)
+		return NOTE_AGED_NOT;
+	return now < ss->end_at ? NOTE_AGED_IDLE : NOTE_AGED_TTL;
+}
+
 void sess_close(struct sess *ss, unsigned why, uint64_t now)
 {
 	struct shard *s = ss->shard;
@@ -140,7 +168,7 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 	s->stats.sessions_closed++;
 	if (why)
 		shard_drop(s, why);
-	sess_note(ss, NOTE_SESS_CLOSE, why);
+	sess_note(ss, NOTE_SESS_CLOSE, why, why ? NOTE_AGED_NOT : sess_aged(ss, now));
 	if (ss->slot)
 		slot_lost(ss->slot);
 	list_add_tail(&s->dead, &ss->dead);
@@ -148,7 +176,7 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 
 void sess_ready(struct sess *ss)
 {
-	if (!ss->closed && list_empty(&ss->ready) && ss->shard->out_cur != ss)
+	if (!ss->closed && !pace_waits(ss) && list_empty(&ss->ready) && ss->shard->out_cur != ss)
 		list_add_tail(&ss->shard->ready, &ss->ready);
 }
 
@@ -162,11 +190,17 @@ static uint64_t sess_quiet_at(const struct sess *ss)
 	return (ss->last_in > ss->last_out ? ss->last_in : ss->last_out) + SESS_IDLE_MS;
 }
 
+/* When there is something to send, or to try to. */
+static uint64_t sess_work_at(const struct sess *ss)
+{
+	return pace_waits(ss) ? ss->pace_at : min_u64(kcp_next(&ss->kcp), ss->retry_at);
+}
+
 static uint64_t sess_deadline(const struct sess *ss)
 {
-	uint64_t at = min_u64(kcp_next(&ss->kcp), min_u64(ss->keepalive_at, ss->check_at));
+	uint64_t at = min_u64(sess_work_at(ss), min_u64(ss->keepalive_at, ss->check_at));
 
-	at = min_u64(at, ss->retry_at);
+	at = min_u64(at, ss->age_at);
 	return ss->fec_quiet ? at : min_u64(at, sess_quiet_at(ss));
 }
 
@@ -189,8 +223,19 @@ static bool sess_dead_peer(struct sess *ss, uint64_t now)
 	return dead;
 }
 
+/* True when an expired session is over: it carries nothing, or has had its time. */
+static bool sess_old(struct sess *ss, uint64_t now)
+{
+	ss->age_at = min_u64(now + SESS_AGE_MS, ss->end_at);
+	return now >= ss->end_at || sess_idle(ss);
+}
+
 void sess_timer(struct sess *ss, uint64_t now)
 {
+	if (now >= ss->age_at && sess_old(ss, now)) {
+		sess_close(ss, 0, now);
+		return;
+	}
 	if (now >= ss->check_at && sess_dead_peer(ss, now)) {
 		sess_close(ss, DROP_TIMEOUT, now);
 		return;
@@ -206,8 +251,10 @@ void sess_timer(struct sess *ss, uint64_t now)
 		sess_dec_release(ss);
 		ss->fec_quiet = true;
 	}
-	if (now >= ss->retry_at || now >= kcp_next(&ss->kcp))
-		sess_ready(ss);
-	else
+	if (now < sess_work_at(ss)) {
 		sess_rearm(ss);
+		return;
+	}
+	ss->pace_at = UINT64_MAX;
+	sess_ready(ss);
 }

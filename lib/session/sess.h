@@ -19,6 +19,7 @@
 #define SLOT_GIVE_UP_MS	 30000 /* a connection that has waited so long for a session is refused */
 #define MEM_RETRY_MS	 5     /* a frame that found no memory is tried again */
 #define BAD_KEY_MS	 1000  /* checksum failures are gathered for so long before control is told */
+#define SESS_AGE_MS	 5000  /* an expired session is looked at so often: stock's scavenger */
 #define PATH_RETRY_MS	 1000  /* the kernel is asked again for a next hop that it does not know */
 
 /* Bytes for a chan that had no chunk to take them. */
@@ -90,6 +91,7 @@ struct sess {
 	uint8_t out_kind; /* of the flush under way: enum kcp_flush_kind */
 	bool stalled;	  /* reading stopped: on shard->stalled */
 	bool held_frame;  /* `frame` was taken from mux and waits for memory */
+	bool mid_flush;	  /* the flush under way waits for tokens */
 	bool fec_quiet;	  /* open FEC groups hold nothing */
 	struct kcp kcp;
 	struct mux mux;
@@ -112,7 +114,13 @@ struct sess {
 	uint64_t id, born;
 	uint64_t bytes_in, bytes_out;
 	uint64_t keepalive_at, check_at;
-	uint64_t retry_at;    /* ms: a frame waits for memory; UINT64_MAX when none does */
+	uint64_t retry_at; /* ms: a frame waits for memory; UINT64_MAX when none does */
+	uint64_t pace_at;  /* ms: tokens come; UINT64_MAX: none are waited for */
+	uint64_t tokens_at;
+	int64_t tokens;	      /* thousandths of a byte that may be sent; negative: debt */
+	uint64_t old_at;      /* ms: no more new streams (wire.md 9.1); UINT64_MAX: never */
+	uint64_t end_at;      /* ms: closed, whatever it carries; UINT64_MAX: never */
+	uint64_t age_at;      /* ms: when its age is looked at */
 	uint32_t frames_seen; /* mux.frames_in at the last check */
 	uint32_t conv;
 	struct list stalled_link;
@@ -170,6 +178,8 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 /* why: a DROP_* reason, 0 for an ordinary end.  The struct stays until shard_reap. */
 void sess_close(struct sess *ss, unsigned why, uint64_t now);
 void sess_ready(struct sess *ss);
+/* True when it has no streams, and nothing that the peer has not acknowledged. */
+bool sess_idle(const struct sess *ss);
 /* Re-arms the wheel entry if something is due earlier than it says. */
 void sess_rearm(struct sess *ss);
 void sess_timer(struct sess *ss, uint64_t now);
@@ -178,6 +188,18 @@ void sess_timer(struct sess *ss, uint64_t now);
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
 /* Looks whether the chunks that TCP's bytes go to are nearly used up. */
 void shard_see_chunks(struct shard *s);
+
+/* pace.c */
+void pace_init(struct sess *ss, uint64_t now);
+/* How many datagrams, of the `want` asked for, may go now.  With none, ss->pace_at tells when to ask again. */
+unsigned pace_room(struct sess *ss, unsigned want, uint64_t now);
+/* So many bytes of UDP payload have gone. */
+void pace_spend(struct sess *ss, uint64_t bytes);
+/* True while tokens are waited for: until pace_at nothing can be sent, and nothing need be looked at. */
+static inline bool pace_waits(const struct sess *ss)
+{
+	return ss->pace_at != UINT64_MAX;
+}
 
 /* path.c */
 void sess_learn_mac(struct sess *ss, const struct pkt *k);

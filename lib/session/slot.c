@@ -75,6 +75,19 @@ static void slot_refuse(struct slot *sl, struct stream *st)
 	stream_orphan(st);
 }
 
+/* An expired session takes no new connections.  While it still carries some it goes on by itself, and keeps its port.
+ */
+static void slot_retire(struct slot *sl, uint64_t now)
+{
+	if (sess_idle(sl->sess)) {
+		sess_close(sl->sess, 0, now);
+		return;
+	}
+	sl->sess->slot = NULL;
+	sl->sess = NULL;
+	mbox_post(sl->shard->border->to_ctl, &sl->dial->to_ctl, DIAL_EV_KEEP);
+}
+
 void slot_connect(struct shard *s, struct stream *st, uint64_t now)
 {
 	struct slot *sl = &s->slots[st->chan->tunnel][st->chan->slot];
@@ -83,6 +96,8 @@ void slot_connect(struct shard *s, struct stream *st, uint64_t now)
 		stream_orphan(st);
 		return;
 	}
+	if (sl->sess && now >= sl->sess->old_at)
+		slot_retire(sl, now);
 	if (sl->sess && stream_attach(st, sl->sess, now))
 		return;
 	/* A session whose stream ids are used up is replaced (wire.md 8.2). */
