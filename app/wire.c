@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +83,26 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	return ret ? fail(a, ret, t->name) : 0;
 }
 
+/* The address that a server listens on: unspecified for none given.  Start-up may wait for a name. */
+static int listen_addr(struct app *a, const struct conf_tunnel *t, struct addr *out)
+{
+	const char *host = t->listen.host;
+	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *ai;
+
+	if (!host || !host[0] || addr_parse(host, out) == 0)
+		return 0;
+	if (getaddrinfo(host, NULL, &hints, &ai)) {
+		snprintf(a->why, sizeof(a->why), "tunnel %s: listen: no address for %s", t->name, host);
+		return -EADDRNOTAVAIL;
+	}
+	if (ai->ai_family == AF_INET)
+		*out = addr_v4(ntohl(((struct sockaddr_in *)ai->ai_addr)->sin_addr.s_addr));
+	else
+		memcpy(out->b, &((struct sockaddr_in6 *)ai->ai_addr)->sin6_addr, 16);
+	freeaddrinfo(ai);
+	return 0;
+}
+
 static int tunnel_slots(struct app *a, unsigned i)
 {
 	struct shard_tunnel *s = &a->tunnels[i];
@@ -124,6 +146,8 @@ static int tunnel_make(struct app *a, unsigned i)
 	s->head = crypt_head(s->crypt);
 	s->tail = crypt_tail(s->crypt);
 	s->dev = port_index(a->conf, t->port);
+	if (!s->client && (ret = listen_addr(a, t, &s->local)))
+		return ret;
 	if (fec && (ret = fec_codec_get(&s->fec, t->datashard, t->parityshard)))
 		return fail(a, ret, t->name);
 	s->kcp = (struct kcp_conf){

@@ -56,7 +56,7 @@ struct chan_ring {
 #define CHAN_EV_DATA  0x002 /* bytes were written */
 #define CHAN_EV_ROOM  0x004 /* bytes were taken: credit, or room for a writer that waited */
 #define CHAN_EV_EOF   0x008 /* the poster writes no more; what is in the ring still counts */
-#define CHAN_EV_UP    0x010 /* to worker: the target's connection stands */
+#define CHAN_EV_UP    0x010 /* to worker: the target's connection stands; to control: the stream has its session */
 #define CHAN_EV_RESET 0x020 /* to worker: the connection failed or was reset (err says how); its ring is void */
 #define CHAN_EV_CLOSE 0x040 /* to control: the last event; write what the ring holds, then close (see `abort`) */
 #define CHAN_EV_GONE  0x080 /* to worker: the last event, answers CLOSE; the worker frees the chan */

@@ -84,7 +84,7 @@ struct conf_tunnel {
 	char *key;	  /* passphrase, from `key` or key_file (else kcptun's default); wiped by conf_wipe_keys */
 	uint32_t key_len; /* without the 0 that stands behind; a key file may hold any bytes */
 	char *key_file;	  /* as written, relative to the file's folder; NULL: none */
-	char crypt[16];	  /* "aes"; aes, aes-128, aes-192, none, null */
+	char crypt[16];	  /* "aes"; a name of crypt_name */
 	int nodelay, interval, resend, nc; /* as `mode` says, or the four options of manual */
 	char mode[8];			   /* "fast"; normal, fast, fast2, fast3, manual */
 	unsigned conn;			   /* client: 1..; server: 0 */

@@ -51,9 +51,9 @@ static int put_remote(void *field, const char *text, const char **allowed)
 }
 
 static const char *const role_words[] = {"server", "client", NULL}; /* enum conf_role */
-static const char *const crypt_words[] = {"aes", "aes-128", "aes-192", "none", "null", NULL};
-static const char *const crypt_later[] = {"salsa20", "blowfish", "twofish", "cast5",	   "3des", "tea",
-					  "xtea",    "xor",	 "sm4",	    "aes-128-gcm", NULL};
+static const char *const crypt_words[] = {"aes",     "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish",
+					  "twofish", "cast5",	"3des",	   "tea",	  "xtea",    "xor",
+					  "sm4",     "none",	"null",	   NULL};
 static const char *const mode_words[] = {"normal", "fast", "fast2", "fast3", "manual", NULL};
 
 #define SETS(k, f)	  .kind = (k), .offset = offsetof(struct conf_tunnel, f), .size = sizeof(((struct conf_tunnel *)0)->f)
@@ -79,7 +79,7 @@ static const struct conf_item items[] = {
 	 .help = "passphrase"},
 	{"key_file", SETS(CONF_TEXT, key_file), .put = put_path, .allowed = "a file's path",
 	 .help = "file that holds the passphrase"},
-	{"crypt", SETS(CONF_WORD, crypt), .words = crypt_words, .later = crypt_later, .help = "cipher"},
+	{"crypt", SETS(CONF_WORD, crypt), .words = crypt_words, .help = "cipher"},
 	{"mode", SETS(CONF_WORD, mode), .words = mode_words, .help = "profile of KCP (wire.md 4.2)"},
 	{"nodelay", INT(nodelay, 0, 2), .help = "with mode manual: 0, 1 or 2, faster retransmission timers"},
 	{"interval", INT(interval, 10, 5000), .help = "with mode manual: ms between flushes"},
@@ -203,7 +203,8 @@ static int finish_fec(struct conf_reader *r, const struct conf_obj *o, struct co
 /* kcp_mtu of wire.md 1 must hold a header and a little more: below 50 stock keeps its earlier setting. */
 static int finish_mtu(struct conf_reader *r, const struct conf_obj *o, const struct conf_tunnel *t)
 {
-	unsigned head = strcmp(t->crypt, "null") == 0 ? 0 : 20, fec = t->datashard ? 8 : 0, least = 50 + head + fec;
+	unsigned head = strcmp(t->crypt, "null") == 0 ? 0 : strcmp(t->crypt, "aes-128-gcm") == 0 ? 28 : 20;
+	unsigned fec = t->datashard ? 8 : 0, least = 50 + head + fec;
 
 	if (t->mtu >= least)
 		return 0;

@@ -34,7 +34,7 @@ struct ctl_tunnel {
 	const uint16_t *slot_worker; /* client: worker of each slot */
 	const char *listen_path;     /* client: Unix socket to accept on instead of `listen`; NULL: none */
 	const char *target_path;     /* server: Unix socket to dial instead of `target`; NULL: none */
-	bool tcp;                    /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
+	bool tcp;		     /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
 };
 
 struct ctl_port {

@@ -8,12 +8,13 @@
 
 #include "tcp.h"
 
-#define UP_MAX	      (256u << 10) /* in a stream's ring towards the worker: more would only wait there */
-#define UP_ROOM	      (32u << 10)  /* reading goes on only when so much has been taken */
-#define READ_MIN      16384u
-#define READ_MAX      65536u
-#define DISCARD_TRIES 4
-#define TURN_BYTES    (128u << 10) /* each way, a connection and turn */
+#define UP_MAX		   (256u << 10) /* in a stream's ring towards the worker: more would only wait there */
+#define UP_ROOM		   (32u << 10)	/* reading goes on only when so much has been taken */
+#define READ_MIN	   16384u
+#define READ_MAX	   65536u
+#define UP_CHUNKS_PERMILLE 250 /* with fewer free, TCP is not read */
+#define DISCARD_TRIES	   4
+#define TURN_BYTES	   (128u << 10) /* each way, a connection and turn */
 
 /* Posts and forgets what was gathered. */
 static void post(struct ctl *c, struct tcp *t)
@@ -72,10 +73,13 @@ static int read_some(struct ctl *c, struct tcp *t)
 {
 	uint32_t used = chan_used(&t->ch->up), want = used + t->want > UP_MAX ? UP_MAX - used : t->want, room = 0;
 	struct iovec v[CHAN_IOV];
-	unsigned n = chan_space(c->conf.chans, &t->ch->up, want, v);
+	unsigned n = 0;
 	ssize_t got;
 	int err = 0;
 
+	/* The last chunks are for what comes from the peers: without them nobody would ever give any back. */
+	if (chan_pool_free_permille(c->conf.chans) >= UP_CHUNKS_PERMILLE)
+		n = chan_space(c->conf.chans, &t->ch->up, want, v);
 	if (n == 0) {
 		tcp_starve(c, t);
 		return 0;

@@ -79,6 +79,7 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	n = pl_punt(w, got, tsc);
 	n = pl_steer(w, n);
 	flow_find_burst(shard_flows(w->conf.shard), w->rx, n);
+	shard_screen(w->conf.shard, w->rx, n);
 	crypt_open_burst(w->conf.mb, w->rx, n);
 	shard_input(w->conf.shard, w->rx, n, now);
 	pl_free(w, n);

@@ -253,6 +253,29 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 	return ss;
 }
 
+static bool listens(const struct shard_tunnel *t, const struct pkt *k)
+{
+	return (t->dev == UINT16_MAX || t->dev == k->dev) &&
+	       (addr_is_any(&t->local) || addr_eq(&t->local, &k->key->local));
+}
+
+void shard_screen(struct shard *s, struct pkt *v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k = &v[i];
+		const struct shard_tunnel *t = &s->conf.tunnels[k->tunnel];
+
+		if (k->verdict != VERDICT_OK || k->sess)
+			continue;
+		if (t->client) {
+			s->snmp[k->tunnel].InErrs++;
+			k->verdict = DROP_FOREIGN;
+		} else if (!listens(t, k)) {
+			k->verdict = DROP_NO_LISTENER;
+		}
+	}
+}
+
 static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)
 {
 	const struct shard_tunnel *t = &s->conf.tunnels[k->tunnel];

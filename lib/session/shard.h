@@ -31,6 +31,7 @@ struct shard_tunnel {
 	bool nocomp;
 	uint16_t head, tail;	   /* crypt_head, crypt_tail */
 	uint16_t dev;		   /* gateway port, or UINT16_MAX: any */
+	struct addr local;	   /* server: the address that it listens on; unspecified: any */
 	const struct crypt *crypt; /* carried through to the packets, not used here */
 	struct fec_codec *fec;	   /* NULL: off */
 	struct kcp_conf kcp;
@@ -83,6 +84,12 @@ const struct flow_tbl *shard_flows(const struct shard *s);
 
 /* Adopts a snapshot: paths are built anew as sessions next send. */
 void shard_adopt(struct shard *s, const struct net_tbl *tbl);
+
+/*
+ * Before decryption, after flow_find_burst: refuses what needs no key to be refused, datagrams for client ports from
+ * strangers (InErrs) and for addresses or ports that their tunnel does not listen on.
+ */
+void shard_screen(struct shard *s, struct pkt *v, unsigned n);
 
 /*
  * Takes decrypted packets, v[i].sess from flow_find_burst.  Sets `own` to NULL where the shard keeps the buffer;

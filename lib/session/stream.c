@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sess.h"
 
-#define PUMP_A_TURN 32
+#define PUMP_A_TURN 32		 /* streams */
+#define PUMP_BYTES  (256u << 10) /* and bytes, of spills a turn */
 
 static void stream_post(struct stream *st, uint32_t ev)
 {
@@ -391,20 +392,26 @@ void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now)
 /* ---- spills, again ---- */
 
 /* True when the stream's spill is in its chan now. */
-static bool stream_pump(struct stream *st)
+static bool stream_pump(struct stream *st, uint32_t *budget)
 {
 	struct shard *s = st->shard;
 	struct spill *sp;
 
 	while ((sp = st->spill)) {
 		struct slice rest = {sp->data + sp->off, sp->n - sp->off};
-		uint32_t done = chan_write(s->chans, &st->chan->down, &rest, 1);
+		uint32_t done;
 
+		if (*budget == 0)
+			return false;
+		if (rest.n > *budget)
+			rest.n = *budget;
+		done = chan_write(s->chans, &st->chan->down, &rest, 1);
+		*budget -= done;
 		sp->off += done;
 		s->stats.spilled -= done;
 		if (done)
 			stream_post(st, CHAN_EV_DATA);
-		if (done < rest.n)
+		if (sp->off < sp->n)
 			return false;
 		st->spill = sp->next;
 		mem_put(s->mem, sp, sizeof(*sp) + sp->n);
@@ -415,10 +422,12 @@ static bool stream_pump(struct stream *st)
 
 void shard_pump_spilled(struct shard *s)
 {
+	uint32_t budget = PUMP_BYTES;
+
 	for (unsigned i = 0; i < PUMP_A_TURN && !list_empty(&s->spilled); i++) {
 		struct stream *st = container_of(s->spilled.next, struct stream, spill_link);
 
-		if (!stream_pump(st))
+		if (!stream_pump(st, &budget))
 			return;
 		list_del(&st->spill_link);
 		if (st->flags & ST_CLOSE_LATE)

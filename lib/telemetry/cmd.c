@@ -12,6 +12,10 @@
 
 #include "tlm.h"
 
+/* Rows of one answer: DPDK's has 16 KiB. */
+#define PAGE_ROWS    24
+#define PAGE_TUNNELS 36
+
 /* rte_telemetry's callbacks have no argument of their own, and run in its threads: this is what they look at. */
 static struct {
 	pthread_mutex_t lock;
@@ -102,22 +106,31 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	return d;
 }
 
+/* "[TUNNEL]" or ",FROM": all tunnels, a page at a time; `next`, where there is more, is what to ask with. */
 static int cmd_tunnels(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
 	int only = tunnel_index(src, params);
+	const char *comma = params ? strchr(params, ',') : NULL;
+	unsigned from = comma ? (unsigned)atoi(comma + 1) : 0, i;
+	char next[16];
 
 	if (only == -ENOENT)
 		return -EINVAL;
 	rte_tel_data_start_dict(d);
-	for (unsigned i = 0; i < src->conf->n_tunnels; i++)
-		if (only < 0 || only == (int)i)
-			add_row(d, src->conf->tunnels[i].name, tunnel_dict(src, i));
+	if (only >= 0) {
+		add_row(d, src->conf->tunnels[only].name, tunnel_dict(src, (unsigned)only));
+		return 0;
+	}
+	for (i = from; i < src->conf->n_tunnels && i < from + PAGE_TUNNELS; i++)
+		add_row(d, src->conf->tunnels[i].name, tunnel_dict(src, i));
+	if (i < src->conf->n_tunnels) {
+		snprintf(next, sizeof(next), "%u", i);
+		rte_tel_data_add_dict_string(d, "next", next);
+	}
 	return 0;
 }
 
 /* ---- sessions: asked of the workers, a page at a time ---- */
-
-#define PAGE_ROWS 24 /* a telemetry answer has 16 KiB */
 
 static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct shard_row *r)
 {
@@ -149,18 +162,27 @@ static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct
 	return d;
 }
 
-/* Puts a question to a worker and waits for its next turn's end. */
-static int ask(struct shard_query *q)
+/* Waits until the worker owes no answer: its turns are short, but it may be stopped in a debugger. */
+static int await_answer(struct shard_query *q)
 {
 	const struct timespec ms = {.tv_nsec = 1000000};
 
-	atomic_store_explicit(&q->state, SHARD_Q_ASKED, memory_order_release);
 	for (unsigned i = 0; i < 2000; i++) {
-		if (atomic_load_explicit(&q->state, memory_order_acquire) == SHARD_Q_DONE)
+		if (atomic_load_explicit(&q->state, memory_order_acquire) != SHARD_Q_ASKED)
 			return 0;
 		nanosleep(&ms, NULL);
 	}
 	return -ETIMEDOUT;
+}
+
+/* Puts a question to a worker; one that was given up on must have been answered first. */
+static int ask(struct shard_query *q, uint32_t cursor)
+{
+	if (await_answer(q))
+		return -ETIMEDOUT;
+	q->cursor = cursor;
+	atomic_store_explicit(&q->state, SHARD_Q_ASKED, memory_order_release);
+	return await_answer(q);
 }
 
 /* Rows of one worker from its cursor on, into the page.  Returns how many; *more tells whether the worker has others.
@@ -175,8 +197,7 @@ static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct r
 	while (*more && used < room) {
 		uint32_t at = *cursor;
 
-		q->cursor = at;
-		if (ask(q))
+		if (ask(q, at))
 			return -ETIMEDOUT;
 		*more = q->more;
 		*cursor = q->cursor;
@@ -215,8 +236,10 @@ static int cmd_sessions(const struct tlm_src *src, const char *params, struct rt
 	for (; w < src->n_workers; w++, cursor = 0) {
 		int n = page_fill(src, w, tunnel, d, PAGE_ROWS - used, &cursor, &more);
 
-		if (n < 0)
-			return n;
+		if (n < 0) { /* DPDK would leak the rows of an answer that fails */
+			rte_tel_data_add_dict_string(d, "error", "a worker does not answer");
+			return 0;
+		}
 		used += (unsigned)n;
 		if (more)
 			break;
@@ -328,7 +351,7 @@ struct cmd {
 
 static const struct cmd cmds[] = {
 	{"/kcpgate/snmp", cmd_snmp, "kcptun's SNMP counters. Parameters: [TUNNEL]"},
-	{"/kcpgate/tunnels", cmd_tunnels, "Tunnels with their traffic. Parameters: [TUNNEL]"},
+	{"/kcpgate/tunnels", cmd_tunnels, "Tunnels with their traffic, a page at a time. Parameters: [TUNNEL][,NEXT]"},
 	{"/kcpgate/sessions", cmd_sessions, "KCP sessions, a page at a time. Parameters: [TUNNEL][,NEXT]"},
 	{"/kcpgate/workers", cmd_workers, "Workers' cycles, packets and memory. No parameters"},
 	{"/kcpgate/control", cmd_control, "Kernel TCP, the exception path, free buffers. No parameters"},

@@ -1,24 +1,47 @@
 /* SPDX-License-Identifier: MIT */
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tlm.h"
 
+/*
+ * Gauges tell of whatever ran last (wire.md 9.7): of several workers and tunnels the largest is taken.  MaxConn is
+ * summed like the rest: exact for one worker and tunnel, otherwise the most that there can have been at a time.
+ */
+static bool is_gauge(unsigned i)
+{
+	switch (i * sizeof(uint64_t)) {
+	case offsetof(struct snmp, FECShardSet):
+	case offsetof(struct snmp, FECShardMin):
+	case offsetof(struct snmp, RingBufferSndQueue):
+	case offsetof(struct snmp, RingBufferRcvQueue):
+	case offsetof(struct snmp, RingBufferSndBuffer):
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void snmp_add(uint64_t *sum, const uint64_t *c)
+{
+	for (unsigned i = 0; i < SNMP_COUNT; i++) {
+		uint64_t v = __atomic_load_n(&c[i], __ATOMIC_RELAXED);
+
+		if (!is_gauge(i))
+			sum[i] += v;
+		else if (v > sum[i])
+			sum[i] = v;
+	}
+}
+
 void tlm_snmp(const struct tlm_src *src, int tunnel, struct snmp *out)
 {
-	uint64_t *sum = (uint64_t *)out;
-
 	memset(out, 0, sizeof(*out));
-	for (unsigned w = 0; w < src->n_workers; w++) {
-		for (unsigned t = 0; t < src->conf->n_tunnels; t++) {
-			const uint64_t *c = (const uint64_t *)shard_snmp(src->shards[w], t);
-
-			if (tunnel >= 0 && t != (unsigned)tunnel)
-				continue;
-			for (unsigned i = 0; i < SNMP_COUNT; i++)
-				sum[i] += __atomic_load_n(&c[i], __ATOMIC_RELAXED);
-		}
-	}
+	for (unsigned w = 0; w < src->n_workers; w++)
+		for (unsigned t = 0; t < src->conf->n_tunnels; t++)
+			if (tunnel < 0 || t == (unsigned)tunnel)
+				snmp_add((uint64_t *)out, (const uint64_t *)shard_snmp(src->shards[w], t));
 }
 
 int tlm_snmp_line(const struct tlm_src *src, char *buf, size_t n)

@@ -30,7 +30,7 @@
 	X(CRYPT_SHORT, "crypt_short", "shorter than the cipher's header")                              \
 	X(CRYPT_BAD, "crypt_bad", "checksum or tag wrong: wrong key, cipher or noise")                 \
 	/* session */                                                                                  \
-	X(NO_SESSION, "no_session", "client port: no session for this flow")                           \
+	X(NO_LISTENER, "no_listener", "the tunnel does not listen on this address or port")            \
 	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")               \
 	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                \
 	X(CONV, "conv", "conversation id of another session, and not a new one's start")               \

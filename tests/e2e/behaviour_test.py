@@ -233,6 +233,13 @@ def test_garbage():
         case.check(diff.get("crypt_short", 0) >= 500, diff)
         case.check(diff.get("crypt_bad", 0) >= 1000, diff)
         case.check(lab.telemetry(srv, "/kcpgate/snmp")["InCsumErrors"] >= 1000, "InCsumErrors")
+        # A client's port hears its server, and nobody else.
+        port = int(lab.telemetry(cli, "/kcpgate/sessions")[0]["local"].rsplit(":", 1)[1])
+        lab.sh("g", sys.executable, "-c",
+               "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+               "for i in range(10): s.sendto(b'x' * 100, ('10.77.0.2', %d))\n" % port)
+        wait_until("strangers counted", lambda: lab.telemetry(cli, "/kcpgate/drops")["foreign"] == 10, 5)
+        case.check(lab.telemetry(cli, "/kcpgate/snmp")["InErrs"] == 10, "InErrs")
         return str(diff)
 
 
@@ -267,11 +274,15 @@ def test_answer_address():
         for a in ("10.77.0.9/24", "fd77::1/64", "fd77::9/64"):
             lab.addr("g", "g0", a)
         lab.addr("p", "p0", "fd77::2/64")
-        gw = lab.gateway("gw", "g", conf("g0", tunnel("s", "server", ":4000-4003", "127.0.0.1:9000")))
+        gw = lab.gateway("gw", "g", conf("g0", tunnel("s", "server", ":4000-4003", "127.0.0.1:9000"),
+                                         tunnel("one", "server", "10.77.0.9:4010", "127.0.0.1:9000")))
         for i, dst in enumerate(("10.77.0.9:4000", "10.77.0.1:4003", "[fd77::9]:4001", "[fd77::1]:4002")):
             lab.run("stock%d" % i, "p", *stock("client", "-l", "127.0.0.1:%d" % (13000 + i), "-r", dst, "--key", "k",
                                                "--mode", "fast3", "--smuxver", "2")).wait_for("quiet:")
             load(lab, "p", "small", "127.0.0.1", 13000 + i, 20)
+        lab.sh("p", sys.executable, "-c", "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+               "for i in range(10): s.sendto(b'x' * 100, ('10.77.0.1', 4010))\n")
+        wait_until("no listener there", lambda: lab.telemetry(gw, "/kcpgate/drops")["no_listener"] == 10, 5)
         rows = sorted(r["local"] for r in lab.telemetry(gw, "/kcpgate/sessions"))
         case.check(rows == ["10.77.0.1:4003", "10.77.0.9:4000", "[fd77::1]:4002", "[fd77::9]:4001"], rows)
 

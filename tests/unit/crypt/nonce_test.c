@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <gcrypt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,4 +91,94 @@ Test(crypt_nonce, seal_uses_each_once)
 	crypt_destroy(none);
 	crypt_mb_destroy(mb);
 	free(all);
+}
+
+/* ---- counted ---- */
+
+#define STARTS	4
+#define WORKERS 3
+#define EACH	2000
+
+typedef uint8_t counted[CRYPT_GCM_NONCE];
+
+/* One worker of one start: `many` nonces as they go out, through sealing. */
+static void one_start(counted *out, unsigned many, const uint8_t seed[32], uint64_t now_us, unsigned worker)
+{
+	static uint8_t buf[64][64];
+	static struct pkt v[64];
+	const uint8_t key[CRYPT_KEY_LEN] = {5};
+	struct crypt_mb *mb;
+	struct crypt *c;
+
+	cr_assert_eq(crypt_mb_create(&mb, seed, now_us, worker), 0);
+	cr_assert_eq(crypt_create(&c, "aes-128-gcm", key), 0);
+	cr_assert_eq(crypt_mb_attach(mb, c), 0);
+	for (unsigned done = 0, n; done < many; done += n) {
+		n = many - done < 64 ? many - done : 64;
+		for (unsigned i = 0; i < n; i++)
+			v[i] = (struct pkt){.p = buf[i] + CRYPT_GCM_NONCE, .n = 20, .crypt = c};
+		crypt_seal_burst(mb, v, n);
+		for (unsigned i = 0; i < n; i++)
+			memcpy(out[done + i], buf[i], CRYPT_GCM_NONCE);
+	}
+	crypt_mb_destroy(mb);
+	crypt_destroy(c);
+}
+
+static int compare_counted(const void *a, const void *b)
+{
+	return memcmp(a, b, CRYPT_GCM_NONCE);
+}
+
+/*
+ * The worst that can be: the random part is the same at every start and for every worker, and each start follows as
+ * soon as the packets of the one before could have been sent.
+ */
+Test(crypt_nonce, counted_is_unique_over_restarts_and_workers_without_chance)
+{
+	static counted all[STARTS * WORKERS * EACH];
+	const uint8_t seed[32] = {1};
+	unsigned n = 0;
+
+	for (unsigned s = 0; s < STARTS; s++) {
+		for (unsigned w = 0; w < WORKERS; w++, n += EACH)
+			one_start(all + n, EACH, seed, 1700000000000000u + s * (EACH / 32 + 1), w);
+	}
+	qsort(all, n, sizeof(all[0]), compare_counted);
+	for (unsigned i = 1; i < n; i++)
+		cr_assert_neq(memcmp(all[i - 1], all[i], sizeof(all[0])), 0);
+}
+
+/* The same clock and worker, as after the clock was set back: the random part stands in. */
+Test(crypt_nonce, counted_differs_by_seed)
+{
+	static counted a[EACH], b[EACH];
+	const uint8_t seed[2][32] = {{1}, {2}};
+
+	one_start(a, EACH, seed[0], 1700000000000000u, 0);
+	one_start(b, EACH, seed[1], 1700000000000000u, 0);
+	for (unsigned i = 0; i < EACH; i++) {
+		cr_assert_arr_eq(a[i], b[i], 8, "count and worker are not random");
+		cr_assert_arr_eq(a[i] + 8, a[0] + 8, 4);
+		cr_assert_neq(memcmp(a[i] + 8, b[i] + 8, 4), 0);
+	}
+}
+
+Test(crypt_nonce, counted_layout)
+{
+	struct crypt_counted t = {.count = UINT64_MAX, .process = 0x04030201, .worker = 127};
+	uint8_t nonce[CRYPT_GCM_NONCE], want[2][CRYPT_GCM_NONCE] = {
+						{255, 255, 255, 255, 255, 255, 255, 127, 1, 2, 3, 4},
+						{0, 0, 0, 0, 0, 0, 0, 127, 1, 2, 3, 4},
+					};
+	struct crypt_mb *mb;
+	const uint8_t seed[32] = {0};
+
+	for (unsigned i = 0; i < 2; i++) {
+		crypt_counted_put(&t, nonce);
+		cr_assert_arr_eq(nonce, want[i], sizeof(nonce), "beyond the last the worker stays what it is");
+	}
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, CRYPT_WORKERS), -EINVAL);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, CRYPT_WORKERS - 1), 0);
+	crypt_mb_destroy(mb);
 }
