@@ -130,6 +130,30 @@ static uint16_t framesize(const struct conf_tunnel *t)
 	return (uint16_t)(t->framesize < max ? t->framesize : max);
 }
 
+/* The pads of QPP, from the passphrase itself: before the keys are wiped. */
+static int tunnel_qpp(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+	struct qpp_pads *q = NULL;
+	int ret;
+
+	if (!t->qpp)
+		return 0;
+	ret = qpp_pads_create(&q, t->key, t->key_len, t->qpp_count);
+	a->tunnels[i].qpp = q;
+	if (ret == -ERANGE || ret == -EINVAL) {
+		snprintf(a->why, sizeof(a->why), "tunnel %s: %u QPP pads; allowed: a prime number from %u to %u",
+			 t->name, t->qpp_count, QPP_COUNT_MIN, QPP_COUNT_MAX);
+		return ret;
+	}
+	return ret ? fail(a, ret, t->name) : 0;
+}
+
+static uint32_t to_ms(unsigned s)
+{
+	return s < UINT32_MAX / 1000 ? s * 1000u : UINT32_MAX;
+}
+
 /* One tunnel as shards see it, from one tunnel as the file has it (wire.md section 1 for the sizes). */
 static int tunnel_make(struct app *a, unsigned i)
 {
@@ -138,6 +162,8 @@ static int tunnel_make(struct app *a, unsigned i)
 	bool fec = t->datashard && t->parityshard;
 	int ret = tunnel_crypt(a, i);
 
+	if (ret == 0)
+		ret = tunnel_qpp(a, i);
 	if (ret)
 		return ret;
 	s->client = t->role == CONF_CLIENT;
@@ -171,6 +197,10 @@ static int tunnel_make(struct app *a, unsigned i)
 	};
 	s->keepalive_ms = t->keepalive * 1000;
 	s->closewait_ms = t->closewait * 1000;
+	s->traffic_class = (uint8_t)(t->dscp << 2);
+	s->autoexpire_ms = to_ms(t->autoexpire);
+	s->scavenge_ms = to_ms(t->scavengettl);
+	s->ratelimit = t->ratelimit;
 	s->conn = t->conn;
 	return s->client ? tunnel_slots(a, i) : 0;
 }
@@ -201,8 +231,10 @@ void app_tunnels_down(struct app *a)
 	for (unsigned i = 0; i < a->conf->n_tunnels; i++) {
 		if (a->tunnels && a->tunnels[i].fec)
 			fec_codec_put(a->tunnels[i].fec);
-		if (a->tunnels)
+		if (a->tunnels) {
+			qpp_pads_destroy((struct qpp_pads *)a->tunnels[i].qpp);
 			free(a->tunnels[i].dials);
+		}
 		if (a->slot_worker)
 			free(a->slot_worker[i]);
 		if (a->crypts && a->crypts[i])
@@ -408,6 +440,7 @@ static void ctl_tunnel(struct app *a, unsigned i)
 		.port = a->tunnels[i].dev,
 		.conn = t->conn,
 		.slot_worker = a->slot_worker[i],
+		.scavenge_ms = a->tunnels[i].scavenge_ms,
 	};
 }
 

@@ -218,6 +218,7 @@ int ctl_create(struct ctl **out, const struct ctl_conf *conf, char *why, size_t 
 	list_init(&c->starved);
 	list_init(&c->dials);
 	list_init(&c->holds);
+	list_init(&c->kept);
 	tcp_up(c);
 	c->sig.fd = c->names_ev.fd = -1;
 	for (unsigned d = 0; d < NET_DEV_MAX; d++)

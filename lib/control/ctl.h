@@ -32,6 +32,7 @@ struct ctl_tunnel {
 	uint16_t port;		     /* gateway port index, or UINT16_MAX: any */
 	unsigned conn;		     /* client: session slots; the n-th connection goes to slot n mod conn */
 	const uint16_t *slot_worker; /* client: worker of each slot */
+	uint32_t scavenge_ms;	     /* client: for so long at most a session outlives the start of its successor */
 	const char *listen_path;     /* client: Unix socket to accept on instead of `listen`; NULL: none */
 	const char *target_path;     /* server: Unix socket to dial instead of `target`; NULL: none */
 	bool tcp;		     /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */

@@ -70,6 +70,7 @@ struct ctl {
 	struct timer starved_timer;
 	struct list dials; /* struct dialer.all */
 	struct list holds; /* struct hold.all: ports of ended sessions */
+	struct list kept;  /* struct hold.all: ports of sessions that were replaced, and go on */
 	struct names names;
 	struct resv *resv; /* server ports */
 	unsigned n_resv;
@@ -126,4 +127,6 @@ void tcp_down(struct ctl *c);
 
 /* ---- dial.c ---- */
 void dial_mail(struct ctl *c, struct dial *d, uint32_t events);
+/* The session on one of our UDP ports has ended. */
+void dial_ended(struct ctl *c, uint16_t port);
 void dial_down(struct ctl *c);

@@ -26,7 +26,7 @@ struct dialer {
 	bool asked;	  /* WANT came, its answer is due */
 };
 
-/* The port of an ended session. */
+/* The port of an ended session, or of one that was replaced and goes on. */
 struct hold {
 	struct grave grave; /* first */
 	struct list all;
@@ -47,7 +47,8 @@ static void on_hold(struct ctl *c, struct timer *t)
 	free_hold(c, container_of(t, struct hold, timer));
 }
 
-static void hold(struct ctl *c, struct dialer *d)
+/* The port is no longer the slot's: it goes after `ms`, if nothing else is heard of it. */
+static void hold(struct ctl *c, struct dialer *d, struct list *where, uint64_t ms)
 {
 	struct hold *h;
 
@@ -62,8 +63,22 @@ static void hold(struct ctl *c, struct dialer *d)
 	d->resv.fd = -1;
 	h->timer.fn = on_hold;
 	wheel_ent_init(&h->timer.ent);
-	list_add_tail(&c->holds, &h->all);
-	ctl_arm(c, &h->timer, HOLD_MS);
+	list_add_tail(where, &h->all);
+	ctl_arm(c, &h->timer, ms);
+}
+
+void dial_ended(struct ctl *c, uint16_t port)
+{
+	list_for_each_safe (l, next, &c->kept) {
+		struct hold *h = container_of(l, struct hold, all);
+
+		if (h->resv.port != port)
+			continue;
+		list_del(&h->all);
+		list_add_tail(&c->holds, &h->all);
+		ctl_arm(c, &h->timer, HOLD_MS);
+		return;
+	}
 }
 
 static void fail(struct ctl *c, struct dialer *d, int err, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -204,9 +219,12 @@ void dial_mail(struct ctl *c, struct dial *d, uint32_t events)
 			ctl_post(c, d->worker_id, &d->to_worker, DIAL_EV_FAIL);
 		return;
 	}
-	/* Both at once: the old session ended before the new one was wanted.  Nor is its port used again without DROP.
-	 */
-	hold(c, r);
+	/* A note may be lost: so a port that is kept has its time, too. */
+	if (events & DIAL_EV_KEEP)
+		hold(c, r, &c->kept, (uint64_t)c->tunnels[d->tunnel].conf->scavenge_ms + HOLD_MS);
+	/* DROP and WANT at once: the old session ended before the new one was wanted.  Nor is its port used again
+	 * without DROP. */
+	hold(c, r, &c->holds, HOLD_MS);
 	if (!(events & DIAL_EV_WANT) || r->asked)
 		return;
 	r->asked = true;
@@ -230,4 +248,6 @@ void dial_down(struct ctl *c)
 	}
 	list_for_each_safe (h, next, &c->holds)
 		free_hold(c, container_of(h, struct hold, all));
+	list_for_each_safe (k, next, &c->kept)
+		free_hold(c, container_of(k, struct hold, all));
 }

@@ -41,8 +41,13 @@ static void sess_close(struct ctl *c, const struct note *n, struct tunnel *t)
 {
 	char peer[ADDR_STRLEN];
 
+	if (t->conf->client)
+		dial_ended(c, n->key.local_port);
 	addr_port_str(&n->key.peer, n->key.peer_port, peer);
-	if (n->arg == 0)
+	if (n->arg2 != NOTE_AGED_NOT && allow(c, &t->sess_limit, t->conf->name, SESS_LINES, 1))
+		log_info("scavenger: session %s: tunnel %s: %s",
+			 n->arg2 == NOTE_AGED_IDLE ? "normally closed" : "closed due to ttl", t->conf->name, peer);
+	else if (n->arg == 0)
 		log_debug("tunnel %s: session with %s ended", t->conf->name, peer);
 	else if (allow(c, &t->sess_limit, t->conf->name, SESS_LINES, 1))
 		log_info("tunnel %s: %s: %s", t->conf->name, peer, drop_why(n->arg));

@@ -149,7 +149,6 @@ static bool window_move(struct fec_dec *d, uint32_t id)
 		return -ahead <= FEC_GROUPS_BEHIND;
 	d->started = true;
 	d->newest = id;
-	d->cnt->FECShardMin = id;
 	for (unsigned i = 0; i < GROUPS; i++) {
 		struct group *g = &d->group[i];
 
@@ -241,7 +240,9 @@ static unsigned group_take(struct fec_dec *d, const struct pkt *in, uint32_t seq
 	struct group *g = window_move(d, id) ? group_at(d, id) : NULL;
 	unsigned drop = 0;
 
+	/* Of the decoder that ran last: several sessions share the counters. */
 	d->cnt->FECShardSet = d->held;
+	d->cnt->FECShardMin = d->newest;
 	if (g && (g->seen[idx / 64] >> (idx % 64) & 1))
 		return 0;
 	if ((g && g->blk ? g->blk->n : 0) + 1u == d->ds) {

@@ -12,6 +12,7 @@
 
 #include <criterion/criterion.h>
 
+#include "ctl_int.h"
 #include "lab.h"
 #include "net.h"
 
@@ -96,6 +97,55 @@ Test(dial, ports_come_home, .init = setup)
 		lab_stop(&lab);
 		lab_sh("ip link del ve0");
 	}
+}
+
+static unsigned length(const struct list *l)
+{
+	unsigned n = 0;
+
+	for (const struct list *e = l->next; e != l; e = e->next)
+		n++;
+	return n;
+}
+
+static void ended(uint16_t port)
+{
+	struct note n = {.type = NOTE_SESS_CLOSE, .key.local_port = port};
+
+	border_note(lab.borders[0], &n);
+	lab_turn(&lab, 0);
+}
+
+/* The port of a session that was replaced stays until it is heard that it has ended, and is then held as any other. */
+Test(dial, replaced_session_keeps_its_port, .init = setup)
+{
+	uint16_t port[3];
+
+	begin(1);
+	lab_start(&lab);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_READY);
+	port[0] = dials[0].key.local_port;
+	cr_assert_eq(ask(&dials[0], DIAL_EV_KEEP | DIAL_EV_WANT), DIAL_EV_READY);
+	port[1] = dials[0].key.local_port;
+	cr_assert_neq(port[0], port[1]);
+	ask(&dials[0], DIAL_EV_KEEP);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_READY);
+	port[2] = dials[0].key.local_port;
+	cr_assert_eq(length(&lab.ctl->kept), 2);
+	cr_assert_eq(length(&lab.ctl->holds), 0);
+	ended(port[2]);
+	cr_assert_eq(length(&lab.ctl->kept), 2, "DROP tells of this one");
+	ended(port[1]);
+	cr_assert_eq(length(&lab.ctl->kept), 1);
+	cr_assert_eq(length(&lab.ctl->holds), 1);
+	ask(&dials[0], DIAL_EV_DROP);
+	cr_assert_eq(length(&lab.ctl->holds), 2);
+	ended(port[0]);
+	cr_assert_eq(length(&lab.ctl->kept), 0);
+	cr_assert_eq(length(&lab.ctl->holds), 3);
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_eq(lab.udp->of[port[i]], 1, "stock peers may go on sending for a while");
+	lab_stop(&lab);
 }
 
 /* Nobody else takes the port, it answers nothing, and after DROP it is held. */
