@@ -113,12 +113,6 @@ def test_conn_and_autoexpire():
 
 # ---- rate
 
-def rate(lab, gw, seconds):
-    a, begin = snmp(lab, gw)["OutBytes"], time.monotonic()
-    time.sleep(seconds)
-    return (snmp(lab, gw)["OutBytes"] - a) / (time.monotonic() - begin)
-
-
 def test_ratelimit():
     """1,000,000 bytes of UDP payload a second from the server and 500,000 from the client, over 10 s."""
     with Lab("ko") as lab:

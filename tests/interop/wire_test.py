@@ -80,7 +80,7 @@ def tunnel(role, listen, far, shape, **more):
              nocomp=str(shape.nocomp).lower(), smuxver=shape.smuxver, mtu=shape.mtu, sndwnd=256, rcvwnd=256,
              closewait=0 if role == "server" else 2, **more)
     if shape.qpp:
-        o.update({"QPP": "true", "QPP-count": shape.qpp})
+        o.update({"qpp": "true", "qpp-count": shape.qpp})
     return '{ name = "t"; role = "%s"; listen = "%s"; %s = "%s"; %s }' % (
         role, listen, "target" if role == "server" else "remote", far, " ".join("%s = %s;" % kv for kv in o.items()))
 
@@ -225,6 +225,14 @@ def test_ours_none_nofec_nocomp_smux2():
 
 def test_ours_null_nofec_snappy_smux2():
     return both_ours(crypt="null", ds=0, ps=0)
+
+
+def test_ours_gcm_fec_snappy_smux2():
+    return both_ours(crypt="aes-128-gcm", ds=3, ps=2)
+
+
+def test_ours_xor_nofec_qpp():
+    return both_ours(crypt="xor", ds=0, ps=0, nocomp=True, smuxver=1, qpp=13)
 
 
 def test_ours_lossy():
