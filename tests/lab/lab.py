@@ -166,6 +166,15 @@ class Lab:
         for a in addrs:
             self.ip(ns, "addr", "add", a, "dev", dev, *(["nodad"] if ":" in a else []))
 
+    def lose(self, ns, every):
+        """A router's namespace drops one forwarded UDP packet in `every`, evenly; so its forwarding must be on."""
+        self.sh(ns, "nft", "add table inet lab { chain fw { type filter hook forward priority 0; "
+                "meta l4proto udp numgen inc mod %d 0 counter drop; }; }" % every)
+
+    def lost(self, ns):
+        """How many it has dropped."""
+        return int(self.sh(ns, "nft", "list", "table", "inet", "lab").split("counter packets ")[1].split()[0])
+
     # ---- processes ----
 
     def run(self, name, ns, *argv, env=None):

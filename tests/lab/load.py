@@ -8,6 +8,7 @@
   load.py half ADDR PORT BYTES                     request, shutdown(SHUT_WR), then a reply of BYTES in full
   load.py late ADDR PORT BYTES                     the same, but the target answers the request and not the EOF
   load.py fair ADDR PORT STREAMS BYTES             STREAMS streams at once; the slowest beside the median
+  load.py steady ADDR PORT SECONDS CONNS BYTES     CONNS at once, one short verified exchange after another, for SECONDS
 
 A request: "KG", mode, padding (4 bytes), seed (4), bytes up (8), bytes down (8). The answer to mode B: bytes down while
 bytes up arrive, then the SHA-256 of what arrived. Mode H: the target waits for EOF before it answers. Mode L: it answers
@@ -143,9 +144,24 @@ async def fair(addr, port, streams, n):
     print("median %.3f slowest %.3f" % (times[len(times) // 2], times[-1]))
 
 
+async def steady(addr, port, seconds, conns, n):
+    end, done, longest = time.monotonic() + seconds, 0, 0.0
+
+    async def one(i):
+        nonlocal done, longest
+        rnd = random.Random(i)
+        while time.monotonic() < end:
+            took = await exchange(addr, port, rnd.randrange(1 << 30), rnd.randrange(1, n), rnd.randrange(1, n))
+            done, longest = done + 1, max(longest, took)
+            await asyncio.sleep(rnd.random() / 2)
+
+    await asyncio.gather(*[one(i) for i in range(conns)])
+    print("exchanges %d longest %.3f" % (done, longest))
+
+
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("mode", choices=["serve", "big", "small", "half", "late", "fair", "mixed"])
+    a.add_argument("mode", choices=["serve", "big", "small", "half", "late", "fair", "mixed", "steady"])
     a.add_argument("addr")
     a.add_argument("port", type=int)
     a.add_argument("n", type=int, nargs="*")
@@ -168,6 +184,8 @@ def main():
             await exchange(o.addr, o.port, o.seed, 5000, o.n[0], o.mode[0].upper().encode())
         elif o.mode == "fair":
             await fair(o.addr, o.port, o.n[0], o.n[1])
+        elif o.mode == "steady":
+            await steady(o.addr, o.port, *o.n)
 
     begin = time.monotonic()
     try:
