@@ -59,7 +59,8 @@ struct flow_rss {
 
 /*
  * The Toeplitz hash that the port (rss->hw) computes for datagrams of this flow as they come from the peer: source is
- * key->peer, destination key->local; with the ports if hw_l4 (UDP) or hw_tcp.  Wants 40 bytes of rss->key for IPv6, 16 for IPv4.
+ * key->peer, destination key->local; with the ports if hw_l4 (UDP) or hw_tcp.  Wants 40 bytes of rss->key for IPv6,
+ * 16 for IPv4.
  */
 uint32_t flow_rss_hash(const struct flow_rss *rss, const struct flow_key *key);
 
