@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 #include <time.h>
 
 #include <rte_eal.h>
@@ -340,7 +341,8 @@ static int crypt_up(struct app *a, unsigned w)
 	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
 		return fail(a, -EIO, "random numbers");
 	clock_gettime(CLOCK_REALTIME, &now);
-	ret = crypt_mb_create(&a->mbs[w], seed, (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, w);
+	ret = crypt_mb_create(&a->mbs[w], seed, (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, w,
+			      (uint32_t)getpid());
 	explicit_bzero(seed, sizeof(seed));
 	for (unsigned i = 0; ret == 0 && i < a->conf->n_tunnels; i++)
 		ret = crypt_mb_attach(a->mbs[w], a->crypts[i]);

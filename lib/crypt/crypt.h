@@ -36,11 +36,12 @@ uint16_t crypt_tail(const struct crypt *c);
 /*
  * One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes, other ones for every worker:
  * equal seeds give equal nonces.  `now_us` is the wall clock, microseconds since 1970, at this start of the process;
- * `worker` < CRYPT_WORKERS differs between the workers of a process: together they keep GCM's nonces apart (nonce.c).
+ * `worker` < CRYPT_WORKERS differs between the workers of a process, `pid` between processes that run at the same time
+ * on a host: together they keep GCM's nonces apart (nonce.c).
  * Not to be shared.  0, -EINVAL: no such worker, -ENOMEM, or -ENOTSUP: the CPU cannot, or computes wrongly by the
  * library's own power-up test.  The caller owns *out and frees it with crypt_mb_destroy, which wipes it.
  */
-int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker);
+int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker, uint32_t pid);
 void crypt_mb_destroy(struct crypt_mb *mb);
 
 /*

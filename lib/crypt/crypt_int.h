@@ -150,7 +150,7 @@ const char *crypt_arch_name(enum crypt_arch arch);
  * which wipes it: its lanes hold copies of key schedules. */
 int crypt_mgr_create(IMB_MGR **out, enum crypt_arch arch);
 void crypt_mgr_destroy(IMB_MGR *mgr);
-int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker,
+int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker, uint32_t pid,
 			 enum crypt_arch arch);
 /* AES-ECB encryption of len bytes, a multiple of 16, under the schedule of a key of key_len bytes.  In place allowed.
  */
@@ -202,8 +202,8 @@ const struct crypt_tea_form *crypt_tea_form(unsigned i);
 void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32]);
 void crypt_nonces_fill(struct crypt_nonces *g, IMB_MGR *mgr);
 
-void crypt_counted_init(struct crypt_counted *t, struct crypt_nonces *g, IMB_MGR *mgr, uint64_t now_us,
-			unsigned worker);
+void crypt_counted_init(struct crypt_counted *t, struct crypt_nonces *g, IMB_MGR *mgr, uint64_t now_us, unsigned worker,
+			uint32_t pid);
 void crypt_counted_put(struct crypt_counted *t, uint8_t nonce[CRYPT_GCM_NONCE]);
 
 static inline const uint8_t *crypt_nonce(struct crypt_nonces *g, IMB_MGR *mgr)

@@ -140,7 +140,7 @@ void crypt_ecb(IMB_MGR *mgr, const void *enc, unsigned key_len, const uint8_t *s
 	crypt_upper_clean();
 }
 
-int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker,
+int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker, uint32_t pid,
 			 enum crypt_arch arch)
 {
 	struct crypt_mb *mb;
@@ -160,7 +160,7 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t
 	for (unsigned i = 0; i <= arches[arch].vectors && crypt_tea_form(i); i++)
 		mb->tea = crypt_tea_form(i);
 	crypt_nonces_init(&mb->nonces, mb->mgr, seed);
-	crypt_counted_init(&mb->counted, &mb->nonces, mb->mgr, now_us, worker);
+	crypt_counted_init(&mb->counted, &mb->nonces, mb->mgr, now_us, worker, pid);
 	*out = mb;
 	return 0;
 
@@ -169,9 +169,9 @@ err_mgr:
 	return rc;
 }
 
-int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker)
+int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker, uint32_t pid)
 {
-	return crypt_mb_create_arch(out, seed, now_us, worker, CRYPT_ARCH_AUTO);
+	return crypt_mb_create_arch(out, seed, now_us, worker, pid, CRYPT_ARCH_AUTO);
 }
 
 void crypt_mb_destroy(struct crypt_mb *mb)

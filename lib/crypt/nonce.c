@@ -13,10 +13,11 @@
  *
  * where count starts at the wall clock in units of 1/32 us and goes up by one a packet.  No worker sends a packet every
  * 31 ns for long, so count stays behind the clock, and a later start begins above all that an earlier one used: worker
- *by worker, nonces cannot repeat over restarts while the clock is not set back (7 bytes come round in 71 years).
- *Workers of one process differ in their byte.  `process` is random, made anew at every start: it stands between this
- *process and those that only chance keeps apart, namely others running at the same time, other hosts with the same
- *passphrase, and starts before a clock was set back; they would also have to be at the same count.
+ * by worker, nonces cannot repeat over restarts while the clock is not set back (7 bytes come round in 71 years).
+ * Workers of one process differ in their byte, processes that run at the same time on one host in their process ids (22
+ * bits on Linux), which `process` carries.  Its other 10 bits are random, made anew at every start: they help against
+ * what is left to chance, namely other hosts with the same passphrase and starts before a clock was set back; those
+ * would also have to have the same process id and be at the same count.
  */
 
 #include "crypt_int.h"
@@ -38,19 +39,21 @@ void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[
 	crypt_nonces_fill(g, mgr);
 }
 
-#define COUNT_PER_US 32
-#define COUNT_MASK   ((UINT64_C(1) << 56) - 1)
+#define COUNT_PER_US   32
+#define PROCESS_RANDOM 10 /* bits */
+#define COUNT_MASK     ((UINT64_C(1) << 56) - 1)
 
 static_assert(CRYPT_WORKERS <= 256, "a worker is one byte of the nonce");
 static_assert(CRYPT_GCM_NONCE == 12, "count, worker and process fill the nonce");
 
-void crypt_counted_init(struct crypt_counted *t, struct crypt_nonces *g, IMB_MGR *mgr, uint64_t now_us, unsigned worker)
+void crypt_counted_init(struct crypt_counted *t, struct crypt_nonces *g, IMB_MGR *mgr, uint64_t now_us, unsigned worker,
+			uint32_t pid)
 {
 	uint8_t block[CRYPT_NONCE_LEN] = {[8] = 1}; /* beyond all counters of crypt_nonces_fill */
 
 	crypt_ecb(mgr, g->enc, 32, block, block, sizeof(block));
 	t->count = now_us * COUNT_PER_US;
-	t->process = le32_get(block);
+	t->process = pid << PROCESS_RANDOM | (le32_get(block) & ((1u << PROCESS_RANDOM) - 1));
 	t->worker = (uint8_t)worker;
 }
 

@@ -146,7 +146,7 @@ int crypt_selftest(const char *name)
 
 	if (!line)
 		return -ENOENT;
-	rc = crypt_mb_create(&mb, seed, 0, 0);
+	rc = crypt_mb_create(&mb, seed, 0, 0, 0);
 	if (rc)
 		return rc;
 	rc = crypt_selftest_mb(mb, line);

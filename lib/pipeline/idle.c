@@ -12,7 +12,7 @@
 #define SPIN_US	      10
 #define STEP_US	      50 /* while something happened in the last BUSY_US */
 #define BUSY_US	      20000
-#define QUIET_US      2000000
+#define QUIET_US      500000
 #define QUIET_STEP_US 500
 #define LONG_STEP_US  2500 /* and for good: what the first packet after two quiet seconds may have to wait */
 

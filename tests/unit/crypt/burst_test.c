@@ -181,7 +181,7 @@ static void on(enum crypt_arch arch, unsigned step)
 {
 	const uint8_t seed[32] = {9};
 	struct crypt_mb *mb;
-	int rc = crypt_mb_create_arch(&mb, seed, 0, 0, arch);
+	int rc = crypt_mb_create_arch(&mb, seed, 0, 0, 0, arch);
 
 	if (rc) {
 		cr_assert_eq(rc, -ENOTSUP);
@@ -231,7 +231,7 @@ static struct crypt_mb *mb_auto(void)
 	const uint8_t seed[32] = {4};
 	struct crypt_mb *mb;
 
-	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0, 0), 0);
 	attach_all(mb);
 	return mb;
 }

@@ -55,7 +55,7 @@ Test(crypt_crypt, selftest_passes_on_every_instruction_set)
 		cr_assert_eq(crypt_selftest(crypt_name(i)), 0, "%s", crypt_name(i));
 	for (unsigned a = 0; a < CRYPT_ARCH_COUNT; a++) {
 		struct crypt_mb *mb;
-		int rc = crypt_mb_create_arch(&mb, seed, 0, 0, a);
+		int rc = crypt_mb_create_arch(&mb, seed, 0, 0, 0, a);
 
 		if (rc) {
 			cr_assert_eq(rc, -ENOTSUP);
@@ -87,7 +87,7 @@ Test(crypt_crypt, selftest_fails_on_a_wrong_machine)
 {
 	struct crypt_mb *mb;
 
-	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0, 0), 0);
 	mb->xor_in = xor_but_the_last;
 	cr_assert_eq(crypt_selftest_mb(mb, crypt_line_find("aes")), -EBADMSG);
 	mb->xor_in = xor_not;

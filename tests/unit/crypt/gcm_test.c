@@ -15,7 +15,7 @@ static void up(void)
 {
 	const uint8_t seed[32] = {1}, key[CRYPT_KEY_LEN] = {2};
 
-	cr_assert_eq(crypt_mb_create(&mb, seed, 1, 0), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 1, 0, 0), 0);
 	cr_assert_eq(crypt_create(&c, "aes-128-gcm", key), 0);
 	cr_assert_eq(crypt_mb_attach(mb, c), 0);
 }

@@ -15,7 +15,7 @@ static uint8_t (*nonces(const uint8_t seed[32]))[CRYPT_NONCE_LEN]
 	struct crypt_mb *mb;
 
 	cr_assert_not_null(all);
-	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0, 0), 0);
 	for (unsigned i = 0; i < MANY; i++)
 		memcpy(all[i], crypt_nonce(&mb->nonces, mb->mgr), sizeof(all[i]));
 	crypt_mb_destroy(mb);
@@ -78,7 +78,7 @@ Test(crypt_nonce, seal_uses_each_once)
 	struct crypt_mb *mb;
 	struct crypt *none;
 
-	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0, 0), 0);
 	cr_assert_eq(crypt_create(&none, "none", key), 0);
 	for (unsigned i = 0; i < 700; i++)
 		v[i] = (struct pkt){.p = buf[i] + CRYPT_HEAD_LEN, .n = 30, .crypt = none};
@@ -102,7 +102,8 @@ Test(crypt_nonce, seal_uses_each_once)
 typedef uint8_t counted[CRYPT_GCM_NONCE];
 
 /* One worker of one start: `many` nonces as they go out, through sealing. */
-static void one_start(counted *out, unsigned many, const uint8_t seed[32], uint64_t now_us, unsigned worker)
+static void one_start(counted *out, unsigned many, const uint8_t seed[32], uint64_t now_us, unsigned worker,
+		      uint32_t pid)
 {
 	static uint8_t buf[64][64];
 	static struct pkt v[64];
@@ -110,7 +111,7 @@ static void one_start(counted *out, unsigned many, const uint8_t seed[32], uint6
 	struct crypt_mb *mb;
 	struct crypt *c;
 
-	cr_assert_eq(crypt_mb_create(&mb, seed, now_us, worker), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, now_us, worker, pid), 0);
 	cr_assert_eq(crypt_create(&c, "aes-128-gcm", key), 0);
 	cr_assert_eq(crypt_mb_attach(mb, c), 0);
 	for (unsigned done = 0, n; done < many; done += n) {
@@ -142,7 +143,7 @@ Test(crypt_nonce, counted_is_unique_over_restarts_and_workers_without_chance)
 
 	for (unsigned s = 0; s < STARTS; s++) {
 		for (unsigned w = 0; w < WORKERS; w++, n += EACH)
-			one_start(all + n, EACH, seed, 1700000000000000u + s * (EACH / 32 + 1), w);
+			one_start(all + n, EACH, seed, 1700000000000000u + s * (EACH / 32 + 1), w, 77);
 	}
 	qsort(all, n, sizeof(all[0]), compare_counted);
 	for (unsigned i = 1; i < n; i++)
@@ -155,11 +156,25 @@ Test(crypt_nonce, counted_differs_by_seed)
 	static counted a[EACH], b[EACH];
 	const uint8_t seed[2][32] = {{1}, {2}};
 
-	one_start(a, EACH, seed[0], 1700000000000000u, 0);
-	one_start(b, EACH, seed[1], 1700000000000000u, 0);
+	one_start(a, EACH, seed[0], 1700000000000000u, 0, 77);
+	one_start(b, EACH, seed[1], 1700000000000000u, 0, 77);
 	for (unsigned i = 0; i < EACH; i++) {
 		cr_assert_arr_eq(a[i], b[i], 8, "count and worker are not random");
 		cr_assert_arr_eq(a[i] + 8, a[0] + 8, 4);
+		cr_assert_neq(memcmp(a[i] + 8, b[i] + 8, 4), 0);
+	}
+}
+
+/* Two processes that start in the same microsecond, with the same random bits even: the process id keeps them apart. */
+Test(crypt_nonce, counted_differs_by_process)
+{
+	static counted a[EACH], b[EACH];
+	const uint8_t seed[32] = {1};
+
+	one_start(a, EACH, seed, 1700000000000000u, 0, 4194303);
+	one_start(b, EACH, seed, 1700000000000000u, 0, 4194302);
+	for (unsigned i = 0; i < EACH; i++) {
+		cr_assert_arr_eq(a[i], b[i], 8);
 		cr_assert_neq(memcmp(a[i] + 8, b[i] + 8, 4), 0);
 	}
 }
@@ -178,7 +193,7 @@ Test(crypt_nonce, counted_layout)
 		crypt_counted_put(&t, nonce);
 		cr_assert_arr_eq(nonce, want[i], sizeof(nonce), "beyond the last the worker stays what it is");
 	}
-	cr_assert_eq(crypt_mb_create(&mb, seed, 0, CRYPT_WORKERS), -EINVAL);
-	cr_assert_eq(crypt_mb_create(&mb, seed, 0, CRYPT_WORKERS - 1), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, CRYPT_WORKERS, 0), -EINVAL);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, CRYPT_WORKERS - 1, 0), 0);
 	crypt_mb_destroy(mb);
 }

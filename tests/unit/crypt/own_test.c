@@ -16,7 +16,7 @@ static struct crypt_mb *mb_new(void)
 	const uint8_t seed[32] = {3};
 	struct crypt_mb *mb;
 
-	cr_assert_eq(crypt_mb_create(&mb, seed, 1, 0), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 1, 0, 0), 0);
 	return mb;
 }
 
@@ -190,7 +190,7 @@ static void *work(void *arg)
 	struct pkt v[BURST];
 	struct crypt_mb *mb;
 
-	if (crypt_mb_create(&mb, seed, 1, w->id)) {
+	if (crypt_mb_create(&mb, seed, 1, w->id, 0)) {
 		w->pair->bad[w->id]++;
 		return NULL;
 	}

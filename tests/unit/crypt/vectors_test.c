@@ -28,7 +28,7 @@ static void rig_up(struct rig *r, const char *cipher, const char *pass)
 	memset(r, 0, sizeof(*r));
 	cr_assert_eq(crypt_kdf(pass, (uint32_t)strlen(pass), key), 0);
 	cr_assert_eq(crypt_create(&r->c, cipher, key), 0);
-	cr_assert_eq(crypt_mb_create(&r->mb, seed, 0, 0), 0);
+	cr_assert_eq(crypt_mb_create(&r->mb, seed, 0, 0, 0), 0);
 	cr_assert_eq(crypt_mb_attach(r->mb, r->c), 0);
 }
 

@@ -110,7 +110,7 @@ static void gate_worker(struct gate *g, int e, unsigned i)
 	sc.dev_csum = no_csum;
 	sc.mbufs_to_hold = 256;
 	cr_assert_eq(shard_create(&g->shard[i], &sc, g->bed->ms), 0);
-	cr_assert_eq(crypt_mb_create(&g->mb[i], seed, 0, i), 0);
+	cr_assert_eq(crypt_mb_create(&g->mb[i], seed, 0, i, 0), 0);
 	cr_assert_eq(crypt_mb_attach(g->mb[i], g->crypt), 0);
 	wc.shard = g->shard[i];
 	wc.border = g->border[i];

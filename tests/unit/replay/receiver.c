@@ -34,7 +34,7 @@ void receiver_up(struct receiver *r, const struct capture *cap, enum way way, bo
 	r->idle = mem_used(r->mem);
 	cr_assert_eq(crypt_kdf(cap->key, (uint32_t)strlen(cap->key), key), 0);
 	cr_assert_eq(crypt_create(&r->crypt, cap->crypt, key), 0, "no cipher %s", cap->crypt);
-	cr_assert_eq(crypt_mb_create(&r->mb, seed, 0, 0), 0);
+	cr_assert_eq(crypt_mb_create(&r->mb, seed, 0, 0, 0), 0);
 	cr_assert_eq(crypt_mb_attach(r->mb, r->crypt), 0);
 	if (cap->ds)
 		cr_assert_eq(fec_codec_get(&r->codec, cap->ds, cap->ps), 0);
