@@ -255,7 +255,8 @@ void sess_timer(struct sess *ss, uint64_t now)
 		sess_ready(ss);
 	}
 	if (!ss->fec_quiet && now >= sess_quiet_at(ss)) {
-		if (ss->tun->fec)
+		/* A few short accumulators stay: the next burst of an interactive session has their parity then. */
+		if (ss->tun->fec && (uint32_t)ss->enc.stride * fec_codec_ps(ss->tun->fec) > SESS_IDLE_PARITY)
 			fec_enc_idle(&ss->enc);
 		sess_dec_release(ss);
 		ss->fec_quiet = true;

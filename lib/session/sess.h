@@ -12,7 +12,8 @@
 #define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
 #define SESS_PULL_BYTES	 65536 /* taken from streams a session and turn, so that sessions share a turn */
 #define SESS_LOW_BYTES	 65536 /* held towards TCP, beyond which a session reads no more while chunks are scarce */
-#define SESS_IDLE_MS	 1000  /* without a packet for so long, what open FEC groups hold goes back */
+#define SESS_IDLE_MS	 5000  /* without a packet for so long, what open FEC groups hold goes back */
+#define SESS_IDLE_PARITY 1024  /* bytes of accumulators that an idle session may keep */
 #define FEC_HOLD_MIN	 512   /* shorter packets are copied rather than holding a receive buffer */
 #define SLOT_WAITING_MAX 1024  /* connections that wait for a client session to be dialled */
 #define SLOT_RETRY_MS	 1000  /* as stock's client */

@@ -13,7 +13,7 @@ CIPHERS = ["aes", "aes-128", "aes-192", "salsa20", "blowfish", "twofish", "cast5
 COMBOS = [dict(crypt=c, ds=10, ps=3, nocomp=False, smuxver=1, mode=MODES[i % 4]) for i, c in enumerate(CIPHERS)]
 # Two threads of Debian's kcptun share the scratch of its SM4, and spoil packets of each other's: stock with stock counts
 # some percent of InCsumErrors on a clean path too. FEC and retransmission make up for it.
-COMBOS[CIPHERS.index("sm4")]["peer_errs"] = 0.1
+COMBOS[CIPHERS.index("sm4")]["peer_errs"] = 0.5
 
 
 def test_kcpgate_server_stock_clients():

@@ -108,8 +108,10 @@ class Fec:
         ds, ps = self.shape.ds, self.shape.ps
         seqid, kind = struct.unpack_from("<IH", p)
         if seqid == self.next + ps and len(self.bodies) == ds and not self.parities:
-            # Skipped, which a sender does only when the group's last two packets are half a second apart.
-            need(self.shape.generation == 2026 and (len(self.when) < 2 or self.when[-1] - self.when[-2] > 0.4),
+            # Skipped, which a sender does only when the group's last two packets are half a second apart; a session of
+            # ours also when it was quiet for seconds in the middle of one.
+            gaps = [b - a for a, b in zip(self.when, self.when[1:])] or [1]
+            need((self.shape.generation == 2026 and gaps[-1] > 0.4) or (self.shape.ours and max(gaps) > 4.5),
                  "parity missing before", seqid)
             self.next += ps
         need(seqid == self.next, "seqid", seqid, "expected", self.next)
@@ -123,7 +125,7 @@ class Fec:
             need(p[6:] == parity_of(self.rows[index - ds], self.bodies), "parity", seqid, "is not what the code gives")
             self.parities += 1
             return None
-        self.when = (self.when + [t])[-2:]
+        self.when = (self.when + [t])[-ds - 1:]
         need(struct.unpack_from("<H", p, 6)[0] == len(p) - 6, "size field of", seqid)
         self.bodies.append(p[6:])
         return p[8:]
