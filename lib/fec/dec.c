@@ -316,6 +316,8 @@ unsigned fec_dec_packet(struct fec_dec *d, const struct pkt *in, uint8_t *scratc
 	got->n_data = 0;
 	got->n_freed = 0;
 	got->kept = false;
+	if (in->n >= FEC_PARITY_OFF && in->p[4] == FEC_TYPE_PAR)
+		d->cnt->FECSegs++;
 	verdict = take(d, in, scratch, got);
 	got->n_freed = drain(d, got->freed, FEC_MAX_SHARDS);
 	return verdict;

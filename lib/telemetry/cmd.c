@@ -54,7 +54,7 @@ static int cmd_snmp(const struct tlm_src *src, const char *params, struct rte_te
 		return -EINVAL;
 	tlm_snmp(src, t, &sum);
 	rte_tel_data_start_dict(d);
-	for (unsigned i = 0; i < SNMP_COUNT; i++)
+	for (unsigned i = 0; i < SNMP_ALL; i++)
 		dict_u64(d, snmp_name(i), ((const uint64_t *)&sum)[i]);
 	return 0;
 }

@@ -25,7 +25,7 @@ static bool is_gauge(unsigned i)
 
 static void snmp_add(uint64_t *sum, const uint64_t *c)
 {
-	for (unsigned i = 0; i < SNMP_COUNT; i++) {
+	for (unsigned i = 0; i < SNMP_ALL; i++) {
 		uint64_t v = __atomic_load_n(&c[i], __ATOMIC_RELAXED);
 
 		if (!is_gauge(i))

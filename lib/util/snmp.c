@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <stddef.h>
-
 #include "snmp.h"
 
 const char *snmp_name(unsigned i)
 {
 #define X(name) #name,
-	static const char *const names[SNMP_COUNT] = {SNMP_LIST(X)};
+	static const char *const names[SNMP_ALL] = {SNMP_LIST(X) SNMP_OLD_LIST(X)};
 #undef X
 
-	return i < SNMP_COUNT ? names[i] : NULL;
+	return i < SNMP_ALL ? names[i] : NULL;
 }

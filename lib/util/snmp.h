@@ -6,6 +6,7 @@
  * and is its only writer; telemetry sums.  EarlyRetransSegs exists in every generation.
  */
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define SNMP_LIST(X)           \
@@ -40,13 +41,18 @@
 	X(RingBufferSndBuffer) \
 	X(OOBPackets)
 
+/* Counters of 2016 that today's list has no more: FECSegs, every parity packet received. */
+#define SNMP_OLD_LIST(X) X(FECSegs)
+
 struct snmp {
 #define X(name) uint64_t name;
 	SNMP_LIST(X)
+	SNMP_OLD_LIST(X)
 #undef X
 };
 
-#define SNMP_COUNT (sizeof(struct snmp) / sizeof(uint64_t))
+#define SNMP_ALL   (sizeof(struct snmp) / sizeof(uint64_t))
+#define SNMP_COUNT (offsetof(struct snmp, FECSegs) / sizeof(uint64_t)) /* of today's list: the first ones */
 
-/* Name of the i-th counter in struct order, i < SNMP_COUNT. */
+/* Name of the i-th counter in struct order, i < SNMP_ALL. */
 const char *snmp_name(unsigned i);

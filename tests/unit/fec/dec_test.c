@@ -338,6 +338,7 @@ Test(dec, counts_as_stock_does)
 	cr_assert_eq(bed.cnt.FECRecovered, 2);
 	cr_assert_eq(bed.cnt.FECFullShardSet, 1);
 	cr_assert_eq(bed.cnt.FECParityShards, 4);
+	cr_assert_eq(bed.cnt.FECSegs, 6, "a repeated one is counted too, as in 2016");
 	cr_assert_eq(bed.cnt.FECShardSet, 2);
 	cr_assert_eq(bed.cnt.FECShardMin, 1);
 	cr_assert_eq(bed.cnt.FECErrs, 0);

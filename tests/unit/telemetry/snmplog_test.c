@@ -50,10 +50,10 @@ static const char *slurp(const char *path)
 /* Every counter its number in struct order, from 100. */
 static struct snmp numbered(void)
 {
-	uint64_t v[SNMP_COUNT];
+	uint64_t v[SNMP_ALL];
 	struct snmp s;
 
-	for (unsigned i = 0; i < SNMP_COUNT; i++)
+	for (unsigned i = 0; i < SNMP_ALL; i++)
 		v[i] = 100 + i;
 	memcpy(&s, v, sizeof(s));
 	return s;

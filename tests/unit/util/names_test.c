@@ -42,8 +42,9 @@ Test(snmp, names_stand_in_struct_order)
 	cr_assert_str_eq(snmp_name(offsetof(struct snmp, EarlyRetransSegs) / 8), "EarlyRetransSegs");
 	cr_assert_str_eq(snmp_name(offsetof(struct snmp, OOBPackets) / 8), "OOBPackets");
 	cr_assert_eq(offsetof(struct snmp, OOBPackets) / 8, SNMP_COUNT - 1);
-	cr_assert_null(snmp_name(SNMP_COUNT));
-	for (unsigned i = 0; i < SNMP_COUNT; i++)
+	cr_assert_str_eq(snmp_name(SNMP_COUNT), "FECSegs");
+	cr_assert_null(snmp_name(SNMP_ALL));
+	for (unsigned i = 0; i < SNMP_ALL; i++)
 		for (unsigned j = 0; j < i; j++)
 			cr_assert_str_neq(snmp_name(i), snmp_name(j));
 }
