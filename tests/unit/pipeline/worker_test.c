@@ -110,7 +110,7 @@ Test(pipeline_worker, fec_holds_buffers)
 	printf("held at most %lu\n", b->most_held);
 	cr_assert_gt(b->most_held, 10);
 	cr_assert_leq(b->most_held, 256);
-	steps(b, 4000);
+	steps(b, 8000); /* SESS_IDLE_MS, and some */
 	cr_assert_eq(bed_mbufs_out(b), 0);
 	cr_assert_gt(shard_snmp(b->g[SERVER].shard[0], 0)->FECRecovered, 0);
 	cr_assert_eq(other_drops(&b->g[CLIENT], 0, 0), 0);
