@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -91,6 +92,7 @@ class Lab:
         self.dir = tempfile.mkdtemp(prefix="kcpgate-lab-")
         self.namespaces, self.procs, self.undo = [], [], []
         self.keep = False
+        self.lock, self.closing = threading.RLock(), False
         atexit.register(self.close)
         for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sig, self._on_signal)
@@ -110,6 +112,8 @@ class Lab:
         os._exit(128 + sig)
 
     def close(self):
+        with self.lock:  # a thread of the test may be about to start one more
+            self.closing = True
         for p in reversed(self.procs):
             if p.p.poll() is None:
                 p.p.terminate()
@@ -178,8 +182,11 @@ class Lab:
     # ---- processes ----
 
     def run(self, name, ns, *argv, env=None):
-        p = Proc(self, name, ns, list(argv), env)
-        self.procs.append(p)
+        with self.lock:
+            if self.closing:
+                raise LabError("the lab is closing")
+            p = Proc(self, name, ns, list(argv), env)
+            self.procs.append(p)
         return p
 
     def file(self, name, text):
