@@ -16,13 +16,11 @@
 #define QUIET_STEP_US 500
 #define LONG_STEP_US  2500 /* and for good: what the first packet after two quiet seconds may have to wait */
 
-/* Nothing came between the last look and now: after the flags are up, writers will ring. */
-static bool idle_empty(const struct worker *w)
+/* Nothing came from the siblings between the last look and now: with `asleep` up they will ring. */
+static bool siblings_quiet(const struct worker *w)
 {
 	const struct worker_mesh *mesh = w->conf.mesh;
 
-	if (!mbox_empty(w->conf.border->to_worker) || !rte_ring_empty(w->conf.border->inject))
-		return false;
 	for (unsigned i = 0; i < mesh->n; i++)
 		if (i != w->conf.id && (!rte_ring_empty(mesh->steer[i * mesh->n + w->conf.id]) ||
 					!rte_ring_empty(mesh->tx[i * mesh->n + w->conf.id])))
@@ -44,13 +42,12 @@ static void idle_sleep(struct worker *w, uint64_t us)
 {
 	struct pollfd fd = {.fd = w->conf.border->worker_bell, .events = POLLIN};
 	struct timespec ts = {.tv_nsec = (long)us * 1000};
-	eventfd_t rung;
 
 	atomic_store(&w->asleep, 1);
-	mbox_sleep(w->conf.border->to_worker);
-	if (idle_empty(w) && ppoll(&fd, 1, &ts, NULL) > 0)
-		eventfd_read(fd.fd, &rung);
-	mbox_awake(w->conf.border->to_worker);
+	if (siblings_quiet(w) && border_sleep_worker(w->conf.border, w->tbl)) {
+		ppoll(&fd, 1, &ts, NULL);
+		border_awake_worker(w->conf.border); /* silences the bell, whoever rang it */
+	}
 	atomic_store(&w->asleep, 0);
 	w->stats.sleeps++;
 }

@@ -328,7 +328,8 @@ static int cmd_drops(const struct tlm_src *src, const char *params, struct rte_t
 {
 	rte_tel_data_start_dict(d);
 	for (unsigned v = VERDICT_DROP + 1; v < VERDICT_MAX; v++) {
-		uint64_t sum = 0;
+		/* Frames from the kernel that find a worker's ring full are control's to drop. */
+		uint64_t sum = v == DROP_INJECT_FULL ? ctl_stats(src->ctl)->inject_full : 0;
 
 		for (unsigned w = 0; w < src->n_workers; w++)
 			sum += __atomic_load_n(&shard_stats(src->shards[w])->drops[v - VERDICT_DROP], __ATOMIC_RELAXED);
