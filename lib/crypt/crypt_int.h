@@ -16,6 +16,7 @@
 #include "crypt.h"
 #include "crypt_wire.h"
 #include "le.h"
+#include "upper.h"
 
 #define CRYPT_BURST  128		  /* most packets that one call of an operation gets */
 #define CRYPT_STREAM (CRYPT_BURST * 2112) /* keystream bytes for them: holds a burst of full packets */
@@ -254,14 +255,10 @@ int crypt_ref_open(struct crypt_ref *r, uint8_t *p, uint32_t n);
 /* selftest.c */
 int crypt_selftest_mb(struct crypt_mb *mb, const struct crypt_line *line);
 
-/*
- * ISA-L and IPsec-MB return with the upper halves of the vector registers in use.  Every SSE instruction of ours and of
- * the C library would then pay for merging into them (measured: 120 ns a packet), so each call is followed by this.
- */
+/* After every call of ISA-L and IPsec-MB. */
 static inline void crypt_upper_clean(void)
 {
-	if (__builtin_cpu_supports("avx"))
-		__asm__ volatile("vzeroupper");
+	upper_clean();
 }
 
 static inline uint32_t crypt_crc(const uint8_t *p, uint32_t n)

@@ -5,6 +5,7 @@
 
 #include "fec_codec.h"
 #include "fec_wire.h"
+#include "upper.h"
 
 /*
  * ec_encode_data_update loads and stores the sums for every source, where ec_encode_data keeps up to six of them in
@@ -120,6 +121,7 @@ static void add_bodies(const struct fec_codec *c, const struct pkt *v, unsigned 
 			len = FEC_MIN_RUN;
 		}
 		ec_encode_data_update((int)len, c->ds, c->ps, (int)(first + i), (uint8_t *)c->tables, src, dst);
+		upper_clean();
 	}
 }
 
@@ -149,6 +151,7 @@ static void encode_whole(const struct fec_enc *e, const struct pkt *v, uint8_t *
 		memset(src[i] + body_len(&v[i]), 0, (size_t)e->longest - body_len(&v[i]));
 	}
 	ec_encode_data(e->longest, c->ds, c->ps, (uint8_t *)c->tables, src, dst);
+	upper_clean();
 }
 
 /* The rest of a group begun in an earlier burst, or one of mostly short bodies, summed up in the parity packets. */

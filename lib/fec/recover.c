@@ -6,6 +6,7 @@
 
 #include "fec_matrix.h"
 #include "fec_recover.h"
+#include "upper.h"
 
 /* Behind the bodies: coefficients and ISA-L's tables of the rows in work. */
 struct work {
@@ -90,6 +91,7 @@ unsigned fec_recover(const struct fec_shard *s, unsigned ds, uint8_t *scratch, s
 			fec_matrix_row(x, weight, ds, miss[at + r], w->rows + r * ds);
 		ec_init_tables((int)ds, (int)rows, w->rows, w->tables);
 		ec_encode_data((int)run, (int)ds, (int)rows, w->tables, src, dst + at);
+		upper_clean();
 	}
 	for (unsigned i = 0; i < lost; i++)
 		give(got, dst[i], longest);
