@@ -482,6 +482,7 @@ void bed_flow(struct bed *b, bool on)
 
 void bed_zero(struct bed *b)
 {
+	bench_hold();
 	b->got = b->frames[0] = b->frames[1] = b->lost = 0;
 	for (int e = 0; e < 2; e++)
 		b->g[e].cycles = b->g[e].turns = 0;

@@ -26,7 +26,8 @@ struct side {
 struct outcome {
 	struct side side[2];
 	struct bench_series prim[2];
-	double payload; /* bytes of TCP a datagram */
+	double payload;			  /* bytes of TCP a datagram */
+	double stage[2][WORKER_N_STAGES]; /* cycles a datagram, mean of all rounds */
 };
 
 static void side_add(struct side *s, uint64_t cycles, uint64_t frames, uint64_t bytes, double prim)
@@ -44,11 +45,16 @@ static void run(const struct bed_conf *c, struct outcome *o)
 	struct bed *b = bed_new(c);
 	struct prim *p = prim_new(c->cipher, c->ds, c->ps, b->g[0].tun.kcp.mtu);
 
+	struct worker_stats before[2];
+	uint64_t frames = 0;
+
 	memset(o, 0, sizeof(*o));
 	bed_start(b);
 	bed_flow(b, true);
 	bed_zero(b);
 	bed_carry(b, bench_opts.quick ? ROUND_BYTES : WARM_BYTES);
+	for (int e = 0; e < 2; e++)
+		before[e] = *worker_stats(b->g[e].w);
 	for (unsigned i = 0; i < bench_opts.rounds; i++) {
 		double send = prim_sum(prim_send(p)), receive = prim_sum(prim_receive(p));
 
@@ -60,10 +66,29 @@ static void run(const struct bed_conf *c, struct outcome *o)
 		bench_add(&o->prim[BED_CLIENT], send);
 		bench_add(&o->prim[BED_SERVER], receive);
 		o->payload = (double)b->got / (double)b->frames[0];
+		frames += b->frames[0];
 	}
+	for (int e = 0; e < 2; e++)
+		for (unsigned s = 0; s < WORKER_N_STAGES; s++)
+			o->stage[e][s] =
+				(double)(worker_stats(b->g[e].w)->stage[s] - before[e].stage[s]) / (double)frames;
 	bed_flow(b, false);
 	prim_free(p);
 	bed_end(b);
+}
+
+/* A datagram's cycles by stage of the turn: the sender's, and the receiver's. */
+static void stages(const struct outcome *o)
+{
+	for (int e = 0; e < 2; e++) {
+		char line[400];
+		size_t n = 0;
+
+		for (unsigned s = 0; s < WORKER_N_STAGES; s++)
+			n += (size_t)snprintf(line + n, sizeof(line) - n, " %s %.0f", worker_stage_name(s),
+					      o->stage[e][s]);
+		bench_note("%s, cycles a datagram:%s", e ? "receiver" : "sender", line);
+	}
 }
 
 static void rows(const char *name, const struct outcome *o)
@@ -77,6 +102,7 @@ static void rows(const char *name, const struct outcome *o)
 		snprintf(line, sizeof(line), "%s, %s: primitives", name, what[e]);
 		bench_row(line, &o->prim[e], o->payload);
 	}
+	stages(o);
 }
 
 static void figure(const char *id, const char *name, const struct bench_series *s, double target)
