@@ -30,6 +30,7 @@ static struct pkts set;
 static struct mem *heap;
 static struct snmp snmp;
 static struct fec_codec *codec;
+static uint8_t *isal_tables;
 static struct fec_enc enc;
 static unsigned ds, ps, groups;
 static bool lone;
@@ -68,7 +69,7 @@ static void bare_encode(void *arg)
 			src[i] = pkts_at(&set, g * (ds + ps) + i) - 2;
 		for (unsigned j = 0; j < ps; j++)
 			dst[j] = pkts_at(&set, g * (ds + ps) + ds + j) - 2;
-		ec_encode_data(KCP + 2, (int)ds, (int)ps, codec->tables, src, dst);
+		ec_encode_data(KCP + 2, (int)ds, (int)ps, isal_tables, src, dst);
 		__asm__ volatile("vzeroupper");
 	}
 }
@@ -175,6 +176,8 @@ static void measure(unsigned data, unsigned parity)
 		return;
 	}
 	pkts_make(&set, groups * (ds + ps), KCP);
+	isal_tables = malloc(32 * data * parity);
+	ec_init_tables((int)ds, (int)ps, codec->rows, isal_tables);
 	order = aligned_alloc(64, set.n * sizeof(*order));
 	encoding();
 	/* The vector now holds whole groups as they go out, whatever --only left out above. */
@@ -185,6 +188,7 @@ static void measure(unsigned data, unsigned parity)
 	decoding(0);
 	decoding(1);
 	decoding(3);
+	free(isal_tables);
 	free(order);
 	free(set.v);
 	free(set.mem);
