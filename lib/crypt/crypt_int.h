@@ -121,10 +121,24 @@ struct crypt_tea_form {
 
 typedef void crypt_xor_fn(uint8_t *p, const uint8_t *stream, uint32_t n);
 
+#define CRYPT_SALSA_LANES 16
+#define CRYPT_SALSA_BLOCK 64
+
+/* Blocks of streams under one key: which, and what they are added to. */
+struct crypt_salsa_lanes {
+	_Alignas(64) uint32_t nonce[2][CRYPT_SALSA_LANES]; /* low and high halves */
+	_Alignas(64) uint32_t block[CRYPT_SALSA_LANES];	   /* counter */
+	uint8_t *p[CRYPT_SALSA_LANES];
+	uint8_t n[CRYPT_SALSA_LANES]; /* bytes at p, up to a block; 0: an idle lane */
+};
+
+typedef void crypt_salsa_fn(const uint32_t *key, const struct crypt_salsa_lanes *l);
+
 struct crypt_mb {
 	IMB_MGR *mgr;
 	crypt_xor_fn *xor_in;
 	const struct crypt_tea_form *tea;
+	crypt_salsa_fn *salsa; /* NULL: libgcrypt does it */
 	struct crypt_nonces nonces;
 	struct crypt_counted counted;
 	struct crypt_owns owns;
@@ -198,6 +212,9 @@ crypt_xor_fn *crypt_xor_form(unsigned i);
 
 /* tea.c: as crypt_xor_form. */
 const struct crypt_tea_form *crypt_tea_form(unsigned i);
+
+/* salsa20_wide.c: NULL when this CPU has no lanes wide enough. */
+crypt_salsa_fn *crypt_salsa_form(void);
 
 /* nonce.c */
 void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32]);

@@ -5,6 +5,8 @@
 
 #include "crypt_int.h"
 
+#define SALSA_VECTORS 2 /* of `vectors` below: AVX-512 */
+
 static void init_auto(IMB_MGR *mgr)
 {
 	init_mb_mgr_auto(mgr, NULL);
@@ -159,6 +161,8 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t
 		mb->xor_in = crypt_xor_form(i);
 	for (unsigned i = 0; i <= arches[arch].vectors && crypt_tea_form(i); i++)
 		mb->tea = crypt_tea_form(i);
+	if (arches[arch].vectors >= SALSA_VECTORS)
+		mb->salsa = crypt_salsa_form();
 	crypt_nonces_init(&mb->nonces, mb->mgr, seed);
 	crypt_counted_init(&mb->counted, &mb->nonces, mb->mgr, now_us, worker, pid);
 	*out = mb;
