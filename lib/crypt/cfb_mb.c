@@ -7,7 +7,8 @@
  *	open: P = C ^ (Y0 | ECB-encrypt(C less its last block))
  *
  * where the last block may be partial.  Sealing is serial within a packet, so the CBC lanes run across the packets of a
- * burst, whatever their keys; opening is parallel within a packet and takes them one by one, warm in the first cache.
+ * burst, whatever their keys; opening is parallel within a packet and takes them one by one, warm in the first cache,
+ * or with vector AES in one pass of our own (cfb_vaes.c).
  */
 
 #include <errno.h>
@@ -55,6 +56,11 @@ static inline __attribute__((always_inline)) void cfb_open(struct crypt_mb *mb, 
 	for (unsigned i = 0; i < n; i++) {
 		const struct cfb *s = cfb_of(v[i]);
 
+		if (mb->cfb_open) {
+			mb->cfb_open(v[i]->p, v[i]->n, s->enc, key_len);
+			crypt_crc_strip(v[i]);
+			continue;
+		}
 		memcpy(stream, s->y0, CRYPT_BLOCK);
 		crypt_ecb(mb->mgr, s->enc, key_len, v[i]->p, stream + CRYPT_BLOCK, cfb_len(v[i]->n));
 		mb->xor_in(v[i]->p, stream, v[i]->n);

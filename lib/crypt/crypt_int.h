@@ -121,6 +121,9 @@ struct crypt_tea_form {
 
 typedef void crypt_xor_fn(uint8_t *p, const uint8_t *stream, uint32_t n);
 
+/* Opens the n >= 1 bytes at p in place: AES-CFB under the schedule of a key of key_len bytes, aligned to 16. */
+typedef void crypt_cfb_fn(uint8_t *p, uint32_t n, const uint8_t *enc, unsigned key_len);
+
 #define CRYPT_SALSA_LANES 16
 #define CRYPT_SALSA_BLOCK 64
 
@@ -138,7 +141,8 @@ struct crypt_mb {
 	IMB_MGR *mgr;
 	crypt_xor_fn *xor_in;
 	const struct crypt_tea_form *tea;
-	crypt_salsa_fn *salsa; /* NULL: libgcrypt does it */
+	crypt_cfb_fn *cfb_open; /* NULL: IPsec-MB does it */
+	crypt_salsa_fn *salsa;	/* NULL: libgcrypt does it */
 	struct crypt_nonces nonces;
 	struct crypt_counted counted;
 	struct crypt_owns owns;
@@ -212,6 +216,9 @@ crypt_xor_fn *crypt_xor_form(unsigned i);
 
 /* tea.c: as crypt_xor_form. */
 const struct crypt_tea_form *crypt_tea_form(unsigned i);
+
+/* cfb_vaes.c: NULL when this CPU has no vector AES. */
+crypt_cfb_fn *crypt_cfb_form(void);
 
 /* salsa20_wide.c: NULL when this CPU has no lanes wide enough. */
 crypt_salsa_fn *crypt_salsa_form(void);
