@@ -121,8 +121,19 @@ struct crypt_tea_form {
 
 typedef void crypt_xor_fn(uint8_t *p, const uint8_t *stream, uint32_t n);
 
-/* Opens the n >= 1 bytes at p in place: AES-CFB under the schedule of a key of key_len bytes, aligned to 16. */
-typedef void crypt_cfb_fn(uint8_t *p, uint32_t n, const uint8_t *enc, unsigned key_len);
+#define CRYPT_CFB_LANES 16
+
+/* Packets side by side: the n[i] bytes at p[i], 0 for an idle lane, whose p is readable all the same. */
+struct crypt_cfb_lanes {
+	uint8_t *p[CRYPT_CFB_LANES];
+	uint32_t n[CRYPT_CFB_LANES];
+};
+
+/* AES-CFB in place, under the schedule of a key of key_len bytes, aligned to 16. */
+struct crypt_cfb_form {
+	void (*open)(uint8_t *p, uint32_t n, const uint8_t *enc, unsigned key_len); /* n >= 1 bytes at p */
+	void (*seal)(const struct crypt_cfb_lanes *l, const uint8_t *enc, unsigned key_len);
+};
 
 #define CRYPT_SALSA_LANES 16
 #define CRYPT_SALSA_BLOCK 64
@@ -141,8 +152,8 @@ struct crypt_mb {
 	IMB_MGR *mgr;
 	crypt_xor_fn *xor_in;
 	const struct crypt_tea_form *tea;
-	crypt_cfb_fn *cfb_open; /* NULL: IPsec-MB does it */
-	crypt_salsa_fn *salsa;	/* NULL: libgcrypt does it */
+	const struct crypt_cfb_form *cfb; /* NULL: IPsec-MB does it */
+	crypt_salsa_fn *salsa;		  /* NULL: libgcrypt does it */
 	struct crypt_nonces nonces;
 	struct crypt_counted counted;
 	struct crypt_owns owns;
@@ -218,7 +229,7 @@ crypt_xor_fn *crypt_xor_form(unsigned i);
 const struct crypt_tea_form *crypt_tea_form(unsigned i);
 
 /* cfb_vaes.c: NULL when this CPU has no vector AES. */
-crypt_cfb_fn *crypt_cfb_form(void);
+const struct crypt_cfb_form *crypt_cfb_form(void);
 
 /* salsa20_wide.c: NULL when this CPU has no lanes wide enough. */
 crypt_salsa_fn *crypt_salsa_form(void);

@@ -166,7 +166,7 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t
 	if (arches[arch].vectors >= SALSA_VECTORS)
 		mb->salsa = crypt_salsa_form();
 	if (arches[arch].vectors >= VAES_VECTORS)
-		mb->cfb_open = crypt_cfb_form();
+		mb->cfb = crypt_cfb_form();
 	crypt_nonces_init(&mb->nonces, mb->mgr, seed);
 	crypt_counted_init(&mb->counted, &mb->nonces, mb->mgr, now_us, worker, pid);
 	*out = mb;

@@ -193,6 +193,7 @@ static void on(enum crypt_arch arch, unsigned step)
 		sweep(mb, size, keys, true);
 	for (unsigned key = 0; key < keys; key++)
 		sweep(mb, 32, key, false);
+	sweep(mb, 37, 0, false); /* lanes of sixteen, and a rest */
 	sweep(mb, 256, keys, true);
 	crypt_mb_destroy(mb);
 }
