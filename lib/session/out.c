@@ -193,7 +193,7 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 	struct list *last = s->ready.prev; /* sessions that come back to the list wait for the next call */
 	unsigned n = 0;
 
-	while (n + SHARD_OUT_MIN <= max) {
+	while (n + s->out_min <= max) {
 		struct sess *ss = s->out_cur;
 		bool over = true, resumed;
 

@@ -167,8 +167,9 @@ struct shard {
 	struct fec_got *got;
 	uint64_t next_id;
 	uint64_t rng;
-	bool chunks_low; /* the chan pool is nearly used up: sessions that hold much stop reading */
-	bool closing;	 /* shard_close_all was called */
+	unsigned out_min; /* packets that a vector must have left for a session to be flushed */
+	bool chunks_low;  /* the chan pool is nearly used up: sessions that hold much stop reading */
+	bool closing;	  /* shard_close_all was called */
 	struct shard_stats stats;
 	struct shard_query query;
 };

@@ -41,6 +41,19 @@ static int shard_tables(struct shard *s)
 	return slots_create(s);
 }
 
+static unsigned widest_parity(const struct shard_conf *c)
+{
+	unsigned most = 0;
+
+	for (unsigned t = 0; t < c->n_tunnels; t++) {
+		const struct fec_codec *f = c->tunnels[t].fec;
+
+		if (f && fec_codec_ps(f) > most)
+			most = fec_codec_ps(f);
+	}
+	return most;
+}
+
 static void shard_free(struct shard *s)
 {
 	slots_destroy(s);
@@ -69,6 +82,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	s->border = conf->border;
 	s->chans = conf->chans;
 	s->rng = conf->seed | 1;
+	s->out_min = SHARD_OUT_MIN - FEC_MAX_SHARDS + widest_parity(conf);
 	s->next_id = ((uint64_t)conf->id << 48) + 1;
 	wheel_init(&s->wheel, now);
 	list_init(&s->ready);
@@ -109,6 +123,11 @@ void shard_close_all(struct shard *s, uint64_t now)
 bool shard_drained(const struct shard *s)
 {
 	return s->stats.streams == 0;
+}
+
+unsigned shard_out_min(const struct shard *s)
+{
+	return s->out_min;
 }
 
 const struct flow_tbl *shard_flows(const struct shard *s)
