@@ -93,8 +93,8 @@ static void gate_tunnel(struct bed_gate *g, int e, const struct bed_conf *c)
 		.version = 2,
 		.client = t->client,
 		.framesize = 8192,
-		.smuxbuf = 64 << 20,
-		.streambuf = 32 << 20,
+		.smuxbuf = 256 << 20,
+		.streambuf = 128 << 20,
 		.max_streams = 4096,
 		.hello = true,
 	};
@@ -218,6 +218,8 @@ struct bed *bed_new(const struct bed_conf *c)
 
 	need(b, "memory");
 	b->conf = *c;
+	if (!b->conf.ahead)
+		b->conf.ahead = AHEAD;
 	b->pool = rte_pktmbuf_pool_create("bed", MBUFS, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	need(b->pool, "packet buffers");
 	worker_clock_init(&b->clock);
@@ -302,23 +304,34 @@ void bed_end(struct bed *b)
 
 /* ---- TCP's place ---- */
 
-static void source(struct bed *b, struct bed_app *a)
+/* As much as `want` bytes, of chunks as they come. */
+static uint32_t source_write(struct bed_gate *g, struct chan *c, uint32_t want)
 {
-	struct bed_gate *g = &b->g[BED_CLIENT];
 	struct iovec v[CHAN_IOV];
-	uint32_t used = chan_used(&a->chan->up), n = 0;
-	unsigned got;
+	unsigned got = chan_space(&g->chans, &c->up, want, v);
+	uint32_t n = 0;
 
-	if (!a->on || used >= AHEAD / 2)
-		return;
-	got = chan_space(&g->chans, &a->chan->up, AHEAD - used, v);
 	for (unsigned i = 0; i < got; i++)
 		n += (uint32_t)v[i].iov_len;
 	if (got)
-		chan_commit(&g->chans, &a->chan->up, n);
-	if (n)
+		chan_commit(&g->chans, &c->up, n);
+	return n;
+}
+
+static void source(struct bed *b, struct bed_app *a)
+{
+	struct bed_gate *g = &b->g[BED_CLIENT];
+	uint32_t used = chan_used(&a->chan->up), n, sum = 0;
+
+	if (!a->on || used >= b->conf.ahead / 2)
+		return;
+	do {
+		n = source_write(g, a->chan, b->conf.ahead - used - sum);
+		sum += n;
+	} while (n && used + sum < b->conf.ahead);
+	if (sum)
 		mbox_post(g->border->to_worker, &a->chan->to_worker, CHAN_EV_DATA);
-	a->written += n;
+	a->written += sum;
 }
 
 static void app_event(struct bed *b, struct chan *ch, uint32_t ev)

@@ -31,6 +31,7 @@ struct bed_conf {
 	unsigned loss_permille; /* of what the client sends */
 	unsigned step_us;	/* virtual time between two turns of a worker */
 	unsigned delay;		/* steps that a frame is on the wire: what is in flight grows with it */
+	uint32_t ahead;		/* bytes that a source keeps in its chan; 0: 128 KiB */
 	size_t heap;		/* bytes of each worker; 0: 256 MiB */
 };
 

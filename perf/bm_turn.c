@@ -188,12 +188,73 @@ static void variants(void)
 	}
 }
 
+/* ---- F9: windows ---- */
+
+/* A datagram's cost at both ends with a window that is full: the wire is as long as it takes for that. */
+static void window(unsigned wnd, unsigned loss, struct bench_series *ns)
+{
+	struct bed_conf c = {.cipher = "aes",
+			     .wnd = wnd,
+			     .nic_csum = true,
+			     .sessions = 1,
+			     .streams = 1,
+			     .step_us = 200,
+			     .delay = wnd > 1024 ? wnd / 1024 : 1,
+			     .loss_permille = loss * 10,
+			     .ahead = 4 << 20};
+	struct bed *b = bed_new(&c);
+	uint64_t warm = (uint64_t)wnd * 1300 * 4, most = 0;
+	char name[64];
+
+	ns->n = 0;
+	bed_start(b);
+	bed_flow(b, true);
+	bed_zero(b);
+	bed_carry(b, warm > WARM_BYTES ? warm : WARM_BYTES);
+	for (unsigned i = 0; i < bench_opts.rounds; i++) {
+		struct kcp_info info;
+
+		bed_zero(b);
+		if (!bed_carry(b, ROUND_BYTES))
+			break;
+		bench_add(ns, bench_ns(b->g[0].cycles + b->g[1].cycles) / (double)b->frames[0]);
+		kcp_info(&b->g[BED_CLIENT].shard->all[0]->kcp, &info);
+		most = info.snd_buf > most ? info.snd_buf : most;
+	}
+	snprintf(name, sizeof(name), "F9: window %u, %u %% lost, both ends", wnd, loss);
+	bench_row(name, ns, 0);
+	bench_note("at most %lu segments in flight", (unsigned long)most);
+	bed_flow(b, false);
+	bed_end(b);
+}
+
+static void windows(void)
+{
+	static const unsigned losses[] = {0, 5};
+	static struct bench_series small, large;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct bench_stat s, l, r;
+		char name[80];
+
+		window(128, losses[i], &small);
+		window(32768, losses[i], &large);
+		s = bench_stat(&small);
+		l = bench_stat(&large);
+		r = (struct bench_stat){l.median / s.median, l.lo / s.hi, l.hi / s.lo, l.min / s.max, l.max / s.min};
+		snprintf(name, sizeof(name), "cost a packet at window 32,768 / at 128, %u %% lost", losses[i]);
+		bench_figure("F9", name, &r, BENCH_AT_MOST, 1.3);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	bench_begin(argc, argv, "bm_turn", "whole worker turns, no kernel in between");
 	if (bench_eal(1024, NULL))
 		return 1;
 	efficiency();
+	if (bench_wanted("F9"))
+		windows();
 	variants();
 	return bench_end();
 }
