@@ -97,7 +97,8 @@ void shard_screen(struct shard *s, struct pkt *v, unsigned n);
  */
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now);
 
-/* Takes what control posted: opened, readable, writable, closed streams and dialling results.  Returns how many. */
+/* Takes what control posted: opened, readable, writable, closed streams and dialling results; and goes on reading where
+ * the last turns had to stop.  Returns how much there was to do. */
 unsigned shard_pull(struct shard *s, uint64_t now);
 
 /* Expires timers: sessions whose time has come become ready for output. */
