@@ -100,6 +100,7 @@ static void gate_tunnel(struct bed_gate *g, int e, const struct bed_conf *c)
 	};
 	t->dev = UINT16_MAX;
 	t->keepalive_ms = 10000;
+	t->ratelimit = t->client ? c->ratelimit : 0;
 	t->conn = t->client ? c->sessions : 0;
 	t->dials = g->bed->dials;
 }
@@ -442,54 +443,64 @@ static void wire_take(struct bed *b, int from)
 	}
 }
 
-/* Puts what has arrived into buffers of the receiver's, a burst at most.  True when there is more. */
-static bool wire_give(struct bed *b, int to)
+unsigned bed_give(struct bed *b, int to, unsigned max)
 {
 	struct bed_wire *w = &b->g[to].wire;
+	unsigned n;
 
-	for (unsigned i = 0; i < PL_RX && w->head != w->tail; i++) {
+	for (n = 0; n < max && w->head != w->tail; n++, w->head++) {
 		struct bed_frame *f = &w->slot[w->head % WIRE];
 		struct rte_mbuf *m;
 
 		if (f->step > b->step)
-			return false;
+			break;
 		m = rte_pktmbuf_alloc(b->pool);
 		need(m, "a packet buffer");
 		memcpy(rte_pktmbuf_append(m, f->n), f->data, f->n);
 		m->port = b->g[to].port;
 		rte_ring_sp_enqueue(b->g[to].rx, m);
-		w->head++;
 	}
-	return w->head != w->tail && w->slot[w->head % WIRE].step <= b->step;
+	return n;
 }
 
-static void gate_turns(struct bed *b, int e, uint64_t tsc)
+unsigned bed_lose(struct bed *b, int to)
 {
+	struct bed_wire *w = &b->g[to].wire;
+	unsigned n = 0;
+
+	for (; w->head != w->tail && w->slot[w->head % WIRE].step <= b->step; w->head++)
+		n++;
+	b->lost += n;
+	return n;
+}
+
+uint64_t bed_turn(struct bed *b, int e)
+{
+	uint64_t tsc = b->clock.base + (uint64_t)((unsigned __int128)b->us * b->clock.hz / 1000000) + 1;
 	struct bed_gate *g = &b->g[e];
-	bool more;
+	uint64_t t = bench_tsc(), cycles;
 
-	do {
-		uint64_t t;
-
-		more = wire_give(b, e);
-		t = bench_tsc();
-		worker_turn(g->w, tsc);
-		g->cycles += bench_tsc() - t;
-		g->turns++;
-		gate_control(b, e);
-		wire_take(b, e);
-	} while (more);
+	worker_turn(g->w, tsc);
+	cycles = bench_tsc() - t;
+	g->cycles += cycles;
+	g->turns++;
+	gate_control(b, e);
+	wire_take(b, e);
+	return cycles;
 }
 
 void bed_step(struct bed *b)
 {
-	uint64_t tsc;
-
 	b->step++;
 	b->us += b->conf.step_us;
-	tsc = b->clock.base + (uint64_t)((unsigned __int128)b->us * b->clock.hz / 1000000) + 1;
-	gate_turns(b, BED_CLIENT, tsc);
-	gate_turns(b, BED_SERVER, tsc);
+	for (int e = 0; e < 2; e++) {
+		unsigned n;
+
+		do {
+			n = bed_give(b, e, PL_RX);
+			bed_turn(b, e);
+		} while (n == PL_RX);
+	}
 }
 
 /* ---- running ---- */
