@@ -4,8 +4,9 @@
 /*
  * Two gateways in one thread, a client's worker and a server's, joined by in-memory ports: whole worker turns without a
  * kernel.  TCP is replaced by byte sources and sinks on the chans, which neither write nor read the bytes that they
- * pass; frames go from port to port by pointer.  What the sources, sinks and the wire cost is not counted: only
- * worker_turn is.  Time is virtual, a fixed step a round of turns, so a run does the same work on any machine.
+ * pass; the wire copies frames out of their buffers and into new ones, as NICs do.  What the sources, sinks and the
+ * wire cost is not counted: only worker_turn is.  Time is virtual, a fixed step a round of turns, so a run does the
+ * same work on any machine.
  */
 
 #include <stdbool.h>
@@ -29,8 +30,16 @@ struct bed_conf {
 	unsigned streams;	/* of each */
 	unsigned loss_permille; /* of what the client sends */
 	unsigned step_us;	/* virtual time between two turns of a worker */
-	bool slow_ack;		/* acknodelay off is kcptun's default; on: every datagram's ACKs at once */
+	unsigned delay;		/* steps that a frame is on the wire: what is in flight grows with it */
+	uint64_t ratelimit;	/* bytes/s that a client's session sends, 0: unlimited */
+	uint32_t ahead;		/* bytes that a source keeps in its chan; 0: 128 KiB */
 	size_t heap;		/* bytes of each worker; 0: 256 MiB */
+};
+
+/* Frames on their way to a gate. */
+struct bed_wire {
+	struct bed_frame *slot; /* a ring, of BED_WIRE */
+	uint32_t head, tail;
 };
 
 struct bed_gate {
@@ -42,6 +51,7 @@ struct bed_gate {
 	struct net_tbl *tbl;
 	struct net_ports *udp;
 	struct rte_ring *rx, *tx; /* behind the port */
+	struct bed_wire wire;	  /* to rx */
 	uint16_t port;
 	struct worker_port wp;
 	struct shard *shard;
@@ -68,7 +78,8 @@ struct bed {
 	struct dial *dials;
 	struct bed_app *app;
 	unsigned n_app;
-	uint64_t us;	    /* virtual time */
+	uint64_t us; /* virtual time */
+	uint64_t step;
 	uint64_t got;	    /* bytes that the sinks took since bed_zero */
 	uint64_t frames[2]; /* that the gates sent since bed_zero */
 	uint64_t lost;	    /* of them, on the wire */
@@ -86,6 +97,13 @@ void bed_start(struct bed *b);
 void bed_flow(struct bed *b, bool on);
 /* One step: each worker takes turns until its port's receive ring is empty. */
 void bed_step(struct bed *b);
+/* The pieces of a step, for those who keep time in their own way (b->us, and b->step in the unit of `delay`): frames
+ * that have arrived go to a gate's port, `max` at most, and how many that were; one turn, with what control and the
+ * wire do after it, and its cycles. */
+unsigned bed_give(struct bed *b, int to, unsigned max);
+uint64_t bed_turn(struct bed *b, int e);
+/* Frames that have arrived at a gate are lost, as where a port's ring is full.  Returns how many. */
+unsigned bed_lose(struct bed *b, int to);
 /* Begins a measurement. */
 void bed_zero(struct bed *b);
 /* Steps until the sinks have taken so many bytes, or 10 virtual seconds are over: false. */
