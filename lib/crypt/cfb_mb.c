@@ -73,9 +73,9 @@ static inline __attribute__((always_inline)) void cfb_open(struct crypt_mb *mb, 
  * The first packets of v in lanes of our own, when they share a key and are about equally long: a lane is as busy as
  * the longest of them.  Returns how many were sealed, 0: none.
  */
-static unsigned seal_abreast(const struct crypt_mb *mb, struct pkt **v, unsigned n, unsigned key_len)
+static unsigned seal_abreast(struct crypt_mb *mb, struct pkt **v, unsigned n, unsigned key_len)
 {
-	struct crypt_cfb_lanes l;
+	struct crypt_cfb_lanes l = {.scratch = mb->stream};
 	uint32_t longest = 0, sum = 0;
 
 	if (!mb->cfb || n < CRYPT_CFB_LANES)
@@ -97,7 +97,7 @@ static unsigned seal_abreast(const struct crypt_mb *mb, struct pkt **v, unsigned
 }
 
 /* Seals the runs that seal_abreast takes, and brings the rest to the front; returns how many that are. */
-static unsigned seal_runs(const struct crypt_mb *mb, struct pkt **v, unsigned n, unsigned key_len)
+static unsigned seal_runs(struct crypt_mb *mb, struct pkt **v, unsigned n, unsigned key_len)
 {
 	unsigned rest = 0, took;
 

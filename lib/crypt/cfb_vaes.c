@@ -7,6 +7,8 @@
  * before it is written.  Sealing is serial within a packet, so sixteen packets of one key go abreast, four a vector.
  */
 
+#include <string.h>
+
 #include "crypt_int.h"
 
 #if defined(__x86_64__)
@@ -170,32 +172,47 @@ INLINE __m512i add_rests(uint8_t *const *p, const uint32_t *n, uint32_t at, __m5
 	return _mm512_load_si512(b);
 }
 
+/* Lanes whose packet has ended by `at` go on in the scratch; returns where the next one ends, 0: all have. */
+INLINE uint32_t next_end(const struct crypt_cfb_lanes *l, uint32_t at, uint8_t **p)
+{
+	uint32_t end = UINT32_MAX;
+
+	for (unsigned i = 0; i < CRYPT_CFB_LANES; i++) {
+		if (l->n[i] <= at)
+			p[i] = l->scratch;
+		else if (l->n[i] < end)
+			end = l->n[i];
+	}
+	return end == UINT32_MAX ? 0 : end;
+}
+
 INLINE void seal_rounds(const struct crypt_cfb_lanes *l, const uint8_t *enc, unsigned rounds)
 {
 	static const uint8_t iv[CRYPT_BLOCK] = CRYPT_IV;
-	uint32_t shortest = UINT32_MAX, longest = 0, at = 0;
+	uint8_t *p[CRYPT_CFB_LANES];
+	uint32_t end, at = 0;
 	__m512i key[15], x[ABREAST];
 
-	for (unsigned i = 0; i < CRYPT_CFB_LANES; i++) {
-		shortest = l->n[i] < shortest ? l->n[i] : shortest;
-		longest = l->n[i] > longest ? l->n[i] : longest;
-	}
+	memcpy(p, l->p, sizeof(p));
 #pragma GCC unroll 15
 	for (unsigned r = 0; r <= rounds; r++)
 		key[r] = _mm512_broadcast_i32x4(load(enc + r * CRYPT_BLOCK));
 #pragma GCC unroll 4
 	for (unsigned i = 0; i < ABREAST; i++)
 		x[i] = _mm512_broadcast_i32x4(load(iv));
-	for (; at + CRYPT_BLOCK <= shortest; at += CRYPT_BLOCK) {
-		encrypt(x, key, rounds);
+	while ((end = next_end(l, at, p))) {
+		for (; at + CRYPT_BLOCK <= end; at += CRYPT_BLOCK) {
+			encrypt(x, key, rounds);
 #pragma GCC unroll 4
-		for (unsigned i = 0; i < ABREAST; i++)
-			x[i] = add_blocks(l->p + i * ABREAST, at, x[i]);
-	}
-	for (; at < longest; at += CRYPT_BLOCK) {
+			for (unsigned i = 0; i < ABREAST; i++)
+				x[i] = add_blocks(p + i * ABREAST, at, x[i]);
+		}
+		if (at == end)
+			continue;
 		encrypt(x, key, rounds);
 		for (unsigned i = 0; i < ABREAST; i++)
-			x[i] = add_rests(l->p + i * ABREAST, l->n + i * ABREAST, at, x[i]);
+			x[i] = add_rests(p + i * ABREAST, l->n + i * ABREAST, at, x[i]);
+		at += CRYPT_BLOCK;
 	}
 	_mm256_zeroupper();
 }

@@ -123,10 +123,12 @@ typedef void crypt_xor_fn(uint8_t *p, const uint8_t *stream, uint32_t n);
 
 #define CRYPT_CFB_LANES 16
 
-/* Packets side by side: the n[i] bytes at p[i], 0 for an idle lane, whose p is readable all the same. */
+/* Packets side by side: the n[i] bytes at p[i].  What goes on beyond a packet's end is written to the scratch, which is
+ * as long as the longest. */
 struct crypt_cfb_lanes {
 	uint8_t *p[CRYPT_CFB_LANES];
 	uint32_t n[CRYPT_CFB_LANES];
+	uint8_t *scratch;
 };
 
 /* AES-CFB in place, under the schedule of a key of key_len bytes, aligned to 16. */
