@@ -156,6 +156,15 @@ def look(lab, gw):
     return v
 
 
+def received_and_lost(prefix):
+    """What `counters` prints, of any kcpgate on this host."""
+    drops = telemetry(prefix, "/kcpgate/drops")
+    full = [drops[k] for k in ("steer_full", "punt_full", "no_mbuf")]
+    received = telemetry(prefix, "/kcpgate/snmp")["InPkts"] + sum(drops[k] for k in BEFORE if not k.endswith("_full"))
+    ports = [telemetry(prefix, "/ethdev/stats,%d" % i) for i in telemetry(prefix, "/ethdev/list")]
+    return received, sum(full) + sum(p["imissed"] + p["rx_nombuf"] for p in ports)
+
+
 MOVES = ("turns", "busy_turns", "busy_cycles", "total_cycles", "cycles_per_packet", "sleeps", "memory_used", "max_burst")
 
 
@@ -196,7 +205,8 @@ class Table:
     def same(self, name, found, expected):
         ok = found == expected
         self.bad += not ok
-        self.rows.append((name, found, expected, "" if ok else "OFF BY %d" % (found - expected)))
+        off = "OFF BY %d" % (found - expected) if isinstance(found, int) else "NOT THE SAME"
+        self.rows.append((name, found, expected, "" if ok else off))
 
     def within(self, name, found, low, high):
         ok = low <= found <= high
@@ -204,7 +214,7 @@ class Table:
         self.rows.append((name, found, "%d..%d" % (low, high), "" if ok else "OUTSIDE"))
 
     def text(self):
-        return "\n".join("  %-46s %12s %26s  %s" % (n, f, "" if e is None else e, w) for n, f, e, w in self.rows)
+        return "\n".join("  %-46s %12s %26s  %s" % (n, str(f), "" if e is None else str(e), w) for n, f, e, w in self.rows)
 
 
 def accounted(t, v):
@@ -309,10 +319,12 @@ class Run:
             came, source = self.sent(pmd.stop()), "testpmd's opackets"
             v = settle(lab, gw, lambda v: True)
             pmd.quit()
+        self.counters = received_and_lost(gw.prefix)
         target.stop()
         counts = [int(n) for n in re.search(r"(\d+) connections, (\d+) bytes", target.log()).groups()]
         reconcile(self.table, v, came, source)
         expected(self.table, v, self.e, counts)
+        self.table.same("perf/pktgen/counters: received, lost", self.counters, (self.e["packets"], 0))
         self.last = v
 
     def long(self, lab, gw, target):

@@ -213,6 +213,64 @@ def test_unaccounted():
     case.check(faults(lambda v, e: e["snmp"].update(BytesReceived=1)) > 0, "bytes")
 
 
+STANDIN = """
+-- Pktgen and a gateway of CAPACITY packets/s, as far as the search can see them.
+local LINK, CAPACITY, HELD = 14880952, %d, %d
+local rate, on, sent, received = 0, false, 0, 0
+pktgen = {
+	screen = function() end,
+	pcap = function(port, how) assert(port == "0" and (how == "on" or how == "off")) end,
+	set = function(port, what, v)
+		assert(port == "0" and (what == "rate" or what == "count" or what == "burst"))
+		if what == "rate" then rate = v end
+	end,
+	start = function() on = true end,
+	stop = function() on = false end,
+	delay = function(ms)
+		if not on then return end
+		local n = math.floor(LINK * rate / 100 * ms / 1000)
+		local room = (ms > 10000 and HELD or CAPACITY) * ms // 1000
+		sent = sent + n
+		received = received + math.min(n, room)
+	end,
+	portStats = function(port, what)
+		assert(port == "0" and what == "port")
+		return {[0] = {opackets = sent}}
+	end,
+}
+io.popen = function(command)
+	assert(command == "ask")
+	return {
+		read = function() return string.format("received %%d lost %%d\\n", received, sent - received) end,
+		close = function() end,
+	}
+end
+dofile(os.getenv("KCPGATE_PKTGEN") .. "/%s.lua")
+"""
+
+
+def test_search():
+    """Pktgen's scripts, run by Lua with stand-ins for Pktgen and the gateway, find the rate that these lose nothing at."""
+    where = os.path.join(HERE, "..", "..", "perf", "pktgen")
+    found = []
+    with Folder() as folder:
+        for name in ("single-flow", "many-flows"):
+            for capacity, held, low, high in ((5000000, 5000000, 33.5, 33.61), (20000000, 20000000, 100, 100),
+                                              (5000000, 4800000, 31.5, 32.26), (0, 0, 0, 0)):
+                path = os.path.join(folder, "standin.lua")
+                with open(path, "w") as f:
+                    f.write(STANDIN % (capacity, held, name))
+                p = subprocess.run(["lua5.4", path], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                   timeout=20, env=dict(os.environ, KCPGATE_PKTGEN=where, KCPGATE_COUNTERS="ask"))
+                case.check(p.returncode == 0, p.stdout)
+                rate = float(p.stdout.strip().split("\n")[-1].split()[2])
+                case.check(low <= rate <= high, rate, p.stdout)
+                with open(os.path.join(folder, name + ".txt")) as f:
+                    case.check(f.read() == p.stdout, "the file says something else")
+                found.append(rate)
+    return "%s %%" % found
+
+
 def test_run():
     """The command: its exit status, its JSON."""
     with Folder() as folder:
