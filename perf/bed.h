@@ -44,8 +44,9 @@ struct bed_wire {
 
 struct bed_gate {
 	struct bed *bed;
+	struct bed_gate *shares; /* what is immutable, pools and the mesh are this one's; NULL: they are its own */
 	struct shard_tunnel tun;
-	struct chan_pool chans;
+	struct chan_pool *chans, own_chans;
 	struct crypt *crypt;
 	struct worker_mesh *mesh;
 	struct net_tbl *tbl;
@@ -72,6 +73,7 @@ struct bed_app { /* a stream at the client: a source without end */
 
 struct bed {
 	struct bed_conf conf;
+	unsigned index; /* among beds side by side */
 	struct bed_gate g[2];
 	struct rte_mempool *pool;
 	struct worker_clock clock;
@@ -88,6 +90,9 @@ struct bed {
 
 /* EAL must run.  Exits with a message when something cannot be had: a benchmark has no other way out. */
 struct bed *bed_new(const struct bed_conf *c);
+/* A second one, for another lcore: the same gateways' second workers, with a port of their own, as a NIC's second
+ * queue. Ends before the first. */
+struct bed *bed_new_beside(struct bed *first);
 /* Ends all sessions and checks that everything came back (bench_wrong where it did not). */
 void bed_end(struct bed *b);
 
