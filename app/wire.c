@@ -18,6 +18,7 @@
 #include "app.h"
 #include "comp.h"
 #include "log.h"
+#include "pool.h"
 
 #define RING_FRAMES 2048 /* of punt, inject and steering rings */
 
@@ -35,7 +36,7 @@ int app_memory_up(struct app *a)
 {
 	int ret;
 
-	a->pool = rte_pktmbuf_pool_create("mbufs", a->plan.mbufs - 1, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, a->socket);
+	a->pool = worker_pool_create("mbufs", a->plan.mbufs - 1, 256, a->socket);
 	if (!a->pool)
 		return fail(a, -ENOMEM, "packet buffers");
 	ret = chan_pool_create(&a->chans, a->plan.chunks, a->plan.chans, a->socket);
