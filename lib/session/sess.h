@@ -10,7 +10,7 @@
 #include "wheel.h"
 
 #define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
-#define SESS_PULL_BYTES	 65536 /* taken from streams a session and turn, so that sessions share a turn */
+#define SESS_PULL_BYTES	 16384 /* taken from streams a session and turn, so that sessions share a turn */
 #define SESS_READ_MAX	 256   /* segments read a session and turn, from those that were queued */
 #define SESS_LOW_BYTES	 65536 /* held towards TCP, beyond which a session reads no more while chunks are scarce */
 #define SESS_IDLE_MS	 5000  /* without a packet for so long, what open FEC groups hold goes back */
