@@ -156,6 +156,15 @@ double bench_ns(uint64_t cycles)
 	return (double)cycles * 1e9 / tsc_hz;
 }
 
+void bench_hold(void)
+{
+	static bool held;
+
+	if (!held && sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1}))
+		fprintf(stderr, "%s: no real-time class: other programs disturb the figures\n", prog);
+	held = true;
+}
+
 double bench_hz(void)
 {
 	return tsc_hz;
@@ -265,6 +274,7 @@ static unsigned calibrate(const struct bench_job *j)
 	double want = bench_opts.quick ? ROUND_NS / 4 : ROUND_NS;
 	unsigned times = 1;
 
+	bench_hold();
 	while (times < GO_MAX && go(j, times) < want)
 		times *= 2;
 	return times;

@@ -38,6 +38,10 @@ static inline uint64_t bench_tsc(void)
 }
 double bench_ns(uint64_t cycles);
 double bench_hz(void);
+/* From here on nothing but the kernel comes in between, where the system allows that: the thread's class becomes
+ * real-time.  bench_job and bench_pair call it; others do before they measure, after their threads have been started.
+ */
+void bench_hold(void);
 bool bench_wanted(const char *name);
 
 /* ---- series: one number a round ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 #include <rte_cycles.h>
@@ -74,17 +75,22 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	unsigned got = pl_rx(w), n;
 
 	pl_count(w, DROP_IP_FRAGMENT, frag_expire(w->frag, tsc));
+	pl_lap(w, WORKER_RX);
 	if (!got)
 		return 0;
 	net_parse_burst(w->rx, w->keys, got, w->tbl, w->conf.udp);
 	n = pl_punt(w, got, tsc);
 	n = pl_steer(w, n);
+	pl_lap(w, WORKER_PARSE);
 	flow_find_burst(shard_flows(w->conf.shard), w->rx, n);
 	pl_answered(w, n);
 	shard_screen(w->conf.shard, w->rx, n);
+	pl_lap(w, WORKER_FIND);
 	crypt_open_burst(w->conf.mb, w->rx, n);
+	pl_lap(w, WORKER_OPEN);
 	shard_input(w->conf.shard, w->rx, n, now);
 	pl_free(w, n);
+	pl_lap(w, WORKER_INPUT);
 	return got;
 }
 
@@ -94,6 +100,7 @@ static unsigned turn_output(struct worker *w, uint64_t now)
 
 	pl_knock(w, now);
 	pl_drain(w);
+	pl_lap(w, WORKER_SEND);
 	for (unsigned round = 0; round < PL_ROUNDS && shard_ready(w->conf.shard) && !pl_tx_full(w); round++) {
 		unsigned max = pl_txbuf(w), n;
 
@@ -102,13 +109,23 @@ static unsigned turn_output(struct worker *w, uint64_t now)
 			break;
 		}
 		n = shard_output(w->conf.shard, w->tx, max, now);
+		pl_lap(w, WORKER_OUTPUT);
 		if (n == 0)
 			break;
 		crypt_seal_burst(w->conf.mb, w->tx, n);
+		pl_lap(w, WORKER_SEAL);
 		pl_send(w, n, now);
+		pl_lap(w, WORKER_SEND);
 		total += n;
 	}
 	return total;
+}
+
+/* Turns that found nothing are not counted: the stages then add up to busy_cycles. */
+static void turn_account(struct worker *w)
+{
+	for (unsigned i = 0; i < WORKER_N_STAGES; i++)
+		w->stats.stage[i] += w->in_turn[i];
 }
 
 unsigned worker_turn(struct worker *w, uint64_t tsc)
@@ -116,12 +133,18 @@ unsigned worker_turn(struct worker *w, uint64_t tsc)
 	uint64_t now = worker_clock_ms(w->clock, tsc);
 	unsigned work;
 
+	w->lap = rte_rdtsc();
+	memset(w->in_turn, 0, sizeof(w->in_turn));
 	turn_adopt(w);
 	work = turn_input(w, tsc, now);
 	work += shard_pull(w->conf.shard, now);
+	pl_lap(w, WORKER_PULL);
 	shard_tick(w->conf.shard, now);
+	pl_lap(w, WORKER_TICK);
 	work += turn_output(w, now);
 	shard_reap(w->conf.shard);
+	if (work)
+		turn_account(w);
 	return work;
 }
 
@@ -177,6 +200,17 @@ void worker_close(struct worker *w)
 bool worker_closed(const struct worker *w)
 {
 	return atomic_load(&w->closed);
+}
+
+const char *worker_stage_name(enum worker_stage s)
+{
+	static const char *const names[] = {
+#define X(name, str) #str,
+		WORKER_STAGES(X)
+#undef X
+	};
+
+	return s < WORKER_N_STAGES ? names[s] : "?";
 }
 
 const struct worker_stats *worker_stats(const struct worker *w)

@@ -57,10 +57,32 @@ struct worker_conf {
 	int socket;
 };
 
+/* Where a turn's cycles go, in the order of the turn. */
+#define WORKER_STAGES(X)                                                                                     \
+	X(RX, rx)	  /* the port's driver, and the vector */                                            \
+	X(PARSE, parse)	  /* headers, what is not ours, steering */                                          \
+	X(FIND, find)	  /* flow lookup, what needs no key to be refused */                                 \
+	X(OPEN, open)	  /* decryption and checksum */                                                      \
+	X(INPUT, input)	  /* FEC, KCP, decompression, smux, bytes towards TCP; buffers back to their pool */ \
+	X(PULL, pull)	  /* what control posted */                                                          \
+	X(TICK, tick)	  /* timers */                                                                       \
+	X(OUTPUT, output) /* bytes from TCP, smux, compression, KCP, FEC; empty buffers from the pool */     \
+	X(SEAL, seal)	  /* encryption and checksum */                                                      \
+	X(SEND, send)	  /* headers and the port's driver */
+
+enum worker_stage {
+#define X(name, str) WORKER_##name,
+	WORKER_STAGES(X)
+#undef X
+		WORKER_N_STAGES
+};
+const char *worker_stage_name(enum worker_stage s);
+
 struct worker_stats { /* writer: the worker */
 	uint64_t turns, busy_turns;
-	uint64_t busy_cycles;  /* in turns that did something */
-	uint64_t total_cycles; /* since the loop began */
+	uint64_t busy_cycles;		 /* in turns that did something */
+	uint64_t total_cycles;		 /* since the loop began */
+	uint64_t stage[WORKER_N_STAGES]; /* cycles in turns that did something, by enum worker_stage */
 	uint64_t sleeps;
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t steered_out, steered_in, punted;

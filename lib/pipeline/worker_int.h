@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <rte_cycles.h>
 #include <rte_mbuf.h>
 
 #include "frag.h"
@@ -30,8 +31,10 @@ struct worker {
 	unsigned first_port, first_sibling; /* to be received from first, in this turn */
 	uint64_t poked;			    /* bit a worker: something was put into its rings */
 	struct frag *frag;
-	unsigned n_lent; /* buffers ready in tx[] */
-	unsigned n_syn;	 /* of rx[]: answers to our SYNs */
+	unsigned n_lent;		   /* buffers ready in tx[] */
+	unsigned n_syn;			   /* of rx[]: answers to our SYNs */
+	uint64_t lap;			   /* TSC when the stage under way began */
+	uint64_t in_turn[WORKER_N_STAGES]; /* cycles of this turn */
 	_Atomic bool stop, close, closed;
 	_Atomic uint32_t asleep; /* writer: the worker */
 	struct pkt rx[PL_RX];
@@ -40,6 +43,15 @@ struct worker {
 	struct rte_mbuf *txm[PL_TX]; /* the buffers behind tx[] */
 	struct txq txq[];	     /* [gateway port] */
 };
+
+/* A stage is over: its cycles are since the one before it. */
+static inline void pl_lap(struct worker *w, enum worker_stage s)
+{
+	uint64_t t = rte_rdtsc();
+
+	w->in_turn[s] += t - w->lap;
+	w->lap = t;
+}
 
 static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)
 {

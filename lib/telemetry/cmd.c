@@ -263,6 +263,7 @@ static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
 	const struct shard_stats *h = shard_stats(src->shards[i]);
 	uint64_t packets = s->rx_packets + s->tx_packets + s->steered_in;
 	struct rte_tel_data *d = rte_tel_data_alloc();
+	char name[32];
 
 	if (!d)
 		return NULL;
@@ -275,6 +276,10 @@ static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
 	dict_u64(d, "busy_cycles", s->busy_cycles);
 	dict_u64(d, "total_cycles", s->total_cycles);
 	dict_u64(d, "cycles_per_packet", packets ? s->busy_cycles / packets : 0);
+	for (unsigned k = 0; k < WORKER_N_STAGES; k++) {
+		snprintf(name, sizeof(name), "cycles_%s", worker_stage_name(k));
+		dict_u64(d, name, s->stage[k]);
+	}
 	dict_u64(d, "sleeps", s->sleeps);
 	dict_u64(d, "rx_packets", s->rx_packets);
 	dict_u64(d, "rx_bytes", s->rx_bytes);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Two gateways in one thread, a client's worker and a server's, joined by in-memory ports: whole worker turns without a
+ * kernel.  TCP is replaced by byte sources and sinks on the chans, which neither write nor read the bytes that they
+ * pass; frames go from port to port by pointer.  What the sources, sinks and the wire cost is not counted: only
+ * worker_turn is.  Time is virtual, a fixed step a round of turns, so a run does the same work on any machine.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sess.h"
+#include "worker.h"
+
+struct rte_mempool;
+struct rte_ring;
+
+enum { BED_CLIENT, BED_SERVER };
+
+struct bed_conf {
+	const char *cipher;
+	unsigned ds, ps; /* 0: no FEC */
+	unsigned wnd;	 /* KCP's send and receive window, segments */
+	bool comp;
+	bool nic_csum;		/* the ports compute checksums, as NICs do */
+	unsigned sessions;	/* conn */
+	unsigned streams;	/* of each */
+	unsigned loss_permille; /* of what the client sends */
+	unsigned step_us;	/* virtual time between two turns of a worker */
+	bool slow_ack;		/* acknodelay off is kcptun's default; on: every datagram's ACKs at once */
+	size_t heap;		/* bytes of each worker; 0: 256 MiB */
+};
+
+struct bed_gate {
+	struct bed *bed;
+	struct shard_tunnel tun;
+	struct chan_pool chans;
+	struct crypt *crypt;
+	struct worker_mesh *mesh;
+	struct net_tbl *tbl;
+	struct net_ports *udp;
+	struct rte_ring *rx, *tx; /* behind the port */
+	uint16_t port;
+	struct worker_port wp;
+	struct shard *shard;
+	struct border *border;
+	struct crypt_mb *mb;
+	struct worker *w;
+	void *heap;
+	size_t heap_n, mem_empty;
+	uint64_t cycles; /* in worker_turn since bed_zero */
+	uint64_t turns;
+};
+
+struct bed_app { /* a stream at the client: a source without end */
+	struct chan *chan;
+	uint64_t written;
+	bool on;
+};
+
+struct bed {
+	struct bed_conf conf;
+	struct bed_gate g[2];
+	struct rte_mempool *pool;
+	struct worker_clock clock;
+	struct dial *dials;
+	struct bed_app *app;
+	unsigned n_app;
+	uint64_t us;	    /* virtual time */
+	uint64_t got;	    /* bytes that the sinks took since bed_zero */
+	uint64_t frames[2]; /* that the gates sent since bed_zero */
+	uint64_t lost;	    /* of them, on the wire */
+	uint64_t rng;
+};
+
+/* EAL must run.  Exits with a message when something cannot be had: a benchmark has no other way out. */
+struct bed *bed_new(const struct bed_conf *c);
+/* Ends all sessions and checks that everything came back (bench_wrong where it did not). */
+void bed_end(struct bed *b);
+
+/* Opens every stream of every session and waits until bytes have come by each. */
+void bed_start(struct bed *b);
+/* Sources on (all streams) or off. */
+void bed_flow(struct bed *b, bool on);
+/* One step: each worker takes turns until its port's receive ring is empty. */
+void bed_step(struct bed *b);
+/* Begins a measurement. */
+void bed_zero(struct bed *b);
+/* Steps until the sinks have taken so many bytes, or 10 virtual seconds are over: false. */
+bool bed_carry(struct bed *b, uint64_t bytes);
+
+static inline struct flow_key *bed_dial_key(struct bed *b, unsigned slot)
+{
+	return &b->dials[slot].key;
+}

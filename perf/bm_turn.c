@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Whole worker turns: what a datagram costs the worker that sends it and the one that receives it, beside the bare
+ * primitives on packets of the same size, timed in the same rounds (figures F1, F2, F3, F9).
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bed.h"
+#include "bench.h"
+#include "eal.h"
+#include "prim.h"
+
+#define ROUND_BYTES ((uint64_t)16 << 20)
+#define WARM_BYTES  ((uint64_t)64 << 20)
+
+/* One direction's outcome. */
+struct side {
+	struct bench_series ns; /* a datagram of the sender's */
+	struct bench_series ratio;
+	struct bench_series gbit; /* TCP payload a second of worker time */
+};
+
+struct outcome {
+	struct side side[2];
+	struct bench_series prim[2];
+	double payload;			  /* bytes of TCP a datagram */
+	double stage[2][WORKER_N_STAGES]; /* cycles a datagram, mean of all rounds */
+};
+
+static void side_add(struct side *s, uint64_t cycles, uint64_t frames, uint64_t bytes, double prim)
+{
+	double ns = bench_ns(cycles);
+
+	bench_add(&s->ns, ns / (double)frames);
+	bench_add(&s->gbit, (double)bytes * 8 / ns);
+	if (prim > 0)
+		bench_add(&s->ratio, prim * (double)frames / ns);
+}
+
+static void run(const struct bed_conf *c, struct outcome *o)
+{
+	struct bed *b = bed_new(c);
+	struct prim *p = prim_new(c->cipher, c->ds, c->ps, b->g[0].tun.kcp.mtu);
+
+	struct worker_stats before[2];
+	uint64_t frames = 0;
+
+	memset(o, 0, sizeof(*o));
+	bed_start(b);
+	bed_flow(b, true);
+	bed_zero(b);
+	bed_carry(b, bench_opts.quick ? ROUND_BYTES : WARM_BYTES);
+	for (int e = 0; e < 2; e++)
+		before[e] = *worker_stats(b->g[e].w);
+	for (unsigned i = 0; i < bench_opts.rounds; i++) {
+		double send = prim_sum(prim_send(p)), receive = prim_sum(prim_receive(p));
+
+		bed_zero(b);
+		if (!bed_carry(b, ROUND_BYTES))
+			break;
+		side_add(&o->side[BED_CLIENT], b->g[BED_CLIENT].cycles, b->frames[0], b->got, send);
+		side_add(&o->side[BED_SERVER], b->g[BED_SERVER].cycles, b->frames[0] - b->lost, b->got, receive);
+		bench_add(&o->prim[BED_CLIENT], send);
+		bench_add(&o->prim[BED_SERVER], receive);
+		o->payload = (double)b->got / (double)b->frames[0];
+		frames += b->frames[0];
+	}
+	for (int e = 0; e < 2; e++)
+		for (unsigned s = 0; s < WORKER_N_STAGES; s++)
+			o->stage[e][s] =
+				(double)(worker_stats(b->g[e].w)->stage[s] - before[e].stage[s]) / (double)frames;
+	bed_flow(b, false);
+	prim_free(p);
+	bed_end(b);
+}
+
+/* A datagram's cycles by stage of the turn: the sender's, and the receiver's. */
+static void stages(const struct outcome *o)
+{
+	for (int e = 0; e < 2; e++) {
+		char line[400];
+		size_t n = 0;
+
+		for (unsigned s = 0; s < WORKER_N_STAGES; s++)
+			n += (size_t)snprintf(line + n, sizeof(line) - n, " %s %.0f", worker_stage_name(s),
+					      o->stage[e][s]);
+		bench_note("%s, cycles a datagram:%s", e ? "receiver" : "sender", line);
+	}
+}
+
+static void rows(const char *name, const struct outcome *o)
+{
+	static const char *const what[2] = {"send", "receive"};
+	char line[96];
+
+	for (int e = 0; e < 2; e++) {
+		snprintf(line, sizeof(line), "%s, %s: turn", name, what[e]);
+		bench_row(line, &o->side[e].ns, o->payload);
+		snprintf(line, sizeof(line), "%s, %s: primitives", name, what[e]);
+		bench_row(line, &o->prim[e], o->payload);
+	}
+	stages(o);
+}
+
+static void figure(const char *id, const char *name, const struct bench_series *s, double target)
+{
+	struct bench_stat t = bench_stat(s);
+
+	bench_figure(id, name, &t, BENCH_AT_LEAST, target);
+}
+
+static const struct bed_conf usual = {
+	.cipher = "aes", .ds = 10, .ps = 3, .wnd = 4096, .nic_csum = true, .sessions = 1, .streams = 1, .step_us = 200};
+
+static void efficiency(void)
+{
+	static struct outcome o;
+	struct bed_conf c = usual;
+
+	if (bench_wanted("F1") || bench_wanted("F2")) {
+		run(&c, &o);
+		rows("aes, FEC 10/3", &o);
+		figure("F1", "send: primitives / turn (aes, FEC 10/3)", &o.side[0].ratio, 0.60);
+		figure("F1", "send: Gbit/s of TCP payload on one worker", &o.side[0].gbit, 10);
+		figure("F2", "receive: primitives / turn (aes, FEC 10/3)", &o.side[1].ratio, 0.60);
+		figure("F2", "receive: Gbit/s of TCP payload on one worker", &o.side[1].gbit, 14);
+	}
+	if (bench_wanted("F3")) {
+		c.cipher = "aes-128-gcm";
+		c.ds = c.ps = 0;
+		run(&c, &o);
+		rows("aes-128-gcm, no FEC", &o);
+		figure("F3", "send: primitives / turn (aes-128-gcm)", &o.side[0].ratio, 0.55);
+		figure("F3", "receive: primitives / turn (aes-128-gcm)", &o.side[1].ratio, 0.55);
+	}
+}
+
+/* What the other settings cost, without figures. */
+static void variants(void)
+{
+	static const struct {
+		const char *name;
+		struct bed_conf c;
+	} v[] = {
+		{"aes, 10/3, checksums by us",
+		 {.cipher = "aes", .ds = 10, .ps = 3, .wnd = 4096, .sessions = 1, .streams = 1, .step_us = 200}},
+		{"aes, 10/3, 64 streams",
+		 {.cipher = "aes",
+		  .ds = 10,
+		  .ps = 3,
+		  .wnd = 4096,
+		  .nic_csum = true,
+		  .sessions = 1,
+		  .streams = 64,
+		  .step_us = 200}},
+		{"aes, 10/3, 64 sessions",
+		 {.cipher = "aes",
+		  .ds = 10,
+		  .ps = 3,
+		  .wnd = 512,
+		  .nic_csum = true,
+		  .sessions = 64,
+		  .streams = 1,
+		  .step_us = 200}},
+		{"aes, 10/3, snappy",
+		 {.cipher = "aes",
+		  .ds = 10,
+		  .ps = 3,
+		  .wnd = 4096,
+		  .comp = true,
+		  .nic_csum = true,
+		  .sessions = 1,
+		  .streams = 1,
+		  .step_us = 200}},
+		{"null, no FEC",
+		 {.cipher = "null", .wnd = 4096, .nic_csum = true, .sessions = 1, .streams = 1, .step_us = 200}},
+	};
+	static struct outcome o;
+
+	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		if (!bench_wanted(v[i].name))
+			continue;
+		run(&v[i].c, &o);
+		rows(v[i].name, &o);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	bench_begin(argc, argv, "bm_turn", "whole worker turns, no kernel in between");
+	if (bench_eal(1024, NULL))
+		return 1;
+	efficiency();
+	variants();
+	return bench_end();
+}
