@@ -76,6 +76,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	list_init(&s->dead);
 	list_init(&s->knocks);
 	list_init(&s->spilled);
+	list_init(&s->owing);
 	ret = shard_tables(s);
 	if (ret)
 		goto fail;
@@ -168,6 +169,7 @@ unsigned shard_pull(struct shard *s, uint64_t now)
 	if (!list_empty(&s->spilled))
 		shard_pump_spilled(s);
 	shard_resume(s, now);
+	shard_settle(s);
 	return total;
 }
 
