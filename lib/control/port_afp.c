@@ -2,7 +2,7 @@
 
 /*
  * AF_PACKET's sockets, of which the driver lets everything in: the frames that the kernel itself sends, which on the
- * loopback interface come in a second time, and traffic that can never be ours.  Both take room in a ring of 512
+ * loopback interface come in a second time, and traffic that can never be ours.  Both take room in a ring of 1024
  * frames, and a copy each.  The driver has no arguments for either, so its sockets are found by what they are bound to.
  */
 

@@ -249,10 +249,10 @@ Test(port, devargs)
 	struct port_conf c = {.device = "net_af_packet0,iface=eth0", .vdev = true, .mtu = 1500};
 
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
-	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=4096,framesz=2048,framecnt=512");
+	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=4096,framesz=2048,framecnt=1024");
 	c.mtu = 9000;
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
-	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=16384,framesz=16384,framecnt=512");
+	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=16384,framesz=16384,framecnt=1024");
 	c.device = "net_af_packet0,iface=eth0,framecnt=64";
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
 	cr_assert_str_eq(buf, c.device);
