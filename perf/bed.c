@@ -22,7 +22,8 @@
 #define HEAP	  ((size_t)256 << 20)
 #define HEAP_UNIT 65536u
 #define PORT	  4000
-#define FIRST	  10000 /* client's ports */
+#define FIRST	  10000	 /* client's ports */
+#define WIRE	  65536u /* frames */
 #define AHEAD	  (128u << 10)
 #define CLIENT_ID 7 /* of its shard: names in EAL must differ */
 
@@ -49,6 +50,12 @@ static struct addr gate_addr(int e)
 {
 	return addr_v4(0x0a000001u + (uint32_t)e);
 }
+
+struct bed_frame {
+	uint64_t step; /* when it arrives */
+	uint16_t n;
+	uint8_t data[1526];
+};
 
 static uint64_t bed_random(struct bed *b)
 {
@@ -86,8 +93,8 @@ static void gate_tunnel(struct bed_gate *g, int e, const struct bed_conf *c)
 		.version = 2,
 		.client = t->client,
 		.framesize = 8192,
-		.smuxbuf = 64 << 20,
-		.streambuf = 32 << 20,
+		.smuxbuf = 256 << 20,
+		.streambuf = 128 << 20,
 		.max_streams = 4096,
 		.hello = true,
 	};
@@ -134,6 +141,8 @@ static void gate_port(struct bed_gate *g)
 		     rte_eth_tx_queue_setup(g->port, 0, 64, 0, NULL) == 0 && rte_eth_dev_start(g->port) == 0,
 	     "a started port");
 	g->wp = (struct worker_port){.id = g->port};
+	g->wire.slot = malloc(WIRE * sizeof(*g->wire.slot));
+	need(g->wire.slot, "a wire");
 }
 
 /* As app has it: of EAL's heap, so on hugepages where there are any. */
@@ -209,6 +218,8 @@ struct bed *bed_new(const struct bed_conf *c)
 
 	need(b, "memory");
 	b->conf = *c;
+	if (!b->conf.ahead)
+		b->conf.ahead = AHEAD;
 	b->pool = rte_pktmbuf_pool_create("bed", MBUFS, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	need(b->pool, "packet buffers");
 	worker_clock_init(&b->clock);
@@ -264,6 +275,7 @@ static void gate_end(struct bed_gate *g, const char *name)
 	rte_ring_free(g->tx);
 	net_tbl_free(g->tbl);
 	free(g->udp);
+	free(g->wire.slot);
 	if (g->tun.fec)
 		fec_codec_put(g->tun.fec);
 	crypt_destroy(g->crypt);
@@ -278,7 +290,7 @@ void bed_end(struct bed *b)
 {
 	for (int e = 0; e < 2; e++)
 		shard_close_all(b->g[e].shard, b->us / 1000);
-	for (unsigned i = 0; i < 200 && !(shard_drained(b->g[0].shard) && shard_drained(b->g[1].shard)); i++)
+	for (unsigned i = 0; i < 400 && !(shard_drained(b->g[0].shard) && shard_drained(b->g[1].shard)); i++)
 		bed_step(b);
 	gate_end(&b->g[BED_CLIENT], "client");
 	gate_end(&b->g[BED_SERVER], "server");
@@ -292,23 +304,34 @@ void bed_end(struct bed *b)
 
 /* ---- TCP's place ---- */
 
-static void source(struct bed *b, struct bed_app *a)
+/* As much as `want` bytes, of chunks as they come. */
+static uint32_t source_write(struct bed_gate *g, struct chan *c, uint32_t want)
 {
-	struct bed_gate *g = &b->g[BED_CLIENT];
 	struct iovec v[CHAN_IOV];
-	uint32_t used = chan_used(&a->chan->up), n = 0;
-	unsigned got;
+	unsigned got = chan_space(&g->chans, &c->up, want, v);
+	uint32_t n = 0;
 
-	if (!a->on || used >= AHEAD / 2)
-		return;
-	got = chan_space(&g->chans, &a->chan->up, AHEAD - used, v);
 	for (unsigned i = 0; i < got; i++)
 		n += (uint32_t)v[i].iov_len;
 	if (got)
-		chan_commit(&g->chans, &a->chan->up, n);
-	if (n)
+		chan_commit(&g->chans, &c->up, n);
+	return n;
+}
+
+static void source(struct bed *b, struct bed_app *a)
+{
+	struct bed_gate *g = &b->g[BED_CLIENT];
+	uint32_t used = chan_used(&a->chan->up), n, sum = 0;
+
+	if (!a->on || used >= b->conf.ahead / 2)
+		return;
+	do {
+		n = source_write(g, a->chan, b->conf.ahead - used - sum);
+		sum += n;
+	} while (n && used + sum < b->conf.ahead);
+	if (sum)
 		mbox_post(g->border->to_worker, &a->chan->to_worker, CHAN_EV_DATA);
-	a->written += n;
+	a->written += sum;
 }
 
 static void app_event(struct bed *b, struct chan *ch, uint32_t ev)
@@ -392,54 +415,77 @@ static void wire_checksum(struct rte_mbuf *m)
 	m->ol_flags = 0;
 }
 
-static void wire(struct bed *b, int from)
+/* Takes what a gate sent off its port, and gives the buffers back. */
+static void wire_take(struct bed *b, int from)
 {
-	struct bed_gate *to = &b->g[!from];
+	struct bed_wire *w = &b->g[!from].wire;
 	struct rte_mbuf *m[64];
 	unsigned n;
 
 	while ((n = rte_ring_sc_dequeue_burst(b->g[from].tx, (void **)m, 64, NULL))) {
-		unsigned kept = 0;
-
 		b->frames[from] += n;
 		for (unsigned i = 0; i < n; i++) {
-			if (from == BED_CLIENT && b->conf.loss_permille &&
-			    bed_random(b) % 1000 < b->conf.loss_permille) {
-				rte_pktmbuf_free(m[i]);
+			struct bed_frame *f = &w->slot[w->tail % WIRE];
+
+			if (w->tail - w->head == WIRE || (from == BED_CLIENT && b->conf.loss_permille &&
+							  bed_random(b) % 1000 < b->conf.loss_permille)) {
 				b->lost++;
 				continue;
 			}
-			m[i]->port = to->port;
 			wire_checksum(m[i]);
-			m[kept++] = m[i];
+			f->step = b->step + b->conf.delay;
+			f->n = m[i]->data_len;
+			memcpy(f->data, rte_pktmbuf_mtod(m[i], void *), f->n);
+			w->tail++;
 		}
-		n = rte_ring_sp_enqueue_burst(to->rx, (void **)m, kept, NULL);
-		if (n < kept) {
-			rte_pktmbuf_free_bulk(m + n, kept - n);
-			b->lost += kept - n;
-		}
+		rte_pktmbuf_free_bulk(m, n);
 	}
+}
+
+/* Puts what has arrived into buffers of the receiver's, a burst at most.  True when there is more. */
+static bool wire_give(struct bed *b, int to)
+{
+	struct bed_wire *w = &b->g[to].wire;
+
+	for (unsigned i = 0; i < PL_RX && w->head != w->tail; i++) {
+		struct bed_frame *f = &w->slot[w->head % WIRE];
+		struct rte_mbuf *m;
+
+		if (f->step > b->step)
+			return false;
+		m = rte_pktmbuf_alloc(b->pool);
+		need(m, "a packet buffer");
+		memcpy(rte_pktmbuf_append(m, f->n), f->data, f->n);
+		m->port = b->g[to].port;
+		rte_ring_sp_enqueue(b->g[to].rx, m);
+		w->head++;
+	}
+	return w->head != w->tail && w->slot[w->head % WIRE].step <= b->step;
 }
 
 static void gate_turns(struct bed *b, int e, uint64_t tsc)
 {
 	struct bed_gate *g = &b->g[e];
+	bool more;
 
 	do {
-		uint64_t t = bench_tsc();
+		uint64_t t;
 
+		more = wire_give(b, e);
+		t = bench_tsc();
 		worker_turn(g->w, tsc);
 		g->cycles += bench_tsc() - t;
 		g->turns++;
 		gate_control(b, e);
-		wire(b, e);
-	} while (!rte_ring_empty(g->rx));
+		wire_take(b, e);
+	} while (more);
 }
 
 void bed_step(struct bed *b)
 {
 	uint64_t tsc;
 
+	b->step++;
 	b->us += b->conf.step_us;
 	tsc = b->clock.base + (uint64_t)((unsigned __int128)b->us * b->clock.hz / 1000000) + 1;
 	gate_turns(b, BED_CLIENT, tsc);
@@ -464,7 +510,7 @@ void bed_start(struct bed *b)
 		if (i % 64 == 63)
 			bed_step(b);
 	}
-	for (unsigned i = 0; i < 200; i++)
+	for (unsigned i = 0; i < 200 + 8 * b->conf.delay; i++)
 		bed_step(b);
 	if (shard_stats(b->g[BED_SERVER].shard)->streams != n)
 		bench_wrong("%u streams opened, %lu arrived", n,

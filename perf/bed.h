@@ -4,8 +4,9 @@
 /*
  * Two gateways in one thread, a client's worker and a server's, joined by in-memory ports: whole worker turns without a
  * kernel.  TCP is replaced by byte sources and sinks on the chans, which neither write nor read the bytes that they
- * pass; frames go from port to port by pointer.  What the sources, sinks and the wire cost is not counted: only
- * worker_turn is.  Time is virtual, a fixed step a round of turns, so a run does the same work on any machine.
+ * pass; the wire copies frames out of their buffers and into new ones, as NICs do.  What the sources, sinks and the
+ * wire cost is not counted: only worker_turn is.  Time is virtual, a fixed step a round of turns, so a run does the
+ * same work on any machine.
  */
 
 #include <stdbool.h>
@@ -29,8 +30,15 @@ struct bed_conf {
 	unsigned streams;	/* of each */
 	unsigned loss_permille; /* of what the client sends */
 	unsigned step_us;	/* virtual time between two turns of a worker */
-	bool slow_ack;		/* acknodelay off is kcptun's default; on: every datagram's ACKs at once */
+	unsigned delay;		/* steps that a frame is on the wire: what is in flight grows with it */
+	uint32_t ahead;		/* bytes that a source keeps in its chan; 0: 128 KiB */
 	size_t heap;		/* bytes of each worker; 0: 256 MiB */
+};
+
+/* Frames on their way to a gate. */
+struct bed_wire {
+	struct bed_frame *slot; /* a ring, of BED_WIRE */
+	uint32_t head, tail;
 };
 
 struct bed_gate {
@@ -42,6 +50,7 @@ struct bed_gate {
 	struct net_tbl *tbl;
 	struct net_ports *udp;
 	struct rte_ring *rx, *tx; /* behind the port */
+	struct bed_wire wire;	  /* to rx */
 	uint16_t port;
 	struct worker_port wp;
 	struct shard *shard;
@@ -68,7 +77,8 @@ struct bed {
 	struct dial *dials;
 	struct bed_app *app;
 	unsigned n_app;
-	uint64_t us;	    /* virtual time */
+	uint64_t us; /* virtual time */
+	uint64_t step;
 	uint64_t got;	    /* bytes that the sinks took since bed_zero */
 	uint64_t frames[2]; /* that the gates sent since bed_zero */
 	uint64_t lost;	    /* of them, on the wire */

@@ -26,8 +26,7 @@ struct side {
 struct outcome {
 	struct side side[2];
 	struct bench_series prim[2];
-	double payload;			  /* bytes of TCP a datagram */
-	double stage[2][WORKER_N_STAGES]; /* cycles a datagram, mean of all rounds */
+	double payload; /* bytes of TCP a datagram */
 };
 
 static void side_add(struct side *s, uint64_t cycles, uint64_t frames, uint64_t bytes, double prim)
@@ -40,7 +39,35 @@ static void side_add(struct side *s, uint64_t cycles, uint64_t frames, uint64_t 
 		bench_add(&s->ratio, prim * (double)frames / ns);
 }
 
-static void run(const struct bed_conf *c, struct outcome *o)
+/* A datagram's cycles by stage of the turn: the sender's, and the receiver's. */
+static void stages_note(const struct bed *b, const struct worker_stats before[2], uint64_t frames)
+{
+	for (int e = 0; e < 2; e++) {
+		char line[400];
+		size_t n = 0;
+
+		for (unsigned s = 0; s < WORKER_N_STAGES; s++)
+			n += (size_t)snprintf(line + n, sizeof(line) - n, " %s %.0f", worker_stage_name(s),
+					      (double)(worker_stats(b->g[e].w)->stage[s] - before[e].stage[s]) /
+						      (double)frames);
+		bench_note("%s, cycles a datagram:%s", e ? "receiver" : "sender", line);
+	}
+}
+
+static void rows(const char *name, const struct outcome *o)
+{
+	static const char *const what[2] = {"send", "receive"};
+	char line[96];
+
+	for (int e = 0; e < 2; e++) {
+		snprintf(line, sizeof(line), "%s, %s: turn", name, what[e]);
+		bench_row(line, &o->side[e].ns, o->payload);
+		snprintf(line, sizeof(line), "%s, %s: primitives", name, what[e]);
+		bench_row(line, &o->prim[e], o->payload);
+	}
+}
+
+static void run(const char *name, const struct bed_conf *c, struct outcome *o)
 {
 	struct bed *b = bed_new(c);
 	struct prim *p = prim_new(c->cipher, c->ds, c->ps, b->g[0].tun.kcp.mtu);
@@ -68,41 +95,11 @@ static void run(const struct bed_conf *c, struct outcome *o)
 		o->payload = (double)b->got / (double)b->frames[0];
 		frames += b->frames[0];
 	}
-	for (int e = 0; e < 2; e++)
-		for (unsigned s = 0; s < WORKER_N_STAGES; s++)
-			o->stage[e][s] =
-				(double)(worker_stats(b->g[e].w)->stage[s] - before[e].stage[s]) / (double)frames;
+	rows(name, o);
+	stages_note(b, before, frames);
 	bed_flow(b, false);
 	prim_free(p);
 	bed_end(b);
-}
-
-/* A datagram's cycles by stage of the turn: the sender's, and the receiver's. */
-static void stages(const struct outcome *o)
-{
-	for (int e = 0; e < 2; e++) {
-		char line[400];
-		size_t n = 0;
-
-		for (unsigned s = 0; s < WORKER_N_STAGES; s++)
-			n += (size_t)snprintf(line + n, sizeof(line) - n, " %s %.0f", worker_stage_name(s),
-					      o->stage[e][s]);
-		bench_note("%s, cycles a datagram:%s", e ? "receiver" : "sender", line);
-	}
-}
-
-static void rows(const char *name, const struct outcome *o)
-{
-	static const char *const what[2] = {"send", "receive"};
-	char line[96];
-
-	for (int e = 0; e < 2; e++) {
-		snprintf(line, sizeof(line), "%s, %s: turn", name, what[e]);
-		bench_row(line, &o->side[e].ns, o->payload);
-		snprintf(line, sizeof(line), "%s, %s: primitives", name, what[e]);
-		bench_row(line, &o->prim[e], o->payload);
-	}
-	stages(o);
 }
 
 static void figure(const char *id, const char *name, const struct bench_series *s, double target)
@@ -121,8 +118,7 @@ static void efficiency(void)
 	struct bed_conf c = usual;
 
 	if (bench_wanted("F1") || bench_wanted("F2")) {
-		run(&c, &o);
-		rows("aes, FEC 10/3", &o);
+		run("F1, F2: aes, FEC 10/3", &c, &o);
 		figure("F1", "send: primitives / turn (aes, FEC 10/3)", &o.side[0].ratio, 0.60);
 		figure("F1", "send: Gbit/s of TCP payload on one worker", &o.side[0].gbit, 10);
 		figure("F2", "receive: primitives / turn (aes, FEC 10/3)", &o.side[1].ratio, 0.60);
@@ -131,8 +127,7 @@ static void efficiency(void)
 	if (bench_wanted("F3")) {
 		c.cipher = "aes-128-gcm";
 		c.ds = c.ps = 0;
-		run(&c, &o);
-		rows("aes-128-gcm, no FEC", &o);
+		run("F3: aes-128-gcm, no FEC", &c, &o);
 		figure("F3", "send: primitives / turn (aes-128-gcm)", &o.side[0].ratio, 0.55);
 		figure("F3", "receive: primitives / turn (aes-128-gcm)", &o.side[1].ratio, 0.55);
 	}
@@ -183,8 +178,71 @@ static void variants(void)
 	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
 		if (!bench_wanted(v[i].name))
 			continue;
-		run(&v[i].c, &o);
-		rows(v[i].name, &o);
+		run(v[i].name, &v[i].c, &o);
+	}
+}
+
+/* ---- F9: windows ---- */
+
+/* A datagram's cost at both ends with a window that is full: the wire is as long as it takes for that. */
+static void window(unsigned wnd, unsigned loss, struct bench_series *ns)
+{
+	struct bed_conf c = {.cipher = "aes",
+			     .wnd = wnd,
+			     .nic_csum = true,
+			     .sessions = 1,
+			     .streams = 1,
+			     .step_us = 200,
+			     .delay = wnd > 1024 ? wnd / 1024 : 1,
+			     .loss_permille = loss * 10,
+			     .ahead = 4 << 20};
+	struct bed *b = bed_new(&c);
+	uint64_t warm = (uint64_t)wnd * 1300 * 4, most = 0, frames = 0;
+	struct worker_stats before[2];
+	char name[64];
+
+	ns->n = 0;
+	bed_start(b);
+	bed_flow(b, true);
+	bed_zero(b);
+	bed_carry(b, warm > WARM_BYTES ? warm : WARM_BYTES);
+	for (int e = 0; e < 2; e++)
+		before[e] = *worker_stats(b->g[e].w);
+	for (unsigned i = 0; i < bench_opts.rounds; i++) {
+		struct kcp_info info;
+
+		bed_zero(b);
+		if (!bed_carry(b, ROUND_BYTES))
+			break;
+		bench_add(ns, bench_ns(b->g[0].cycles + b->g[1].cycles) / (double)b->frames[0]);
+		frames += b->frames[0];
+		kcp_info(&b->g[BED_CLIENT].shard->all[0]->kcp, &info);
+		most = info.snd_buf > most ? info.snd_buf : most;
+	}
+	snprintf(name, sizeof(name), "F9: window %u, %u %% lost, both ends", wnd, loss);
+	bench_row(name, ns, 0);
+	stages_note(b, before, frames);
+	bench_note("at most %lu segments in flight", (unsigned long)most);
+	bed_flow(b, false);
+	bed_end(b);
+}
+
+static void windows(void)
+{
+	static const unsigned losses[] = {0, 5};
+	static struct bench_series small, large;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct bench_stat s, l, r;
+		char name[80];
+
+		window(128, losses[i], &small);
+		window(32768, losses[i], &large);
+		s = bench_stat(&small);
+		l = bench_stat(&large);
+		r = (struct bench_stat){l.median / s.median, l.lo / s.hi, l.hi / s.lo, l.min / s.max, l.max / s.min};
+		snprintf(name, sizeof(name), "cost a packet at window 32,768 / at 128, %u %% lost", losses[i]);
+		bench_figure("F9", name, &r, BENCH_AT_MOST, 1.3);
 	}
 }
 
@@ -194,6 +252,8 @@ int main(int argc, char **argv)
 	if (bench_eal(1024, NULL))
 		return 1;
 	efficiency();
+	if (bench_wanted("F9"))
+		windows();
 	variants();
 	return bench_end();
 }

@@ -15,6 +15,16 @@ struct intake {
 	uint32_t segs;
 };
 
+#define AHEAD 8 /* segments */
+
+/* Acknowledged segments lie in memory that was last used a round trip ago; those that follow are likely to be next. */
+static inline void ahead_prefetch(const struct kcp *k, uint32_t sn)
+{
+	const uint8_t *s = *kcp_ring_at(&k->snd, sn + AHEAD);
+
+	__builtin_prefetch(s, 1);
+}
+
 /* Frees what the peer has received in one piece. */
 static void take_una(struct kcp *k, uint32_t una, struct intake *in)
 {
@@ -23,6 +33,7 @@ static void take_una(struct kcp *k, uint32_t una, struct intake *in)
 	for (; k->snd_una != k->snd_nxt && seq_lt(k->snd_una, una); k->snd_una++) {
 		struct kcp_seg *s = kcp_snd_seg(k, k->snd_una);
 
+		ahead_prefetch(k, k->snd_una);
 		if (s) {
 			kcp_loss_forget(k, s);
 			kcp_seg_free(k, s);
@@ -45,6 +56,7 @@ static void take_ack(struct kcp *k, const struct kcp_head *h, struct intake *in)
 
 	struct kcp_seg *s = kcp_snd_seg(k, h->sn);
 
+	ahead_prefetch(k, h->sn);
 	if (s) {
 		*kcp_ring_at(&k->snd, h->sn) = s->resent ? KCP_ACKED_RESENT : KCP_ACKED;
 		kcp_loss_forget(k, s);

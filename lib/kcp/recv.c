@@ -81,6 +81,7 @@ static bool hold(struct kcp *k, uint32_t sn, const uint8_t *data, uint16_t len)
 	h = mem_get(k->mem, held_bytes(len));
 	if (!h)
 		return false;
+	mem_prefetch(k->mem, held_bytes(len)); /* where there is one gap, more segments will wait */
 	h->len = len;
 	memcpy(h->data, data, len);
 	*kcp_ring_at(&k->rcv, sn) = h;
@@ -148,6 +149,8 @@ unsigned kcp_peek(const struct kcp *k, struct slice *v, unsigned max)
 	uint32_t base = recv_base(k);
 	unsigned n = k->rcv_ordered < max ? k->rcv_ordered : max;
 
+	for (unsigned i = n; i < k->rcv_ordered && i < n + max; i++)
+		__builtin_prefetch(held_at(k, base + i)); /* those that the next call will show */
 	for (unsigned i = 0; i < n; i++) {
 		const struct held *h = held_at(k, base + i);
 

@@ -116,6 +116,8 @@ static int queue_pieces(struct kcp *k, struct source *src, size_t total)
 
 		if (!s)
 			goto fail;
+		/* Segments come back from the far side of a long path: their memory has left the caches. */
+		mem_prefetch(k->mem, seg_bytes(s->cap));
 		source_copy(src, s->data, n);
 		s->len = (uint16_t)n;
 		s->frg = k->conf->message ? (uint8_t)pieces : 0;

@@ -17,13 +17,13 @@ static void tx_lend(struct worker *w, unsigned i, struct rte_mbuf *m)
 	k->flags = 0;
 }
 
-/* Tops up the lent vector to PL_TX empty buffers; returns how many there are. */
+/* Tops up the lent vector to n_tx empty buffers; returns how many there are. */
 unsigned pl_txbuf(struct worker *w)
 {
-	unsigned want = PL_TX - w->n_lent;
+	unsigned want = w->n_tx - w->n_lent;
 
 	if (want && rte_pktmbuf_alloc_bulk(w->conf.pool, w->txm + w->n_lent, want) == 0)
-		while (w->n_lent < PL_TX) {
+		while (w->n_lent < w->n_tx) {
 			tx_lend(w, w->n_lent, w->txm[w->n_lent]);
 			w->n_lent++;
 		}

@@ -34,6 +34,7 @@ int worker_create(struct worker **out, const struct worker_conf *conf, const str
 	w->conf = *conf;
 	w->clock = clock;
 	w->drops = shard_stats(conf->shard)->drops;
+	w->n_tx = 2 * shard_out_min(conf->shard) > PL_TX ? PL_TX_LONG : PL_TX;
 	for (unsigned i = 0; i < conf->n_ports; i++)
 		w->dev_of[conf->ports[i].id] = (uint8_t)i;
 	ret = frag_create(&w->frag, conf->pool, conf->socket);
@@ -97,15 +98,15 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 
 static unsigned turn_output(struct worker *w, uint64_t now)
 {
-	unsigned total = pl_inject(w);
+	unsigned total = pl_inject(w), sent = 0;
 
 	pl_knock(w, now);
 	pl_drain(w);
 	pl_lap(w, WORKER_SEND);
-	for (unsigned round = 0; round < PL_ROUNDS && shard_ready(w->conf.shard) && !pl_tx_full(w); round++) {
+	while (sent < PL_TURN && shard_ready(w->conf.shard) && !pl_tx_full(w)) {
 		unsigned max = pl_txbuf(w), n;
 
-		if (max < SHARD_OUT_MIN) {
+		if (max < shard_out_min(w->conf.shard)) {
 			pl_count(w, DROP_NO_MBUF, 1);
 			break;
 		}
@@ -117,9 +118,9 @@ static unsigned turn_output(struct worker *w, uint64_t now)
 		pl_lap(w, WORKER_SEAL);
 		pl_send(w, n, now);
 		pl_lap(w, WORKER_SEND);
-		total += n;
+		sent += n;
 	}
-	return total;
+	return total + sent;
 }
 
 /* Turns that found nothing are not counted: the stages then add up to busy_cycles. */

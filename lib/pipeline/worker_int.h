@@ -10,12 +10,13 @@
 #include "worker.h"
 
 #define PL_RX	   256	/* packets a turn */
-#define PL_TX	   512	/* packets a vector out */
-#define PL_ROUNDS  4	/* vectors a turn: the rest stays ready for the next */
+#define PL_TX_LONG 512	/* packets a vector out, where wide FEC groups need so many */
+#define PL_TX	   128	/* and otherwise: a vector stays in the caches on its way through the stages */
+#define PL_TURN	   512	/* packets sent a turn: the rest stays ready for the next */
 #define PL_PENDING 1024 /* frames that wait for a port */
 #define PL_HOLD	   512	/* with so many waiting, sessions make no new ones */
 
-_Static_assert(PL_TX >= SHARD_OUT_MIN + 32, "a vector must hold a session's packets and their parity");
+_Static_assert(PL_TX_LONG >= SHARD_OUT_MIN + 32, "a vector must hold a session's packets and their parity");
 
 /* Frames for one port, in order; what the port does not take waits. */
 struct txq {
@@ -33,6 +34,7 @@ struct worker {
 	unsigned first_port, first_sibling; /* to be received from first, in this turn */
 	uint64_t poked;			    /* bit a worker: something was put into its rings */
 	struct frag *frag;
+	unsigned n_tx;			   /* packets a vector out */
 	unsigned n_lent;		   /* buffers ready in tx[] */
 	unsigned n_syn;			   /* of rx[]: answers to our SYNs */
 	uint64_t lap;			   /* TSC when the stage under way began */
@@ -46,9 +48,9 @@ struct worker {
 	uint64_t rate_at, rate_from; /* ms and packets when it was last taken */
 	struct pkt rx[PL_RX];
 	struct flow_key keys[PL_RX];
-	struct pkt tx[PL_TX];
-	struct rte_mbuf *txm[PL_TX]; /* the buffers behind tx[] */
-	struct txq txq[];	     /* [gateway port] */
+	struct pkt tx[PL_TX_LONG];
+	struct rte_mbuf *txm[PL_TX_LONG]; /* the buffers behind tx[] */
+	struct txq txq[];		  /* [gateway port] */
 };
 
 /* A stage is over: its cycles are since the one before it. */

@@ -11,6 +11,7 @@
 
 #define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
 #define SESS_PULL_BYTES	 65536 /* taken from streams a session and turn, so that sessions share a turn */
+#define SESS_READ_MAX	 256   /* segments read a session and turn, from those that were queued */
 #define SESS_LOW_BYTES	 65536 /* held towards TCP, beyond which a session reads no more while chunks are scarce */
 #define SESS_IDLE_MS	 5000  /* without a packet for so long, what open FEC groups hold goes back */
 #define SESS_IDLE_PARITY 1024  /* bytes of accumulators that an idle session may keep */
@@ -170,8 +171,9 @@ struct shard {
 	struct fec_got *got;
 	uint64_t next_id;
 	uint64_t rng;
-	bool chunks_low; /* the chan pool is nearly used up: sessions that hold much stop reading */
-	bool closing;	 /* shard_close_all was called */
+	unsigned out_min; /* packets that a vector must have left for a session to be flushed */
+	bool chunks_low;  /* the chan pool is nearly used up: sessions that hold much stop reading */
+	bool closing;	  /* shard_close_all was called */
 	struct shard_stats stats;
 	struct shard_query query;
 };
@@ -214,8 +216,9 @@ static inline bool pace_waits(const struct sess *ss)
 void sess_learn_mac(struct sess *ss, const struct pkt *k);
 
 /* in.c */
-/* Feeds what KCP has queued to the streams while they have room. */
-void sess_read(struct sess *ss, uint64_t now);
+/* Feeds what KCP has queued to the streams while they have room, a bounded number of segments: the rest follows with
+ * the next turns.  Returns how many. */
+unsigned sess_read(struct sess *ss, uint64_t now);
 
 /* stream.c */
 struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now);
@@ -237,7 +240,8 @@ void stream_orphan(struct stream *st);
 void stream_timer(struct stream *st, uint64_t now);
 /* Posts bytes of spills into chans that have room again; a bounded number a turn. */
 void shard_pump_spilled(struct shard *s);
-/* Events for control that need not go out at once: shard_settle, with which every part of a turn that may owe some ends. */
+/* Events for control that need not go out at once: shard_settle, with which every part of a turn that may owe some
+ * ends. */
 void stream_owe(struct stream *st, uint32_t ev);
 void shard_settle(struct shard *s);
 void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now);

@@ -41,6 +41,19 @@ static int shard_tables(struct shard *s)
 	return slots_create(s);
 }
 
+static unsigned widest_parity(const struct shard_conf *c)
+{
+	unsigned most = 0;
+
+	for (unsigned t = 0; t < c->n_tunnels; t++) {
+		const struct fec_codec *f = c->tunnels[t].fec;
+
+		if (f && fec_codec_ps(f) > most)
+			most = fec_codec_ps(f);
+	}
+	return most;
+}
+
 static void shard_free(struct shard *s)
 {
 	slots_destroy(s);
@@ -69,6 +82,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	s->border = conf->border;
 	s->chans = conf->chans;
 	s->rng = conf->seed | 1;
+	s->out_min = SHARD_OUT_MIN - FEC_MAX_SHARDS + widest_parity(conf);
 	s->next_id = ((uint64_t)conf->id << 48) + 1;
 	wheel_init(&s->wheel, now);
 	list_init(&s->ready);
@@ -112,6 +126,11 @@ bool shard_drained(const struct shard *s)
 	return s->stats.streams == 0;
 }
 
+unsigned shard_out_min(const struct shard *s)
+{
+	return s->out_min;
+}
+
 const struct flow_tbl *shard_flows(const struct shard *s)
 {
 	return s->flows;
@@ -137,17 +156,24 @@ void shard_see_chunks(struct shard *s)
 	s->chunks_low = free_pm < (s->chunks_low ? CHUNKS_OK_PERMILLE : CHUNKS_LOW_PERMILLE);
 }
 
-/* Lets sessions read again that had to stop, where the reason has gone: a bounded number, in turn. */
-static void shard_resume(struct shard *s, uint64_t now)
+/* Lets sessions read again that had to stop, where the reason has gone: each once, a bounded number.  Returns the
+ * segments read: while there are any, there are more. */
+static unsigned shard_resume(struct shard *s, uint64_t now)
 {
+	struct list *last = s->stalled.prev;
+	unsigned total = 0;
+
 	shard_see_chunks(s);
 	for (unsigned i = 0; i < RESUME_A_TURN && !list_empty(&s->stalled); i++) {
 		struct list *e = list_pop(&s->stalled);
 		struct sess *ss = container_of(e, struct sess, stalled_link);
 
 		ss->stalled = false;
-		sess_read(ss, now); /* goes back to the list if the reason has not gone */
+		total += sess_read(ss, now); /* goes back to the list if the reason has not gone */
+		if (e == last)
+			break;
 	}
+	return total;
 }
 
 unsigned shard_pull(struct shard *s, uint64_t now)
@@ -168,7 +194,7 @@ unsigned shard_pull(struct shard *s, uint64_t now)
 	} while (n == 64 && total < 1024);
 	if (!list_empty(&s->spilled))
 		shard_pump_spilled(s);
-	shard_resume(s, now);
+	total += shard_resume(s, now);
 	shard_settle(s);
 	return total;
 }
@@ -227,6 +253,11 @@ void shard_tick(struct shard *s, uint64_t now)
 bool shard_ready(const struct shard *s)
 {
 	return !list_empty(&s->ready) || s->out_cur;
+}
+
+bool shard_waits(const struct shard *s)
+{
+	return !list_empty(&s->stalled) || !list_empty(&s->spilled);
 }
 
 uint64_t shard_next(const struct shard *s)

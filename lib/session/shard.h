@@ -97,7 +97,8 @@ void shard_screen(struct shard *s, struct pkt *v, unsigned n);
  */
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now);
 
-/* Takes what control posted: opened, readable, writable, closed streams and dialling results.  Returns how many. */
+/* Takes what control posted: opened, readable, writable, closed streams and dialling results; and goes on reading where
+ * the last turns had to stop.  Returns how much there was to do. */
 unsigned shard_pull(struct shard *s, uint64_t now);
 
 /* Expires timers: sessions whose time has come become ready for output. */
@@ -106,13 +107,14 @@ void shard_tick(struct shard *s, uint64_t now);
 /* Frees the sessions that ended in this turn: nothing of the vectors may point at them any more. */
 void shard_reap(struct shard *s);
 
-/* A vector lent to shard_output must hold at least this many packets. */
-#define SHARD_OUT_MIN FEC_MAX_SHARDS
+/* A vector lent to shard_output must hold at least shard_out_min packets: some of a session's, and their parity. */
+#define SHARD_OUT_MIN (16 + FEC_MAX_SHARDS) /* the most that shard_out_min says */
+unsigned shard_out_min(const struct shard *s);
 
 /*
  * Fills lent packets (p: room for the longest datagram, NET_MAX_HEAD + CRYPT head + FEC_HEAD before it) with what is to
  * be sent now: p/n, crypt and sess set, ready for crypt_seal_burst and net_push with shard_path.  Returns how many; at
- * less than `max` - SHARD_OUT_MIN nothing is left for this turn.
+ * less than `max` - shard_out_min nothing is left for this turn.
  */
 unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now);
 
@@ -132,6 +134,8 @@ bool shard_listens(const struct shard *s, const struct pkt *k);
 
 /* True when a session waits for output now. */
 bool shard_ready(const struct shard *s);
+/* True when a session or stream waits for chunks, of whose return nobody tells. */
+bool shard_waits(const struct shard *s);
 /* A time before which no timer is due; UINT64_MAX when there is none. */
 uint64_t shard_next(const struct shard *s);
 

@@ -446,6 +446,23 @@ void *mem_get(struct mem *m, size_t n)
 	return p;
 }
 
+void mem_prefetch(const struct mem *m, size_t n)
+{
+	const struct page *d;
+	const uint8_t *p;
+	uint32_t i;
+
+	if (n - 1 >= CLASS_MAX)
+		return;
+	i = m->room_in[class_index(n)];
+	if (i == NONE)
+		return;
+	d = &m->page[i];
+	p = (const uint8_t *)page_addr(m, i) + ((size_t)(d->free != NO_OBJ ? d->free : d->fresh) << UNIT_BITS);
+	for (size_t at = 0; at < n; at += 64)
+		__builtin_prefetch(p + at, 1);
+}
+
 void mem_put(struct mem *m, void *p, size_t n)
 {
 	uint32_t i, pages;

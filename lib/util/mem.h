@@ -29,6 +29,9 @@ void mem_fini(struct mem *m);
  * or beyond MEM_MAX_ALLOC. */
 void *mem_get(struct mem *m, size_t n);
 
+/* Fetches into the cache, to be written, what the next mem_get(m, n) is likely to give; nothing else happens. */
+void mem_prefetch(const struct mem *m, size_t n);
+
 /* Gives back what mem_get(m, n) gave, with the same n.  p may be NULL. */
 void mem_put(struct mem *m, void *p, size_t n);
 

@@ -444,3 +444,46 @@ Test(session_pressure, hundred_sessions)
 	cr_assert_eq(shard_stats(r->side[SERVER].shard)->sessions, 100);
 	rig_end(r);
 }
+
+/* A gap that closes after a round trip sets free what came behind it, in portions: a turn reads SESS_READ_MAX segments.
+ */
+Test(session_pressure, gap_closes)
+{
+	struct rig_conf conf = rig_defaults();
+	uint32_t stored = 0;
+	uint64_t most = 0;
+	struct conn *c;
+	struct rig *r;
+
+	conf.nocomp = true;
+	conf.wnd = 4096;
+	conf.streambuf = conf.smuxbuf = 8 << 20;
+	conf.chunks[SERVER] = 1024;
+	conf.link.delay_us = 100000;
+	r = rig_new(&conf);
+	r->side[CLIENT].hold_new = r->side[SERVER].hold_new = true;
+	c = rig_connect(r, 0, 1, 0);
+	run_for(r, 1000);
+	r->side[CLIENT].ahead = 4 << 20;
+	r->cut[CLIENT] = true;
+	conn_more(c, 20000);
+	run_for(r, 1);
+	r->cut[CLIENT] = false;
+	conn_more(c, 3000000);
+	for (unsigned ms = 0; ms < 3000; ms++) {
+		struct sess *ss = r->side[SERVER].shard->all[0];
+		uint64_t turns = r->turns;
+
+		stored = ss->kcp.rcv_stored > stored ? ss->kcp.rcv_stored : stored;
+		run_for(r, 1);
+		most = r->turns - turns > most ? r->turns - turns : most;
+		cr_assert(list_empty(&r->side[SERVER].shard->stalled), "what was left is read at once, not later");
+	}
+	cr_assert_eq(c->peer->got, 3020001);
+	cr_assert_gt(stored, 3 * SESS_READ_MAX);
+	cr_assert_geq(most, 2 * (stored / SESS_READ_MAX));
+	conn_eof(c);
+	conn_eof(c->peer);
+	cr_assert(rig_finish(r, 5000));
+	rig_end(r);
+}
