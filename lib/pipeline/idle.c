@@ -25,13 +25,12 @@
 #define NAP_MIN_US    20  /* a shorter one costs more than it saves */
 #define NAP_MAX_US    200 /* where the kernel queues for us */
 #define NAP_STEP_US   50  /* and where it does not */
-#define WAIT_US	      20000
 #define SPIN_US	      10
 #define STEP_US	      50 /* while something happened in the last BUSY_US */
 #define BUSY_US	      20000
 #define QUIET_US      500000
 #define QUIET_STEP_US 500
-#define LONG_STEP_US  2500 /* and for good: what the first packet after two quiet seconds may have to wait */
+#define LONG_STEP_US  2500 /* and for good: what telemetry, or else the first packet after quiet, may wait */
 
 void worker_idle_init(struct worker *w)
 {
@@ -99,7 +98,8 @@ static unsigned nap_us(struct worker *w, unsigned work, uint64_t now)
 /* How long to sleep where a bell can be heard; 0: not at all. */
 static uint64_t sleep_us(const struct worker *w, uint64_t idle_us, uint64_t now)
 {
-	uint64_t step = w->all_wake	     ? WAIT_US
+	bool woken = w->all_wake && !shard_waits(w->conf.shard);
+	uint64_t step = woken		     ? LONG_STEP_US
 			: idle_us < BUSY_US  ? STEP_US
 			: idle_us < QUIET_US ? QUIET_STEP_US
 					     : LONG_STEP_US;
