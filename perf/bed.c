@@ -24,6 +24,7 @@
 #define PORT	  4000
 #define FIRST	  10000	 /* client's ports */
 #define WIRE	  65536u /* frames */
+#define PAIR	  2u	 /* beds side by side */
 #define AHEAD	  (128u << 10)
 #define CLIENT_ID 7 /* of its shard: names in EAL must differ */
 
@@ -72,6 +73,12 @@ static void gate_tunnel(struct bed_gate *g, int e, const struct bed_conf *c)
 	static const uint8_t key[CRYPT_KEY_LEN] = "a key of thirty-two bytes, just";
 	struct shard_tunnel *t = &g->tun;
 
+	if (g->shares) {
+		*t = g->shares->tun;
+		t->dials = g->bed->dials;
+		g->crypt = g->shares->crypt;
+		return;
+	}
 	need(crypt_create(&g->crypt, c->cipher, key) == 0, c->cipher);
 	t->client = e == BED_CLIENT;
 	t->nocomp = !c->comp;
@@ -100,14 +107,20 @@ static void gate_tunnel(struct bed_gate *g, int e, const struct bed_conf *c)
 	};
 	t->dev = UINT16_MAX;
 	t->keepalive_ms = 10000;
+	t->ratelimit = t->client ? c->ratelimit : 0;
 	t->conn = t->client ? c->sessions : 0;
 	t->dials = g->bed->dials;
 }
 
 static void gate_tbl(struct bed_gate *g, int e)
 {
-	struct net_tbl *t = g->tbl = net_tbl_alloc(1, 1, 1);
+	struct net_tbl *t;
 
+	if (g->shares) {
+		g->tbl = g->shares->tbl;
+		return;
+	}
+	t = g->tbl = net_tbl_alloc(1, 1, 1);
 	need(t, "a table");
 	t->gen = 1;
 	t->n_dev = t->n_route = t->n_neigh = t->n_local = 1;
@@ -157,12 +170,13 @@ static void gate_worker(struct bed_gate *g, int e)
 {
 	static const uint8_t no_csum[NET_DEV_MAX], nic_csum[NET_DEV_MAX] = {NET_CSUM_IP_HW | NET_CSUM_UDP_HW};
 	const struct bed_conf *c = &g->bed->conf;
-	struct shard_conf sc = {.id = e ? 0 : CLIENT_ID,
+	struct shard_conf sc = {.id = (e ? 0 : CLIENT_ID) + g->bed->index,
 				.tunnels = &g->tun,
 				.n_tunnels = 1,
 				.seed = 5 + (uint64_t)e,
 				.mbufs_to_hold = 4096};
-	struct worker_conf wc = {.udp = g->udp, .n_tunnels = 1, .n_ports = 1};
+	struct worker_conf wc = {
+		.id = e == BED_SERVER ? g->bed->index : 0, .udp = g->udp, .n_tunnels = 1, .n_ports = 1};
 	uint8_t seed[32] = {(uint8_t)(1 + e)};
 
 	gate_heap(g, c->heap);
@@ -170,12 +184,18 @@ static void gate_worker(struct bed_gate *g, int e)
 	g->mem_empty = mem_used(sc.mem);
 	sc.max_sessions = c->sessions + 1024;
 	need(border_create(&g->border, sc.id, 2 * c->sessions * c->streams + 1024, 64, 0) == 0, "a border");
-	sc.chans = &g->chans;
+	sc.chans = g->chans;
 	sc.border = g->border;
 	sc.dev_csum = c->nic_csum ? nic_csum : no_csum;
 	need(shard_create(&g->shard, &sc, g->bed->us / 1000) == 0, "a shard");
-	need(crypt_mb_create(&g->mb, seed, 0, (unsigned)e, 0) == 0 && crypt_mb_attach(g->mb, g->crypt) == 0, "ciphers");
-	need(worker_mesh_create(&g->mesh, 1, 1024, 0) == 0, "a mesh");
+	need(crypt_mb_create(&g->mb, seed, 0, (unsigned)e + 2 * g->bed->index, 0) == 0 &&
+		     crypt_mb_attach(g->mb, g->crypt) == 0,
+	     "ciphers");
+	/* The servers are two workers of one gateway; rings' names allow a process one mesh of several only. */
+	if (e == BED_SERVER && g->shares)
+		g->mesh = g->shares->mesh;
+	else
+		need(worker_mesh_create(&g->mesh, e == BED_SERVER ? PAIR : 1, 1024, 0) == 0, "a mesh");
 	wc.mesh = g->mesh;
 	wc.shard = g->shard;
 	wc.border = g->border;
@@ -208,19 +228,40 @@ static void bed_dials(struct bed *b)
 	for (unsigned i = 0; i < b->conf.sessions; i++) {
 		b->dials[i].to_ctl.kind = b->dials[i].to_worker.kind = MBOX_DIAL;
 		b->dials[i].slot = (uint16_t)i;
-		b->dials[i].worker_id = CLIENT_ID;
+		b->dials[i].worker_id = (uint16_t)(CLIENT_ID + b->index);
 	}
 }
 
-struct bed *bed_new(const struct bed_conf *c)
+static void gate_new(struct bed_gate *g, int e, const struct bed_conf *c)
+{
+	if (g->shares) {
+		g->chans = g->shares->chans;
+		g->udp = g->shares->udp;
+	} else {
+		unsigned chans = PAIR * (c->sessions * c->streams + 1024);
+
+		g->chans = &g->own_chans;
+		need(chan_pool_create(g->chans, CHUNKS, chans, 0) == 0, "chans");
+		chunks_fill(g->bed, g->chans->chunks);
+		g->udp = calloc(1, sizeof(*g->udp));
+		need(g->udp, "ports");
+	}
+	gate_tunnel(g, e, c);
+	gate_tbl(g, e);
+	gate_port(g);
+	gate_worker(g, e);
+}
+
+static struct bed *bed_make(const struct bed_conf *c, struct bed *first)
 {
 	struct bed *b = calloc(1, sizeof(*b));
 
 	need(b, "memory");
 	b->conf = *c;
+	b->index = first ? 1 : 0;
 	if (!b->conf.ahead)
 		b->conf.ahead = AHEAD;
-	b->pool = rte_pktmbuf_pool_create("bed", MBUFS, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+	b->pool = first ? first->pool : rte_pktmbuf_pool_create("bed", MBUFS, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	need(b->pool, "packet buffers");
 	worker_clock_init(&b->clock);
 	b->us = 1000000;
@@ -229,20 +270,22 @@ struct bed *bed_new(const struct bed_conf *c)
 	b->app = calloc((size_t)c->sessions * c->streams, sizeof(*b->app));
 	need(b->app, "streams");
 	for (int e = 0; e < 2; e++) {
-		struct bed_gate *g = &b->g[e];
-
-		g->bed = b;
-		need(chan_pool_create(&g->chans, CHUNKS, c->sessions * c->streams + 1024, 0) == 0, "chans");
-		chunks_fill(b, g->chans.chunks);
-		gate_tunnel(g, e, c);
-		gate_tbl(g, e);
-		gate_port(g);
-		g->udp = calloc(1, sizeof(*g->udp));
-		need(g->udp, "ports");
-		gate_worker(g, e);
+		b->g[e].bed = b;
+		b->g[e].shares = first ? &first->g[e] : NULL;
+		gate_new(&b->g[e], e, c);
 	}
 	atomic_store(&b->g[BED_SERVER].udp->of[PORT], 1);
 	return b;
+}
+
+struct bed *bed_new(const struct bed_conf *c)
+{
+	return bed_make(c, NULL);
+}
+
+struct bed *bed_new_beside(struct bed *first)
+{
+	return bed_make(&first->conf, first);
 }
 
 /* ---- ending ---- */
@@ -253,6 +296,20 @@ static void ring_empty(struct rte_ring *r)
 
 	while (rte_ring_dequeue(r, (void **)&m) == 0)
 		rte_pktmbuf_free(m);
+}
+
+/* What the gates of beds side by side have in common. */
+static void gate_end_shared(struct bed_gate *g, const char *name)
+{
+	net_tbl_free(g->tbl);
+	free(g->udp);
+	if (g->tun.fec)
+		fec_codec_put(g->tun.fec);
+	crypt_destroy(g->crypt);
+	if (rte_mempool_avail_count(g->chans->chunks) != g->chans->chunks->size ||
+	    rte_mempool_avail_count(g->chans->chans) != g->chans->chans->size)
+		bench_wrong("%s: chans or chunks did not come back", name);
+	chan_pool_destroy(g->chans);
 }
 
 static void gate_end(struct bed_gate *g, const char *name)
@@ -266,24 +323,18 @@ static void gate_end(struct bed_gate *g, const char *name)
 	crypt_mb_destroy(g->mb);
 	shard_destroy(g->shard);
 	border_destroy(g->border);
-	worker_mesh_destroy(g->mesh);
 	rte_eth_dev_stop(g->port);
 	rte_eth_dev_close(g->port);
 	ring_empty(g->rx);
 	ring_empty(g->tx);
 	rte_ring_free(g->rx);
 	rte_ring_free(g->tx);
-	net_tbl_free(g->tbl);
-	free(g->udp);
 	free(g->wire.slot);
-	if (g->tun.fec)
-		fec_codec_put(g->tun.fec);
-	crypt_destroy(g->crypt);
-	if (rte_mempool_avail_count(g->chans.chunks) != g->chans.chunks->size ||
-	    rte_mempool_avail_count(g->chans.chans) != g->chans.chans->size)
-		bench_wrong("%s: chans or chunks did not come back", name);
-	chan_pool_destroy(&g->chans);
 	rte_free(g->heap);
+	if (!g->shares || g->mesh != g->shares->mesh)
+		worker_mesh_destroy(g->mesh);
+	if (!g->shares)
+		gate_end_shared(g, name);
 }
 
 void bed_end(struct bed *b)
@@ -294,9 +345,10 @@ void bed_end(struct bed *b)
 		bed_step(b);
 	gate_end(&b->g[BED_CLIENT], "client");
 	gate_end(&b->g[BED_SERVER], "server");
-	if (rte_mempool_avail_count(b->pool) != MBUFS)
+	if (!b->g[0].shares && rte_mempool_avail_count(b->pool) != MBUFS)
 		bench_wrong("%u packet buffers lost", MBUFS - rte_mempool_avail_count(b->pool));
-	rte_mempool_free(b->pool);
+	if (!b->g[0].shares)
+		rte_mempool_free(b->pool);
 	free(b->dials);
 	free(b->app);
 	free(b);
@@ -308,13 +360,13 @@ void bed_end(struct bed *b)
 static uint32_t source_write(struct bed_gate *g, struct chan *c, uint32_t want)
 {
 	struct iovec v[CHAN_IOV];
-	unsigned got = chan_space(&g->chans, &c->up, want, v);
+	unsigned got = chan_space(g->chans, &c->up, want, v);
 	uint32_t n = 0;
 
 	for (unsigned i = 0; i < got; i++)
 		n += (uint32_t)v[i].iov_len;
 	if (got)
-		chan_commit(&g->chans, &c->up, n);
+		chan_commit(g->chans, &c->up, n);
 	return n;
 }
 
@@ -346,7 +398,7 @@ static void app_event(struct bed *b, struct chan *ch, uint32_t ev)
 		return;
 	}
 	if (ev & CHAN_EV_ROOM && !a->on)
-		chan_trim(&g->chans, &ch->up);
+		chan_trim(g->chans, &ch->up);
 	source(b, a);
 }
 
@@ -362,7 +414,7 @@ static void sink_event(struct bed *b, struct chan *ch, uint32_t ev)
 
 		for (unsigned i = 0; i < n; i++)
 			took += (uint32_t)v[i].iov_len;
-		chan_done(&g->chans, &ch->down, took);
+		chan_done(g->chans, &ch->down, took);
 		b->got += took;
 		post |= CHAN_EV_ROOM;
 	}
@@ -442,54 +494,64 @@ static void wire_take(struct bed *b, int from)
 	}
 }
 
-/* Puts what has arrived into buffers of the receiver's, a burst at most.  True when there is more. */
-static bool wire_give(struct bed *b, int to)
+unsigned bed_give(struct bed *b, int to, unsigned max)
 {
 	struct bed_wire *w = &b->g[to].wire;
+	unsigned n;
 
-	for (unsigned i = 0; i < PL_RX && w->head != w->tail; i++) {
+	for (n = 0; n < max && w->head != w->tail; n++, w->head++) {
 		struct bed_frame *f = &w->slot[w->head % WIRE];
 		struct rte_mbuf *m;
 
 		if (f->step > b->step)
-			return false;
+			break;
 		m = rte_pktmbuf_alloc(b->pool);
 		need(m, "a packet buffer");
 		memcpy(rte_pktmbuf_append(m, f->n), f->data, f->n);
 		m->port = b->g[to].port;
 		rte_ring_sp_enqueue(b->g[to].rx, m);
-		w->head++;
 	}
-	return w->head != w->tail && w->slot[w->head % WIRE].step <= b->step;
+	return n;
 }
 
-static void gate_turns(struct bed *b, int e, uint64_t tsc)
+unsigned bed_lose(struct bed *b, int to)
 {
+	struct bed_wire *w = &b->g[to].wire;
+	unsigned n = 0;
+
+	for (; w->head != w->tail && w->slot[w->head % WIRE].step <= b->step; w->head++)
+		n++;
+	b->lost += n;
+	return n;
+}
+
+uint64_t bed_turn(struct bed *b, int e)
+{
+	uint64_t tsc = b->clock.base + (uint64_t)((unsigned __int128)b->us * b->clock.hz / 1000000) + 1;
 	struct bed_gate *g = &b->g[e];
-	bool more;
+	uint64_t t = bench_tsc(), cycles;
 
-	do {
-		uint64_t t;
-
-		more = wire_give(b, e);
-		t = bench_tsc();
-		worker_turn(g->w, tsc);
-		g->cycles += bench_tsc() - t;
-		g->turns++;
-		gate_control(b, e);
-		wire_take(b, e);
-	} while (more);
+	worker_turn(g->w, tsc);
+	cycles = bench_tsc() - t;
+	g->cycles += cycles;
+	g->turns++;
+	gate_control(b, e);
+	wire_take(b, e);
+	return cycles;
 }
 
 void bed_step(struct bed *b)
 {
-	uint64_t tsc;
-
 	b->step++;
 	b->us += b->conf.step_us;
-	tsc = b->clock.base + (uint64_t)((unsigned __int128)b->us * b->clock.hz / 1000000) + 1;
-	gate_turns(b, BED_CLIENT, tsc);
-	gate_turns(b, BED_SERVER, tsc);
+	for (int e = 0; e < 2; e++) {
+		unsigned n;
+
+		do {
+			n = bed_give(b, e, PL_RX);
+			bed_turn(b, e);
+		} while (n == PL_RX);
+	}
 }
 
 /* ---- running ---- */
@@ -502,7 +564,7 @@ void bed_start(struct bed *b)
 	for (unsigned i = 0; i < n; i++) {
 		struct bed_app *a = &b->app[b->n_app++];
 
-		a->chan = chan_alloc(&g->chans);
+		a->chan = chan_alloc(g->chans);
 		need(a->chan, "a chan");
 		a->chan->ctl = a;
 		a->chan->slot = (uint16_t)(i % b->conf.sessions);

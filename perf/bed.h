@@ -31,6 +31,7 @@ struct bed_conf {
 	unsigned loss_permille; /* of what the client sends */
 	unsigned step_us;	/* virtual time between two turns of a worker */
 	unsigned delay;		/* steps that a frame is on the wire: what is in flight grows with it */
+	uint64_t ratelimit;	/* bytes/s that a client's session sends, 0: unlimited */
 	uint32_t ahead;		/* bytes that a source keeps in its chan; 0: 128 KiB */
 	size_t heap;		/* bytes of each worker; 0: 256 MiB */
 };
@@ -43,8 +44,9 @@ struct bed_wire {
 
 struct bed_gate {
 	struct bed *bed;
+	struct bed_gate *shares; /* what is immutable, pools and the mesh are this one's; NULL: they are its own */
 	struct shard_tunnel tun;
-	struct chan_pool chans;
+	struct chan_pool *chans, own_chans;
 	struct crypt *crypt;
 	struct worker_mesh *mesh;
 	struct net_tbl *tbl;
@@ -71,6 +73,7 @@ struct bed_app { /* a stream at the client: a source without end */
 
 struct bed {
 	struct bed_conf conf;
+	unsigned index; /* among beds side by side */
 	struct bed_gate g[2];
 	struct rte_mempool *pool;
 	struct worker_clock clock;
@@ -87,6 +90,9 @@ struct bed {
 
 /* EAL must run.  Exits with a message when something cannot be had: a benchmark has no other way out. */
 struct bed *bed_new(const struct bed_conf *c);
+/* A second one, for another lcore: the same gateways' second workers, with a port of their own, as a NIC's second
+ * queue. Ends before the first. */
+struct bed *bed_new_beside(struct bed *first);
 /* Ends all sessions and checks that everything came back (bench_wrong where it did not). */
 void bed_end(struct bed *b);
 
@@ -96,6 +102,13 @@ void bed_start(struct bed *b);
 void bed_flow(struct bed *b, bool on);
 /* One step: each worker takes turns until its port's receive ring is empty. */
 void bed_step(struct bed *b);
+/* The pieces of a step, for those who keep time in their own way (b->us, and b->step in the unit of `delay`): frames
+ * that have arrived go to a gate's port, `max` at most, and how many that were; one turn, with what control and the
+ * wire do after it, and its cycles. */
+unsigned bed_give(struct bed *b, int to, unsigned max);
+uint64_t bed_turn(struct bed *b, int e);
+/* Frames that have arrived at a gate are lost, as where a port's ring is full.  Returns how many. */
+unsigned bed_lose(struct bed *b, int to);
 /* Begins a measurement. */
 void bed_zero(struct bed *b);
 /* Steps until the sinks have taken so many bytes, or 10 virtual seconds are over: false. */

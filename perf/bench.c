@@ -158,7 +158,7 @@ double bench_ns(uint64_t cycles)
 
 void bench_hold(void)
 {
-	static bool held;
+	static _Thread_local bool held;
 
 	if (!held && sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1}))
 		fprintf(stderr, "%s: no real-time class: other programs disturb the figures\n", prog);

@@ -483,8 +483,19 @@ static unsigned side_output(struct rig_side *s)
 	return total;
 }
 
+/* Bytes above KCP that all sessions have read. */
+static uint64_t side_read(const struct rig_side *s)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < s->shard->n_all; i++)
+		sum += s->shard->all[i]->bytes_in;
+	return sum;
+}
+
 static unsigned side_turn(struct rig_side *s)
 {
+	uint64_t read = side_read(s);
 	unsigned work = side_input(s);
 
 	work += shard_pull(s->shard, s->rig->now);
@@ -492,6 +503,9 @@ static unsigned side_turn(struct rig_side *s)
 	work += side_output(s);
 	shard_reap(s->shard);
 	s->rig->turns++;
+	read = side_read(s) - read;
+	if ((int64_t)read > (int64_t)s->most_read)
+		s->most_read = read;
 	return work + side_control(s);
 }
 

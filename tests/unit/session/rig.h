@@ -82,6 +82,7 @@ struct rig_side {
 	unsigned wants, drops, keeps;
 	uint64_t wire; /* UDP payload that it has sent, without what the cipher adds */
 	uint64_t dgrams;
+	uint64_t most_read; /* bytes above KCP in one turn */
 	struct qpp_pads *qpp;
 	uint64_t got;
 };
