@@ -136,13 +136,10 @@ def move_all(streams):
 
 def process_cpu(pid):
     """Seconds of a process on a CPU, all its threads; and in user and kernel space, as exact as the clock tick."""
-    total = 0
-    for task in os.listdir("/proc/%d/task" % pid):
-        with open("/proc/%d/task/%s/schedstat" % (pid, task)) as f:
-            total += int(f.read().split()[0])
+    total = time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3): the scheduler's count, with threads that ended
     with open("/proc/%d/stat" % pid) as f:
         v = f.read().rsplit(")", 1)[1].split()
-    return [total / 1e9, int(v[11]) / TICK, int(v[12]) / TICK]
+    return [total, int(v[11]) / TICK, int(v[12]) / TICK]
 
 
 def machine_cpu():
