@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Nothing that worker_turn reaches may allocate, lock, log or enter the kernel: read from the program's call graph.
+"""Nothing that worker_turn reaches may allocate, lock, log, enter the kernel or divide: read from the program's code.
 
 Direct calls and tail jumps are followed through the program's own code; drivers and libraries behind DPDK's function
 pointers are not, and libsnappy's own working memory is known (lib/README.md).
@@ -20,21 +20,27 @@ FORBIDDEN = re.compile(
 # Called from the turn once in a session's or process's life, with the reason.
 EXCUSED = {
 }
+# Functions that divide, with the reason.
+MAY_DIVIDE = {
+}
 
 
 def graph(binary):
     out = subprocess.run(["objdump", "-d", "--no-show-raw-insn", binary], stdout=subprocess.PIPE, text=True,
                          check=True).stdout
-    calls, here = {}, None
+    calls, divides, here = {}, {}, None
     for line in out.split("\n"):
         m = re.match(r"^[0-9a-f]+ <([^>]+)>:", line)
         if m:
-            here = calls.setdefault(m.group(1), set())
+            name = m.group(1)
+            here = calls.setdefault(name, set())
             continue
+        if here is not None and re.search(r"\ti?div[lq]?\s", line):
+            divides[name] = divides.get(name, 0) + 1
         m = re.search(r"\t(?:call|jmp|j[a-z]+)\s+[0-9a-f]+ <([^>+]+)(\+0x[0-9a-f]+)?>", line)
         if m and here is not None:
             here.add(m.group(1))
-    return calls
+    return calls, divides
 
 
 def base(sym):
@@ -44,7 +50,7 @@ def base(sym):
 
 def main():
     binary = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build", "app", "kcpgate")
-    calls = graph(binary)
+    calls, divides = graph(binary)
     by_base = {}
     for s in calls:
         by_base.setdefault(base(s), set()).add(s)
@@ -62,6 +68,9 @@ def main():
                 bad.append("%s -> %s" % (path, base(callee)))
             elif callee not in seen:
                 todo.append((callee, path + " -> " + base(callee)))
+    for sym in seen:
+        if sym in divides and base(sym) not in MAY_DIVIDE:
+            print("division below worker_turn: %s, %d times" % (seen[sym], divides[sym]))
     for b in sorted(set(bad)):
         print("forbidden below worker_turn: " + b)
     print("hot: %d functions below worker_turn, %d forbidden calls" % (len(seen), len(set(bad))))

@@ -68,12 +68,20 @@ void chan_pool_destroy(struct chan_pool *p)
 	p->chans = p->chunks = NULL;
 }
 
+/* Not rte_mempool_avail_count, which adds up the caches of all possible lcores, a cache line each. */
+static uint64_t chunks_free(const struct chan_pool *p)
+{
+	return rte_mempool_get_ops(p->chunks->ops_index)->get_count(p->chunks);
+}
+
 unsigned chan_pool_free_permille(const struct chan_pool *p)
 {
-	/* Not rte_mempool_avail_count, which adds up the caches of all possible lcores, a cache line each. */
-	uint64_t n = rte_mempool_get_ops(p->chunks->ops_index)->get_count(p->chunks);
+	return (unsigned)(chunks_free(p) * 1000 / p->chunks->size);
+}
 
-	return (unsigned)(n * 1000 / p->chunks->size);
+bool chan_pool_below(const struct chan_pool *p, unsigned permille)
+{
+	return chunks_free(p) * 1000 < (uint64_t)permille * p->chunks->size;
 }
 
 struct chan *chan_alloc(struct chan_pool *p)

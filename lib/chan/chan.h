@@ -30,10 +30,12 @@ struct chan_pool {
 int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, int socket);
 void chan_pool_destroy(struct chan_pool *p);
 /*
- * Share of the chunks that is free, 0..1000; cheap enough for once a turn.  What lies in the lcores' caches (up
- * to 1.5/64 of the pool each, nothing in pools of fewer than 64) counts as in use.
+ * Share of the chunks that is free, 0..1000.  What lies in the lcores' caches (up to 1.5/64 of the pool each, nothing
+ * in pools of fewer than 64) counts as in use.
  */
 unsigned chan_pool_free_permille(const struct chan_pool *p);
+/* Is less than that free?  Cheap enough for once a turn. */
+bool chan_pool_below(const struct chan_pool *p, unsigned permille);
 
 struct chan_chunk;
 

@@ -114,13 +114,22 @@ static void want_offloads(struct setup *s)
 		s->port->csum |= NET_CSUM_UDP_HW;
 }
 
+/*
+ * memif joins as many queues as its client side asks for, which is seen only later; the others stand on the first one's
+ * ring, and workers that poll them read the same packets.  The first is always joined: one it is.
+ */
+static unsigned want_queues(const struct setup *s)
+{
+	return driver_is(s, "net_memif") ? 1 : s->conf->workers;
+}
+
 static int configure(struct setup *s)
 {
 	struct port *p = s->port;
 	int err;
 
-	p->n_rxq = (uint16_t)clamp_u(s->conf->workers, s->info.max_rx_queues);
-	p->n_txq = (uint16_t)clamp_u(s->conf->workers, s->info.max_tx_queues);
+	p->n_rxq = (uint16_t)clamp_u(want_queues(s), s->info.max_rx_queues);
+	p->n_txq = (uint16_t)clamp_u(want_queues(s), s->info.max_tx_queues);
 	if (p->n_rxq == 0 || p->n_txq == 0)
 		return FAIL(s, -ENODEV, "the device has no queues to receive or send by");
 	s->eth.rxmode.mq_mode = RTE_ETH_MQ_RX_NONE;

@@ -103,10 +103,20 @@ static int tail_append(struct kcp *k, struct source *src, uint32_t n)
 	return 0;
 }
 
+/* Segments for so many bytes: mostly a frame's, so a few, and counted sooner than divided. */
+static uint32_t pieces_of(const struct kcp *k, size_t total)
+{
+	uint32_t n = 0;
+
+	for (size_t at = 0; at < total; at += k->mss)
+		n++;
+	return n;
+}
+
 static int queue_pieces(struct kcp *k, struct source *src, size_t total)
 {
 	uint32_t used = k->snd_end - k->snd_una, end = k->snd_end;
-	uint32_t pieces = (uint32_t)((total + k->mss - 1) / k->mss);
+	uint32_t pieces = pieces_of(k, total);
 
 	if (kcp_ring_fit(&k->snd, k->mem, k->snd_una, used, used + pieces))
 		return -ENOMEM;
@@ -156,7 +166,7 @@ int kcp_send(struct kcp *k, const struct slice *v, unsigned n)
 	if (append > total)
 		append = (uint32_t)total;
 	rest = total - append;
-	if (rest / k->mss >= SEND_PIECES_MAX - (k->snd_end - k->snd_una))
+	if (rest >= (SEND_PIECES_MAX - (k->snd_end - k->snd_una)) * k->mss)
 		return -ENOMEM;
 	if (append) {
 		err = tail_append(k, &src, append);

@@ -33,19 +33,16 @@ void pace_init(struct sess *ss, uint64_t now)
 /* What has come since the last look. */
 static void pace_fill(struct sess *ss, uint64_t now)
 {
-	uint64_t ms = now - ss->tokens_at, rate = pace_rate(ss);
+	unsigned __int128 came = (unsigned __int128)(now - ss->tokens_at) * pace_rate(ss);
 	uint64_t room = (uint64_t)(pace_depth(ss) - ss->tokens);
 
 	ss->tokens_at = now;
-	if (ms > room / rate)
-		ss->tokens = pace_depth(ss);
-	else
-		ss->tokens += (int64_t)(ms * rate);
+	ss->tokens += (int64_t)(came < room ? (uint64_t)came : room);
 }
 
 unsigned pace_room(struct sess *ss, unsigned want, uint64_t now)
 {
-	uint64_t fit, dgram = ss->tun->kcp.mtu + ss->tun->head + ss->tun->tail;
+	uint64_t dgram = ss->tun->kcp.mtu + ss->tun->head + ss->tun->tail;
 
 	ss->pace_at = UINT64_MAX;
 	if (!ss->tun->ratelimit)
@@ -55,8 +52,9 @@ unsigned pace_room(struct sess *ss, unsigned want, uint64_t now)
 		ss->pace_at = now + (uint64_t)-ss->tokens / pace_rate(ss) + 1;
 		return 0;
 	}
-	fit = (uint64_t)ss->tokens / (1000 * dgram) + 1;
-	return fit < want ? (unsigned)fit : want;
+	if ((uint64_t)ss->tokens >= (want - 1) * 1000 * dgram)
+		return want;
+	return (unsigned)((uint64_t)ss->tokens / (1000 * dgram)) + 1;
 }
 
 void pace_spend(struct sess *ss, uint64_t bytes)

@@ -151,9 +151,7 @@ void shard_reap(struct shard *s)
 
 void shard_see_chunks(struct shard *s)
 {
-	unsigned free_pm = chan_pool_free_permille(s->chans);
-
-	s->chunks_low = free_pm < (s->chunks_low ? CHUNKS_OK_PERMILLE : CHUNKS_LOW_PERMILLE);
+	s->chunks_low = chan_pool_below(s->chans, s->chunks_low ? CHUNKS_OK_PERMILLE : CHUNKS_LOW_PERMILLE);
 }
 
 /* Lets sessions read again that had to stop, where the reason has gone: each once, a bounded number.  Returns the

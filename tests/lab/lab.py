@@ -34,14 +34,14 @@ def sh(*argv, check=True, **kw):
 class Proc:
     """A process in a namespace, with its output in a file."""
 
-    def __init__(self, lab, name, ns, argv, env=None):
+    def __init__(self, lab, name, ns, argv, env=None, stdin=subprocess.DEVNULL):
         self.name, self.lab = name, lab
         self.path = os.path.join(lab.dir, name + ".log")
         self.out = open(self.path, "wb")
         if ns:
             argv = ["ip", "netns", "exec", lab.ns(ns)] + argv
         self.argv = argv
-        self.p = subprocess.Popen(argv, stdout=self.out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        self.p = subprocess.Popen(argv, stdout=self.out, stderr=subprocess.STDOUT, stdin=stdin,
                                   env=dict(os.environ, **(env or {})), start_new_session=True)
 
     def log(self):
@@ -181,11 +181,11 @@ class Lab:
 
     # ---- processes ----
 
-    def run(self, name, ns, *argv, env=None):
+    def run(self, name, ns, *argv, env=None, stdin=subprocess.DEVNULL):
         with self.lock:
             if self.closing:
                 raise LabError("the lab is closing")
-            p = Proc(self, name, ns, list(argv), env)
+            p = Proc(self, name, ns, list(argv), env, stdin)
             self.procs.append(p)
         return p
 

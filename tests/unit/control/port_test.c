@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <poll.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 #include <rte_ethdev.h>
@@ -85,6 +87,52 @@ Test(port, ring, .init = setup, .fini = teardown)
 }
 
 /* A vdev's claim to hash is not believed; of a device that is not one it is, and then the tables must agree. */
+/* The two sides meet in the driver's own thread. */
+static void wait_link(const struct port *p)
+{
+	struct rte_eth_link link = {0};
+
+	for (unsigned i = 0; i < 1000 && !link.link_status; i++) {
+		usleep(10000);
+		cr_assert_eq(rte_eth_link_get_nowait(p->id, &link), 0);
+	}
+	cr_assert(link.link_status);
+}
+
+/* The other side has one queue pair: packets arrive once, however many workers look for them. */
+Test(port, memif, .init = setup, .fini = teardown)
+{
+	struct rte_mbuf *m[8], *got[64];
+	char near[128], far[128];
+	struct port p, peer;
+	struct port_conf c;
+	unsigned n = 0;
+
+	snprintf(near, sizeof(near), "net_memif0,role=server,id=0,socket=kcpgate-%d", getpid());
+	snprintf(far, sizeof(far), "net_memif1,role=client,id=0,socket=kcpgate-%d", getpid());
+	c = conf(near, 4);
+	start(&c, &p);
+	cr_assert_eq(p.n_rxq, 1);
+	cr_assert_eq(p.n_txq, 1);
+	c = conf(far, 1);
+	start(&c, &peer);
+	wait_link(&p);
+	wait_link(&peer);
+	cr_assert_eq(rte_pktmbuf_alloc_bulk(pool, m, 8), 0);
+	for (unsigned i = 0; i < 8; i++)
+		rte_pktmbuf_append(m[i], 100);
+	cr_assert_eq(rte_eth_tx_burst(peer.id, 0, m, 8), 8);
+	for (uint16_t q = 0; q < p.n_rxq; q++) {
+		unsigned k = rte_eth_rx_burst(p.id, q, got, 64);
+
+		rte_pktmbuf_free_bulk(got, k);
+		n += k;
+	}
+	cr_assert_eq(n, 8);
+	port_stop(&peer);
+	port_stop(&p);
+}
+
 Test(port, rss, .init = setup, .fini = teardown)
 {
 	struct port_conf c = conf("net_null0", 4);
