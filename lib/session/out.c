@@ -75,7 +75,7 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 		ss->bytes_out += out[i].n;
 	if (f->n) {
 		chan_done(ss->shard->chans, &st->chan->up, f->n);
-		mbox_post(ss->shard->border->to_ctl, &st->chan->to_ctl, CHAN_EV_ROOM);
+		stream_owe(st, CHAN_EV_ROOM);
 	}
 	return true;
 }
@@ -263,6 +263,7 @@ static unsigned output_round(struct shard *s, struct pkt *out, unsigned max, uin
 		if (&ss->ready == last)
 			break;
 	}
+	shard_settle(s);
 	return n;
 }
 
