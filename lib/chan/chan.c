@@ -18,13 +18,28 @@ static unsigned cache_size(unsigned n)
 	return n / 64 < CACHE_MAX ? n / 64 : CACHE_MAX;
 }
 
+/*
+ * What was given back last is taken first, while some cache still has it: a ring, DPDK's default, would make its round
+ * through the whole pool.  Not every DPDK brings the stack.  Objects are multiples of cache lines: they need no padding
+ * to spread over memory channels.
+ */
 static struct rte_mempool *pool_make(const struct chan_pool *p, const char *what, unsigned n, unsigned size, int socket)
 {
 	char name[RTE_MEMPOOL_NAMESIZE];
+	struct rte_mempool *mp;
 
 	/* By address: a process may have more than one. */
 	snprintf(name, sizeof(name), "%s_%lx", what, (unsigned long)(uintptr_t)p);
-	return rte_mempool_create(name, n, size, cache_size(n), 0, NULL, NULL, NULL, NULL, socket, 0);
+	mp = rte_mempool_create_empty(name, n, size, cache_size(n), 0, socket, RTE_MEMPOOL_F_NO_SPREAD);
+	if (!mp)
+		return NULL;
+	if (rte_mempool_set_ops_byname(mp, "lf_stack", NULL))
+		rte_mempool_set_ops_byname(mp, "ring_mp_mc", NULL);
+	if (rte_mempool_populate_default(mp) < 0) {
+		rte_mempool_free(mp);
+		return NULL;
+	}
+	return mp;
 }
 
 int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, int socket)
