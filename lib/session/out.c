@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "sess.h"
+#include "warm.h"
 
 #define AHEAD_BYTES 4096
 
@@ -201,6 +201,18 @@ static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint
 	return total;
 }
 
+/* A session is at hand: the one after it gets its links, and the one after that its lines. */
+static void output_warm(const struct shard *s)
+{
+	const struct list *e = s->ready.next;
+
+	if (e == &s->ready)
+		return;
+	warm_flush(container_of(e, struct sess, ready));
+	if (e->next != &s->ready)
+		warm_out(container_of(e->next, struct sess, ready));
+}
+
 unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now)
 {
 	struct list *last = s->ready.prev; /* sessions that come back to the list wait for the next call */
@@ -216,6 +228,7 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 			if (!e)
 				break;
 			ss = container_of(e, struct sess, ready);
+			output_warm(s);
 			if (!sess_begin(ss, now)) {
 				sess_end(ss, now);
 				if (e == last)

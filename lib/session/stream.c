@@ -26,6 +26,7 @@ static bool stream_qpp(struct stream *st)
 		return false;
 	qpp_prng_init(&st->qpp[QPP_OUT], pads);
 	qpp_prng_init(&st->qpp[QPP_IN], pads);
+	st->flags |= ST_QPP;
 	return true;
 }
 
@@ -44,11 +45,9 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
 		return NULL;
 	}
 	st->last_in = now;
-	st->spill_tail = &st->spill;
 	st->timer.kind = TIMER_STREAM;
 	wheel_ent_init(&st->timer.ent);
-	list_init(&st->wait);
-	list_init(&st->spill_link);
+	list_init(&st->link);
 	c->worker = st;
 	s->stats.streams++;
 	s->stats.streams_opened++;
@@ -68,17 +67,32 @@ static void stream_free(struct stream *st)
 
 /* ---- bytes that no chunk could be had for ---- */
 
+static struct spill *spill_first(const struct stream *st)
+{
+	return st->spill ? st->spill->next : NULL;
+}
+
+/* The first is done with: gives back its memory. */
+static void spill_pop(struct stream *st)
+{
+	struct spill *sp = st->spill->next;
+
+	if (sp == st->spill)
+		st->spill = NULL;
+	else
+		st->spill->next = sp->next;
+	mem_put(st->shard->mem, sp, sizeof(*sp) + sp->n);
+}
+
 static void spill_drop(struct stream *st)
 {
 	struct spill *sp;
 
-	while ((sp = st->spill)) {
-		st->spill = sp->next;
+	while ((sp = spill_first(st))) {
 		st->shard->stats.spilled -= sp->n - sp->off;
-		mem_put(st->shard->mem, sp, sizeof(*sp) + sp->n);
+		spill_pop(st);
 	}
-	st->spill_tail = &st->spill;
-	list_del(&st->spill_link);
+	list_del(&st->link);
 }
 
 static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
@@ -87,14 +101,17 @@ static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 
 	if (!sp)
 		return false;
-	*sp = (struct spill){.n = n};
+	*sp = (struct spill){.next = sp, .n = n};
 	memcpy(sp->data, p, n);
-	*st->spill_tail = sp;
-	st->spill_tail = &sp->next;
+	if (st->spill) {
+		sp->next = st->spill->next;
+		st->spill->next = sp;
+	}
+	st->spill = sp;
 	st->shard->stats.spilled += n;
 	st->shard->chunks_low = true; /* whatever they were when this burst began */
-	if (list_empty(&st->spill_link))
-		list_add_tail(&st->shard->spilled, &st->spill_link);
+	if (list_empty(&st->link))
+		list_add_tail(&st->shard->spilled, &st->link);
 	return true;
 }
 
@@ -201,7 +218,7 @@ void stream_data(struct stream *st, struct slice data, uint64_t now)
 	uint32_t done = 0;
 
 	st->last_in = now;
-	if (st->qpp)
+	if (st->flags & ST_QPP)
 		data = stream_plain(st, data);
 	if (!st->spill)
 		done = chan_write(st->shard->chans, &st->chan->down, &data, 1);
@@ -397,7 +414,7 @@ static bool stream_pump(struct stream *st, uint32_t *budget)
 	struct shard *s = st->shard;
 	struct spill *sp;
 
-	while ((sp = st->spill)) {
+	while ((sp = spill_first(st))) {
 		struct slice rest = {sp->data + sp->off, sp->n - sp->off};
 		uint32_t done;
 
@@ -413,10 +430,8 @@ static bool stream_pump(struct stream *st, uint32_t *budget)
 			stream_post(st, CHAN_EV_DATA);
 		if (sp->off < sp->n)
 			return false;
-		st->spill = sp->next;
-		mem_put(s->mem, sp, sizeof(*sp) + sp->n);
+		spill_pop(st);
 	}
-	st->spill_tail = &st->spill;
 	return true;
 }
 
@@ -425,11 +440,11 @@ void shard_pump_spilled(struct shard *s)
 	uint32_t budget = PUMP_BYTES;
 
 	for (unsigned i = 0; i < PUMP_A_TURN && !list_empty(&s->spilled); i++) {
-		struct stream *st = container_of(s->spilled.next, struct stream, spill_link);
+		struct stream *st = container_of(s->spilled.next, struct stream, link);
 
 		if (!stream_pump(st, &budget))
 			return;
-		list_del(&st->spill_link);
+		list_del(&st->link);
 		if (st->flags & ST_CLOSE_LATE)
 			stream_close_chan(st, false);
 		else if (st->flags & ST_HALF_IN)
