@@ -14,6 +14,7 @@
 #include <rte_lcore.h>
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 
 #include "app.h"
 #include "comp.h"
@@ -31,11 +32,34 @@ static int fail(struct app *a, int err, const char *what)
 
 /* ---- memory ---- */
 
+/*
+ * Packet buffers.  rte_pktmbuf_pool_create lets none cross a page border, for devices that know physical addresses
+ * only: without hugepages each would take a page of 4 KiB, and no such device is there.
+ */
+static struct rte_mempool *frame_pool(unsigned n, int socket)
+{
+	unsigned flags = rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+	struct rte_mempool *mp =
+		rte_mempool_create_empty("mbufs", n, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, 256,
+					 sizeof(struct rte_pktmbuf_pool_private), socket, flags);
+
+	if (!mp)
+		return NULL;
+	rte_mempool_set_ops_byname(mp, rte_mbuf_best_mempool_ops(), NULL);
+	rte_pktmbuf_pool_init(mp, NULL);
+	if (rte_mempool_populate_default(mp) < 0) {
+		rte_mempool_free(mp);
+		return NULL;
+	}
+	rte_mempool_obj_iter(mp, rte_pktmbuf_init, NULL);
+	return mp;
+}
+
 int app_memory_up(struct app *a)
 {
 	int ret;
 
-	a->pool = rte_pktmbuf_pool_create("mbufs", a->plan.mbufs - 1, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, a->socket);
+	a->pool = frame_pool(a->plan.mbufs - 1, a->socket);
 	if (!a->pool)
 		return fail(a, -ENOMEM, "packet buffers");
 	ret = chan_pool_create(&a->chans, a->plan.chunks, a->plan.chans, a->socket);
