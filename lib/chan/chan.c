@@ -29,10 +29,11 @@ static struct rte_mempool *pool_make(const struct chan_pool *p, const char *what
 
 	/* By address: a process may have more than one. */
 	snprintf(name, sizeof(name), "%s_%lx", what, (unsigned long)(uintptr_t)p);
-	mp = rte_mempool_create_empty(name, n, size, cache_size(n), 0, socket, 0);
+	mp = rte_mempool_create_empty(name, n, size, cache_size(n), 0, socket, RTE_MEMPOOL_F_NO_SPREAD);
 	if (!mp)
 		return NULL;
-	/* Its driver may not be installed: then the default stays. */
+	/* Its driver may not be installed: then the default stays.  Objects are multiples of cache lines: they need no
+	 * padding to spread over memory channels. */
 	(void)!rte_mempool_set_ops_byname(mp, "lf_stack", NULL);
 	if (rte_mempool_populate_default(mp) < 0) {
 		rte_mempool_free(mp);
