@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "fastdiv.h"
 #include "fec_codec.h"
 #include "fec_recover.h"
 #include "fec_tune.h"
@@ -31,6 +32,7 @@ struct fec_dec {
 	uint32_t paws;
 	uint32_t ids;	 /* number of group ids: they run 0 .. ids - 1 */
 	uint32_t newest; /* group id */
+	struct fastdiv by_size;
 	uint8_t ds, ps;
 	uint8_t held; /* groups in use */
 	bool started; /* `newest` is one */
@@ -43,8 +45,10 @@ static size_t block_len(unsigned cap)
 	return sizeof(struct block) + cap * sizeof(struct fec_shard);
 }
 
-static void set_params(struct fec_dec *d, unsigned ds, unsigned ps)
+/* Divides, and is a function of its own for that: what every packet comes by does not. */
+static __attribute__((noinline)) void dec_params(struct fec_dec *d, unsigned ds, unsigned ps)
 {
+	d->by_size = fastdiv_by(ds + ps);
 	d->ds = (uint8_t)ds;
 	d->ps = (uint8_t)ps;
 	d->paws = fec_paws(ds + ps);
@@ -59,7 +63,7 @@ struct fec_dec *fec_dec_create(const struct fec_codec *codec, struct mem *mem, s
 	if (!d)
 		return NULL;
 	*d = (struct fec_dec){.mem = mem, .cnt = cnt};
-	set_params(d, codec ? codec->ds : 1, codec ? codec->ps : 1);
+	dec_params(d, codec ? codec->ds : 1, codec ? codec->ps : 1);
 	return d;
 }
 
@@ -230,12 +234,9 @@ static void complete(struct fec_dec *d, struct group *g, const struct pkt *in, u
 }
 
 /* Puts a packet that fits its place into its group. */
-static unsigned group_take(struct fec_dec *d, const struct pkt *in, uint32_t seqid, uint8_t *scratch,
+static unsigned group_take(struct fec_dec *d, const struct pkt *in, uint32_t id, uint8_t idx, uint8_t *scratch,
 			   struct fec_got *got)
 {
-	unsigned size = (unsigned)d->ds + d->ps;
-	uint32_t id = seqid / size;
-	uint8_t idx = (uint8_t)(seqid % size);
 	struct group *g = window_move(d, id) ? group_at(d, id) : NULL;
 	unsigned drop = 0;
 
@@ -269,12 +270,12 @@ static void retune(struct fec_dec *d)
 	if (ds == d->ds && ps == d->ps)
 		return;
 	groups_drop(d);
-	set_params(d, ds, ps);
+	dec_params(d, ds, ps);
 }
 
 static unsigned take(struct fec_dec *d, const struct pkt *in, uint8_t *scratch, struct fec_got *got)
 {
-	uint32_t seqid;
+	uint32_t seqid, id, idx;
 	uint16_t type;
 	bool is_data;
 
@@ -288,13 +289,15 @@ static unsigned take(struct fec_dec *d, const struct pkt *in, uint8_t *scratch, 
 	fec_tune_sample(&d->tune, d->mem, is_data, seqid);
 	if (seqid >= d->paws)
 		return DROP_FEC;
-	if ((seqid % ((unsigned)d->ds + d->ps) < d->ds) != is_data)
+	id = fastdiv(d->by_size, seqid);
+	idx = seqid - id * ((uint32_t)d->ds + d->ps);
+	if ((idx < d->ds) != is_data)
 		d->should_tune = true;
 	if (d->should_tune) {
 		retune(d);
 		return 0;
 	}
-	return group_take(d, in, seqid, scratch, got);
+	return group_take(d, in, id, (uint8_t)idx, scratch, got);
 }
 
 unsigned fec_dec_packet(struct fec_dec *d, const struct pkt *in, uint8_t *scratch, struct fec_got *got)

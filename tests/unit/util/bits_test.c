@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
 
+#include "fastdiv.h"
 #include "le.h"
 #include "list.h"
+#include "rnd.h"
 #include "seq.h"
 
 Test(le, bytes_lie_as_named_at_any_alignment)
@@ -104,4 +106,39 @@ Test(list, order)
 	list_for_each_safe (x, next, &a)
 		list_del(x);
 	holds(&a, NULL, 0);
+}
+
+static void divides(uint32_t x, uint32_t d)
+{
+	cr_assert_eq(fastdiv(fastdiv_by(d), x), x / d, "%u / %u", x, d);
+}
+
+/* Around every multiple that matters: of the smallest, of the largest, of the 32 bits' own end. */
+static void divides_at_edges(uint32_t d)
+{
+	uint32_t last = UINT32_MAX / d * d;
+	uint32_t at[] = {0, d, 2 * d, last / d / 2 * d, last - d, last, UINT32_MAX, UINT32_MAX / 2, 1u << 31};
+
+	for (unsigned i = 0; i < sizeof(at) / sizeof(at[0]); i++)
+		for (uint32_t off = 0; off < 5; off++)
+			divides(at[i] + off - 2, d);
+}
+
+Test(fastdiv, as_the_instruction_does)
+{
+	uint64_t seed = 7;
+
+	for (uint32_t d = 2; d <= 70000; d++)
+		divides_at_edges(d);
+	for (uint32_t d = UINT32_MAX; d > UINT32_MAX - 1000; d--)
+		divides_at_edges(d);
+	for (unsigned b = 1; b < 32; b++)
+		for (uint32_t d = (1u << b) - (b > 1); d <= (1u << b) + 1; d++)
+			divides_at_edges(d);
+	for (unsigned i = 0; i < 10000000; i++) {
+		uint64_t r = rnd_next(&seed);
+		uint32_t d = (uint32_t)r >> (rnd_next(&seed) % 31);
+
+		divides((uint32_t)(r >> 32), d < 2 ? 2 : d);
+	}
 }
