@@ -12,6 +12,7 @@
 struct block {
 	struct block *next;
 	uint16_t n, cap;
+	uint16_t n_own; /* of them, those in the caller's memory */
 	struct fec_shard s[];
 };
 
@@ -194,7 +195,7 @@ static unsigned keep(struct fec_dec *d, struct group *g, const struct pkt *in, u
 		g->blk = mem_get(d->mem, block_len(d->ds - 1u));
 		if (!g->blk)
 			return DROP_NO_MEMORY;
-		g->blk->n = 0;
+		g->blk->n = g->blk->n_own = 0;
 		g->blk->cap = (uint16_t)(d->ds - 1);
 	}
 	if (!s.own) {
@@ -205,10 +206,48 @@ static unsigned keep(struct fec_dec *d, struct group *g, const struct pkt *in, u
 		s.p = memcpy(copy, s.p, s.n);
 	}
 	g->blk->s[g->blk->n++] = s;
+	g->blk->n_own += s.own != NULL;
 	if (idx < d->ds)
 		g->n_data++;
 	got->kept = s.own != NULL;
 	return 0;
+}
+
+/* Puts a copy in the place of a packet in the caller's memory.  Without memory for it, it is as if it had been lost. */
+static void *shard_copy(struct fec_dec *d, struct group *g, struct fec_shard *s)
+{
+	void *own = s->own;
+	uint8_t *copy = mem_get(d->mem, s->n);
+
+	g->blk->n_own--;
+	s->own = NULL;
+	if (copy) {
+		mem_prefetch(d->mem, s->n); /* for the next, which is likely to be as long */
+		s->p = memcpy(copy, s->p, s->n);
+		return own;
+	}
+	d->cnt->FECErrs++;
+	if (s->idx < d->ds)
+		g->n_data--;
+	g->seen[s->idx / 64] &= ~(UINT64_C(1) << (s->idx % 64));
+	*s = g->blk->s[--g->blk->n];
+	return own;
+}
+
+unsigned fec_dec_let_go(struct fec_dec *d, void **freed, unsigned max)
+{
+	unsigned k = drain(d, freed, max);
+
+	for (unsigned i = 0; i < GROUPS; i++) {
+		struct group *g = &d->group[i];
+		unsigned at = g->blk ? g->blk->n : 0;
+
+		/* From the end: the latest are there, and what a loss moves was looked at. */
+		while (at-- > 0 && g->blk->n_own && k < max)
+			if (g->blk->s[at].own)
+				freed[k++] = shard_copy(d, g, &g->blk->s[at]);
+	}
+	return k;
 }
 
 /* With `in` the group has ds packets: rebuilds what is missing, and empties it.  g may be NULL when ds is 1. */

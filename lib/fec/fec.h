@@ -103,14 +103,21 @@ struct fec_dec *fec_dec_create(const struct fec_codec *codec, struct mem *mem, s
  * session gives its packets back this way.
  */
 unsigned fec_dec_release(struct fec_dec *d, void **freed, unsigned max);
+
+/*
+ * Copies what the decoder still holds of the caller's memory.  The handles come out through `freed` in portions of at
+ * most max: call until it returns 0.  Where there is no memory for a copy, the packet is as good as lost (FECErrs).
+ */
+unsigned fec_dec_let_go(struct fec_dec *d, void **freed, unsigned max);
+
 void fec_dec_destroy(struct fec_dec *d); /* after fec_dec_release returned 0 */
 
 /*
  * Takes one FEC packet (in->p at the seqid, type data or parity), after its own KCP payload was fed to KCP.  `scratch`
  * is worker memory of FEC_SCRATCH bytes in which recovered bodies are built.  With in->own != NULL the decoder may keep
  * the packet's memory itself instead of copying (got->kept), and nobody may then write to it: not even to decipher the
- * payload in place.  With NULL it copies what it must keep.  Handles in got->freed are from earlier calls and are no
- * longer read once this one returns; where more than FEC_MAX_SHARDS are due, the rest follows in the next calls.
+ * payload in place.  With NULL it copies what it must keep at once.  Handles in got->freed are from earlier calls and
+ * are no longer read once this one returns; where more than FEC_MAX_SHARDS are due, the rest follows in the next calls.
  * Returns 0, or why the packet was of no use: DROP_FEC (too short or long for FEC, neither data nor parity, or a seqid
  * beyond the wrap), DROP_NO_MEMORY.  *got is always filled in.
  */

@@ -12,6 +12,7 @@
 #define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
 #define SESS_PULL_BYTES	 16384 /* taken from streams a session and turn, so that sessions share a turn */
 #define OWING_MAX	 256   /* streams that are to be told of in one go */
+#define OVER_MAX	 8     /* sessions that wait for their groups to be completed before buffers are copied */
 #define SESS_READ_MAX	 256   /* segments read a session and turn, from those that were queued */
 #define SESS_LOW_BYTES	 65536 /* held towards TCP, beyond which a session reads no more while chunks are scarce */
 #define SESS_IDLE_MS	 2000  /* without a packet for so long, what open FEC groups hold goes back */
@@ -170,8 +171,10 @@ struct shard {
 	struct stream
 		*owing[OWING_MAX]; /* streams with events for control, of this part of the turn; NULL: told before */
 	uint32_t n_owing;
-	struct sess *out_cur; /* session in the middle of a flush when the vector was full */
-	struct sess **all;    /* dense, for telemetry and shutdown */
+	uint32_t over_at, over_end;
+	struct sess *over[OVER_MAX]; /* kept buffers beyond mbufs_to_hold, in this vector: a ring */
+	struct sess *out_cur;	     /* session in the middle of a flush when the vector was full */
+	struct sess **all;	     /* dense, for telemetry and shutdown */
 	uint32_t n_all;
 	struct slot **slots; /* [tunnel][slot], NULL for other workers' */
 	struct snmp *snmp;   /* [tunnel] */

@@ -153,17 +153,27 @@ static void take_back(struct bed_dec *t, void *own)
 	c->p = NULL;
 }
 
-void bed_release(struct bed_dec *t)
+static void give_back(struct bed_dec *t, unsigned (*call)(struct fec_dec *, void **, unsigned))
 {
 	void *freed[7];
 	unsigned n;
 
-	while ((n = fec_dec_release(t->d, freed, 7))) {
+	while ((n = call(t->d, freed, 7))) {
 		cr_assert_leq(n, 7);
 		for (unsigned i = 0; i < n; i++)
 			take_back(t, freed[i]);
 	}
 	cr_assert_eq(t->kept, 0);
+}
+
+void bed_release(struct bed_dec *t)
+{
+	give_back(t, fec_dec_release);
+}
+
+void bed_let_go(struct bed_dec *t)
+{
+	give_back(t, fec_dec_let_go);
 }
 
 void bed_dec_fini(struct bed_dec *t)

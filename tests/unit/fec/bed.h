@@ -71,5 +71,8 @@ unsigned bed_feed(struct bed_dec *t, const struct pkt *k);
 /* Calls fec_dec_release until all is back. */
 void bed_release(struct bed_dec *t);
 
+/* Calls fec_dec_let_go until it is content: nothing is kept. */
+void bed_let_go(struct bed_dec *t);
+
 /* True when the i-th recovered datagram is the one in data packet k. */
 bool bed_is(const struct bed_dec *t, unsigned i, const struct pkt *k);

@@ -185,3 +185,63 @@ Test(hold, no_decoder_without_memory)
 	bed_relieve(&bed);
 	fec_dec_destroy(NULL);
 }
+
+enum { DS = 10, PS = 3 };
+
+/* Some of a group's packets, in a circle from a random one on: the one that completes it brings all that is missing. */
+static void feed_group(const struct bed_group *g)
+{
+	unsigned first = bed_below(&bed, DS + PS), n = DS + bed_below(&bed, PS + 1), n_got = 0;
+	bool fed[DS + PS] = {false};
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned at = (first + i) % (DS + PS);
+
+		fed[at] = true;
+		cr_assert_eq(bed_feed(&t, &g->v[at]), 0);
+		for (unsigned j = 0; i == DS - 1 && j < DS; j++)
+			if (!fed[j])
+				cr_assert(bed_is(&t, n_got++, &g->v[j]));
+		cr_assert_eq(t.got.n_data, i == DS - 1 ? n_got : 0);
+		if (bed_below(&bed, 3) == 0)
+			bed_let_go(&t);
+	}
+}
+
+Test(hold, copies_serve_as_well)
+{
+	unsigned len[DS];
+	struct fec_enc e;
+	struct bed_group g;
+
+	open_dec(DS, PS, true);
+	fec_enc_init(&e, codec, bed.mem, &bed.cnt);
+	for (unsigned round = 0; round < 500; round++) {
+		for (unsigned i = 0; i < DS; i++)
+			len[i] = 1 + bed_below(&bed, BED_DATAGRAM);
+		bed_encode(&bed, &e, len, &g);
+		feed_group(&g);
+	}
+	cr_assert_gt(bed.cnt.FECRecovered, 500);
+	cr_assert_eq(bed.cnt.FECErrs, 0);
+	fec_enc_fini(&e);
+}
+
+/* Where there is no memory for copies, the packets are as good as lost: what else comes of the group still counts. */
+Test(hold, no_memory_for_copies)
+{
+	open_dec(3, 2, true);
+	feed(0);
+	feed(4);
+	bed_exhaust(&bed);
+	bed_let_go(&t);
+	bed_relieve(&bed);
+	cr_assert_eq(bed.cnt.FECErrs, 2);
+	feed(1);
+	feed(3);
+	cr_assert_eq(bed.cnt.FECFullShardSet + bed.cnt.FECRecovered, 0);
+	/* They may come again. */
+	cr_assert_eq(feed(0), 0);
+	cr_assert_eq(t.got.n_data, 1);
+	bed_let_go(&t);
+}

@@ -92,7 +92,7 @@ static void gate_port(struct gate *g, int e, unsigned frames)
 	g->wp[1] = (struct worker_port){.id = g->port, .rxq = -1, .txq = -1, .steer = true};
 }
 
-static void gate_worker(struct gate *g, int e, unsigned i)
+static void gate_worker(struct gate *g, int e, unsigned i, const struct bed_conf *c)
 {
 	struct shard_conf sc = {.id = e ? i : 7, .tunnels = &g->tun, .n_tunnels = 1, .max_sessions = 32, .seed = 5 + i};
 	struct worker_conf wc = {.id = i, .mesh = g->mesh, .udp = g->udp, .n_tunnels = 1, .n_ports = 1};
@@ -108,7 +108,7 @@ static void gate_worker(struct gate *g, int e, unsigned i)
 	sc.chans = &g->chans;
 	sc.border = g->border[i];
 	sc.dev_csum = no_csum;
-	sc.mbufs_to_hold = 256;
+	sc.mbufs_to_hold = c->hold ? c->hold : 256;
 	cr_assert_eq(shard_create(&g->shard[i], &sc, g->bed->ms), 0);
 	cr_assert_eq(crypt_mb_create(&g->mb[i], seed, 0, i, 0), 0);
 	cr_assert_eq(crypt_mb_attach(g->mb[i], g->crypt), 0);
@@ -147,7 +147,7 @@ struct bed *bed_new(const struct bed_conf *c)
 		g->udp = calloc(1, sizeof(*g->udp));
 		cr_assert_eq(worker_mesh_create(&g->mesh, g->n, 1024, 0), 0);
 		for (unsigned i = 0; i < g->n; i++)
-			gate_worker(g, e, i);
+			gate_worker(g, e, i, c);
 	}
 	atomic_store(&b->g[SERVER].udp->of[BED_PORT], 1);
 	return b;

@@ -68,6 +68,7 @@ struct bed_conf {
 	const char *cipher;
 	unsigned ds, ps;
 	unsigned ring; /* frames a port's ring holds */
+	unsigned hold; /* received buffers that a worker's FEC groups may keep; 0: 256 */
 };
 
 struct bed *bed_new(const struct bed_conf *c);
