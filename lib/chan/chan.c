@@ -24,7 +24,9 @@ static struct rte_mempool *pool_make(const struct chan_pool *p, const char *what
 
 	/* By address: a process may have more than one. */
 	snprintf(name, sizeof(name), "%s_%lx", what, (unsigned long)(uintptr_t)p);
-	return rte_mempool_create(name, n, size, cache_size(n), 0, NULL, NULL, NULL, NULL, socket, 0);
+	/* No device sees these objects: they may cross the borders of pages, which saves a fifth of ordinary ones. */
+	return rte_mempool_create(name, n, size, cache_size(n), 0, NULL, NULL, NULL, NULL, socket,
+				  RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 }
 
 int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, int socket)

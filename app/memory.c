@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_eal.h>
+#include <rte_malloc.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
+
+#include "app.h"
+#include "log.h"
+
+int app_fail(struct app *a, int err, const char *what)
+{
+	if (!a->why[0])
+		snprintf(a->why, sizeof(a->why), "%s: %s%s", what, strerror(-err),
+			 err == -ENOMEM ? ": raise eal.memory" : "");
+	return err;
+}
+
+/*
+ * Packet buffers.  rte_pktmbuf_pool_create lets none cross a page border, for devices that know physical addresses
+ * only: without hugepages each would take a page of 4 KiB, and no such device is there.
+ */
+static struct rte_mempool *frame_pool(const char *name, unsigned n, int socket)
+{
+	unsigned flags = rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+	struct rte_mempool *mp =
+		rte_mempool_create_empty(name, n, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, 256,
+					 sizeof(struct rte_pktmbuf_pool_private), socket, flags);
+
+	if (!mp)
+		return NULL;
+	rte_mempool_set_ops_byname(mp, rte_mbuf_best_mempool_ops(), NULL);
+	rte_pktmbuf_pool_init(mp, NULL);
+	if (rte_mempool_populate_default(mp) < 0) {
+		rte_mempool_free(mp);
+		return NULL;
+	}
+	rte_mempool_obj_iter(mp, rte_pktmbuf_init, NULL);
+	return mp;
+}
+
+/* One node's pool.  The plan says that the node has memory; where DPDK got none there after all, any will do. */
+static int pool_up(struct app *a, unsigned i)
+{
+	const struct place_pool *p = &a->plan.place.pool[i];
+	char name[RTE_MEMPOOL_NAMESIZE];
+
+	snprintf(name, sizeof(name), "mbufs_%d", p->node);
+	a->pools[i] = frame_pool(name, p->mbufs - 1, p->node);
+	if (!a->pools[i]) {
+		a->pools[i] = frame_pool(name, p->mbufs - 1, SOCKET_ID_ANY);
+		if (a->pools[i])
+			log_warn("packet buffers for NUMA node %d: no memory there, taken from another", p->node);
+	}
+	return a->pools[i] ? 0 : app_fail(a, -ENOMEM, "packet buffers");
+}
+
+static void warn(void *ctx, enum place_fault what, unsigned x, unsigned y)
+{
+	const struct app *a = ctx;
+	char text[256];
+
+	plan_fault_text(&a->plan, a->conf, what, x, y, text, sizeof(text));
+	log_warn("%s", text);
+}
+
+int app_memory_up(struct app *a)
+{
+	const struct place *at = &a->plan.place;
+	int sockets[CONF_WORKERS_MAX], ret;
+
+	place_faults(at, &a->plan.in, warn, a);
+	if (!a->plan.huge && a->plan.nodes & (a->plan.nodes - 1))
+		log_warn("without hugepages the kernel chooses the NUMA node of all memory: see eal.hugepages");
+	for (unsigned i = 0; i < at->n_pools; i++)
+		if (pool_up(a, i))
+			return -ENOMEM;
+	ret = chan_pool_create(&a->chans, a->plan.chunks, a->plan.chans, at->ctl);
+	if (ret)
+		return app_fail(a, ret, "stream buffers");
+	a->udp = calloc(1, sizeof(*a->udp));
+	if (!a->udp)
+		return app_fail(a, -ENOMEM, "port map");
+	for (unsigned w = 0; w < a->plan.workers; w++)
+		sockets[w] = at->worker[w];
+	ret = worker_mesh_create(&a->mesh, a->plan.workers, APP_RING_FRAMES, sockets);
+	return ret ? app_fail(a, ret, "rings between workers") : 0;
+}
+
+void app_memory_down(struct app *a)
+{
+	worker_mesh_destroy(a->mesh);
+	free(a->udp);
+	chan_pool_destroy(&a->chans);
+	for (unsigned i = 0; i < a->plan.place.n_pools; i++)
+		rte_mempool_free(a->pools[i]);
+}
