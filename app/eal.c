@@ -16,7 +16,12 @@
 #include "pages.h"
 
 #define ARGS_MAX 64
-#define MEM_ARG	 (TOPO_NODES_MAX * 11)
+/*
+ * Less than 1 GB needs no page of that size, but DPDK would take one for its first pool if it could.  So it may grow by
+ * no more than this: a driver that wants more than was planned gets it, in pages of 2 MB.
+ */
+#define GROW_MB 256
+#define MEM_ARG (TOPO_NODES_MAX * 11)
 
 /* EAL's own words: at debug level into our log; the last line that blames something is kept. */
 static char eal_last[256];
@@ -99,7 +104,7 @@ static int eal_plan(struct app *a)
 
 	plan_make(p, a->conf, e->hugepages != CONF_HUGE_NO);
 	if (p->huge) {
-		ret = pages_missing("/sys", p->nodes, p->node_mb, a->why, sizeof(a->why));
+		ret = pages_missing(TOPO_SYS, p->nodes, p->node_mb, a->why, sizeof(a->why));
 		if (ret && e->hugepages == CONF_HUGE_YES)
 			return ret;
 		if (ret)
@@ -125,37 +130,43 @@ static bool any_pci(const struct conf *c)
 	return false;
 }
 
-/* "330" or, of several nodes, "330,0,120". */
-static void eal_memory(const struct plan *p, char mem[MEM_ARG])
+/* "330" or, of several nodes, "330,0,120"; every node's with `more` MB. */
+static void eal_memory(const struct plan *p, unsigned more, char mem[MEM_ARG])
 {
 	int len = 0, last = TOPO_NODES_MAX - 1;
 
-	if (p->n_nodes <= 1) {
+	if (p->n_nodes <= 1 && !more) {
 		snprintf(mem, MEM_ARG, "%u", p->memory_mb);
 		return;
 	}
 	while (last && !p->node_mb[last])
 		last--;
 	for (int i = 0; i <= last; i++)
-		len += snprintf(mem + len, (size_t)(MEM_ARG - len), "%s%u", i ? "," : "", p->node_mb[i]);
+		len += snprintf(mem + len, (size_t)(MEM_ARG - len), "%s%u", i ? "," : "",
+				p->node_mb[i] ? p->node_mb[i] + more : 0);
 }
 
-/* EAL's argument vector; strings live in mem, the plan and the configuration. */
-static int eal_args(struct app *a, char **argv, char mem[MEM_ARG])
+/* EAL's argument vector; strings live in mem[], the plan and the configuration. */
+static int eal_args(struct app *a, char **argv, char mem[2][MEM_ARG])
 {
 	const struct conf_eal *e = &a->conf->eal;
 	int n = 0;
 
-	eal_memory(&a->plan, mem);
+	eal_memory(&a->plan, 0, mem[0]);
+	eal_memory(&a->plan, GROW_MB, mem[1]);
 	argv[n++] = "kcpgate";
 	argv[n++] = "--lcores";
 	argv[n++] = e->lcores ? e->lcores : a->plan.default_lcores;
 	argv[n++] = "--file-prefix";
 	argv[n++] = e->file_prefix;
 	argv[n++] = a->plan.n_nodes > 1 ? "--socket-mem" : "-m";
-	argv[n++] = mem;
+	argv[n++] = mem[0];
 	if (a->plan.huge) {
 		argv[n++] = "--in-memory"; /* needs no hugetlbfs mount, leaves no files */
+		if (a->plan.memory_mb < 1024 - GROW_MB) {
+			argv[n++] = "--socket-limit";
+			argv[n++] = mem[1];
+		}
 	} else {
 		argv[n++] = "--no-huge"; /* which EAL takes for legacy memory, and so not with --in-memory */
 		argv[n++] = "--no-shconf";
@@ -174,7 +185,7 @@ static int eal_args(struct app *a, char **argv, char mem[MEM_ARG])
 
 int app_eal_up(struct app *a)
 {
-	char *argv[ARGS_MAX], mem[MEM_ARG];
+	char *argv[ARGS_MAX], mem[2][MEM_ARG];
 	int n, ret = eal_plan(a);
 
 	if (ret)

@@ -27,9 +27,8 @@ int app_fail(struct app *a, int err, const char *what)
 static struct rte_mempool *frame_pool(const char *name, unsigned n, int socket)
 {
 	unsigned flags = rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
-	struct rte_mempool *mp =
-		rte_mempool_create_empty(name, n, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, 256,
-					 sizeof(struct rte_pktmbuf_pool_private), socket, flags);
+	struct rte_mempool *mp = rte_mempool_create_empty(name, n, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE,
+							  256, sizeof(struct rte_pktmbuf_pool_private), socket, flags);
 
 	if (!mp)
 		return NULL;
@@ -59,6 +58,34 @@ static int pool_up(struct app *a, unsigned i)
 	return a->pools[i] ? 0 : app_fail(a, -ENOMEM, "packet buffers");
 }
 
+/*
+ * The workers' heaps, each in one piece: before all else, while pages of 1 GB and those of 2 MB, which do not join, are
+ * whole.  Pools come in any number of pieces.
+ */
+static int heaps_up(struct app *a)
+{
+	a->heaps = calloc(a->plan.workers, sizeof(*a->heaps));
+	if (!a->heaps)
+		return app_fail(a, -ENOMEM, "sessions' memory");
+	for (unsigned w = 0; w < a->plan.workers; w++) {
+		int node = a->plan.place.worker[w];
+
+		a->heaps[w] = rte_malloc_socket("heap", a->plan.heap, 65536, node);
+		if (!a->heaps[w]) {
+			a->heaps[w] = rte_malloc_socket("heap", a->plan.heap, 65536, SOCKET_ID_ANY);
+			if (a->heaps[w])
+				log_warn("sessions of worker %u: no memory on NUMA node %d, taken from another", w,
+					 node);
+		}
+		if (!a->heaps[w]) {
+			snprintf(a->why, sizeof(a->why), "sessions' memory: no %zu MB in one piece: raise eal.memory%s",
+				 a->plan.heap >> 20, a->plan.huge ? ", or reserve hugepages of one size only" : "");
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
 static void warn(void *ctx, enum place_fault what, unsigned x, unsigned y)
 {
 	const struct app *a = ctx;
@@ -76,6 +103,9 @@ int app_memory_up(struct app *a)
 	place_faults(at, &a->plan.in, warn, a);
 	if (!a->plan.huge && a->plan.nodes & (a->plan.nodes - 1))
 		log_warn("without hugepages the kernel chooses the NUMA node of all memory: see eal.hugepages");
+	ret = heaps_up(a);
+	if (ret)
+		return ret;
 	for (unsigned i = 0; i < at->n_pools; i++)
 		if (pool_up(a, i))
 			return -ENOMEM;
@@ -98,4 +128,5 @@ void app_memory_down(struct app *a)
 	chan_pool_destroy(&a->chans);
 	for (unsigned i = 0; i < a->plan.place.n_pools; i++)
 		rte_mempool_free(a->pools[i]);
+	free(a->heaps); /* themselves they go with EAL: rte_free would write zeros over all of them first */
 }

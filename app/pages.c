@@ -46,9 +46,8 @@ static bool is_default(void)
 static void command(char *buf, size_t n, int node, unsigned pages)
 {
 	if (node >= 0)
-		snprintf(buf, n,
-			 "echo %u > /sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages", pages,
-			 node);
+		snprintf(buf, n, "echo %u > /sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages",
+			 pages, node);
 	else if (is_default())
 		snprintf(buf, n, "sysctl -w vm.nr_hugepages=%u", pages);
 	else

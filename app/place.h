@@ -24,9 +24,9 @@
 
 struct place_in {
 	unsigned n_ports, n_workers;
-	int8_t port_node[CONF_PORTS_MAX];	    /* TOPO_ANY: of software, or unknown */
+	int8_t port_node[CONF_PORTS_MAX];	 /* TOPO_ANY: of software, or unknown */
 	int8_t lcore_node[1 + CONF_WORKERS_MAX]; /* control's, then the workers'; TOPO_ANY: CPUs of several nodes */
-	uint64_t has_memory;			    /* bit a node: what may be allocated on */
+	uint64_t has_memory;			 /* bit a node: what may be allocated on */
 };
 
 struct place_pool {

@@ -9,7 +9,6 @@
 #include "pages.h"
 
 #define MB	       (1u << 20)
-#define SYS	       "/sys"
 #define MBUF_BYTES     (RTE_MBUF_DEFAULT_BUF_SIZE + 256u) /* data, headroom, struct and pool header */
 #define MBUFS_HOLD     6144u				  /* of PLACE_RX, for FEC groups */
 #define POOL_BYTES     (1280u << 10) /* of a pool beside its objects: a cache for every lcore that DPDK could have */
@@ -55,7 +54,7 @@ static void plan_place(struct plan *p, const struct conf *c)
 	struct topo t;
 	unsigned n = 0;
 
-	topo_read(&t, SYS);
+	topo_read(&t, TOPO_SYS);
 	default_lcores(p->default_lcores, sizeof(p->default_lcores));
 	conf_lcores(c->eal.lcores ? c->eal.lcores : p->default_lcores, t.cpu_node, lcore, 1 + CONF_WORKERS_MAX, &n);
 	*in = (struct place_in){.n_ports = c->n_ports, .n_workers = p->workers, .has_memory = 1};
@@ -65,9 +64,9 @@ static void plan_place(struct plan *p, const struct conf *c)
 	}
 	for (unsigned i = 0; i < c->n_ports; i++)
 		in->port_node[i] =
-			(int8_t)(p->huge && !c->ports[i].vdev ? topo_pci_node(SYS, c->ports[i].device) : TOPO_ANY);
+			(int8_t)(p->huge && !c->ports[i].vdev ? topo_pci_node(TOPO_SYS, c->ports[i].device) : TOPO_ANY);
 	if (p->huge)
-		in->has_memory = pages_nodes(SYS, t.has_memory);
+		in->has_memory = pages_nodes(TOPO_SYS, t.has_memory);
 	p->nodes = t.has_memory;
 	place_make(&p->place, in);
 }
@@ -112,12 +111,22 @@ static size_t all_bytes(const struct plan *p, const struct conf *c, int node)
 	return n;
 }
 
-/* A stream for every session that there may be, if memory allows. */
+static size_t fixed_of_all(const struct plan *p, const struct conf *c)
+{
+	size_t n = 0;
+
+	for (int node = 0; node < TOPO_NODES_MAX; node++)
+		n += fixed_bytes(p, c, node);
+	return n;
+}
+
+/* A stream for every session that there may be, if what is given beyond the least allows. */
 static unsigned plan_chans(const struct plan *p, const struct conf *c)
 {
-	uint64_t want = (uint64_t)c->max_sessions * p->workers;
-	uint64_t fit = (uint64_t)c->eal.memory * MB / CHANS_SHARE / chan_bytes(p);
+	uint64_t want = (uint64_t)c->max_sessions * p->workers, fit = 0;
 
+	if (c->eal.memory > p->least_mb)
+		fit = (uint64_t)(c->eal.memory - p->least_mb) * MB / CHANS_SHARE / chan_bytes(p);
 	if (c->eal.memory && want > fit)
 		want = fit;
 	if (want > CHANS_MAX)
@@ -170,8 +179,6 @@ static void plan_nodes(struct plan *p, const struct conf *c)
 
 void plan_make(struct plan *p, const struct conf *c, bool huge)
 {
-	size_t fixed = 0;
-
 	memset(p, 0, sizeof(*p));
 	p->huge = huge;
 	p->workers = c->eal.n_lcores - 1;
@@ -179,13 +186,12 @@ void plan_make(struct plan *p, const struct conf *c, bool huge)
 	plan_place(p, c);
 	for (unsigned i = 0; i < p->place.n_pools; i++)
 		p->mbufs += p->place.pool[i].mbufs;
+	p->chans = CHANS_MIN;
+	p->least_mb = mb_of(fixed_of_all(p, c) + (size_t)LEAST_CHUNKS * CHUNK_BYTES + p->workers * (size_t)LEAST_HEAP);
 	p->chans = plan_chans(p, c);
-	for (int node = 0; node < TOPO_NODES_MAX; node++)
-		fixed += fixed_bytes(p, c, node);
-	p->least_mb = mb_of(fixed + (size_t)LEAST_CHUNKS * CHUNK_BYTES + p->workers * (size_t)LEAST_HEAP);
 	p->memory_mb = c->eal.memory;
 	if (c->eal.memory)
-		share_out(p, fixed);
+		share_out(p, fixed_of_all(p, c));
 	else
 		defaults(p, c);
 	plan_nodes(p, c);
@@ -211,8 +217,8 @@ static void print_nodes(const struct plan *p)
 
 static void print_pages(const struct plan *p)
 {
-	struct topo_pages small = topo_pages(SYS, TOPO_ANY, TOPO_SMALL_KB),
-			  big = topo_pages(SYS, TOPO_ANY, TOPO_BIG_KB);
+	struct topo_pages small = topo_pages(TOPO_SYS, TOPO_ANY, TOPO_SMALL_KB),
+			  big = topo_pages(TOPO_SYS, TOPO_ANY, TOPO_BIG_KB);
 
 	printf("hugepages          %u of 2 MB; this machine has %u, %u free\n", p->memory_mb / 2, small.total,
 	       small.free);

@@ -115,7 +115,8 @@ struct topo_pages topo_pages(const char *sys, int node, unsigned kb)
 	p.free = page_count(dir, kb, "free_hugepages");
 	if (node < 0) {
 		p.free = less(p.free, page_count(dir, kb, "resv_hugepages"));
-		p.free += less(page_count(dir, kb, "nr_overcommit_hugepages"), page_count(dir, kb, "surplus_hugepages"));
+		p.free +=
+			less(page_count(dir, kb, "nr_overcommit_hugepages"), page_count(dir, kb, "surplus_hugepages"));
 	}
 	return p;
 }

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#define TOPO_SYS       "/sys"
 #define TOPO_NODES_MAX 32 /* RTE_MAX_NUMA_NODES of Debian's DPDK */
 #define TOPO_CPUS_MAX  1024
 #define TOPO_ANY       (-1) /* no node in particular */

@@ -288,10 +288,7 @@ static int shard_up(struct app *a, unsigned w)
 	};
 	int ret;
 
-	a->heaps[w] = rte_malloc_socket("heap", a->plan.heap, 65536, sc.socket);
-	if (a->heaps[w])
-		a->mems[w] = mem_init(a->heaps[w], a->plan.heap);
-	sc.mem = a->mems[w];
+	sc.mem = a->mems[w] = mem_init(a->heaps[w], a->plan.heap);
 	if (!sc.mem)
 		return app_fail(a, -ENOMEM, "sessions' memory");
 	if (getrandom(&sc.seed, sizeof(sc.seed), 0) != sizeof(sc.seed))
@@ -362,10 +359,9 @@ int app_workers_up(struct app *a)
 	a->shards = calloc(n, sizeof(*a->shards));
 	a->workers = calloc(n, sizeof(*a->workers));
 	a->mbs = calloc(n, sizeof(*a->mbs));
-	a->heaps = calloc(n, sizeof(*a->heaps));
 	a->mems = calloc(n, sizeof(*a->mems));
 	a->worker_ports = calloc(n, sizeof(*a->worker_ports));
-	if (!a->borders || !a->shards || !a->workers || !a->mbs || !a->heaps || !a->mems || !a->worker_ports)
+	if (!a->borders || !a->shards || !a->workers || !a->mbs || !a->mems || !a->worker_ports)
 		return app_fail(a, -ENOMEM, "workers");
 	for (unsigned w = 0; w < n; w++) {
 		int ret = worker_up(a, w, objects);
@@ -379,7 +375,7 @@ int app_workers_up(struct app *a)
 void app_workers_down(struct app *a)
 {
 	/* Tables are made before the first worker: where one is missing, there is none. */
-	bool any = a->borders && a->shards && a->workers && a->mbs && a->heaps && a->mems && a->worker_ports;
+	bool any = a->borders && a->shards && a->workers && a->mbs && a->mems && a->worker_ports;
 
 	for (unsigned w = 0; any && w < a->plan.workers; w++) {
 		worker_destroy(a->workers[w]);
@@ -389,12 +385,10 @@ void app_workers_down(struct app *a)
 			shard_destroy(a->shards[w]);
 		if (a->mems[w])
 			mem_fini(a->mems[w]);
-		/* The heap itself goes with EAL: rte_free would write zeros over all of it first. */
 		border_destroy(a->borders[w]);
 	}
 	free(a->worker_ports);
 	free(a->mems);
-	free(a->heaps);
 	free(a->mbs);
 	free(a->workers);
 	free(a->shards);
