@@ -4,6 +4,7 @@
 #include <isa-l/crc.h>
 
 #include "scratch.h"
+#include "upper.h"
 
 struct comp_scratch *comp_scratch_create(void)
 {
@@ -25,6 +26,7 @@ uint32_t comp_crc(const struct slice *v, unsigned n)
 		if (v[i].n)
 			c = crc32_iscsi((unsigned char *)v[i].p, (int)v[i].n, c);
 	}
+	upper_clean();
 	c = ~c;
 	return ((c >> 15) | (c << 17)) + 0xa282ead8u;
 }

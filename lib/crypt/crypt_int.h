@@ -16,6 +16,7 @@
 #include "crypt.h"
 #include "crypt_wire.h"
 #include "le.h"
+#include "upper.h"
 
 #define CRYPT_BURST  128		  /* most packets that one call of an operation gets */
 #define CRYPT_STREAM (CRYPT_BURST * 2112) /* keystream bytes for them: holds a burst of full packets */
@@ -120,10 +121,41 @@ struct crypt_tea_form {
 
 typedef void crypt_xor_fn(uint8_t *p, const uint8_t *stream, uint32_t n);
 
+#define CRYPT_CFB_LANES 16
+
+/* Packets side by side: the n[i] bytes at p[i].  What goes on beyond a packet's end is written to the scratch, which is
+ * as long as the longest. */
+struct crypt_cfb_lanes {
+	uint8_t *p[CRYPT_CFB_LANES];
+	uint32_t n[CRYPT_CFB_LANES];
+	uint8_t *scratch;
+};
+
+/* AES-CFB in place, under the schedule of a key of key_len bytes, aligned to 16. */
+struct crypt_cfb_form {
+	void (*open)(uint8_t *p, uint32_t n, const uint8_t *enc, unsigned key_len); /* n >= 1 bytes at p */
+	void (*seal)(const struct crypt_cfb_lanes *l, const uint8_t *enc, unsigned key_len);
+};
+
+#define CRYPT_SALSA_LANES 16
+#define CRYPT_SALSA_BLOCK 64
+
+/* Blocks of streams under one key: which, and what they are added to. */
+struct crypt_salsa_lanes {
+	_Alignas(64) uint32_t nonce[2][CRYPT_SALSA_LANES]; /* low and high halves */
+	_Alignas(64) uint32_t block[CRYPT_SALSA_LANES];	   /* counter */
+	uint8_t *p[CRYPT_SALSA_LANES];
+	uint8_t n[CRYPT_SALSA_LANES]; /* bytes at p, up to a block; 0: an idle lane */
+};
+
+typedef void crypt_salsa_fn(const uint32_t *key, const struct crypt_salsa_lanes *l);
+
 struct crypt_mb {
 	IMB_MGR *mgr;
 	crypt_xor_fn *xor_in;
 	const struct crypt_tea_form *tea;
+	const struct crypt_cfb_form *cfb; /* NULL: IPsec-MB does it */
+	crypt_salsa_fn *salsa;		  /* NULL: libgcrypt does it */
 	struct crypt_nonces nonces;
 	struct crypt_counted counted;
 	struct crypt_owns owns;
@@ -198,6 +230,12 @@ crypt_xor_fn *crypt_xor_form(unsigned i);
 /* tea.c: as crypt_xor_form. */
 const struct crypt_tea_form *crypt_tea_form(unsigned i);
 
+/* cfb_vaes.c: NULL when this CPU has no vector AES. */
+const struct crypt_cfb_form *crypt_cfb_form(void);
+
+/* salsa20_wide.c: NULL when this CPU has no lanes wide enough. */
+crypt_salsa_fn *crypt_salsa_form(void);
+
 /* nonce.c */
 void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32]);
 void crypt_nonces_fill(struct crypt_nonces *g, IMB_MGR *mgr);
@@ -254,14 +292,10 @@ int crypt_ref_open(struct crypt_ref *r, uint8_t *p, uint32_t n);
 /* selftest.c */
 int crypt_selftest_mb(struct crypt_mb *mb, const struct crypt_line *line);
 
-/*
- * ISA-L and IPsec-MB return with the upper halves of the vector registers in use.  Every SSE instruction of ours and of
- * the C library would then pay for merging into them (measured: 120 ns a packet), so each call is followed by this.
- */
+/* After every call of ISA-L and IPsec-MB. */
 static inline void crypt_upper_clean(void)
 {
-	if (__builtin_cpu_supports("avx"))
-		__asm__ volatile("vzeroupper");
+	upper_clean();
 }
 
 static inline uint32_t crypt_crc(const uint8_t *p, uint32_t n)

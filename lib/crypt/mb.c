@@ -5,6 +5,10 @@
 
 #include "crypt_int.h"
 
+/* Of `vectors` below: AVX-512, and that with vector AES. */
+#define SALSA_VECTORS 2
+#define VAES_VECTORS  3
+
 static void init_auto(IMB_MGR *mgr)
 {
 	init_mb_mgr_auto(mgr, NULL);
@@ -15,7 +19,7 @@ static const struct {
 	const char *name;
 	void (*init)(IMB_MGR *mgr);
 	uint64_t flags;
-	unsigned vectors; /* highest of crypt_xor_form and crypt_tea_form to take */
+	unsigned vectors; /* highest of crypt_xor_form and crypt_tea_form to take, and what else may be had */
 } arches[CRYPT_ARCH_COUNT] = {
 	[CRYPT_ARCH_AUTO] = {"auto", init_auto, 0, 99},
 #ifdef IMB_FLAG_AESNI_OFF
@@ -31,7 +35,7 @@ static const struct {
 #endif
 	[CRYPT_ARCH_AVX2] = {"avx2", init_mb_mgr_avx2, 0, 1},
 	[CRYPT_ARCH_AVX512] = {"avx512", init_mb_mgr_avx512, IMB_FLAG_GFNI_OFF, 2},
-	[CRYPT_ARCH_AVX512_VAES] = {"avx512_vaes", init_mb_mgr_avx512, 0, 2},
+	[CRYPT_ARCH_AVX512_VAES] = {"avx512_vaes", init_mb_mgr_avx512, 0, 3},
 };
 
 const char *crypt_arch_name(enum crypt_arch arch)
@@ -159,6 +163,10 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t
 		mb->xor_in = crypt_xor_form(i);
 	for (unsigned i = 0; i <= arches[arch].vectors && crypt_tea_form(i); i++)
 		mb->tea = crypt_tea_form(i);
+	if (arches[arch].vectors >= SALSA_VECTORS)
+		mb->salsa = crypt_salsa_form();
+	if (arches[arch].vectors >= VAES_VECTORS)
+		mb->cfb = crypt_cfb_form();
 	crypt_nonces_init(&mb->nonces, mb->mgr, seed);
 	crypt_counted_init(&mb->counted, &mb->nonces, mb->mgr, now_us, worker, pid);
 	*out = mb;

@@ -3,13 +3,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include <isa-l/erasure_code.h>
-
 #include "fec_codec.h"
+#include "fec_gf.h"
 #include "fec_matrix.h"
 #include "fec_wire.h"
-
-#define TABLE_LEN 32 /* bytes that ec_init_tables makes of one coefficient */
 
 /* Tunnels come and go by reload on the control side; the few (ds, ps) in use make a short list. */
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -24,12 +21,13 @@ static void codec_fill(struct fec_codec *c)
 	fec_matrix_weights(x, c->ds, w);
 	for (unsigned j = 0; j < c->ps; j++)
 		fec_matrix_row(x, w, c->ds, (uint8_t)(c->ds + j), c->rows + j * c->ds);
-	ec_init_tables(c->ds, c->ps, c->rows, c->tables);
+	c->gf = fec_gf();
+	c->gf->tables(c->ds, c->ps, c->rows, c->tables);
 }
 
 static struct fec_codec *codec_new(unsigned ds, unsigned ps)
 {
-	size_t n = (size_t)ds * ps, len = sizeof(struct fec_codec) + n * (TABLE_LEN + 1);
+	size_t n = (size_t)ds * ps, len = sizeof(struct fec_codec) + n * (FEC_GF_TABLE + 1);
 	struct fec_codec *c = aligned_alloc(64, (len + 63) & ~(size_t)63);
 
 	if (!c)
@@ -38,7 +36,7 @@ static struct fec_codec *codec_new(unsigned ds, unsigned ps)
 	c->ds = (uint8_t)ds;
 	c->ps = (uint8_t)ps;
 	c->paws = fec_paws(ds + ps);
-	c->rows = c->tables + n * TABLE_LEN;
+	c->rows = c->tables + n * FEC_GF_TABLE;
 	codec_fill(c);
 	return c;
 }

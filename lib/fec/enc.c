@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include <isa-l/erasure_code.h>
-
 #include "fec_codec.h"
+#include "fec_gf.h"
 #include "fec_wire.h"
 
 /*
- * ec_encode_data_update loads and stores the sums for every source, where ec_encode_data keeps up to six of them in
- * registers: measured for 10+3, the former takes 3/2 of the time a byte.  So a whole group in one burst goes through
- * the latter, unless more than a third of it would be zero padding, or there are more sums than that.
+ * Adding packet by packet loads and stores the sums for every source, where a sum of all sources keeps them in
+ * registers: measured for 10+3, the former takes 3/2 of the time a byte by ISA-L, and twice the time by bit matrices.
+ * So a whole group in one burst goes through the latter, unless more than a third of it would be zero padding, or there
+ * are more sums than the form likes.
  */
 #define WHOLE_COST  2
 #define UPDATE_COST 3
-#define WHOLE_SUMS  6
 
 void fec_enc_init(struct fec_enc *e, const struct fec_codec *codec, struct mem *mem, struct snmp *cnt)
 {
@@ -119,7 +118,7 @@ static void add_bodies(const struct fec_codec *c, const struct pkt *v, unsigned 
 			src = padded;
 			len = FEC_MIN_RUN;
 		}
-		ec_encode_data_update((int)len, c->ds, c->ps, (int)(first + i), (uint8_t *)c->tables, src, dst);
+		c->gf->add(len, c->ds, c->ps, first + i, c->tables, src, dst);
 	}
 }
 
@@ -148,7 +147,7 @@ static void encode_whole(const struct fec_enc *e, const struct pkt *v, uint8_t *
 		src[i] = body_of(&v[i]);
 		memset(src[i] + body_len(&v[i]), 0, (size_t)e->longest - body_len(&v[i]));
 	}
-	ec_encode_data(e->longest, c->ds, c->ps, (uint8_t *)c->tables, src, dst);
+	c->gf->sum(e->longest, c->ds, c->ps, c->tables, src, dst);
 }
 
 /* The rest of a group begun in an earlier burst, or one of mostly short bodies, summed up in the parity packets. */
@@ -185,7 +184,7 @@ static bool whole_is_cheaper(const struct fec_enc *e, const struct pkt *v, unsig
 {
 	unsigned sum = 0;
 
-	if (n != e->codec->ds || e->codec->ps > WHOLE_SUMS)
+	if (n != e->codec->ds || e->codec->ps > e->codec->gf->sum_rows)
 		return false;
 	for (unsigned i = 0; i < n; i++)
 		sum += body_len(&v[i]);

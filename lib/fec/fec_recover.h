@@ -7,7 +7,7 @@
 
 #include "fec_wire.h"
 
-#define FEC_ROWS 6 /* bodies rebuilt side by side: as many as ISA-L keeps in registers */
+#define FEC_ROWS 6 /* bodies rebuilt side by side: as many as stay in registers, in either form */
 
 struct fec_shard {
 	const uint8_t *p; /* body */

@@ -2,14 +2,13 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include <isa-l/erasure_code.h>
-
+#include "fec_gf.h"
 #include "fec_matrix.h"
 #include "fec_recover.h"
 
-/* Behind the bodies: coefficients and ISA-L's tables of the rows in work. */
+/* Behind the bodies: coefficients and tables of the rows in work. */
 struct work {
-	uint8_t tables[FEC_ROWS * FEC_MAX_SHARDS * 32];
+	uint8_t tables[FEC_ROWS * FEC_MAX_SHARDS * FEC_GF_TABLE];
 	uint8_t rows[FEC_ROWS * FEC_MAX_SHARDS];
 };
 
@@ -69,6 +68,7 @@ static void give(struct fec_got *got, const uint8_t *body, unsigned len)
 
 unsigned fec_recover(const struct fec_shard *s, unsigned ds, uint8_t *scratch, struct fec_got *got)
 {
+	const struct fec_gf *gf = fec_gf();
 	struct work *w = (struct work *)(scratch + FEC_MAX_SHARDS * FEC_MAX_BODY);
 	uint8_t x[FEC_MAX_SHARDS] = {0}, weight[FEC_MAX_SHARDS], miss[FEC_MAX_SHARDS];
 	uint8_t *src[FEC_MAX_SHARDS], *dst[FEC_MAX_SHARDS];
@@ -88,8 +88,8 @@ unsigned fec_recover(const struct fec_shard *s, unsigned ds, uint8_t *scratch, s
 
 		for (unsigned r = 0; r < rows; r++)
 			fec_matrix_row(x, weight, ds, miss[at + r], w->rows + r * ds);
-		ec_init_tables((int)ds, (int)rows, w->rows, w->tables);
-		ec_encode_data((int)run, (int)ds, (int)rows, w->tables, src, dst + at);
+		gf->tables(ds, rows, w->rows, w->tables);
+		gf->sum(run, ds, rows, w->tables, src, dst + at);
 	}
 	for (unsigned i = 0; i < lost; i++)
 		give(got, dst[i], longest);

@@ -65,6 +65,7 @@ __attribute__((target("avx2"))) static uint64_t sum_avx2(const uint8_t *p, size_
 	a = _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d));
 	half = _mm_add_epi64(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
 	sum += (uint64_t)_mm_cvtsi128_si64(half) + (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(half, half));
+	_mm256_zeroupper(); /* which the compiler leaves out before a tail call: the next SSE instruction would stall */
 	return sum_words(p, n, sum);
 }
 #endif

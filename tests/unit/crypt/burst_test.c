@@ -12,7 +12,7 @@
 
 #include "crypt_int.h"
 
-#define EXTRA	 8
+#define EXTRA	 9
 #define KEYS	 (EXTRA + CRYPT_LINES) /* most */
 #define LENGTHS	 1502		       /* 0..1500 and 2048 */
 #define MAX_LEN	 2048
@@ -22,7 +22,8 @@
 #define CANARY	 0xa5
 
 /* Several keys of ciphers whose packets share lanes or must be told apart, then every cipher there is. */
-static const char *ciphers[KEYS] = {"aes", "aes-128", "aes", "twofish", "blowfish", "sm4", "tea", "aes-128-gcm"};
+static const char *ciphers[KEYS] = {"aes", "aes-128", "aes",	     "twofish", "blowfish",
+				    "sm4", "tea",     "aes-128-gcm", "salsa20"};
 static unsigned keys;
 
 struct golden {
@@ -192,6 +193,7 @@ static void on(enum crypt_arch arch, unsigned step)
 		sweep(mb, size, keys, true);
 	for (unsigned key = 0; key < keys; key++)
 		sweep(mb, 32, key, false);
+	sweep(mb, 37, 0, false); /* lanes of sixteen, and a rest */
 	sweep(mb, 256, keys, true);
 	crypt_mb_destroy(mb);
 }
