@@ -122,11 +122,8 @@ Test(place, far_lcores_are_told)
 
 Test(place, floating_lcores_follow_the_port)
 {
-	struct place_in in = {.n_ports = 1,
-			      .n_workers = 1,
-			      .port_node = {1},
-			      .lcore_node = {TOPO_ANY, TOPO_ANY},
-			      .has_memory = 3};
+	struct place_in in = {
+		.n_ports = 1, .n_workers = 1, .port_node = {1}, .lcore_node = {TOPO_ANY, TOPO_ANY}, .has_memory = 3};
 
 	says(&in, 2, (const char *const[]){"floats 0 0", "floats 1 0"});
 	cr_expect_eq(p.ctl, 1);
@@ -195,7 +192,6 @@ Test(place, every_machine)
 			for (unsigned i = 0; i < in.n_ports; i++)
 				cr_assert_lt(p.rx_pool[i][w], p.n_pools);
 		}
-		cr_assert_geq(mbufs(),
-			      4096 + in.n_workers * (12288 + 3072 * (in.n_ports - 1)));
+		cr_assert_geq(mbufs(), 4096 + in.n_workers * (12288 + 3072 * (in.n_ports - 1)));
 	}
 }
