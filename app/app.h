@@ -9,32 +9,12 @@
 
 #include "conf.h"
 #include "ctl.h"
-#include "place.h"
+#include "plan.h"
 #include "snmplog.h"
 #include "tlm.h"
 #include "worker.h"
 
 #define APP_RING_FRAMES 2048 /* of punt, inject and steering rings */
-
-/* How much of everything a configuration needs, and where. */
-struct plan {
-	bool huge; /* made for hugepages */
-	unsigned workers;
-	unsigned mbufs;	    /* packet buffers of all pools */
-	unsigned hold;	    /* of them, those that one worker's FEC groups may keep */
-	unsigned chunks;    /* of chans, CHAN_CHUNK bytes each */
-	unsigned chans;	    /* streams at a time */
-	size_t heap;	    /* bytes of each worker's `mem` */
-	unsigned memory_mb; /* of EAL in all, a multiple of 2 */
-	unsigned least_mb;  /* less than that runs nothing */
-	uint64_t nodes;	    /* NUMA nodes of the machine that have memory, a bit each */
-	unsigned n_nodes;   /* that memory is taken of: */
-	unsigned node_mb[TOPO_NODES_MAX];
-	unsigned lcore[1 + CONF_WORKERS_MAX]; /* DPDK's number of control's and each worker's */
-	char default_lcores[64];	      /* for EAL when the file has none */
-	struct place_in in;
-	struct place place;
-};
 
 struct app {
 	const struct conf *conf;
@@ -65,20 +45,6 @@ struct app {
 	struct tlm_src tlm;
 	struct snmplog snmplog;
 	char why[512]; /* of the step that failed */
-};
-
-/* plan.c */
-void plan_make(struct plan *p, const struct conf *c, bool huge);
-/* 0, or -1 and why: eal.memory is given, and too little for anything. */
-int plan_enough(const struct plan *p, const struct conf *c, char *why, size_t n);
-/* One line a part, for `kcpgate check`. */
-void plan_print(const struct plan *p, const struct conf *c);
-/* What place_faults says, as a line. */
-void plan_fault_text(const struct plan *p, const struct conf *c, enum place_fault what, unsigned a, unsigned b,
-		     char *buf, size_t n);
-struct plan_names { /* for place_say */
-	const struct plan *plan;
-	const struct conf *conf;
 };
 
 /* banner.c: kcptun's lines at the start, and those about ports that are served (wire.md 9.5) */

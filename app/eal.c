@@ -102,13 +102,13 @@ static int eal_plan(struct app *a)
 	int ret = 0;
 	size_t have;
 
-	plan_make(p, a->conf, e->hugepages != CONF_HUGE_NO);
+	plan_make(p, a->conf, TOPO_SYS, e->hugepages != CONF_HUGE_NO);
 	if (p->huge) {
 		ret = pages_missing(TOPO_SYS, p->nodes, p->node_mb, a->why, sizeof(a->why));
 		if (ret && e->hugepages == CONF_HUGE_YES)
 			return ret;
 		if (ret)
-			plan_make(p, a->conf, false);
+			plan_make(p, a->conf, TOPO_SYS, false);
 		a->why[0] = '\0';
 	}
 	if (plan_enough(p, a->conf, a->why, sizeof(a->why)))

@@ -184,7 +184,7 @@ static int check(const struct conf *c)
 	struct plan p;
 	char why[256];
 
-	plan_make(&p, c, c->eal.hugepages != CONF_HUGE_NO);
+	plan_make(&p, c, TOPO_SYS, c->eal.hugepages != CONF_HUGE_NO);
 	if (plan_enough(&p, c, why, sizeof(why))) {
 		fprintf(stderr, "kcpgate: %s: %s\n", c->path, why);
 		return EXIT_WRONG;

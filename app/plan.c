@@ -5,8 +5,9 @@
 
 #include <rte_mbuf.h>
 
-#include "app.h"
+#include "chan.h"
 #include "pages.h"
+#include "plan.h"
 
 #define MB	       (1u << 20)
 #define MBUF_BYTES     (RTE_MBUF_DEFAULT_BUF_SIZE + 256u) /* data, headroom, struct and pool header */
@@ -54,7 +55,7 @@ static void plan_place(struct plan *p, const struct conf *c)
 	struct topo t;
 	unsigned n = 0;
 
-	topo_read(&t, TOPO_SYS);
+	topo_read(&t, p->sys);
 	default_lcores(p->default_lcores, sizeof(p->default_lcores));
 	conf_lcores(c->eal.lcores ? c->eal.lcores : p->default_lcores, t.cpu_node, lcore, 1 + CONF_WORKERS_MAX, &n);
 	*in = (struct place_in){.n_ports = c->n_ports, .n_workers = p->workers, .has_memory = 1};
@@ -64,9 +65,9 @@ static void plan_place(struct plan *p, const struct conf *c)
 	}
 	for (unsigned i = 0; i < c->n_ports; i++)
 		in->port_node[i] =
-			(int8_t)(p->huge && !c->ports[i].vdev ? topo_pci_node(TOPO_SYS, c->ports[i].device) : TOPO_ANY);
+			(int8_t)(p->huge && !c->ports[i].vdev ? topo_pci_node(p->sys, c->ports[i].device) : TOPO_ANY);
 	if (p->huge)
-		in->has_memory = pages_nodes(TOPO_SYS, t.has_memory);
+		in->has_memory = pages_nodes(p->sys, t.has_memory);
 	p->nodes = t.has_memory;
 	place_make(&p->place, in);
 }
@@ -177,9 +178,10 @@ static void plan_nodes(struct plan *p, const struct conf *c)
 	p->memory_mb = sum;
 }
 
-void plan_make(struct plan *p, const struct conf *c, bool huge)
+void plan_make(struct plan *p, const struct conf *c, const char *sys, bool huge)
 {
 	memset(p, 0, sizeof(*p));
+	p->sys = sys;
 	p->huge = huge;
 	p->workers = c->eal.n_lcores - 1;
 	p->hold = MBUFS_HOLD;
@@ -217,8 +219,8 @@ static void print_nodes(const struct plan *p)
 
 static void print_pages(const struct plan *p)
 {
-	struct topo_pages small = topo_pages(TOPO_SYS, TOPO_ANY, TOPO_SMALL_KB),
-			  big = topo_pages(TOPO_SYS, TOPO_ANY, TOPO_BIG_KB);
+	struct topo_pages small = topo_pages(p->sys, TOPO_ANY, TOPO_SMALL_KB),
+			  big = topo_pages(p->sys, TOPO_ANY, TOPO_BIG_KB);
 
 	printf("hugepages          %u of 2 MB; this machine has %u, %u free\n", p->memory_mb / 2, small.total,
 	       small.free);
