@@ -4,13 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <rte_eal.h>
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
-#include <rte_mbuf_pool_ops.h>
 
 #include "app.h"
 #include "log.h"
+#include "pool.h"
 
 int app_fail(struct app *a, int err, const char *what)
 {
@@ -20,28 +19,6 @@ int app_fail(struct app *a, int err, const char *what)
 	return err;
 }
 
-/*
- * Packet buffers.  rte_pktmbuf_pool_create lets none cross a page border, for devices that know physical addresses
- * only: without hugepages each would take a page of 4 KiB, and no such device is there.
- */
-static struct rte_mempool *frame_pool(const char *name, unsigned n, int socket)
-{
-	unsigned flags = rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
-	struct rte_mempool *mp = rte_mempool_create_empty(name, n, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE,
-							  256, sizeof(struct rte_pktmbuf_pool_private), socket, flags);
-
-	if (!mp)
-		return NULL;
-	rte_mempool_set_ops_byname(mp, rte_mbuf_best_mempool_ops(), NULL);
-	rte_pktmbuf_pool_init(mp, NULL);
-	if (rte_mempool_populate_default(mp) < 0) {
-		rte_mempool_free(mp);
-		return NULL;
-	}
-	rte_mempool_obj_iter(mp, rte_pktmbuf_init, NULL);
-	return mp;
-}
-
 /* One node's pool.  The plan says that the node has memory; where DPDK got none there after all, any will do. */
 static int pool_up(struct app *a, unsigned i)
 {
@@ -49,9 +26,9 @@ static int pool_up(struct app *a, unsigned i)
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "mbufs_%d", p->node);
-	a->pools[i] = frame_pool(name, p->mbufs - 1, p->node);
+	a->pools[i] = worker_pool_create(name, p->mbufs - 1, 256, p->node);
 	if (!a->pools[i]) {
-		a->pools[i] = frame_pool(name, p->mbufs - 1, SOCKET_ID_ANY);
+		a->pools[i] = worker_pool_create(name, p->mbufs - 1, 256, SOCKET_ID_ANY);
 		if (a->pools[i])
 			log_warn("packet buffers for NUMA node %d: no memory there, taken from another", p->node);
 	}

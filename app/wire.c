@@ -270,6 +270,7 @@ static void worker_ports(struct app *a, unsigned w)
 		wp->tx_owner = (uint16_t)(w % p->n_txq);
 		wp->steer = !(p->has_rss && p->rss.hw);
 		wp->rss = &p->rss;
+		wp->rx_fd = wp->rxq < 0 ? 0 : p->rx_fd[wp->rxq];
 	}
 }
 

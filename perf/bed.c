@@ -14,6 +14,7 @@
 #include <rte_ring.h>
 
 #include "bench.h"
+#include "pool.h"
 #include "worker_int.h"
 
 #define MBUFS	  24575u
@@ -262,9 +263,7 @@ static struct bed *bed_make(const struct bed_conf *c, struct bed *first)
 	b->index = first ? 1 : 0;
 	if (!b->conf.ahead)
 		b->conf.ahead = AHEAD;
-	b->pool =
-		first ? first->pool
-		      : rte_pktmbuf_pool_create_by_ops("bed", MBUFS, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0, "lf_stack");
+	b->pool = first ? first->pool : worker_pool_create("bed", MBUFS, 512, 0);
 	need(b->pool, "packet buffers");
 	worker_clock_init(&b->clock);
 	b->us = 1000000;

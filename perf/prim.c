@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <isa-l/erasure_code.h>
-
 #include "bench.h"
 #include "crypt.h"
 #include "fec.h"
+#include "fec_codec.h"
+#include "fec_gf.h"
 #include "fec_wire.h"
 #include "mem.h"
 
@@ -27,7 +27,6 @@ struct prim {
 	unsigned n;		   /* of the burst: whole groups */
 	uint8_t *buf, *sealed, *from, *scratch;
 	struct pkt pkt[BURST];
-	uint8_t gf[FEC_MAX_SHARDS * 32 * 32];
 	struct fec_codec *codec;
 	struct fec_dec *dec;
 	struct fec_got got;
@@ -66,13 +65,8 @@ struct prim *prim_new(const char *cipher, unsigned ds, unsigned ps, unsigned dat
 		fprintf(stderr, "prim: no %s, %u+%u\n", cipher, ds, ps);
 		exit(1);
 	}
-	if (ds) {
-		uint8_t m[FEC_MAX_SHARDS * 32];
-
-		gf_gen_cauchy1_matrix(m, (int)(ds + ps), (int)ds);
-		ec_init_tables((int)ds, (int)ps, m + ds * ds, p->gf);
+	if (ds)
 		p->dec = fec_dec_create(p->codec, p->mem, &p->cnt);
-	}
 	return p;
 }
 
@@ -145,7 +139,7 @@ static double parity(struct prim *p)
 		for (unsigned at = 0; at < p->n; at += group) {
 			for (unsigned i = 0; i < group; i++)
 				v[i] = p->buf + (size_t)(at + i) * STRIDE + AT;
-			ec_encode_data((int)p->datagram, (int)p->ds, (int)p->ps, p->gf, v, v + p->ds);
+			p->codec->gf->sum(p->datagram, p->ds, p->ps, p->codec->tables, v, v + p->ds);
 		}
 	return per_packet(p, bench_tsc() - t);
 }

@@ -11,7 +11,7 @@
 struct prim;
 struct prim_cost {    /* ns a datagram that is sent or received, parity counted in */
 	double crypt; /* seal or open, CRC32 and nonce in it */
-	double fec;   /* parity: ec_encode_data over whole groups; received: the decoder's books */
+	double fec;   /* parity: the fastest kernel over whole groups; received: the decoder's books */
 	double copy;  /* memcpy of a data packet's payload */
 };
 

@@ -13,9 +13,8 @@
 
 #include "ctl_int.h"
 
-#define CTL_EVENTS  256 /* taken from epoll a turn */
-#define CTL_MAIL    256 /* taken from a worker's mailbox a turn */
-#define CTL_SPIN_US 50	/* after work: so long a poll is cheaper for the workers than a bell */
+#define CTL_EVENTS 256 /* taken from epoll a turn */
+#define CTL_MAIL   256 /* taken from a worker's mailbox a turn */
 
 int ctl_fail(char *why, size_t why_n, int err, const char *fmt, ...)
 {
@@ -27,12 +26,12 @@ int ctl_fail(char *why, size_t why_n, int err, const char *fmt, ...)
 	return err;
 }
 
-static uint64_t clock_us(void)
+static uint64_t clock_ms(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 int ctl_ev_add(struct ctl *c, struct ev *e, uint32_t events)
@@ -68,14 +67,12 @@ void ctl_post(struct ctl *c, unsigned worker, struct mbox_ent *e, uint32_t event
 		c->ring[worker] = true;
 }
 
-static void drain_counter(struct ctl *c, struct ev *e, uint32_t events)
+/* To have woken is all that it is for.  Edge-triggered, it rings again at the next strike without being read. */
+static void on_bell(struct ctl *c, struct ev *e, uint32_t events)
 {
-	uint64_t n;
-	ssize_t rc = read(e->fd, &n, sizeof(n));
-
 	(void)c;
+	(void)e;
 	(void)events;
-	(void)rc;
 }
 
 static void on_names(struct ctl *c, struct ev *e, uint32_t events)
@@ -101,8 +98,8 @@ static int up_bells(struct ctl *c, char *why, size_t why_n)
 
 	for (unsigned w = 0; w < c->conf.n_workers && !err; w++) {
 		c->bell[w].fd = c->conf.borders[w]->ctl_bell;
-		c->bell[w].fn = drain_counter;
-		err = ctl_ev_add(c, &c->bell[w], EPOLLIN);
+		c->bell[w].fn = on_bell;
+		err = ctl_ev_add(c, &c->bell[w], EPOLLIN | EPOLLET);
 	}
 	if (!err)
 		err = names_init(&c->names);
@@ -211,7 +208,7 @@ int ctl_create(struct ctl **out, const struct ctl_conf *conf, char *why, size_t 
 	if (!c)
 		return ctl_fail(why, why_n, -ENOMEM, "no memory for the control instance");
 	c->conf = *conf;
-	c->now = clock_us() / 1000;
+	c->now = clock_ms();
 	wheel_init(&c->wheel, c->now);
 	list_init(&c->conns);
 	list_init(&c->ready);
@@ -262,7 +259,6 @@ static void take_mail(struct ctl *c)
 			else
 				dial_mail(c, container_of(ent[i], struct dial, to_ctl), ev[i]);
 		}
-		c->worked |= n > 0;
 	}
 }
 
@@ -303,18 +299,16 @@ static int sleep_ms(const struct ctl *c, int timeout_ms)
 /* Blocks only when every worker's side of the border is empty and its bell would wake us (border_sleep_ctl). */
 static int wait_events(struct ctl *c, struct epoll_event *v, int timeout_ms)
 {
-	uint64_t us = clock_us();
 	unsigned w = 0;
 	int n, ms;
 
-	c->now = us / 1000;
+	c->now = clock_ms();
 	ms = sleep_ms(c, timeout_ms);
-	if (ms == 0 || us - c->busy_us < CTL_SPIN_US)
+	if (ms == 0)
 		return epoll_wait(c->epoll, v, CTL_EVENTS, 0);
 	while (w < c->conf.n_workers && border_sleep_ctl(c->conf.borders[w]))
 		w++;
 	n = epoll_wait(c->epoll, v, CTL_EVENTS, w == c->conf.n_workers ? ms : 0);
-	/* A bell that was rung is in v, and silenced by its handler. */
 	while (w > 0)
 		mbox_awake(c->conf.borders[--w]->to_ctl);
 	return n;
@@ -324,10 +318,9 @@ uint64_t ctl_turn(struct ctl *c, int timeout_ms)
 {
 	struct epoll_event v[CTL_EVENTS];
 	int n = wait_events(c, v, list_empty(&c->ready) ? timeout_ms : 0);
-	uint64_t us = clock_us(), signals;
+	uint64_t signals;
 
-	c->now = us / 1000;
-	c->worked = n > 0;
+	c->now = clock_ms();
 	for (int i = 0; i < n; i++) {
 		struct ev *e = v[i].data.ptr;
 
@@ -343,8 +336,6 @@ uint64_t ctl_turn(struct ctl *c, int timeout_ms)
 	nl_turn(c);
 	ring_bells(c);
 	free_dead(c);
-	if (c->worked)
-		c->busy_us = us;
 	signals = c->signals;
 	c->signals = 0;
 	return signals;

@@ -54,9 +54,7 @@ struct ctl {
 	struct ctl_conf conf;
 	struct ctl_stats stats;
 	int epoll;
-	uint64_t now;	  /* ms, CLOCK_MONOTONIC, of this turn */
-	uint64_t busy_us; /* when there was last something to do */
-	bool worked;	  /* in this turn */
+	uint64_t now; /* ms, CLOCK_MONOTONIC, of this turn */
 	bool draining;
 	bool ring[CTL_WORKERS_MAX]; /* workers that were posted to in this turn */
 	struct wheel wheel;

@@ -209,7 +209,6 @@ void nl_turn(struct ctl *c)
 	nl_reap(c);
 	for (unsigned i = 0; i < NL_TURN_BUFS; i++) {
 		if (n->reading >= 0) {
-			c->worked = true;
 			if (!read_some(c))
 				return;
 			continue;

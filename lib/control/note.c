@@ -95,6 +95,5 @@ void note_turn(struct ctl *c)
 
 		for (unsigned i = 0; i < n; i++)
 			take(c, &v[i]);
-		c->worked |= n > 0;
 	}
 }

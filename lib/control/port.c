@@ -224,18 +224,30 @@ static void read_rss(const struct setup *s)
 	s->port->has_rss = true;
 }
 
+/* Its sockets: what they take, and which queue each is.  Some more on that interface would be somebody else's. */
+static void af_packet(struct setup *s)
+{
+	char iface[IF_NAMESIZE];
+	int fd[PORT_FDS];
+	unsigned n;
+
+	if (!port_devarg(s->conf->device, "iface", iface, sizeof(iface)))
+		return;
+	n = port_afp_tune(s->conf, iface, fd, PORT_FDS);
+	if (n == s->info.max_rx_queues && n <= PORT_FDS)
+		memcpy(s->port->rx_fd, fd, n * sizeof(*fd));
+}
+
 static int start(struct setup *s)
 {
 	struct rte_ether_addr mac;
-	char iface[IF_NAMESIZE];
 	int err = rte_eth_dev_start(s->port->id);
 
 	if (err)
 		return FAIL(s, err, "start: %s", rte_strerror(-err));
 	s->port->started = true;
-	if ((driver_is(s, "af_packet") || driver_is(s, "AF_PACKET")) &&
-	    port_devarg(s->conf->device, "iface", iface, sizeof(iface)))
-		port_afp_tune(s->conf, iface);
+	if (driver_is(s, "af_packet") || driver_is(s, "AF_PACKET"))
+		af_packet(s);
 	err = rte_eth_macaddr_get(s->port->id, &mac);
 	if (err)
 		return FAIL(s, err, "no MAC address: %s", rte_strerror(-err));

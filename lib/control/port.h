@@ -11,6 +11,8 @@
 
 struct rte_mempool;
 
+#define PORT_FDS 64
+
 struct port_conf {
 	const char *name; /* for messages */
 	const char
@@ -34,7 +36,8 @@ struct port {
 	bool has_rss;	     /* more than one RX queue, hashed with rss below */
 	struct flow_rss rss; /* hw false when there is no RSS: software steering */
 	int socket;
-	bool probed; /* the device was attached by port_start, and port_stop detaches it */
+	int rx_fd[PORT_FDS]; /* [RX queue] readable when it holds frames; the driver's own, 0: there is none */
+	bool probed;	     /* the device was attached by port_start, and port_stop detaches it */
 	bool started;
 };
 

@@ -2,7 +2,7 @@
 
 /*
  * AF_PACKET's sockets, of which the driver lets everything in: the frames that the kernel itself sends, which on the
- * loopback interface come in a second time, and traffic that can never be ours.  Both take room in a ring of 512
+ * loopback interface come in a second time, and traffic that can never be ours.  Both take room in a ring of 1024
  * frames, and a copy each.  The driver has no arguments for either, so its sockets are found by what they are bound to.
  */
 
@@ -86,23 +86,34 @@ static bool bound_to(int fd, int ifindex)
 	return getsockname(fd, (struct sockaddr *)&ll, &len) == 0 && ll.sll_ifindex == ifindex;
 }
 
-unsigned port_afp_tune(const struct port_conf *conf, const char *iface)
+static int by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+unsigned port_afp_tune(const struct port_conf *conf, const char *iface, int *fd, unsigned max)
 {
 	int ifindex = (int)if_nametoindex(iface);
 	DIR *d = ifindex > 0 ? opendir("/proc/self/fd") : NULL;
-	unsigned tuned = 0;
+	unsigned found = 0;
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
 		char *end;
-		long fd = strtol(e->d_name, &end, 10);
+		int n = (int)strtol(e->d_name, &end, 10);
 
-		if (*end || end == e->d_name || !bound_to((int)fd, ifindex))
+		if (*end || end == e->d_name || !bound_to(n, ifindex))
 			continue;
-		if ((conf->shared ? take_ours((int)fd, conf->tcp) : take_incoming((int)fd)) == 0)
-			tuned++;
+		if (conf->shared)
+			take_ours(n, conf->tcp);
+		else
+			take_incoming(n);
+		if (found < max)
+			fd[found] = n;
+		found++;
 	}
 	if (d)
 		closedir(d);
-	return tuned;
+	qsort(fd, found < max ? found : max, sizeof(*fd), by_number);
+	return found;
 }

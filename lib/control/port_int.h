@@ -29,10 +29,11 @@ bool port_devarg(const char *device, const char *key, char *buf, size_t n);
 
 /*
  * port_afp.c: lets the AF_PACKET sockets that are bound to the interface take no frames that the kernel sends, and on a
- * shared port only what can be ours.  Returns how many sockets that was done to; without it everything still works, at
- * the price of copies that are thrown away.
+ * shared port only what can be ours.  fd[0..max) gets the sockets, in the order of the queues that the driver opened
+ * them for.  Returns how many there are; without it everything still works, at the price of copies that are thrown
+ * away.
  */
-unsigned port_afp_tune(const struct port_conf *conf, const char *iface);
+unsigned port_afp_tune(const struct port_conf *conf, const char *iface, int *fd, unsigned max);
 
 /* Closes the ethdev, and detaches the device when it was probed by us. */
 void port_dev_remove(uint16_t id, bool probed);

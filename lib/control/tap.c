@@ -101,7 +101,6 @@ void tap_punts(struct ctl *c)
 
 		for (unsigned i = 0; i < n; i++)
 			punt(c, v[i]);
-		c->worked |= n > 0;
 	}
 }
 

@@ -291,7 +291,6 @@ void tcp_turn(struct ctl *c)
 {
 	struct list todo;
 
-	c->worked |= !list_empty(&c->ready);
 	list_init(&todo);
 	list_splice_tail(&todo, &c->ready);
 	for (unsigned i = 0; i < TCP_TURN; i++) {

@@ -86,10 +86,11 @@ static void probe(struct kcp *k)
 /* Step 4: numbers what the window lets through.  True when there was any. */
 static bool number(struct kcp *k)
 {
-	uint32_t first = k->snd_nxt;
+	uint32_t first = k->snd_nxt, queued = k->snd_end - first;
+	uint32_t end = first + (queued < k->limit ? queued : k->limit);
 
 	k->run.window = kcp_window(k);
-	for (; k->snd_nxt != k->snd_end && seq_lt(k->snd_nxt, k->snd_una + k->run.window); k->snd_nxt++)
+	for (; k->snd_nxt != end && seq_lt(k->snd_nxt, k->snd_una + k->run.window); k->snd_nxt++)
 		kcp_snd_seg(k, k->snd_nxt)->sn = k->snd_nxt;
 	return k->snd_nxt != first;
 }

@@ -18,6 +18,7 @@ void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct 
 	k->conv = conv;
 	k->mss = conf->mtu - KCP_HEAD;
 	k->rmt_wnd = KCP_WND_INIT;
+	k->limit = UINT16_MAX;
 	k->run.wnd = (uint16_t)conf->rcv_wnd;
 	k->rto = KCP_RTO_INIT;
 	k->ssthresh = KCP_SSTHRESH_MIN;

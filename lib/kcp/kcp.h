@@ -58,6 +58,16 @@ uint32_t kcp_room(const struct kcp *k);
  */
 int kcp_send(struct kcp *k, const struct slice *v, unsigned n);
 
+/* Full segments that wait for their first transmission: a last one that more bytes could fill up is not counted. */
+uint32_t kcp_waiting(const struct kcp *k);
+
+/*
+ * From now on a flush begins with so many new segments at most (UINT32_MAX: all that the window lets through).  For a
+ * caller with more bytes at hand, who rather fills a segment up or sends a group whole: he sees to it that another
+ * kcp_send and flush follow, or a flush without limit.
+ */
+void kcp_limit(struct kcp *k, uint32_t segments);
+
 enum kcp_flush_kind { KCP_FLUSH_ACKS, KCP_FLUSH_FULL };
 
 /*

@@ -74,6 +74,7 @@ struct kcp {
 	struct list due, late, again;
 	struct kcp_seg *due_last;	/* the last put into `due`, NULL once it has left */
 	uint32_t marks[KCP_RESEND_MAX]; /* descending, n_marks of them, never below snd_una */
+	uint16_t limit; /* new segments a flush; UINT16_MAX: what the window lets through, which is no larger */
 	uint8_t n_marks;
 
 	bool ask_send, ask_tell; /* WASK, WINS requested */

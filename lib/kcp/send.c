@@ -188,6 +188,18 @@ int kcp_send(struct kcp *k, const struct slice *v, unsigned n)
 	return 0;
 }
 
+uint32_t kcp_waiting(const struct kcp *k)
+{
+	uint32_t n = k->snd_end - k->snd_nxt;
+
+	return n - (tail_room(k) != 0);
+}
+
+void kcp_limit(struct kcp *k, uint32_t segments)
+{
+	k->limit = (uint16_t)(segments < UINT16_MAX ? segments : UINT16_MAX);
+}
+
 uint32_t kcp_room(const struct kcp *k)
 {
 	uint32_t used = k->snd_end - k->snd_una;

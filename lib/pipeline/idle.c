@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include <rte_pause.h>
@@ -8,13 +9,47 @@
 
 #include "worker_int.h"
 
-/* A worker that finds nothing spins, then pauses, then sleeps in steps: short ones while traffic was seen lately. */
+/*
+ * A worker that has caught up rests in one of three ways.
+ *
+ * Nap: packets keep coming, and the last turn found few.  Then it sleeps for as long as it takes NAP_PACKETS to gather,
+ * so that turns are worth what they cost whatever the rate.  Nobody needs to ring in so short a time.
+ *
+ * Wait: every receive queue can wake it (AF_PACKET's sockets).  Then it sleeps at once, until a frame, a bell, or the
+ * next deadline.
+ *
+ * Else it spins, and then looks again in steps, short ones while traffic was seen lately.
+ */
+#define NAP_RATE      20 /* packets a ms: with fewer, each may wake us */
+#define NAP_PACKETS   64
+#define NAP_MIN_US    20  /* a shorter one costs more than it saves */
+#define NAP_MAX_US    200 /* where the kernel queues for us */
+#define NAP_STEP_US   50  /* and where it does not */
 #define SPIN_US	      10
 #define STEP_US	      50 /* while something happened in the last BUSY_US */
 #define BUSY_US	      20000
 #define QUIET_US      500000
 #define QUIET_STEP_US 500
-#define LONG_STEP_US  2500 /* and for good: what the first packet after two quiet seconds may have to wait */
+#define LONG_STEP_US  2500 /* and for good: what telemetry, or else the first packet after quiet, may wait */
+
+void worker_idle_init(struct worker *w)
+{
+	w->wake[0] = (struct pollfd){.fd = w->conf.border->worker_bell, .events = POLLIN};
+	w->n_wake = 1;
+	w->all_wake = true;
+	for (unsigned i = 0; i < w->conf.n_ports; i++) {
+		const struct worker_port *p = &w->conf.ports[i];
+
+		if (p->rxq < 0)
+			continue;
+		if (p->rx_fd > 0)
+			w->wake[w->n_wake++] = (struct pollfd){.fd = p->rx_fd, .events = POLLIN};
+		else
+			w->all_wake = false;
+	}
+	if (!w->all_wake)
+		w->n_wake = 1;
+}
 
 /* Nothing came from the siblings between the last look and now: with `asleep` up they will ring. */
 static bool siblings_quiet(const struct worker *w)
@@ -28,9 +63,46 @@ static bool siblings_quiet(const struct worker *w)
 	return true;
 }
 
-static uint64_t idle_step_us(const struct worker *w, uint64_t idle_us, uint64_t now)
+/* Packets a ms: of the last ms in which a turn ended, and of those without one that followed. */
+static unsigned rx_rate(struct worker *w, uint64_t now)
 {
-	uint64_t step = idle_us < BUSY_US ? STEP_US : idle_us < QUIET_US ? QUIET_STEP_US : LONG_STEP_US;
+	uint64_t packets = w->stats.rx_packets + w->stats.steered_in;
+
+	if (now != w->rate_at) {
+		w->rate = (unsigned)((packets - w->rate_from) / (now - w->rate_at));
+		w->rate_from = packets;
+		w->rate_at = now;
+	}
+	return w->rate;
+}
+
+/* Nothing is left that a turn could do before something comes. */
+static bool caught_up(const struct worker *w, uint64_t now)
+{
+	for (unsigned i = 0; i < w->conf.n_ports; i++)
+		if (w->txq[i].n)
+			return false;
+	return !shard_ready(w->conf.shard) && shard_next(w->conf.shard) > now;
+}
+
+static unsigned nap_us(struct worker *w, unsigned work, uint64_t now)
+{
+	unsigned rate = rx_rate(w, now), max = w->all_wake ? NAP_MAX_US : NAP_STEP_US, us;
+
+	if (rate < NAP_RATE || work >= NAP_PACKETS * 2 || !caught_up(w, now))
+		return 0;
+	us = NAP_PACKETS * 1000 / rate;
+	return us < NAP_MIN_US ? 0 : us < max ? us : max;
+}
+
+/* How long to sleep where a bell can be heard; 0: not at all. */
+static uint64_t sleep_us(const struct worker *w, uint64_t idle_us, uint64_t now)
+{
+	bool woken = w->all_wake && !shard_waits(w->conf.shard);
+	uint64_t step = woken		     ? LONG_STEP_US
+			: idle_us < BUSY_US  ? STEP_US
+			: idle_us < QUIET_US ? QUIET_STEP_US
+					     : LONG_STEP_US;
 	uint64_t next = shard_next(w->conf.shard);
 
 	if (next <= now)
@@ -38,33 +110,62 @@ static uint64_t idle_step_us(const struct worker *w, uint64_t idle_us, uint64_t 
 	return next - now > step / 1000 ? step : (next - now) * 1000; /* next may be the end of time */
 }
 
+/* An interface that goes down leaves an error behind, which would wake us until somebody asks for it. */
+static void see_errors(struct worker *w)
+{
+	for (unsigned i = 1; i < w->n_wake; i++) {
+		socklen_t len = sizeof(int);
+		int err;
+
+		if (w->wake[i].revents & POLLERR)
+			getsockopt(w->wake[i].fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	}
+}
+
 static void idle_sleep(struct worker *w, uint64_t us)
 {
-	struct pollfd fd = {.fd = w->conf.border->worker_bell, .events = POLLIN};
 	struct timespec ts = {.tv_nsec = (long)us * 1000};
 
 	atomic_store(&w->asleep, 1);
 	if (siblings_quiet(w) && border_sleep_worker(w->conf.border, w->tbl)) {
-		ppoll(&fd, 1, &ts, NULL);
-		border_awake_worker(w->conf.border); /* silences the bell, whoever rang it */
+		int n = ppoll(w->wake, w->n_wake, &ts, NULL);
+
+		if (n > 0 && w->wake[0].revents)
+			border_awake_worker(w->conf.border); /* silences the bell, whoever rang it */
+		else
+			mbox_awake(w->conf.border->to_worker);
+		if (n > 0)
+			see_errors(w);
 	}
 	atomic_store(&w->asleep, 0);
 	w->stats.sleeps++;
 }
 
-/* Between turns: `since` is the TSC time of the last turn that did something. */
-void worker_idle(struct worker *w, uint64_t since, uint64_t tsc)
+void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc)
 {
-	uint64_t us = (tsc - since) / (w->clock->hz / 1000000);
-	uint64_t step;
+	uint64_t now = worker_clock_ms(w->clock, tsc), us;
+	struct timespec ts = {0};
 
-	if (w->conf.poll || us < SPIN_US) {
+	if (w->conf.poll) {
 		rte_pause();
 		return;
 	}
-	step = idle_step_us(w, us, worker_clock_ms(w->clock, tsc));
-	if (step)
-		idle_sleep(w, step);
+	ts.tv_nsec = nap_us(w, work, now) * 1000;
+	if (ts.tv_nsec) {
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
+		w->stats.sleeps++;
+		return;
+	}
+	if (work)
+		return;
+	us = (tsc - since) / (w->clock->hz / 1000000);
+	if (!w->all_wake && us < SPIN_US) {
+		rte_pause();
+		return;
+	}
+	us = sleep_us(w, us, now);
+	if (us)
+		idle_sleep(w, us);
 }
 
 /* Rings those who sleep and for whom this turn left something. */

@@ -42,6 +42,7 @@ int worker_create(struct worker **out, const struct worker_conf *conf, const str
 		rte_free(w);
 		return ret;
 	}
+	worker_idle_init(w);
 	conf->mesh->worker[conf->id] = w;
 	*out = w;
 	return 0;
@@ -180,9 +181,8 @@ int worker_main(void *arg)
 			w->stats.busy_turns++;
 			w->stats.busy_cycles += end - tsc;
 			busy = end;
-		} else {
-			worker_idle(w, busy, end);
 		}
+		worker_idle(w, work, busy, end);
 		tsc = rte_rdtsc();
 	}
 	return 0;

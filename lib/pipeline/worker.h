@@ -28,6 +28,7 @@ struct worker_port {
 	uint16_t tx_owner;	    /* worker */
 	bool steer;		    /* no RSS: packets go to their home worker in software */
 	const struct flow_rss *rss; /* how the port spreads flows; NULL: without RSS */
+	int rx_fd;		    /* readable when the receive queue holds frames; 0: there is no such thing */
 };
 
 /* What the workers share: rings between each pair, written by the first and read by the second. */

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <rte_cycles.h>
+#include <poll.h>
+
 #include <rte_mbuf.h>
 
 #include "frag.h"
@@ -38,7 +40,12 @@ struct worker {
 	uint64_t lap;			   /* TSC when the stage under way began */
 	uint64_t in_turn[WORKER_N_STAGES]; /* cycles of this turn */
 	_Atomic bool stop, close, closed;
-	_Atomic uint32_t asleep; /* writer: the worker */
+	_Atomic uint32_t asleep;	     /* writer: the worker */
+	struct pollfd wake[1 + NET_DEV_MAX]; /* the bell, and the receive queues that can wake us */
+	unsigned n_wake;
+	bool all_wake;		     /* every receive queue can */
+	unsigned rate;		     /* packets received a ms */
+	uint64_t rate_at, rate_from; /* ms and packets when it was last taken */
 	struct pkt rx[PL_RX];
 	struct flow_key keys[PL_RX];
 	struct pkt tx[PL_TX_LONG];
@@ -79,5 +86,6 @@ unsigned pl_inject(struct worker *w);
 unsigned pl_drain(struct worker *w);
 bool pl_tx_full(const struct worker *w);
 /* idle.c */
-void worker_idle(struct worker *w, uint64_t since, uint64_t tsc);
+void worker_idle_init(struct worker *w);
+void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc);
 void worker_bells(struct worker *w);

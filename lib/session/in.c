@@ -336,4 +336,5 @@ void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 		if (ss)
 			sess_packet(ss, k, now);
 	}
+	shard_settle(s);
 }

@@ -75,7 +75,7 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 		ss->bytes_out += out[i].n;
 	if (f->n) {
 		chan_done(ss->shard->chans, &st->chan->up, f->n);
-		mbox_post(ss->shard->border->to_ctl, &st->chan->to_ctl, CHAN_EV_ROOM);
+		stream_owe(st, CHAN_EV_ROOM);
 	}
 	return true;
 }
@@ -96,17 +96,43 @@ static bool sess_next_frame(struct sess *ss)
 	return ss->held_frame;
 }
 
-/* Moves frames into KCP while it takes them.  True when anything moved. */
+/* Data packets to the end of the open FEC group. */
+static uint32_t group_left(const struct sess *ss)
+{
+	return ss->tun->fec ? fec_enc_left(&ss->enc) : 0;
+}
+
+/* With more at hand than was pulled: full segments only, and of FEC groups whole ones, which cost half of what their
+ * packets cost one by one. */
+static uint32_t pull_limit(const struct sess *ss)
+{
+	uint32_t full = kcp_waiting(&ss->kcp), n = group_left(ss);
+
+	if (!n)
+		return full;
+	for (unsigned ds = fec_codec_ds(ss->tun->fec); n + ds <= full;)
+		n += ds;
+	return n;
+}
+
+/* Moves frames into KCP while it takes them: a little at a time, which is still warm when it is flushed.  True when
+ * anything moved. */
 static bool sess_pull(struct sess *ss)
 {
-	uint32_t moved = 0;
+	uint32_t moved = 0, whole = group_left(ss);
+	bool stuck = false, more;
 
-	while (moved < SESS_PULL_BYTES && kcp_room(&ss->kcp) && sess_next_frame(ss)) {
-		if (!sess_send_frame(ss, &ss->frame))
+	while ((moved < SESS_PULL_BYTES || kcp_waiting(&ss->kcp) < whole) && kcp_room(&ss->kcp) &&
+	       sess_next_frame(ss)) {
+		stuck = !sess_send_frame(ss, &ss->frame);
+		if (stuck)
 			break;
 		ss->held_frame = false;
 		moved += ss->frame.head_n + ss->frame.n;
 	}
+	/* Then sess_end brings it back within this turn. */
+	more = !stuck && moved >= SESS_PULL_BYTES && kcp_room(&ss->kcp) && mux_pending(&ss->mux);
+	kcp_limit(&ss->kcp, more ? pull_limit(ss) : UINT32_MAX);
 	return moved != 0;
 }
 
@@ -201,9 +227,10 @@ static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint
 	return total;
 }
 
-unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now)
+/* Each session that is ready has its turn once. */
+static unsigned output_round(struct shard *s, struct pkt *out, unsigned max, uint64_t now)
 {
-	struct list *last = s->ready.prev; /* sessions that come back to the list wait for the next call */
+	struct list *last = s->ready.prev; /* sessions that come back to the list wait for the next round */
 	unsigned n = 0;
 
 	while (n + s->out_min <= max) {
@@ -236,5 +263,19 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 		if (&ss->ready == last)
 			break;
 	}
+	shard_settle(s);
+	return n;
+}
+
+/* Rounds until the vector is full: a session takes little from its streams at a time, so that it is still warm when it
+ * is flushed, and comes back until the burst is as wide as ciphers like it. */
+unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now)
+{
+	unsigned n = 0, got;
+
+	do {
+		got = output_round(s, out + n, max - n, now);
+		n += got;
+	} while (got && n + s->out_min <= max && shard_ready(s));
 	return n;
 }

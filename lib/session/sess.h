@@ -10,7 +10,7 @@
 #include "wheel.h"
 
 #define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
-#define SESS_PULL_BYTES	 65536 /* taken from streams a session and turn, so that sessions share a turn */
+#define SESS_PULL_BYTES	 16384 /* taken from streams a session and turn, so that sessions share a turn */
 #define SESS_READ_MAX	 256   /* segments read a session and turn, from those that were queued */
 #define SESS_LOW_BYTES	 65536 /* held towards TCP, beyond which a session reads no more while chunks are scarce */
 #define SESS_IDLE_MS	 5000  /* without a packet for so long, what open FEC groups hold goes back */
@@ -60,6 +60,8 @@ struct stream {
 	struct list wait;	/* on slot->waiting */
 	struct timer timer;	/* closewait */
 	struct list spill_link; /* on shard->spilled */
+	struct list owing;	/* on shard->owing */
+	uint32_t owed;		/* events that control gets at the end of this part of the turn */
 	struct spill *spill, **spill_tail;
 	struct qpp_prng *qpp; /* [2], QPP_OUT and QPP_IN; NULL where the tunnel has no QPP */
 	uint64_t last_in;     /* ms: last byte from the peer; while waiting: since when */
@@ -156,6 +158,7 @@ struct shard {
 	struct list dead;     /* closed in this turn */
 	struct list knocks;   /* sessions whose SYN is due */
 	struct list spilled;  /* streams whose bytes wait for chunks */
+	struct list owing;    /* streams with events for control, of this part of the turn */
 	struct sess *out_cur; /* session in the middle of a flush when the vector was full */
 	struct sess **all;    /* dense, for telemetry and shutdown */
 	uint32_t n_all;
@@ -237,6 +240,10 @@ void stream_orphan(struct stream *st);
 void stream_timer(struct stream *st, uint64_t now);
 /* Posts bytes of spills into chans that have room again; a bounded number a turn. */
 void shard_pump_spilled(struct shard *s);
+/* Events for control that need not go out at once: shard_settle, with which every part of a turn that may owe some
+ * ends. */
+void stream_owe(struct stream *st, uint32_t ev);
+void shard_settle(struct shard *s);
 void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now);
 
 /* tcp.c: a client's fake TCP flow before it stands */

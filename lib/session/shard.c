@@ -90,6 +90,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	list_init(&s->dead);
 	list_init(&s->knocks);
 	list_init(&s->spilled);
+	list_init(&s->owing);
 	ret = shard_tables(s);
 	if (ret)
 		goto fail;
@@ -191,7 +192,9 @@ unsigned shard_pull(struct shard *s, uint64_t now)
 	} while (n == 64 && total < 1024);
 	if (!list_empty(&s->spilled))
 		shard_pump_spilled(s);
-	return total + shard_resume(s, now);
+	total += shard_resume(s, now);
+	shard_settle(s);
+	return total;
 }
 
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now)
@@ -248,6 +251,11 @@ void shard_tick(struct shard *s, uint64_t now)
 bool shard_ready(const struct shard *s)
 {
 	return !list_empty(&s->ready) || s->out_cur;
+}
+
+bool shard_waits(const struct shard *s)
+{
+	return !list_empty(&s->stalled) || !list_empty(&s->spilled);
 }
 
 uint64_t shard_next(const struct shard *s)

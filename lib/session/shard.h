@@ -134,6 +134,8 @@ bool shard_listens(const struct shard *s, const struct pkt *k);
 
 /* True when a session waits for output now. */
 bool shard_ready(const struct shard *s);
+/* True when a session or stream waits for chunks, of whose return nobody tells. */
+bool shard_waits(const struct shard *s);
 /* A time before which no timer is due; UINT64_MAX when there is none. */
 uint64_t shard_next(const struct shard *s);
 

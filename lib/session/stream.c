@@ -4,9 +4,27 @@
 #define PUMP_A_TURN 32		 /* streams */
 #define PUMP_BYTES  (256u << 10) /* and bytes, of spills a turn */
 
+/* At once, with what it owes: CLOSE has to be the last. */
 static void stream_post(struct stream *st, uint32_t ev)
 {
+	ev |= st->owed;
+	st->owed = 0;
+	list_del(&st->owing);
 	mbox_post(st->shard->border->to_ctl, &st->chan->to_ctl, ev);
+}
+
+/* What may be told of every packet is told once: the word it is written to is control's as well. */
+void stream_owe(struct stream *st, uint32_t ev)
+{
+	if (!st->owed)
+		list_add_tail(&st->shard->owing, &st->owing);
+	st->owed |= ev;
+}
+
+void shard_settle(struct shard *s)
+{
+	while (!list_empty(&s->owing))
+		stream_post(container_of(s->owing.next, struct stream, owing), 0);
 }
 
 static void stream_qpp_free(struct stream *st)
@@ -49,6 +67,7 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
 	wheel_ent_init(&st->timer.ent);
 	list_init(&st->wait);
 	list_init(&st->spill_link);
+	list_init(&st->owing);
 	c->worker = st;
 	s->stats.streams++;
 	s->stats.streams_opened++;
@@ -206,7 +225,7 @@ void stream_data(struct stream *st, struct slice data, uint64_t now)
 	if (!st->spill)
 		done = chan_write(st->shard->chans, &st->chan->down, &data, 1);
 	if (done)
-		stream_post(st, CHAN_EV_DATA);
+		stream_owe(st, CHAN_EV_DATA);
 	if (done < data.n && !spill_add(st, data.p + done, data.n - done)) {
 		shard_drop(st->shard, DROP_NO_MEMORY);
 		stream_cut(st);
@@ -410,7 +429,7 @@ static bool stream_pump(struct stream *st, uint32_t *budget)
 		sp->off += done;
 		s->stats.spilled -= done;
 		if (done)
-			stream_post(st, CHAN_EV_DATA);
+			stream_owe(st, CHAN_EV_DATA);
 		if (sp->off < sp->n)
 			return false;
 		st->spill = sp->next;

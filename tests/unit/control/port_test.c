@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <poll.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -189,6 +190,7 @@ Test(port, af_packet, .init = setup, .fini = teardown)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pool), *got[64];
 	struct rte_ether_hdr *eth;
+	struct pollfd wake = {.events = POLLIN};
 	bool seen = false;
 	struct port a, b;
 	struct port_conf ca = conf("net_af_packet0,iface=ve0", 2), cb = conf("net_af_packet1,iface=ve1", 1);
@@ -209,6 +211,9 @@ Test(port, af_packet, .init = setup, .fini = teardown)
 	memcpy(&eth->dst_addr, b.mac, 6);
 	eth->ether_type = rte_cpu_to_be_16(0x88b5);
 	cr_assert_eq(rte_eth_tx_burst(a.id, 0, &m, 1), 1);
+	wake.fd = b.rx_fd[0];
+	cr_assert_eq(poll(&wake, 1, 2000), 1);
+	cr_assert_eq(wake.revents, POLLIN);
 	for (unsigned i = 0; i < 100 && !seen; i++) {
 		unsigned n = rte_eth_rx_burst(b.id, 0, got, 64);
 
@@ -284,6 +289,7 @@ Test(port, qpairs, .init = setup, .fini = teardown)
 	cr_assert_eq(p.n_rxq, 2);
 	cr_assert_eq(p.n_txq, 2);
 	cr_assert_eq(p.rss.workers, 4);
+	cr_assert(p.rx_fd[0] > 0 && p.rx_fd[1] > p.rx_fd[0] && p.rx_fd[2] == 0);
 	port_stop(&p);
 }
 
@@ -293,10 +299,10 @@ Test(port, devargs)
 	struct port_conf c = {.device = "net_af_packet0,iface=eth0", .vdev = true, .mtu = 1500};
 
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
-	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=4096,framesz=2048,framecnt=512");
+	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=4096,framesz=2048,framecnt=1024");
 	c.mtu = 9000;
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
-	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=16384,framesz=16384,framecnt=512");
+	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=16384,framesz=16384,framecnt=1024");
 	c.device = "net_af_packet0,iface=eth0,framecnt=64";
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
 	cr_assert_str_eq(buf, c.device);

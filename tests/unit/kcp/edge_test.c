@@ -75,6 +75,34 @@ Test(kcp_edge, small_segments_take_little)
 	rig_free(r);
 }
 
+/* A limit leaves the rest in the queue, where the last segment still takes bytes. */
+Test(kcp_edge, limit)
+{
+	struct rig *r = plain_rig();
+	uint32_t mss = r->k.mss;
+
+	r->k.rmt_wnd = 128;
+	cr_assert_eq(kcp_waiting(&r->k), 0);
+	cr_assert_eq(send_bytes(r, 5 * mss + mss / 2), 0);
+	cr_assert_eq(kcp_waiting(&r->k), 5, "and one that is not full");
+	kcp_limit(&r->k, 3);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1100), 3);
+	cr_assert_eq(kcp_waiting(&r->k), 2);
+	kcp_limit(&r->k, kcp_waiting(&r->k));
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1100), 2);
+	kcp_limit(&r->k, 0);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1100), 0);
+	cr_assert_lt(kcp_next(&r->k), 1200, "what waits is not forgotten");
+	cr_assert_eq(send_bytes(r, mss), 0);
+	cr_assert_eq(kcp_waiting(&r->k), 1);
+	kcp_limit(&r->k, UINT32_MAX);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1100), 2);
+	cr_assert_eq(out_head(r, 0, 0).sn, 5);
+	cr_assert_eq(out_head(r, 0, 0).len, mss);
+	cr_assert_eq(out_head(r, 1, 0).len, mss / 2);
+	rig_free(r);
+}
+
 Test(kcp_edge, small_writes_share_a_segment)
 {
 	struct rig *r = plain_rig();

@@ -486,3 +486,41 @@ Test(session_pressure, gap_closes)
 	cr_assert(rig_finish(r, 5000));
 	rig_end(r);
 }
+
+/* With bytes at hand segments leave full, and the parity of their groups with them: no more datagrams than it takes. */
+static void bulk(unsigned ds, unsigned ps, uint64_t bytes)
+{
+	struct rig_conf conf = rig_defaults();
+	uint64_t data, least, mss;
+	struct rig *r;
+
+	conf.nocomp = true;
+	conf.ds = ds;
+	conf.ps = ps;
+	conf.wnd = 2048;
+	conf.streambuf = conf.smuxbuf = 8 << 20;
+	conf.chunks[SERVER] = 1024;
+	r = rig_new(&conf);
+	r->side[CLIENT].ahead = 4 << 20;
+	rig_connect(r, 0, bytes, 0);
+	cr_assert(rig_finish(r, 60000));
+	mss = r->side[CLIENT].tun.kcp.mtu - KCP_HEAD;
+	least = (bytes + bytes / 8192 * 8) / mss;
+	data = r->side[CLIENT].dgrams;
+	if (ds)
+		least += least / ds * ps;
+	/* A few for the beginning, while windows open, the end, and what the client acknowledges. */
+	cr_assert_leq(data, least + least / 200 + 60, "%lu datagrams, at least %lu", (unsigned long)data,
+		      (unsigned long)least);
+	rig_end(r);
+}
+
+Test(session_pressure, bulk)
+{
+	bulk(0, 0, 8 << 20);
+}
+
+Test(session_pressure, bulk_fec)
+{
+	bulk(10, 3, 8 << 20);
+}
