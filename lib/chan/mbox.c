@@ -56,6 +56,9 @@ unsigned mbox_get(struct mbox *b, struct mbox_ent **ents, uint32_t *ev, unsigned
 {
 	unsigned n = rte_ring_sc_dequeue_burst(b->ring, (void **)ents, max, NULL);
 
+	/* An exchange waits for its cache line, and the next one for it: so all lines are asked for first. */
+	for (unsigned i = 0; i < n; i++)
+		__builtin_prefetch(ents[i], 1);
 	/* After the dequeue, never before: a post between them still finds the word set, and this exchange takes it
 	 * along. */
 	for (unsigned i = 0; i < n; i++)

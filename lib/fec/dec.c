@@ -123,8 +123,7 @@ static unsigned drain(struct fec_dec *d, void **freed, unsigned max)
 unsigned fec_dec_release(struct fec_dec *d, void **freed, unsigned max)
 {
 	groups_drop(d);
-	mem_put(d->mem, d->tune, sizeof(*d->tune));
-	d->tune = NULL;
+	fec_tune_free(&d->tune, d->mem);
 	return drain(d, freed, max);
 }
 
@@ -264,24 +263,13 @@ static void retune(struct fec_dec *d)
 {
 	unsigned ds, ps;
 
-	if (!d->tune || !fec_tune_find(d->tune, &ds, &ps))
+	if (!fec_tune_find(d->tune, &ds, &ps))
 		return;
 	d->should_tune = false;
 	if (ds == d->ds && ps == d->ps)
 		return;
 	groups_drop(d);
 	set_params(d, ds, ps);
-}
-
-static void sample(struct fec_dec *d, bool is_data, uint32_t seqid)
-{
-	if (!d->tune) {
-		d->tune = mem_get(d->mem, sizeof(*d->tune));
-		if (!d->tune)
-			return;
-		fec_tune_init(d->tune);
-	}
-	fec_tune_sample(d->tune, is_data, seqid);
 }
 
 static unsigned take(struct fec_dec *d, const struct pkt *in, uint8_t *scratch, struct fec_got *got)
@@ -297,7 +285,7 @@ static unsigned take(struct fec_dec *d, const struct pkt *in, uint8_t *scratch, 
 	if (type != FEC_TYPE_DATA && type != FEC_TYPE_PAR)
 		return DROP_FEC;
 	is_data = type == FEC_TYPE_DATA;
-	sample(d, is_data, seqid);
+	fec_tune_sample(&d->tune, d->mem, is_data, seqid);
 	if (seqid >= d->paws)
 		return DROP_FEC;
 	if ((seqid % ((unsigned)d->ds + d->ps) < d->ds) != is_data)

@@ -8,17 +8,25 @@
 
 #include "fec_wire.h"
 
+/*
+ * The latest FEC_TUNE_SAMPLES packets, in as much memory as there are of them so far: most sessions are idle, and see a
+ * few between two pauses.
+ */
 struct fec_tune {
-	uint16_t at;	/* the next sample's place */
-	uint16_t count; /* samples held */
-	uint32_t seqid[FEC_TUNE_SAMPLES];
-	uint8_t data[(FEC_TUNE_SAMPLES + 7) / 8]; /* bit i: sample i was a data packet */
+	uint16_t at;	   /* the next sample's place */
+	uint16_t count;	   /* samples held */
+	uint16_t cap;	   /* that fit */
+	uint32_t sample[]; /* low 31 bits of the seqid, which tell one of these apart from another, and bit 0: data */
 };
 
-void fec_tune_init(struct fec_tune *t);
+/*
+ * Records a packet; the oldest makes room when there are FEC_TUNE_SAMPLES, or when there is no memory for more.  *t is
+ * NULL before the first, and stays so when not even that fits.
+ */
+void fec_tune_sample(struct fec_tune **t, struct mem *mem, bool is_data, uint32_t seqid);
 
-/* Records a packet; the oldest of FEC_TUNE_SAMPLES makes room. */
-void fec_tune_sample(struct fec_tune *t, bool is_data, uint32_t seqid);
+/* Gives back *t, which becomes NULL. */
+void fec_tune_free(struct fec_tune **t, struct mem *mem);
 
-/* True when the samples show how many data and parity packets a group has. */
+/* True when the samples (NULL: none) show how many data and parity packets a group has. */
 bool fec_tune_find(const struct fec_tune *t, unsigned *ds, unsigned *ps);

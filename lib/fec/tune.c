@@ -8,24 +8,53 @@
 #define DATA   2
 #define REPEAT 4
 
-void fec_tune_init(struct fec_tune *t)
+static size_t tune_bytes(unsigned cap)
 {
-	t->at = 0;
-	t->count = 0;
+	return sizeof(struct fec_tune) + cap * sizeof(uint32_t);
 }
 
-void fec_tune_sample(struct fec_tune *t, bool is_data, uint32_t seqid)
+void fec_tune_free(struct fec_tune **t, struct mem *mem)
 {
-	uint8_t bit = (uint8_t)(1u << (t->at & 7));
+	if (*t)
+		mem_put(mem, *t, tune_bytes((*t)->cap));
+	*t = NULL;
+}
 
-	t->seqid[t->at] = seqid;
-	if (is_data)
-		t->data[t->at / 8] |= bit;
-	else
-		t->data[t->at / 8] &= (uint8_t)~bit;
-	if (++t->at == FEC_TUNE_SAMPLES)
+/* Doubles what fits, within FEC_TUNE_SAMPLES: sizes that fill cache lines. */
+static void tune_grow(struct fec_tune **t, struct mem *mem)
+{
+	size_t bytes = *t ? 2 * tune_bytes((*t)->cap) : 64;
+	unsigned cap = (unsigned)((bytes - sizeof(**t)) / sizeof(uint32_t));
+	struct fec_tune *big;
+
+	if (cap > FEC_TUNE_SAMPLES)
+		cap = FEC_TUNE_SAMPLES;
+	big = mem_get(mem, tune_bytes(cap));
+	if (!big)
+		return;
+	*big = (struct fec_tune){.cap = (uint16_t)cap};
+	if (*t) {
+		big->at = big->count = (*t)->count;
+		memcpy(big->sample, (*t)->sample, (*t)->count * sizeof(uint32_t));
+		fec_tune_free(t, mem);
+	}
+	*t = big;
+}
+
+void fec_tune_sample(struct fec_tune **tp, struct mem *mem, bool is_data, uint32_t seqid)
+{
+	struct fec_tune *t = *tp;
+
+	if (!t || (t->at == t->cap && t->cap < FEC_TUNE_SAMPLES)) {
+		tune_grow(tp, mem);
+		t = *tp;
+		if (!t)
+			return;
+	}
+	if (t->at == t->cap)
 		t->at = 0;
-	if (t->count < FEC_TUNE_SAMPLES)
+	t->sample[t->at++] = seqid << 1 | is_data;
+	if (t->count < t->cap)
 		t->count++;
 }
 
@@ -35,22 +64,22 @@ void fec_tune_sample(struct fec_tune *t, bool is_data, uint32_t seqid)
  */
 static void tune_lay(const struct fec_tune *t, uint8_t map[FEC_TUNE_SAMPLES])
 {
-	uint32_t oldest = t->seqid[0];
+	uint32_t oldest = t->sample[0] | 1;
 
 	memset(map, 0, FEC_TUNE_SAMPLES);
 	for (unsigned i = 1; i < t->count; i++) {
-		if (seq_lt(t->seqid[i], oldest))
-			oldest = t->seqid[i];
+		if (seq_lt(t->sample[i] | 1, oldest))
+			oldest = t->sample[i] | 1;
 	}
 	for (unsigned i = 0; i < t->count; i++) {
-		uint32_t d = t->seqid[i] - oldest;
+		uint32_t d = ((t->sample[i] | 1) - oldest) / 2;
 
 		if (d >= FEC_TUNE_SAMPLES)
 			continue;
 		if (map[d])
 			map[d] |= REPEAT;
 		else
-			map[d] = t->data[i / 8] >> (i & 7) & 1 ? SEEN | DATA : SEEN;
+			map[d] = t->sample[i] & 1 ? SEEN | DATA : SEEN;
 	}
 }
 
@@ -78,7 +107,7 @@ bool fec_tune_find(const struct fec_tune *t, unsigned *ds, unsigned *ps)
 {
 	uint8_t map[FEC_TUNE_SAMPLES];
 
-	if (!t->count)
+	if (!t)
 		return false;
 	tune_lay(t, map);
 	*ds = tune_period(map, DATA);

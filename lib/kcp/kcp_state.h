@@ -54,6 +54,7 @@ struct kcp_run {
 	bool ask, tell;	 /* WASK and WINS to be written */
 };
 
+/* Four cache lines that every packet comes by, and what only loss and closed windows need behind them. */
 struct kcp {
 	const struct kcp_conf *conf;
 	struct mem *mem;
@@ -64,42 +65,38 @@ struct kcp {
 	uint32_t conv;
 	uint32_t mss;
 
-	/* sending */
-	struct kcp_ring snd;
-	uint32_t snd_una, snd_sent, snd_nxt, snd_end;
-	uint32_t rmt_wnd;
-	uint32_t fast;	  /* below it no segment in flight waits for its first retransmission */
-	uint32_t plain;	  /* the first sequence number, acknowledged or not, that was never sent again */
-	uint32_t touched; /* segments of `late` with a fastack count */
-	struct list due, late, again;
-	struct kcp_seg *due_last;	/* the last put into `due`, NULL once it has left */
-	uint32_t marks[KCP_RESEND_MAX]; /* descending, n_marks of them, never below snd_una */
-	uint16_t limit; /* new segments a flush; UINT16_MAX: what the window lets through, which is no larger */
-	uint8_t n_marks;
-
-	bool ask_send, ask_tell; /* WASK, WINS requested */
-	bool fresh;		 /* kcp_send since the last full flush */
-	bool dead;
-
 	/* receiving */
 	uint32_t rcv_nxt;
-	struct kcp_ring rcv;
+	uint32_t rcv_top;		  /* above the highest of those held */
 	uint32_t rcv_ordered, rcv_stored; /* segments */
-	uint32_t rcv_top;		  /* above the highest of them */
 	uint32_t rcv_bytes;		  /* in the ordered queue */
+	uint32_t rmt_wnd;
+	struct kcp_ring rcv;
 	struct {
 		struct kcp_ack *v;
 		uint32_t n, cap;
 	} acks;
 
+	/* sending */
+	struct kcp_ring snd;
+	uint32_t snd_una, snd_sent, snd_nxt, snd_end;
+	uint32_t fast;	  /* below it no segment in flight waits for its first retransmission */
+	uint32_t plain;	  /* the first sequence number, acknowledged or not, that was never sent again */
+	uint32_t touched; /* segments of `late` with a fastack count */
+	uint16_t limit;	  /* new segments a flush; UINT16_MAX: what the window lets through */
+	uint8_t n_marks;
+	bool ask_send : 1, ask_tell : 1; /* WASK, WINS requested */
+	bool fresh : 1;			 /* kcp_send since the last full flush */
+	struct list due, again, late;
+	struct kcp_seg *due_last; /* the last put into `due`, NULL once it has left */
+	int32_t srtt, rttvar;	  /* ms */
+	uint32_t rto;		  /* ms */
+	uint32_t cwnd;
+	uint32_t probe_wait; /* ms; 0: not probing a closed window */
 	struct kcp_run run;
 
-	/* round trip and congestion */
-	int32_t srtt, rttvar; /* ms */
-	uint32_t rto;	      /* ms */
-	uint32_t cwnd, ssthresh, incr;
-
-	/* probing a closed window */
-	uint32_t probe_wait; /* ms; 0: not probing */
-	uint64_t ts_probe;   /* ms */
+	uint32_t marks[KCP_RESEND_MAX]; /* descending, n_marks of them, never below snd_una */
+	uint64_t ts_probe;		/* ms */
+	uint32_t ssthresh, incr;
+	bool dead;
 };

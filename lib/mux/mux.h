@@ -8,6 +8,7 @@
  * the frame that mux_out asked for.
  */
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,7 +35,6 @@ struct mux_conf {
 struct mux_stream {
 	void *user;	 /* caller's */
 	struct list run; /* on mux.run while it has bytes and credit, or what follows the last of them */
-	struct list ctl; /* on mux.ctl while a SYN or UPD is to be sent */
 	uint32_t id;
 	uint32_t avail;			     /* bytes that the caller has ready to send */
 	uint32_t sent;			     /* v2: bytes sent, mod 2^32 */
@@ -43,6 +43,7 @@ struct mux_stream {
 	uint32_t told;			     /* v2: `taken` at the last UPD */
 	uint32_t held;			     /* bytes delivered and not yet taken */
 	uint16_t flags;			     /* MUX_S_* */
+	struct list ctl; /* on mux.ctl while a SYN or UPD is to be sent: the only field beyond a cache line */
 };
 
 #define MUX_S_SYN      0x001 /* SYN to be sent */
@@ -56,27 +57,29 @@ struct mux_stream {
 #define MUX_S_BROKEN   0x100 /* v2: peer claimed bytes that were never sent: nothing more goes out but FIN */
 #define MUX_S_GONE     0x200 /* the caller has let go of it; kept until its FIN is out */
 
-struct mux {
+struct mux { /* two cache lines */
 	const struct mux_conf *conf;
-	struct mem *mem;
 	struct mux_stream **table; /* open addressing by id; NULL until the first stream */
 	uint32_t cap, count;
-	uint32_t next_id;
-	int64_t bucket;	   /* smuxbuf minus what is held: at <= 0 the caller stops feeding (wire.md 8.4) */
-	struct list run;   /* streams with something to send, in turn */
-	struct list ctl;   /* streams with a SYN or UPD to send, which go first */
-	uint32_t *refused; /* ids to answer with FIN, a ring of MUX_REFUSED_MAX; NULL: none */
-	uint16_t refused_at, refused_n;
-	uint8_t head[16]; /* header (and UPD body) while it arrives in pieces */
-	uint8_t have;
-	uint32_t body;			       /* PSH bytes still to come */
-	struct mux_stream *body_of;	       /* their stream; NULL: unknown, thrown away */
-	uint32_t frames_in;		       /* frame headers seen: the keepalive check compares it */
-	bool nop;			       /* keepalive due */
+	int64_t bucket;		    /* smuxbuf minus what is held: at <= 0 the caller stops feeding (wire.md 8.4) */
+	struct mux_stream *body_of; /* stream of the PSH that arrives; NULL: unknown, thrown away */
+	uint32_t body;		    /* its bytes still to come */
+	uint32_t frames_in;	    /* frame headers seen: the keepalive check compares it */
+	bool nop;		    /* keepalive due */
 	bool hello_due, hello_sent, peer_half; /* section 14 */
 	bool dead;			       /* ids used up, or protocol error: no more streams can be opened */
 	bool broken;			       /* protocol error: mux_next fails for good */
+	uint8_t have;			       /* bytes of `head` */
+	uint8_t head[16];		       /* header (and UPD body) while it arrives in pieces */
+	struct list run;		       /* streams with something to send, in turn */
+	struct list ctl;		       /* streams with a SYN or UPD to send, which go first */
+	uint16_t refused_at, refused_n;
+	uint32_t next_id;
+	uint32_t *refused; /* ids to answer with FIN, a ring of MUX_REFUSED_MAX; NULL: none */
+	struct mem *mem;
 };
+
+static_assert(sizeof(struct mux) <= 128, "100,000 idle sessions have to be cheap");
 
 /* conf stays the caller's.  Memory is taken from mem as streams come. */
 void mux_init(struct mux *m, const struct mux_conf *conf, struct mem *mem);

@@ -129,7 +129,8 @@ static void on_frame(struct mux *m, struct mux_ev *ev)
 		break;
 	case SMUX_PSH:
 		m->body = le16_get(m->head + SMUX_LEN);
-		m->body_of = mux_find(m, sid);
+		if (!m->body_of || m->body_of->id != sid) /* one stream's frames come in rows */
+			m->body_of = mux_find(m, sid);
 		break;
 	case SMUX_NOP:
 		on_nop(m, sid, ev);

@@ -4,7 +4,7 @@
 #include "fec_wire.h"
 #include "kcp_wire.h"
 #include "le.h"
-#include "sess.h"
+#include "warm.h"
 
 #define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
 
@@ -195,7 +195,7 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 	ss->cnt->InPkts++;
 	ss->cnt->InBytes += k->n;
 	ss->last_in = now;
-	if (ss->key.proto == FLOW_TCP)
+	if (ss->proto == FLOW_TCP)
 		net_tcp_take(&ss->tcp, k);
 	if (!fec_is_fec(k->p, k->n)) {
 		ret = sess_kcp(ss, k->p, k->n, 0, now);
@@ -321,6 +321,27 @@ static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)
 	return k->sess;
 }
 
+/* The session of v[i], where it is not the one before it, too: that one is warm. */
+static const struct sess *other_sess(const struct pkt *v, unsigned i, unsigned n)
+{
+	return i < n && v[i].verdict == VERDICT_OK && (i == 0 || v[i].sess != v[i - 1].sess) ? v[i].sess : NULL;
+}
+
+/* v[i] is at hand: each of the packets behind it gets a link further. */
+static void input_warm(const struct pkt *v, unsigned i, unsigned n)
+{
+	const struct sess *ss;
+
+	if ((ss = other_sess(v, i + 4 * WARM_STEP, n)))
+		warm_sess(ss);
+	if ((ss = other_sess(v, i + 3 * WARM_STEP, n)))
+		warm_links(ss);
+	if ((ss = other_sess(v, i + 2 * WARM_STEP, n)))
+		warm_stream(ss);
+	if ((ss = other_sess(v, i + WARM_STEP, n)))
+		warm_stream_chan(ss);
+}
+
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 {
 	shard_see_chunks(s);
@@ -328,6 +349,7 @@ void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 		struct pkt *k = &v[i];
 		struct sess *ss;
 
+		input_warm(v, i, n);
 		if (k->verdict == DROP_CRYPT_BAD)
 			shard_bad_key(s, k, now);
 		if (k->verdict != VERDICT_OK)

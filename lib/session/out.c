@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "sess.h"
+#include "warm.h"
 
 #define AHEAD_BYTES 4096
 
@@ -227,6 +227,18 @@ static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint
 	return total;
 }
 
+/* A session is at hand: the one after it gets its links, and the one after that its lines. */
+static void output_warm(const struct shard *s)
+{
+	const struct list *e = s->ready.next;
+
+	if (e == &s->ready)
+		return;
+	warm_flush(container_of(e, struct sess, ready));
+	if (e->next != &s->ready)
+		warm_out(container_of(e->next, struct sess, ready));
+}
+
 /* Each session that is ready has its turn once. */
 static unsigned output_round(struct shard *s, struct pkt *out, unsigned max, uint64_t now)
 {
@@ -243,6 +255,7 @@ static unsigned output_round(struct shard *s, struct pkt *out, unsigned max, uin
 			if (!e)
 				break;
 			ss = container_of(e, struct sess, ready);
+			output_warm(s);
 			if (!sess_begin(ss, now)) {
 				sess_end(ss, now);
 				if (e == last)
@@ -263,7 +276,6 @@ static unsigned output_round(struct shard *s, struct pkt *out, unsigned max, uin
 		if (&ss->ready == last)
 			break;
 	}
-	shard_settle(s);
 	return n;
 }
 
@@ -277,5 +289,6 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 		got = output_round(s, out + n, max - n, now);
 		n += got;
 	} while (got && n + s->out_min <= max && shard_ready(s));
+	shard_settle(s);
 	return n;
 }

@@ -36,6 +36,17 @@ static void sess_age_init(struct sess *ss)
 	ss->age_at = ss->old_at;
 }
 
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* After a change of any of the three. */
+static void sess_slow(struct sess *ss)
+{
+	ss->slow_at = min_u64(ss->age_at, min_u64(ss->keepalive_at, ss->check_at));
+}
+
 bool sess_idle(const struct sess *ss)
 {
 	struct kcp_info k;
@@ -75,6 +86,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	ss->tun = &s->conf.tunnels[tunnel];
 	ss->cnt = &s->snmp[tunnel];
 	ss->key = *key;
+	ss->proto = key->proto;
 	ss->hash = hash;
 	ss->conv = conv;
 	ss->id = s->next_id++;
@@ -84,12 +96,12 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	ss->retry_at = UINT64_MAX;
 	pace_init(ss, now);
 	sess_age_init(ss);
+	sess_slow(ss);
 	ss->fec_quiet = true;
 	ss->timer.kind = TIMER_SESS;
 	wheel_ent_init(&ss->timer.ent);
 	list_init(&ss->ready);
 	list_init(&ss->stalled_link);
-	list_init(&ss->dead);
 	list_init(&ss->knock);
 	ss->knock_at = UINT64_MAX;
 	if (flow_add(s->flows, key, hash, ss)) {
@@ -176,7 +188,7 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 	sess_note(ss, NOTE_SESS_CLOSE, why, why ? NOTE_AGED_NOT : sess_aged(ss, now));
 	if (ss->slot)
 		slot_lost(ss->slot);
-	list_add_tail(&s->dead, &ss->dead);
+	list_add_tail(&s->dead, &ss->ready);
 }
 
 void sess_ready(struct sess *ss)
@@ -185,11 +197,6 @@ void sess_ready(struct sess *ss)
 	if (!ss->closed && !pace_waits(ss) && ss->knock_at == UINT64_MAX && list_empty(&ss->ready) &&
 	    ss->shard->out_cur != ss)
 		list_add_tail(&ss->shard->ready, &ss->ready);
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 static uint64_t sess_quiet_at(const struct sess *ss)
@@ -205,7 +212,7 @@ static uint64_t sess_work_at(const struct sess *ss)
 
 static uint64_t sess_deadline(const struct sess *ss)
 {
-	uint64_t at = min_u64(ss->age_at, min_u64(ss->keepalive_at, ss->check_at));
+	uint64_t at = ss->slow_at;
 
 	if (ss->knock_at != UINT64_MAX)
 		return min_u64(at, ss->knock_at);
@@ -239,21 +246,30 @@ static bool sess_old(struct sess *ss, uint64_t now)
 	return now >= ss->end_at || sess_idle(ss);
 }
 
-void sess_timer(struct sess *ss, uint64_t now)
+/* What comes every few seconds.  False: the session was closed. */
+static bool sess_seldom(struct sess *ss, uint64_t now)
 {
 	if (now >= ss->age_at && sess_old(ss, now)) {
 		sess_close(ss, 0, now);
-		return;
+		return false;
 	}
 	if (now >= ss->check_at && sess_dead_peer(ss, now)) {
 		sess_close(ss, DROP_TIMEOUT, now);
-		return;
+		return false;
 	}
 	if (now >= ss->keepalive_at) {
 		ss->keepalive_at = now + ss->tun->keepalive_ms;
 		mux_keepalive(&ss->mux);
 		sess_ready(ss);
 	}
+	sess_slow(ss);
+	return true;
+}
+
+void sess_timer(struct sess *ss, uint64_t now)
+{
+	if (now >= ss->slow_at && !sess_seldom(ss, now))
+		return;
 	if (!ss->fec_quiet && now >= sess_quiet_at(ss)) {
 		/* A few short accumulators stay: the next burst of an interactive session has their parity then. */
 		if (ss->tun->fec && (uint32_t)ss->enc.stride * fec_codec_ps(ss->tun->fec) > SESS_IDLE_PARITY)

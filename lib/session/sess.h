@@ -11,9 +11,10 @@
 
 #define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
 #define SESS_PULL_BYTES	 16384 /* taken from streams a session and turn, so that sessions share a turn */
+#define OWING_MAX	 256   /* streams that are to be told of in one go */
 #define SESS_READ_MAX	 256   /* segments read a session and turn, from those that were queued */
 #define SESS_LOW_BYTES	 65536 /* held towards TCP, beyond which a session reads no more while chunks are scarce */
-#define SESS_IDLE_MS	 5000  /* without a packet for so long, what open FEC groups hold goes back */
+#define SESS_IDLE_MS	 2000  /* without a packet for so long, what open FEC groups hold goes back */
 #define SESS_IDLE_PARITY 1024  /* bytes of accumulators that an idle session may keep */
 #define FEC_HOLD_MIN	 512   /* shorter packets are copied rather than holding a receive buffer */
 #define SLOT_WAITING_MAX 1024  /* connections that wait for a client session to be dialled */
@@ -27,7 +28,7 @@
 
 /* Bytes for a chan that had no chunk to take them. */
 struct spill {
-	struct spill *next;
+	struct spill *next; /* of the last: the first */
 	uint32_t n, off;
 	uint8_t data[];
 };
@@ -40,6 +41,7 @@ struct spill {
 #define ST_CLOSED     0x20 /* CLOSE was posted: waiting for GONE */
 #define ST_CLOSE_LATE 0x40 /* CLOSE follows when the spill is gone */
 #define ST_FINISHING  0x80 /* FIN goes out behind the last bytes */
+#define ST_QPP	      0x100
 
 enum { QPP_OUT, QPP_IN };
 
@@ -51,24 +53,25 @@ struct timer {
 };
 
 /* One TCP stream: between a mux_stream and a chan, outliving the first and living until control says GONE. */
-struct stream {
+struct stream { /* two cache lines, the first of them for every packet */
 	struct shard *shard;
 	struct sess *sess;     /* NULL before the session is there, and once it has ended */
 	struct mux_stream *ms; /* NULL likewise, and once smux has forgotten it */
 	struct chan *chan;
-	struct slot *slot;	/* client: waits there for a session */
-	struct list wait;	/* on slot->waiting */
-	struct timer timer;	/* closewait */
-	struct list spill_link; /* on shard->spilled */
-	struct list owing;	/* on shard->owing */
-	uint32_t owed;		/* events that control gets at the end of this part of the turn */
-	struct spill *spill, **spill_tail;
-	struct qpp_prng *qpp; /* [2], QPP_OUT and QPP_IN; NULL where the tunnel has no QPP */
+	struct spill *spill;  /* the last of a circle; NULL: none */
 	uint64_t last_in;     /* ms: last byte from the peer; while waiting: since when */
 	uint32_t announced;   /* bytes of chan->up that mux knows of, cumulative */
 	uint32_t taken;	      /* bytes of chan->down whose consumption mux knows of, cumulative */
-	uint8_t flags;	      /* ST_* */
+	uint16_t flags;	      /* ST_* */
+	uint16_t owed;	      /* events that control gets at the end of this part of the turn */
+	uint32_t owing_at;    /* then: where it stands in shard->owing */
+	struct list link;     /* on slot->waiting before there is a session, then on shard->spilled */
+	struct slot *slot;    /* client: waits there for a session */
+	struct timer timer;   /* closewait */
+	struct qpp_prng *qpp; /* [2], QPP_OUT and QPP_IN; NULL where the tunnel has no QPP: no ST_QPP */
 };
+
+_Static_assert(sizeof(struct stream) <= 128, "100,000 idle streams have to be cheap");
 
 /* A client tunnel's place for one session. */
 struct slot {
@@ -81,60 +84,66 @@ struct slot {
 	bool asked; /* WANT was posted, no answer yet */
 };
 
+/*
+ * Of many sessions each packet finds another one's memory cold, and what it costs is lines: so the fields lie in the
+ * order in which a packet comes by them, and sess_warm (warm.c) asks for the lines beforehand.
+ */
 struct sess {
-	/* hot: every packet */
+	/* every packet */
 	struct shard *shard;
 	const struct shard_tunnel *tun;
 	struct snmp *cnt;
-	struct list ready;   /* on shard->ready while output is due */
-	struct timer timer;  /* earliest of KCP, keepalive, dead check, FEC idle */
-	struct fec_dec *dec; /* made on the first FEC packet */
-	uint64_t last_in;    /* ms: last authenticated datagram */
-	uint64_t last_out;
-	uint8_t want;	  /* KCP_WANT_* collected in this turn */
-	bool closed;	  /* unlinked, freed at the end of the turn */
-	uint8_t out_kind; /* of the flush under way: enum kcp_flush_kind */
-	bool stalled;	  /* reading stopped: on shard->stalled */
-	bool held_frame;  /* `frame` was taken from mux and waits for memory */
-	bool mid_flush;	  /* the flush under way waits for tokens */
-	bool fec_quiet;	  /* open FEC groups hold nothing */
-	struct kcp kcp;
-	struct mux mux;
-	struct fec_enc enc; /* in use when tun->fec */
+	struct list ready;  /* on shard->ready while output is due; closed: on shard->dead */
+	struct timer timer; /* earliest of KCP, keepalive, dead check, FEC idle */
+	uint8_t want;	    /* KCP_WANT_* collected in this turn */
+	bool closed;	    /* unlinked, freed at the end of the turn */
+	uint8_t out_kind;   /* of the flush under way: enum kcp_flush_kind */
+	bool stalled;	    /* reading stopped: on shard->stalled */
+	bool held_frame;    /* `frame` was taken from mux and waits for memory */
+	bool mid_flush;	    /* the flush under way waits for tokens */
+	bool fec_quiet;	    /* open FEC groups hold nothing */
+	uint8_t proto;	    /* key.proto */
+	uint32_t conv;
 	struct comp_enc comp_enc;
-	struct comp_dec comp_dec;
-	/* path */
-	uint64_t path_gen; /* of the snapshot that `path` was built from: a later one may lie where it lay */
-	struct net_path path;
+	uint64_t last_in; /* ms: last authenticated datagram */
+	uint64_t last_out;
+	struct fec_dec *dec; /* made on the first FEC packet */
+	uint64_t slow_at;    /* ms: the earliest of keepalive_at, check_at, age_at */
+	uint64_t retry_at;   /* ms: a frame waits for memory; UINT64_MAX when none does */
+	uint64_t pace_at;    /* ms: tokens come; UINT64_MAX: none are waited for */
+	uint64_t knock_at;   /* ms: the next SYN; UINT64_MAX once the flow stands, before which nothing else is sent */
+	uint64_t bytes_in, bytes_out;
+	uint64_t path_gen;   /* of the snapshot that `path` was built from: a later one may lie where it lay */
+	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
 	bool path_ok;
 	uint8_t path_why; /* DROP_* when not */
-	bool mac_known;	  /* reply_mac: link address that the peer's first packet came from */
-	uint8_t reply_mac[6];
 	uint16_t reply_dev;
-	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
-	struct net_tcp tcp;  /* fake TCP: key.proto */
-	uint64_t knock_at;   /* ms: the next SYN; UINT64_MAX once the flow stands, before which nothing else is sent */
-	struct list knock;   /* on shard->knocks when it is due */
+	uint32_t frames_seen; /* mux.frames_in at the last check */
+	struct slot *slot;    /* client */
+	struct kcp kcp __attribute__((aligned(64)));
+	struct mux mux __attribute__((aligned(64)));
+	/* every packet out */
+	struct net_path path;
+	struct fec_enc enc; /* in use when tun->fec */
+	/* with compression, fake TCP */
+	struct comp_dec comp_dec;
+	struct net_tcp tcp; /* key.proto == FLOW_TCP */
 	/* cold */
 	struct flow_key key;
 	uint32_t hash;
 	uint32_t index; /* in shard->all */
 	uint64_t id, born;
-	uint64_t bytes_in, bytes_out;
 	uint64_t keepalive_at, check_at;
-	uint64_t retry_at; /* ms: a frame waits for memory; UINT64_MAX when none does */
-	uint64_t pace_at;  /* ms: tokens come; UINT64_MAX: none are waited for */
 	uint64_t tokens_at;
-	int64_t tokens;	      /* thousandths of a byte that may be sent; negative: debt */
-	uint64_t old_at;      /* ms: no more new streams (wire.md 9.1); UINT64_MAX: never */
-	uint64_t end_at;      /* ms: closed, whatever it carries; UINT64_MAX: never */
-	uint64_t age_at;      /* ms: when its age is looked at */
-	uint32_t frames_seen; /* mux.frames_in at the last check */
-	uint32_t conv;
+	int64_t tokens;	 /* thousandths of a byte that may be sent; negative: debt */
+	uint64_t old_at; /* ms: no more new streams (wire.md 9.1); UINT64_MAX: never */
+	uint64_t end_at; /* ms: closed, whatever it carries; UINT64_MAX: never */
+	uint64_t age_at; /* ms: when its age is looked at */
+	bool mac_known;	 /* reply_mac: link address that the peer's first packet came from */
+	uint8_t reply_mac[6];
 	struct list stalled_link;
-	struct slot *slot; /* client */
+	struct list knock; /* on shard->knocks when it is due */
 	struct mux_out frame;
-	struct list dead; /* on shard->dead when closed */
 };
 
 /* Checksum failures of one tunnel: nothing else than these means a wrong key. */
@@ -153,12 +162,14 @@ struct shard {
 	struct wheel wheel;
 	struct flow_tbl *flows;
 	const struct net_tbl *tbl;
-	struct list ready;    /* sessions with output due, round robin */
-	struct list stalled;  /* sessions that read no more until tokens or chunks come back */
-	struct list dead;     /* closed in this turn */
-	struct list knocks;   /* sessions whose SYN is due */
-	struct list spilled;  /* streams whose bytes wait for chunks */
-	struct list owing;    /* streams with events for control, of this part of the turn */
+	struct list ready;   /* sessions with output due, round robin */
+	struct list stalled; /* sessions that read no more until tokens or chunks come back */
+	struct list dead;    /* closed in this turn */
+	struct list knocks;  /* sessions whose SYN is due */
+	struct list spilled; /* streams whose bytes wait for chunks */
+	struct stream
+		*owing[OWING_MAX]; /* streams with events for control, of this part of the turn; NULL: told before */
+	uint32_t n_owing;
 	struct sess *out_cur; /* session in the middle of a flush when the vector was full */
 	struct sess **all;    /* dense, for telemetry and shutdown */
 	uint32_t n_all;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "sess.h"
+#include "warm.h"
 
 #define CHUNKS_LOW_PERMILLE 60	/* below this share of free chunks sessions that hold much stop reading */
 #define CHUNKS_OK_PERMILLE  120 /* and go on reading above this one */
@@ -90,7 +90,6 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	list_init(&s->dead);
 	list_init(&s->knocks);
 	list_init(&s->spilled);
-	list_init(&s->owing);
 	ret = shard_tables(s);
 	if (ret)
 		goto fail;
@@ -146,7 +145,7 @@ void shard_reap(struct shard *s)
 	struct list *e;
 
 	while ((e = list_pop(&s->dead)))
-		mem_put(s->mem, container_of(e, struct sess, dead), sizeof(struct sess));
+		mem_put(s->mem, container_of(e, struct sess, ready), sizeof(struct sess));
 }
 
 void shard_see_chunks(struct shard *s)
@@ -174,6 +173,28 @@ static unsigned shard_resume(struct shard *s, uint64_t now)
 	return total;
 }
 
+/* ents[i] is at hand: what those behind it are about gets a link further. */
+static void pull_warm(struct mbox_ent **ents, unsigned i, unsigned n)
+{
+	const struct chan *c;
+	const struct stream *st;
+
+	if (i + 2 * WARM_STEP < n && ents[i + 2 * WARM_STEP]->kind == MBOX_CHAN) {
+		c = container_of(ents[i + 2 * WARM_STEP], struct chan, to_worker);
+		if (c->worker)
+			__builtin_prefetch(c->worker, 1);
+		warm_lines(&c->up, 0, sizeof(c->up));
+	}
+	if (i + WARM_STEP < n && ents[i + WARM_STEP]->kind == MBOX_CHAN) {
+		c = container_of(ents[i + WARM_STEP], struct chan, to_worker);
+		st = c->worker;
+		if (st && st->sess) {
+			warm_sess(st->sess);
+			__builtin_prefetch(st->ms, 1);
+		}
+	}
+}
+
 unsigned shard_pull(struct shard *s, uint64_t now)
 {
 	struct mbox_ent *ents[64];
@@ -183,6 +204,7 @@ unsigned shard_pull(struct shard *s, uint64_t now)
 	do {
 		n = mbox_get(s->border->to_worker, ents, ev, 64);
 		for (unsigned i = 0; i < n; i++) {
+			pull_warm(ents, i, n);
 			if (ents[i]->kind == MBOX_CHAN)
 				stream_event(s, container_of(ents[i], struct chan, to_worker), ev[i], now);
 			else
@@ -230,7 +252,10 @@ void shard_tick(struct shard *s, uint64_t now)
 
 	while ((e = wheel_due(&s->wheel, now))) {
 		struct timer *t = container_of(e, struct timer, ent);
+		const struct wheel_ent *next = wheel_after(&s->wheel);
 
+		if (next) /* most are sessions' */
+			warm_sess(container_of(next, struct sess, timer.ent));
 		switch (t->kind) {
 		case TIMER_SESS:
 			sess_timer(container_of(t, struct sess, timer), now);

@@ -51,7 +51,7 @@ void slot_forget(struct stream *st)
 {
 	if (!st->slot)
 		return;
-	list_del(&st->wait);
+	list_del(&st->link);
 	st->slot->n_waiting--;
 	st->slot = NULL;
 }
@@ -64,7 +64,7 @@ void slots_close(struct shard *s)
 
 			wheel_disarm(&s->wheel, &sl->timer.ent);
 			while (!list_empty(&sl->waiting))
-				stream_orphan(container_of(sl->waiting.next, struct stream, wait));
+				stream_orphan(container_of(sl->waiting.next, struct stream, link));
 		}
 	}
 }
@@ -109,7 +109,7 @@ void slot_connect(struct shard *s, struct stream *st, uint64_t now)
 	}
 	st->slot = sl;
 	st->last_in = now;
-	list_add_tail(&sl->waiting, &st->wait);
+	list_add_tail(&sl->waiting, &st->link);
 	sl->n_waiting++;
 	if (!wheel_armed(&sl->timer.ent))
 		slot_ask(sl);
@@ -130,7 +130,7 @@ static void slot_serve(struct slot *sl, uint64_t now)
 	struct list *e;
 
 	while ((e = sl->waiting.next) != &sl->waiting) {
-		struct stream *st = container_of(e, struct stream, wait);
+		struct stream *st = container_of(e, struct stream, link);
 
 		slot_forget(st);
 		if (!stream_attach(st, sl->sess, now))
@@ -144,7 +144,7 @@ static void slot_retry(struct slot *sl, uint64_t now)
 	struct list *e;
 
 	while ((e = sl->waiting.next) != &sl->waiting) {
-		struct stream *st = container_of(e, struct stream, wait);
+		struct stream *st = container_of(e, struct stream, link);
 
 		if (now - st->last_in < SLOT_GIVE_UP_MS)
 			break;

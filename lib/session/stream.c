@@ -7,24 +7,34 @@
 /* At once, with what it owes: CLOSE has to be the last. */
 static void stream_post(struct stream *st, uint32_t ev)
 {
-	ev |= st->owed;
-	st->owed = 0;
-	list_del(&st->owing);
+	if (st->owed) {
+		ev |= st->owed;
+		st->owed = 0;
+		st->shard->owing[st->owing_at] = NULL;
+	}
 	mbox_post(st->shard->border->to_ctl, &st->chan->to_ctl, ev);
 }
 
 /* What may be told of every packet is told once: the word it is written to is control's as well. */
 void stream_owe(struct stream *st, uint32_t ev)
 {
-	if (!st->owed)
-		list_add_tail(&st->shard->owing, &st->owing);
-	st->owed |= ev;
+	struct shard *s = st->shard;
+
+	if (!st->owed) {
+		if (s->n_owing == OWING_MAX)
+			shard_settle(s);
+		st->owing_at = s->n_owing;
+		s->owing[s->n_owing++] = st;
+	}
+	st->owed |= (uint16_t)ev;
 }
 
 void shard_settle(struct shard *s)
 {
-	while (!list_empty(&s->owing))
-		stream_post(container_of(s->owing.next, struct stream, owing), 0);
+	for (uint32_t i = 0; i < s->n_owing; i++)
+		if (s->owing[i])
+			stream_post(s->owing[i], 0);
+	s->n_owing = 0;
 }
 
 static void stream_qpp_free(struct stream *st)
@@ -44,6 +54,7 @@ static bool stream_qpp(struct stream *st)
 		return false;
 	qpp_prng_init(&st->qpp[QPP_OUT], pads);
 	qpp_prng_init(&st->qpp[QPP_IN], pads);
+	st->flags |= ST_QPP;
 	return true;
 }
 
@@ -62,12 +73,9 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
 		return NULL;
 	}
 	st->last_in = now;
-	st->spill_tail = &st->spill;
 	st->timer.kind = TIMER_STREAM;
 	wheel_ent_init(&st->timer.ent);
-	list_init(&st->wait);
-	list_init(&st->spill_link);
-	list_init(&st->owing);
+	list_init(&st->link);
 	c->worker = st;
 	s->stats.streams++;
 	s->stats.streams_opened++;
@@ -87,17 +95,32 @@ static void stream_free(struct stream *st)
 
 /* ---- bytes that no chunk could be had for ---- */
 
+static struct spill *spill_first(const struct stream *st)
+{
+	return st->spill ? st->spill->next : NULL;
+}
+
+/* The first is done with: gives back its memory. */
+static void spill_pop(struct stream *st)
+{
+	struct spill *sp = st->spill->next;
+
+	if (sp == st->spill)
+		st->spill = NULL;
+	else
+		st->spill->next = sp->next;
+	mem_put(st->shard->mem, sp, sizeof(*sp) + sp->n);
+}
+
 static void spill_drop(struct stream *st)
 {
 	struct spill *sp;
 
-	while ((sp = st->spill)) {
-		st->spill = sp->next;
+	while ((sp = spill_first(st))) {
 		st->shard->stats.spilled -= sp->n - sp->off;
-		mem_put(st->shard->mem, sp, sizeof(*sp) + sp->n);
+		spill_pop(st);
 	}
-	st->spill_tail = &st->spill;
-	list_del(&st->spill_link);
+	list_del(&st->link);
 }
 
 static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
@@ -106,14 +129,17 @@ static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 
 	if (!sp)
 		return false;
-	*sp = (struct spill){.n = n};
+	*sp = (struct spill){.next = sp, .n = n};
 	memcpy(sp->data, p, n);
-	*st->spill_tail = sp;
-	st->spill_tail = &sp->next;
+	if (st->spill) {
+		sp->next = st->spill->next;
+		st->spill->next = sp;
+	}
+	st->spill = sp;
 	st->shard->stats.spilled += n;
 	st->shard->chunks_low = true; /* whatever they were when this burst began */
-	if (list_empty(&st->spill_link))
-		list_add_tail(&st->shard->spilled, &st->spill_link);
+	if (list_empty(&st->link))
+		list_add_tail(&st->shard->spilled, &st->link);
 	return true;
 }
 
@@ -220,7 +246,7 @@ void stream_data(struct stream *st, struct slice data, uint64_t now)
 	uint32_t done = 0;
 
 	st->last_in = now;
-	if (st->qpp)
+	if (st->flags & ST_QPP)
 		data = stream_plain(st, data);
 	if (!st->spill)
 		done = chan_write(st->shard->chans, &st->chan->down, &data, 1);
@@ -416,7 +442,7 @@ static bool stream_pump(struct stream *st, uint32_t *budget)
 	struct shard *s = st->shard;
 	struct spill *sp;
 
-	while ((sp = st->spill)) {
+	while ((sp = spill_first(st))) {
 		struct slice rest = {sp->data + sp->off, sp->n - sp->off};
 		uint32_t done;
 
@@ -432,10 +458,8 @@ static bool stream_pump(struct stream *st, uint32_t *budget)
 			stream_owe(st, CHAN_EV_DATA);
 		if (sp->off < sp->n)
 			return false;
-		st->spill = sp->next;
-		mem_put(s->mem, sp, sizeof(*sp) + sp->n);
+		spill_pop(st);
 	}
-	st->spill_tail = &st->spill;
 	return true;
 }
 
@@ -444,11 +468,11 @@ void shard_pump_spilled(struct shard *s)
 	uint32_t budget = PUMP_BYTES;
 
 	for (unsigned i = 0; i < PUMP_A_TURN && !list_empty(&s->spilled); i++) {
-		struct stream *st = container_of(s->spilled.next, struct stream, spill_link);
+		struct stream *st = container_of(s->spilled.next, struct stream, link);
 
 		if (!stream_pump(st, &budget))
 			return;
-		list_del(&st->spill_link);
+		list_del(&st->link);
 		if (st->flags & ST_CLOSE_LATE)
 			stream_close_chan(st, false);
 		else if (st->flags & ST_HALF_IN)

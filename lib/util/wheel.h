@@ -53,6 +53,12 @@ static inline bool wheel_armed(const struct wheel_ent *e)
  */
 struct wheel_ent *wheel_due(struct wheel *w, uint64_t now_ms);
 
+/* What the next wheel_due at the same time will give, if it is known already: for its cache lines. */
+static inline const struct wheel_ent *wheel_after(const struct wheel *w)
+{
+	return list_empty(&w->due) ? NULL : container_of(w->due.next, const struct wheel_ent, link);
+}
+
 /*
  * A time (ms) before which nothing is due; the clock's own when something is due now, UINT64_MAX when none is armed.
  * It is the next deadline, or before that a multiple of 256 ms at which entries that were armed for farther ahead have

@@ -105,7 +105,7 @@ static void run_reference(unsigned ds, unsigned ps, unsigned loss, unsigned repe
 	static struct sample s[4000];
 	uint32_t seqid = (uint32_t)bed_rand(&bed);
 	unsigned n = 0, found = 0;
-	struct fec_tune t;
+	struct fec_tune *t = NULL;
 
 	while (n + 2 < 1500) {
 		seqid++;
@@ -125,14 +125,13 @@ static void run_reference(unsigned ds, unsigned ps, unsigned loss, unsigned repe
 			s[i - 1] = x;
 		}
 	}
-	fec_tune_init(&t);
 	for (unsigned i = 0; i < n; i++) {
 		unsigned from = i < FEC_TUNE_SAMPLES ? 0 : i + 1 - FEC_TUNE_SAMPLES, want[2] = {0}, have[2] = {0};
 		bool w, h;
 
-		fec_tune_sample(&t, s[i].data, s[i].seqid);
+		fec_tune_sample(&t, bed.mem, s[i].data, s[i].seqid);
 		w = ref_find(s + from, i + 1 - from, &want[0], &want[1]);
-		h = fec_tune_find(&t, &have[0], &have[1]);
+		h = fec_tune_find(t, &have[0], &have[1]);
 		cr_assert_eq(w, h, "(%u,%u) at %u", ds, ps, i);
 		if (w) {
 			cr_assert_eq(have[0], want[0]);
@@ -140,6 +139,7 @@ static void run_reference(unsigned ds, unsigned ps, unsigned loss, unsigned repe
 		}
 		found += w;
 	}
+	fec_tune_free(&t, bed.mem);
 	if (!loss && !repeats && ds + ps < 256)
 		cr_assert_gt(found, 0);
 	if (ds + ps >= 256)
@@ -161,13 +161,13 @@ Test(tune, equals_sorting)
 
 Test(tune, nothing_from_nothing)
 {
-	struct fec_tune t;
+	struct fec_tune *t = NULL;
 	unsigned ds, ps;
 
-	fec_tune_init(&t);
-	cr_assert_not(fec_tune_find(&t, &ds, &ps));
-	fec_tune_sample(&t, true, 5);
-	cr_assert_not(fec_tune_find(&t, &ds, &ps));
+	cr_assert_not(fec_tune_find(t, &ds, &ps));
+	fec_tune_sample(&t, bed.mem, true, 5);
+	cr_assert_not(fec_tune_find(t, &ds, &ps));
+	fec_tune_free(&t, bed.mem);
 }
 
 /* ---- a decoder among peers of another size ---- */
