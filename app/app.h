@@ -9,28 +9,19 @@
 
 #include "conf.h"
 #include "ctl.h"
+#include "plan.h"
 #include "snmplog.h"
 #include "tlm.h"
 #include "worker.h"
 
-/* How much of everything a configuration needs. */
-struct plan {
-	unsigned workers;
-	unsigned mbufs;	    /* packet buffers */
-	unsigned hold;	    /* of them, those that one worker's FEC groups may keep */
-	unsigned chunks;    /* of chans, CHAN_CHUNK bytes each */
-	unsigned chans;	    /* streams at a time */
-	size_t heap;	    /* bytes of each worker's `mem` */
-	unsigned memory_mb; /* of EAL in all */
-};
+#define APP_RING_FRAMES 2048 /* of punt, inject and steering rings */
 
 struct app {
 	const struct conf *conf;
 	struct plan plan;
 	struct worker_clock clock;
-	int socket;
 	bool eal_up;
-	struct rte_mempool *pool;
+	struct rte_mempool *pools[TOPO_NODES_MAX]; /* [plan.place.pool] */
 	struct chan_pool chans;
 	struct net_ports *udp;
 	struct worker_mesh *mesh;
@@ -56,11 +47,6 @@ struct app {
 	char why[512]; /* of the step that failed */
 };
 
-/* plan.c */
-void plan_make(struct plan *p, const struct conf *c);
-/* One line a part, for `kcpgate check`. */
-void plan_print(const struct plan *p, const struct conf *c);
-
 /* banner.c: kcptun's lines at the start, and those about ports that are served (wire.md 9.5) */
 void banner(const struct conf *c);
 void banner_listening(const struct conf *c);
@@ -69,9 +55,14 @@ void banner_listening(const struct conf *c);
 int app_eal_up(struct app *a);
 void app_eal_down(struct app *a);
 
-/* wire.c: the steps between EAL and the running gateway, each undone by its twin */
+/* Notes in app->why what failed, unless it is known already; returns err. */
+int app_fail(struct app *a, int err, const char *what);
+
+/* memory.c: pools, and rings between workers */
 int app_memory_up(struct app *a);
 void app_memory_down(struct app *a);
+
+/* wire.c: the steps between memory and the running gateway, each undone by its twin */
 int app_tunnels_up(struct app *a);
 void app_tunnels_down(struct app *a);
 int app_ports_up(struct app *a);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +13,15 @@
 
 #include "app.h"
 #include "log.h"
+#include "pages.h"
 
 #define ARGS_MAX 64
+/*
+ * Less than 1 GB needs no page of that size, but DPDK would take one for its first pool if it could.  So it may grow by
+ * no more than this: a driver that wants more than was planned gets it, in pages of 2 MB.
+ */
+#define GROW_MB 256
+#define MEM_ARG (TOPO_NODES_MAX * 11)
 
 /* EAL's own words: at debug level into our log; the last line that blames something is kept. */
 static char eal_last[256];
@@ -75,33 +80,6 @@ static int eal_init_quiet(int argc, char **argv)
 	return ret;
 }
 
-/* Free hugepages of all sizes, in MB. */
-static size_t hugepages_free_mb(void)
-{
-	const char *dir = "/sys/kernel/mm/hugepages";
-	DIR *d = opendir(dir);
-	struct dirent *e;
-	size_t mb = 0;
-
-	while (d && (e = readdir(d))) {
-		char path[300];
-		unsigned long kb, pages;
-		FILE *f;
-
-		if (sscanf(e->d_name, "hugepages-%lukB", &kb) != 1)
-			continue;
-		snprintf(path, sizeof(path), "%s/%.60s/free_hugepages", dir, e->d_name);
-		f = fopen(path, "r");
-		if (f && fscanf(f, "%lu", &pages) == 1)
-			mb += pages * kb / 1024;
-		if (f)
-			fclose(f);
-	}
-	if (d)
-		closedir(d);
-	return mb;
-}
-
 static size_t memory_available_mb(void)
 {
 	FILE *f = fopen("/proc/meminfo", "r");
@@ -116,41 +94,32 @@ static size_t memory_available_mb(void)
 	return kb / 1024;
 }
 
-/* Decides on hugepages; what EAL would find out by failing is said here, with what to do. */
-static int eal_pages(struct app *a, bool *huge)
+/* Plans, and decides on hugepages; what EAL would find out by failing is said here, with what to do. */
+static int eal_plan(struct app *a)
 {
 	const struct conf_eal *e = &a->conf->eal;
-	size_t need = a->plan.memory_mb, have = hugepages_free_mb();
+	struct plan *p = &a->plan;
+	int ret = 0;
+	size_t have;
 
-	*huge = e->hugepages == CONF_HUGE_YES || (e->hugepages == CONF_HUGE_AUTO && have >= need);
-	if (*huge && have < need) {
-		snprintf(a->why, sizeof(a->why),
-			 "eal.hugepages: %zu MB needed, %zu MB free: reserve them (dpdk-hugepages.py --setup %zuM), "
-			 "lower eal.memory, or set eal.hugepages = false",
-			 need, have, (need + 1) / 2 * 2);
-		return -ENOMEM;
+	plan_make(p, a->conf, TOPO_SYS, e->hugepages != CONF_HUGE_NO);
+	if (p->huge) {
+		ret = pages_missing(TOPO_SYS, p->nodes, p->node_mb, a->why, sizeof(a->why));
+		if (ret && e->hugepages == CONF_HUGE_YES)
+			return ret;
+		if (ret)
+			plan_make(p, a->conf, TOPO_SYS, false);
+		a->why[0] = '\0';
 	}
+	if (plan_enough(p, a->conf, a->why, sizeof(a->why)))
+		return -ENOMEM;
 	have = memory_available_mb();
-	if (!*huge && have && have < need) {
+	if (!p->huge && have && have < p->memory_mb) {
 		snprintf(a->why, sizeof(a->why),
-			 "memory: %zu MB needed, %zu MB available: lower eal.memory or add memory", need, have);
+			 "memory: %u MB needed, %zu MB available: lower eal.memory or add memory", p->memory_mb, have);
 		return -ENOMEM;
 	}
 	return 0;
-}
-
-/* Control on the first CPU that we may use, one worker on the second. */
-static void default_lcores(char *buf, size_t n)
-{
-	int cpu[2] = {-1, -1};
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	sched_getaffinity(0, sizeof(set), &set);
-	for (int i = 0; i < CPU_SETSIZE && cpu[1] < 0; i++)
-		if (CPU_ISSET(i, &set))
-			cpu[cpu[0] < 0 ? 0 : 1] = i;
-	snprintf(buf, n, "0@%d,1@%d", cpu[0] < 0 ? 0 : cpu[0], cpu[1] < 0 ? (cpu[0] < 0 ? 0 : cpu[0]) : cpu[1]);
 }
 
 static bool any_pci(const struct conf *c)
@@ -161,23 +130,43 @@ static bool any_pci(const struct conf *c)
 	return false;
 }
 
-/* EAL's argument vector; strings live in buf or in the configuration. */
-static int eal_args(struct app *a, bool huge, char **argv, char buf[3][64])
+/* "330" or, of several nodes, "330,0,120"; every node's with `more` MB. */
+static void eal_memory(const struct plan *p, unsigned more, char mem[MEM_ARG])
+{
+	int len = 0, last = TOPO_NODES_MAX - 1;
+
+	if (p->n_nodes <= 1 && !more) {
+		snprintf(mem, MEM_ARG, "%u", p->memory_mb);
+		return;
+	}
+	while (last && !p->node_mb[last])
+		last--;
+	for (int i = 0; i <= last; i++)
+		len += snprintf(mem + len, (size_t)(MEM_ARG - len), "%s%u", i ? "," : "",
+				p->node_mb[i] ? p->node_mb[i] + more : 0);
+}
+
+/* EAL's argument vector; strings live in mem[], the plan and the configuration. */
+static int eal_args(struct app *a, char **argv, char mem[2][MEM_ARG])
 {
 	const struct conf_eal *e = &a->conf->eal;
 	int n = 0;
 
-	default_lcores(buf[0], 64);
-	snprintf(buf[1], 64, "%u", a->plan.memory_mb);
+	eal_memory(&a->plan, 0, mem[0]);
+	eal_memory(&a->plan, GROW_MB, mem[1]);
 	argv[n++] = "kcpgate";
 	argv[n++] = "--lcores";
-	argv[n++] = e->lcores ? e->lcores : buf[0];
+	argv[n++] = e->lcores ? e->lcores : a->plan.default_lcores;
 	argv[n++] = "--file-prefix";
 	argv[n++] = e->file_prefix;
-	argv[n++] = "-m";
-	argv[n++] = buf[1];
-	if (huge) {
+	argv[n++] = a->plan.n_nodes > 1 ? "--socket-mem" : "-m";
+	argv[n++] = mem[0];
+	if (a->plan.huge) {
 		argv[n++] = "--in-memory"; /* needs no hugetlbfs mount, leaves no files */
+		if (a->plan.memory_mb < 1024 - GROW_MB) {
+			argv[n++] = "--socket-limit";
+			argv[n++] = mem[1];
+		}
 	} else {
 		argv[n++] = "--no-huge"; /* which EAL takes for legacy memory, and so not with --in-memory */
 		argv[n++] = "--no-shconf";
@@ -196,13 +185,12 @@ static int eal_args(struct app *a, bool huge, char **argv, char buf[3][64])
 
 int app_eal_up(struct app *a)
 {
-	char *argv[ARGS_MAX], buf[3][64];
-	bool huge;
-	int n, ret = eal_pages(a, &huge);
+	char *argv[ARGS_MAX], mem[2][MEM_ARG];
+	int n, ret = eal_plan(a);
 
 	if (ret)
 		return ret;
-	n = eal_args(a, huge, argv, buf);
+	n = eal_args(a, argv, mem);
 	eal_log_capture();
 	if (eal_init_quiet(n, argv) < 0) {
 		snprintf(a->why, sizeof(a->why),
@@ -211,12 +199,11 @@ int app_eal_up(struct app *a)
 		return -ENODEV;
 	}
 	a->eal_up = true;
-	if (rte_lcore_count() < 2) {
-		snprintf(a->why, sizeof(a->why), "eal.lcores: one control lcore and at least one worker are needed");
+	if (rte_lcore_count() != a->plan.workers + 1) {
+		snprintf(a->why, sizeof(a->why), "eal.lcores: DPDK runs %u lcores, not %u", rte_lcore_count(),
+			 a->plan.workers + 1);
 		return -EINVAL;
 	}
-	a->plan.workers = rte_lcore_count() - 1;
-	a->socket = (int)rte_socket_id();
 	worker_clock_init(&a->clock);
 	return 0;
 }

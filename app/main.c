@@ -166,7 +166,6 @@ static int run(const struct conf *c)
 	block_signals();
 	raise_limits();
 	banner(c);
-	plan_make(&a.plan, c);
 	if (steps_up(&a)) {
 		log_close();
 		return EXIT_FAILURE;
@@ -183,8 +182,13 @@ static int run(const struct conf *c)
 static int check(const struct conf *c)
 {
 	struct plan p;
+	char why[256];
 
-	plan_make(&p, c);
+	plan_make(&p, c, TOPO_SYS, c->eal.hugepages != CONF_HUGE_NO);
+	if (plan_enough(&p, c, why, sizeof(why))) {
+		fprintf(stderr, "kcpgate: %s: %s\n", c->path, why);
+		return EXIT_WRONG;
+	}
 	printf("%s: %u ports, %u tunnels: good\n", c->path, c->n_ports, c->n_tunnels);
 	plan_print(&p, c);
 	return EXIT_SUCCESS;

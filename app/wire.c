@@ -18,44 +18,6 @@
 #include "app.h"
 #include "comp.h"
 #include "log.h"
-#include "pool.h"
-
-#define RING_FRAMES 2048 /* of punt, inject and steering rings */
-
-static int fail(struct app *a, int err, const char *what)
-{
-	if (!a->why[0])
-		snprintf(a->why, sizeof(a->why), "%s: %s%s", what, strerror(-err),
-			 err == -ENOMEM ? ": raise eal.memory" : "");
-	return err;
-}
-
-/* ---- memory ---- */
-
-int app_memory_up(struct app *a)
-{
-	int ret;
-
-	a->pool = worker_pool_create("mbufs", a->plan.mbufs - 1, 256, a->socket);
-	if (!a->pool)
-		return fail(a, -ENOMEM, "packet buffers");
-	ret = chan_pool_create(&a->chans, a->plan.chunks, a->plan.chans, a->socket);
-	if (ret)
-		return fail(a, ret, "stream buffers");
-	a->udp = calloc(1, sizeof(*a->udp));
-	if (!a->udp)
-		return fail(a, -ENOMEM, "port map");
-	ret = worker_mesh_create(&a->mesh, a->plan.workers, RING_FRAMES, a->socket);
-	return ret ? fail(a, ret, "rings between workers") : 0;
-}
-
-void app_memory_down(struct app *a)
-{
-	worker_mesh_destroy(a->mesh);
-	free(a->udp);
-	chan_pool_destroy(&a->chans);
-	rte_mempool_free(a->pool);
-}
 
 /* ---- tunnels ---- */
 
@@ -82,7 +44,7 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	if (ret == 0)
 		ret = crypt_create(&a->crypts[i], t->crypt, key);
 	explicit_bzero(key, sizeof(key));
-	return ret ? fail(a, ret, t->name) : 0;
+	return ret ? app_fail(a, ret, t->name) : 0;
 }
 
 /* The address that a server listens on: unspecified for none given.  Start-up may wait for a name. */
@@ -112,7 +74,7 @@ static int tunnel_slots(struct app *a, unsigned i)
 	s->dials = calloc(s->conn, sizeof(*s->dials));
 	a->slot_worker[i] = calloc(s->conn, sizeof(**a->slot_worker));
 	if (!s->dials || !a->slot_worker[i])
-		return fail(a, -ENOMEM, "session slots");
+		return app_fail(a, -ENOMEM, "session slots");
 	for (unsigned k = 0; k < s->conn; k++) {
 		struct dial *d = &s->dials[k];
 
@@ -148,7 +110,7 @@ static int tunnel_qpp(struct app *a, unsigned i)
 			 t->name, t->qpp_count, QPP_COUNT_MIN, QPP_COUNT_MAX);
 		return ret;
 	}
-	return ret ? fail(a, ret, t->name) : 0;
+	return ret ? app_fail(a, ret, t->name) : 0;
 }
 
 static uint32_t to_ms(unsigned s)
@@ -177,7 +139,7 @@ static int tunnel_make(struct app *a, unsigned i)
 	if (!s->client && (ret = listen_addr(a, t, &s->local)))
 		return ret;
 	if (fec && (ret = fec_codec_get(&s->fec, t->datashard, t->parityshard)))
-		return fail(a, ret, t->name);
+		return app_fail(a, ret, t->name);
 	s->kcp = (struct kcp_conf){
 		.mtu = t->mtu - s->head - s->tail - (fec ? FEC_HEAD : 0u),
 		.snd_wnd = t->sndwnd,
@@ -216,7 +178,7 @@ int app_tunnels_up(struct app *a)
 	a->tunnels = calloc(n, sizeof(*a->tunnels));
 	a->slot_worker = calloc(n, sizeof(*a->slot_worker));
 	if (!a->crypts || !a->tunnels || !a->slot_worker)
-		return fail(a, -ENOMEM, "tunnels");
+		return app_fail(a, -ENOMEM, "tunnels");
 	log_info("initiating key derivation");
 	for (unsigned i = 0; i < n; i++) {
 		int ret = tunnel_make(a, i);
@@ -260,6 +222,8 @@ static bool any_tcp(const struct conf *c)
 
 int app_ports_up(struct app *a)
 {
+	struct rte_mempool *pools[CONF_WORKERS_MAX];
+
 	for (unsigned i = 0; i < a->conf->n_ports; i++) {
 		const struct conf_port *p = &a->conf->ports[i];
 		struct port_conf pc = {
@@ -268,14 +232,17 @@ int app_ports_up(struct app *a)
 			.vdev = p->vdev,
 			.workers = a->plan.workers,
 			.mtu = p->mtu,
-			.pool = a->pool,
+			.pools = pools,
 			.shared = p->exception == CONF_EXC_KERNEL,
 			.tcp = any_tcp(a->conf),
 		};
-		int ret = port_start(&pc, &a->ports[i], a->why, sizeof(a->why));
+		int ret;
 
+		for (unsigned w = 0; w < a->plan.workers; w++)
+			pools[w] = a->pools[a->plan.place.rx_pool[i][w]];
+		ret = port_start(&pc, &a->ports[i], a->why, sizeof(a->why));
 		if (ret)
-			return fail(a, ret, p->name);
+			return app_fail(a, ret, p->name);
 		a->n_started++;
 		a->dev_csum[i] = a->ports[i].csum;
 	}
@@ -318,20 +285,17 @@ static int shard_up(struct app *a, unsigned w)
 		.border = a->borders[w],
 		.dev_csum = a->dev_csum,
 		.mbufs_to_hold = a->plan.hold,
-		.socket = a->socket,
+		.socket = a->plan.place.worker[w],
 	};
 	int ret;
 
-	a->heaps[w] = rte_malloc_socket("heap", a->plan.heap, 65536, a->socket);
-	if (a->heaps[w])
-		a->mems[w] = mem_init(a->heaps[w], a->plan.heap);
-	sc.mem = a->mems[w];
+	sc.mem = a->mems[w] = mem_init(a->heaps[w], a->plan.heap);
 	if (!sc.mem)
-		return fail(a, -ENOMEM, "sessions' memory");
+		return app_fail(a, -ENOMEM, "sessions' memory");
 	if (getrandom(&sc.seed, sizeof(sc.seed), 0) != sizeof(sc.seed))
-		return fail(a, -EIO, "random numbers");
+		return app_fail(a, -EIO, "random numbers");
 	ret = shard_create(&a->shards[w], &sc, worker_clock_ms(&a->clock, rte_rdtsc()));
-	return ret ? fail(a, ret, "sessions' tables") : 0;
+	return ret ? app_fail(a, ret, "sessions' tables") : 0;
 }
 
 static int crypt_up(struct app *a, unsigned w)
@@ -341,14 +305,14 @@ static int crypt_up(struct app *a, unsigned w)
 	int ret;
 
 	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
-		return fail(a, -EIO, "random numbers");
+		return app_fail(a, -EIO, "random numbers");
 	clock_gettime(CLOCK_REALTIME, &now);
 	ret = crypt_mb_create(&a->mbs[w], seed, (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, w,
 			      (uint32_t)getpid());
 	explicit_bzero(seed, sizeof(seed));
 	for (unsigned i = 0; ret == 0 && i < a->conf->n_tunnels; i++)
 		ret = crypt_mb_attach(a->mbs[w], a->crypts[i]);
-	return ret ? fail(a, ret, "multi-buffer crypto") : 0;
+	return ret ? app_fail(a, ret, "multi-buffer crypto") : 0;
 }
 
 static int worker_up(struct app *a, unsigned w, unsigned objects)
@@ -360,14 +324,14 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 		.crypts = (const struct crypt *const *)a->crypts,
 		.n_tunnels = a->conf->n_tunnels,
 		.n_ports = a->conf->n_ports,
-		.pool = a->pool,
+		.pool = a->pools[a->plan.place.tx_pool[w]],
 		.poll = a->conf->eal.idle == CONF_IDLE_POLL,
-		.socket = a->socket,
+		.socket = a->plan.place.worker[w],
 	};
-	int ret = border_create(&a->borders[w], w, objects, RING_FRAMES, a->socket);
+	int ret = border_create(&a->borders[w], w, objects, APP_RING_FRAMES, wc.socket);
 
 	if (ret)
-		return fail(a, ret, "rings to the control side");
+		return app_fail(a, ret, "rings to the control side");
 	ret = shard_up(a, w);
 	if (ret)
 		return ret;
@@ -376,14 +340,14 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 		return ret;
 	a->worker_ports[w] = calloc(a->conf->n_ports, sizeof(struct worker_port));
 	if (!a->worker_ports[w])
-		return fail(a, -ENOMEM, "ports");
+		return app_fail(a, -ENOMEM, "ports");
 	worker_ports(a, w);
 	wc.ports = a->worker_ports[w];
 	wc.shard = a->shards[w];
 	wc.border = a->borders[w];
 	wc.mb = a->mbs[w];
 	ret = worker_create(&a->workers[w], &wc, &a->clock);
-	return ret ? fail(a, ret, "worker") : 0;
+	return ret ? app_fail(a, ret, "worker") : 0;
 }
 
 int app_workers_up(struct app *a)
@@ -396,11 +360,10 @@ int app_workers_up(struct app *a)
 	a->shards = calloc(n, sizeof(*a->shards));
 	a->workers = calloc(n, sizeof(*a->workers));
 	a->mbs = calloc(n, sizeof(*a->mbs));
-	a->heaps = calloc(n, sizeof(*a->heaps));
 	a->mems = calloc(n, sizeof(*a->mems));
 	a->worker_ports = calloc(n, sizeof(*a->worker_ports));
-	if (!a->borders || !a->shards || !a->workers || !a->mbs || !a->heaps || !a->mems || !a->worker_ports)
-		return fail(a, -ENOMEM, "workers");
+	if (!a->borders || !a->shards || !a->workers || !a->mbs || !a->mems || !a->worker_ports)
+		return app_fail(a, -ENOMEM, "workers");
 	for (unsigned w = 0; w < n; w++) {
 		int ret = worker_up(a, w, objects);
 
@@ -413,7 +376,7 @@ int app_workers_up(struct app *a)
 void app_workers_down(struct app *a)
 {
 	/* Tables are made before the first worker: where one is missing, there is none. */
-	bool any = a->borders && a->shards && a->workers && a->mbs && a->heaps && a->mems && a->worker_ports;
+	bool any = a->borders && a->shards && a->workers && a->mbs && a->mems && a->worker_ports;
 
 	for (unsigned w = 0; any && w < a->plan.workers; w++) {
 		worker_destroy(a->workers[w]);
@@ -423,12 +386,10 @@ void app_workers_down(struct app *a)
 			shard_destroy(a->shards[w]);
 		if (a->mems[w])
 			mem_fini(a->mems[w]);
-		/* The heap itself goes with EAL: rte_free would write zeros over all of it first. */
 		border_destroy(a->borders[w]);
 	}
 	free(a->worker_ports);
 	free(a->mems);
-	free(a->heaps);
 	free(a->mbs);
 	free(a->workers);
 	free(a->shards);
@@ -494,7 +455,7 @@ int app_ctl_up(struct app *a)
 		.n_workers = a->plan.workers,
 		.chans = &a->chans,
 		.udp = a->udp,
-		.frames = a->pool,
+		.frames = a->pools[a->plan.place.ctl_pool],
 		.quiet = a->conf->log.quiet,
 	};
 	int ret;
@@ -503,7 +464,7 @@ int app_ctl_up(struct app *a)
 	a->ctl_ports = calloc(cc.n_ports, sizeof(*a->ctl_ports));
 	a->ctl_addrs = calloc(cc.n_ports * CONF_ADDRS_MAX, sizeof(*a->ctl_addrs));
 	if (!a->ctl_tunnels || !a->ctl_ports || !a->ctl_addrs)
-		return fail(a, -ENOMEM, "control");
+		return app_fail(a, -ENOMEM, "control");
 	for (unsigned i = 0; i < cc.n_tunnels; i++)
 		ctl_tunnel(a, i);
 	for (unsigned i = 0; i < cc.n_ports; i++)
@@ -515,7 +476,7 @@ int app_ctl_up(struct app *a)
 	sigaddset(&cc.signals, SIGTERM);
 	sigaddset(&cc.signals, SIGUSR1);
 	ret = ctl_create(&a->ctl, &cc, a->why, sizeof(a->why));
-	return ret ? fail(a, ret, "control") : 0;
+	return ret ? app_fail(a, ret, "control") : 0;
 }
 
 void app_ctl_down(struct app *a)
@@ -537,7 +498,8 @@ int app_telemetry_up(struct app *a)
 		.borders = a->borders,
 		.ctl = a->ctl,
 		.chans = &a->chans,
-		.pool = a->pool,
+		.pools = a->pools,
+		.n_pools = a->plan.place.n_pools,
 		.tsc_hz = a->clock.hz,
 	};
 	return a->conf->telemetry.enable ? tlm_start(&a->tlm) : 0;
@@ -559,7 +521,7 @@ int app_launch_up(struct app *a)
 		int ret = rte_eal_remote_launch(worker_main, a->workers[w++], lcore);
 
 		if (ret)
-			return fail(a, ret, "lcore");
+			return app_fail(a, ret, "lcore");
 	}
 	return 0;
 }

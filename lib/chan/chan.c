@@ -29,7 +29,9 @@ static struct rte_mempool *pool_make(const struct chan_pool *p, const char *what
 
 	/* By address: a process may have more than one. */
 	snprintf(name, sizeof(name), "%s_%lx", what, (unsigned long)(uintptr_t)p);
-	mp = rte_mempool_create_empty(name, n, size, cache_size(n), 0, socket, RTE_MEMPOOL_F_NO_SPREAD);
+	/* No device sees these objects: they may cross the borders of pages, which saves a fifth of ordinary ones. */
+	mp = rte_mempool_create_empty(name, n, size, cache_size(n), 0, socket,
+				      RTE_MEMPOOL_F_NO_SPREAD | RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 	if (!mp)
 		return NULL;
 	/* Its driver may not be installed: then the default stays.  Objects are multiples of cache lines: they need no

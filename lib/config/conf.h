@@ -20,6 +20,7 @@
 #define CONF_PORTS_MAX	 16
 #define CONF_ADDRS_MAX	 16
 #define CONF_WORKERS_MAX 64
+#define CONF_CPUS_MAX	 1024
 #define CONF_TUNNELS_MAX 1024
 #define CONF_CONN_MAX	 1024 /* sessions of one client tunnel */
 #define CONF_KEY_MAX	 4096 /* bytes of a key file, its last newline not counted */
@@ -178,6 +179,18 @@ int conf_help(FILE *f, enum conf_role role);
  * effect.  It holds the passphrase.  role NULL: by the file's keys.  0, or -errno with one line in why.
  */
 int conf_import(FILE *f, const char *path, const enum conf_role *role, char *why, size_t why_n);
+
+struct conf_lcore {
+	unsigned id;
+	int8_t node; /* that all its CPUs lie on; -1: on several */
+};
+
+/*
+ * The lcores of an eal.lcores text in ascending order, control first, given the NUMA node of every CPU (NULL: node is
+ * 0).  At most max are written, *n are there.  0, or -EINVAL for what is not EAL's syntax.
+ */
+int conf_lcores(const char *text, const int8_t cpu_node[CONF_CPUS_MAX], struct conf_lcore *v, unsigned max,
+		unsigned *n);
 
 /* Wipes the passphrases and frees all.  c may be NULL. */
 void conf_free(struct conf *c);

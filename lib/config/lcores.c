@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,8 @@
  * answer to a slip names neither file nor line, and because memory is sized by the number of workers.
  */
 
-#define LCORE_MAX 128  /* RTE_MAX_LCORE of Debian's DPDK */
-#define CPU_MAX	  1024 /* CPU_SETSIZE */
+#define LCORE_MAX 128		/* RTE_MAX_LCORE of Debian's DPDK */
+#define CPU_MAX	  CONF_CPUS_MAX /* CPU_SETSIZE */
 
 static void skip_blanks(const char **s)
 {
@@ -67,18 +68,60 @@ static bool parse_set(const char **s, unsigned max, uint8_t *set)
 	return true;
 }
 
-int conf_lcores_count(const char *text, unsigned *n)
+/* One "SET[@SET]" of the list: the lcores that it names, and the CPUs that they share. */
+struct item {
+	uint8_t lcores[LCORE_MAX];
+	uint8_t cpus[CPU_MAX];
+	bool alone; /* "2-5": each lcore has the CPU of its own number */
+};
+
+static bool parse_item(const char **s, struct item *it)
 {
-	uint8_t lcores[LCORE_MAX] = {0}, cpus[CPU_MAX] = {0};
+	memset(it, 0, sizeof(*it));
+	skip_blanks(s);
+	it->alone = **s != '(';
+	if (!parse_set(s, LCORE_MAX, it->lcores))
+		return false;
+	if (**s != '@') {
+		memcpy(it->cpus, it->lcores, LCORE_MAX);
+		return true;
+	}
+	++*s;
+	it->alone = false;
+	return parse_set(s, CPU_MAX, it->cpus);
+}
+
+/* The node that all CPUs of an item lie on, or -1. */
+static int8_t node_of(const struct item *it, const int8_t *cpu_node)
+{
+	int8_t node = -1;
+
+	for (unsigned i = 0; i < CPU_MAX; i++) {
+		if (!it->cpus[i])
+			continue;
+		if (node != -1 && node != cpu_node[i])
+			return -1;
+		node = cpu_node[i];
+	}
+	return node;
+}
+
+int conf_lcores(const char *text, const int8_t cpu_node[CPU_MAX], struct conf_lcore *v, unsigned max, unsigned *n)
+{
+	uint8_t named[LCORE_MAX] = {0};
+	int8_t node[LCORE_MAX] = {0};
 	const char *s = text;
+	struct item it;
 
 	for (;;) {
-		if (!parse_set(&s, LCORE_MAX, lcores))
+		if (!parse_item(&s, &it))
 			return -EINVAL;
-		if (*s == '@') {
-			s++;
-			if (!parse_set(&s, CPU_MAX, cpus))
-				return -EINVAL;
+		for (unsigned i = 0; i < LCORE_MAX; i++) {
+			if (!it.lcores[i])
+				continue;
+			named[i] = 1;
+			if (cpu_node)
+				node[i] = it.alone ? cpu_node[i] : node_of(&it, cpu_node);
 		}
 		if (*s != ',')
 			break;
@@ -87,7 +130,17 @@ int conf_lcores_count(const char *text, unsigned *n)
 	if (*s != '\0')
 		return -EINVAL;
 	*n = 0;
-	for (unsigned i = 0; i < LCORE_MAX; i++)
-		*n += lcores[i];
+	for (unsigned i = 0; i < LCORE_MAX; i++) {
+		if (!named[i])
+			continue;
+		if (*n < max)
+			v[*n] = (struct conf_lcore){.id = i, .node = node[i]};
+		++*n;
+	}
 	return 0;
+}
+
+int conf_lcores_count(const char *text, unsigned *n)
+{
+	return conf_lcores(text, NULL, NULL, 0, n);
 }

@@ -60,7 +60,7 @@ static bool is_shared(const struct setup *s)
 
 static int check_buffers(struct setup *s)
 {
-	unsigned room = rte_pktmbuf_data_room_size(s->conf->pool);
+	unsigned room = rte_pktmbuf_data_room_size(s->conf->pools[0]);
 	unsigned need = RTE_PKTMBUF_HEADROOM + PORT_FRAME_OVH + s->conf->mtu;
 
 	if (room < need)
@@ -166,7 +166,7 @@ static int setup_queues(struct setup *s)
 	if (err)
 		return FAIL(s, err, "%u RX and %u TX descriptors: %s", rx, tx, rte_strerror(-err));
 	for (uint16_t q = 0; q < p->n_rxq; q++) {
-		err = rte_eth_rx_queue_setup(p->id, q, rx, (unsigned)p->socket, NULL, c->pool);
+		err = rte_eth_rx_queue_setup(p->id, q, rx, (unsigned)p->socket, NULL, c->pools[q]);
 		if (err)
 			return FAIL(s, err, "RX queue %u with %u descriptors: %s", q, rx, rte_strerror(-err));
 	}

@@ -20,7 +20,8 @@ struct port_conf {
 	bool vdev;	  /* made in software: what it says of its hashing is not relied on */
 	unsigned workers; /* RX and TX queues wanted; fewer are used when the port has fewer */
 	unsigned mtu;	  /* L3; the MTU of an interface that the kernel keeps (AF_PACKET, AF_XDP) is left alone */
-	struct rte_mempool *pool;  /* a buffer's room after the headroom must hold a frame of that MTU */
+	/* [RX queue]; all with buffers whose room after the headroom holds a frame of that MTU */
+	struct rte_mempool *const *pools;
 	uint16_t rx_desc, tx_desc; /* 0: the driver's */
 	bool shared;		   /* the kernel keeps the interface: AF_PACKET is to bring only what can be ours */
 	bool tcp;		   /* and TCP can be: some tunnel fakes it */

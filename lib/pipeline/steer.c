@@ -17,7 +17,7 @@ static struct rte_ring *mesh_ring(const char *what, unsigned from, unsigned to, 
 	return rte_ring_create(name, frames, socket, RING_F_SP_ENQ | RING_F_SC_DEQ);
 }
 
-int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, int socket)
+int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, const int *socket)
 {
 	struct worker_mesh *m = calloc(1, sizeof(*m));
 
@@ -32,8 +32,8 @@ int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, in
 	for (unsigned i = 0; i < n * n; i++) {
 		if (i / n == i % n)
 			continue;
-		m->steer[i] = mesh_ring("steer", i / n, i % n, frames, socket);
-		m->tx[i] = mesh_ring("tx", i / n, i % n, frames, socket);
+		m->steer[i] = mesh_ring("steer", i / n, i % n, frames, socket[i % n]);
+		m->tx[i] = mesh_ring("tx", i / n, i % n, frames, socket[i % n]);
 		if (!m->steer[i] || !m->tx[i])
 			goto fail;
 	}

@@ -39,7 +39,8 @@ struct worker_mesh {
 	struct worker **worker;
 };
 
-int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, int socket);
+/* socket[worker]: where the rings that it reads lie. */
+int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, const int *socket);
 void worker_mesh_destroy(struct worker_mesh *m);
 
 struct worker_conf {

@@ -311,9 +311,12 @@ static int cmd_workers(const struct tlm_src *src, const char *params, struct rte
 static int cmd_control(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
 	const struct ctl_stats *c = ctl_stats(src->ctl);
+	uint64_t mbufs = 0;
 
+	for (unsigned i = 0; i < src->n_pools; i++)
+		mbufs += rte_mempool_avail_count(src->pools[i]);
 	rte_tel_data_start_dict(d);
-	dict_u64(d, "mbufs_free", rte_mempool_avail_count(src->pool));
+	dict_u64(d, "mbufs_free", mbufs);
 	dict_u64(d, "chunks_free_permille", chan_pool_free_permille(src->chans));
 	dict_u64(d, "accepted", c->accepted);
 	dict_u64(d, "dialled", c->dialled);

@@ -22,7 +22,8 @@ struct tlm_src {
 	struct border *const *borders;
 	const struct ctl *ctl;
 	struct chan_pool *chans;
-	struct rte_mempool *pool;
+	struct rte_mempool *const *pools; /* of packet buffers, one a NUMA node */
+	unsigned n_pools;
 	uint64_t tsc_hz;
 };
 

@@ -134,6 +134,38 @@ Test(lcores, counted)
 	}
 }
 
+Test(lcores, nodes)
+{
+	static int8_t node[CONF_CPUS_MAX]; /* CPUs 0-3 and 8.. on node 0, 4-7 on node 1 */
+	static const struct {
+		const char *text;
+		unsigned n;
+		struct conf_lcore v[6];
+	} good[] = {
+		{"0-1", 2, {{0, 0}, {1, 0}}},
+		{"3-4", 2, {{3, 0}, {4, 1}}},	  /* each on the CPU of its number */
+		{"(3-4)", 2, {{3, -1}, {4, -1}}}, /* both on either */
+		{"7@0,2@4", 2, {{2, 1}, {7, 0}}},
+		{"0@(0-3),1-2@(4-7)", 3, {{0, 0}, {1, 1}, {2, 1}}},
+		{"0@(0-7),1@(4,6)", 2, {{0, -1}, {1, 1}}},
+		{"0@0,0@5", 1, {{0, 1}}}, /* EAL keeps the last */
+	};
+
+	for (int i = 4; i < 8; i++)
+		node[i] = 1;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		struct conf_lcore v[6];
+		unsigned n = 0;
+
+		cr_assert_eq(conf_lcores(good[i].text, node, v, 6, &n), 0, "%s", good[i].text);
+		cr_assert_eq(n, good[i].n, "%s: %u", good[i].text, n);
+		for (unsigned k = 0; k < n; k++) {
+			cr_expect_eq(v[k].id, good[i].v[k].id, "%s: %u", good[i].text, v[k].id);
+			cr_expect_eq(v[k].node, good[i].v[k].node, "%s: %u: %d", good[i].text, k, v[k].node);
+		}
+	}
+}
+
 Test(lcores, refused)
 {
 	static const char *const bad[] = {

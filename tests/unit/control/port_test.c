@@ -15,7 +15,7 @@
 #include "port.h"
 #include "port_int.h"
 
-static struct rte_mempool *pool;
+static struct rte_mempool *pool, *pools[8];
 static char why[256];
 
 static void setup(void)
@@ -23,6 +23,8 @@ static void setup(void)
 	lab_enter();
 	pool = rte_pktmbuf_pool_create("ports", 8191, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	cr_assert_not_null(pool);
+	for (unsigned i = 0; i < 8; i++)
+		pools[i] = pool;
 }
 
 static void teardown(void)
@@ -33,7 +35,7 @@ static void teardown(void)
 static struct port_conf conf(const char *device, unsigned workers)
 {
 	return (struct port_conf){
-		.name = "wan0", .device = device, .vdev = true, .workers = workers, .mtu = 1500, .pool = pool};
+		.name = "wan0", .device = device, .vdev = true, .workers = workers, .mtu = 1500, .pools = pools};
 }
 
 static void start(const struct port_conf *c, struct port *p)

@@ -145,7 +145,7 @@ struct bed *bed_new(const struct bed_conf *c)
 		gate_tbl(g, e);
 		gate_port(g, e, c->ring ? c->ring : 2048);
 		g->udp = calloc(1, sizeof(*g->udp));
-		cr_assert_eq(worker_mesh_create(&g->mesh, g->n, 1024, 0), 0);
+		cr_assert_eq(worker_mesh_create(&g->mesh, g->n, 1024, (const int[RTE_MAX_LCORE]){0}), 0);
 		for (unsigned i = 0; i < g->n; i++)
 			gate_worker(g, e, i, c);
 	}

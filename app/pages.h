@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Whether the machine has the hugepages that a plan wants, and what to do when it has not. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "topo.h"
+
+/* Of the nodes with memory (a bit each) those that have hugepages; all, when none has. */
+uint64_t pages_nodes(const char *sys, uint64_t has_memory);
+
+/*
+ * Whether node_mb[node], each a multiple of 2 MB, can be had on every node.  Where the machine has but
+ * one node with memory, its free pages are those of the whole machine.  0, or -ENOMEM and in why how many are missing,
+ * and the command that reserves them.
+ */
+int pages_missing(const char *sys, uint64_t has_memory, const unsigned node_mb[TOPO_NODES_MAX], char *why, size_t n);

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "topo.h"
+
+#define LIST_MAX 4096 /* bytes of a list of CPUs */
+
+static bool read_line(const char *path, char *buf, int n)
+{
+	FILE *f = fopen(path, "r");
+	bool ok = f && fgets(buf, n, f);
+
+	if (f)
+		fclose(f);
+	return ok;
+}
+
+static bool read_number(const char *path, long *v)
+{
+	char line[32], *end;
+
+	if (!read_line(path, line, sizeof(line)))
+		return false;
+	*v = strtol(line, &end, 10);
+	return end != line;
+}
+
+/* "0-3,8": the next range of it, *s moved behind; false at the end. */
+static bool next_range(const char **s, unsigned *from, unsigned *to)
+{
+	char *end;
+
+	*from = *to = (unsigned)strtoul(*s, &end, 10);
+	if (end == *s)
+		return false;
+	if (*end == '-')
+		*to = (unsigned)strtoul(end + 1, &end, 10);
+	*s = *end == ',' ? end + 1 : end;
+	return true;
+}
+
+static void node_cpus(struct topo *t, const char *sys, unsigned node)
+{
+	char path[512], list[LIST_MAX];
+	const char *s = list;
+	unsigned from, to;
+
+	snprintf(path, sizeof(path), "%s/devices/system/node/node%u/cpulist", sys, node);
+	if (!read_line(path, list, sizeof(list)))
+		return;
+	while (next_range(&s, &from, &to))
+		for (unsigned i = from; i <= to && i < TOPO_CPUS_MAX; i++)
+			t->cpu_node[i] = (int8_t)node;
+}
+
+void topo_read(struct topo *t, const char *sys)
+{
+	char path[512], list[LIST_MAX];
+	const char *s = list;
+	unsigned from, to;
+
+	memset(t, 0, sizeof(*t));
+	snprintf(path, sizeof(path), "%s/devices/system/node/has_memory", sys);
+	if (read_line(path, list, sizeof(list)))
+		while (next_range(&s, &from, &to))
+			for (unsigned i = from; i <= to && i < TOPO_NODES_MAX; i++)
+				t->has_memory |= UINT64_C(1) << i;
+	if (!t->has_memory) {
+		t->has_memory = 1;
+		return;
+	}
+	/* Nodes that have CPUs need no memory. */
+	for (unsigned i = 0; i < TOPO_NODES_MAX; i++)
+		node_cpus(t, sys, i);
+}
+
+int topo_pci_node(const char *sys, const char *device)
+{
+	int n = (int)strcspn(device, ",");
+	bool domain = strchr(device, ':') != strrchr(device, ':');
+	char path[512];
+	long node;
+
+	snprintf(path, sizeof(path), "%s/bus/pci/devices/%s%.*s/numa_node", sys, domain ? "" : "0000:", n, device);
+	return read_number(path, &node) && node >= 0 && node < TOPO_NODES_MAX ? (int)node : TOPO_ANY;
+}
+
+static unsigned page_count(const char *dir, unsigned kb, const char *what)
+{
+	char path[512];
+	long v;
+
+	snprintf(path, sizeof(path), "%s/hugepages-%ukB/%s", dir, kb, what);
+	return read_number(path, &v) && v > 0 ? (unsigned)v : 0;
+}
+
+static unsigned less(unsigned a, unsigned b)
+{
+	return a > b ? a - b : 0;
+}
+
+struct topo_pages topo_pages(const char *sys, int node, unsigned kb)
+{
+	struct topo_pages p;
+	char dir[400];
+
+	if (node >= 0)
+		snprintf(dir, sizeof(dir), "%s/devices/system/node/node%d/hugepages", sys, node);
+	else
+		snprintf(dir, sizeof(dir), "%s/kernel/mm/hugepages", sys);
+	p.total = page_count(dir, kb, "nr_hugepages");
+	p.free = page_count(dir, kb, "free_hugepages");
+	if (node < 0) {
+		p.free = less(p.free, page_count(dir, kb, "resv_hugepages"));
+		p.free +=
+			less(page_count(dir, kb, "nr_overcommit_hugepages"), page_count(dir, kb, "surplus_hugepages"));
+	}
+	return p;
+}
