@@ -210,7 +210,7 @@ static void flood(unsigned len)
 			     .delay = DELAY_US,
 			     .ratelimit = LINE};
 	struct flood f = {.b = bed_new(&c), .g = &g};
-	double seconds = bench_opts.quick ? 0.05 : 0.2, alone = 0;
+	double seconds = 0.05, alone = 0;
 	static struct bench_series mpps;
 	struct bench_stat t;
 	char name[96];
@@ -222,7 +222,7 @@ static void flood(unsigned len)
 	bed_flow(f.b, true);
 	f.us = f.b->us;
 	f.step = f.b->step;
-	for (unsigned i = 0; i < (bench_opts.quick ? 3 : 7); i++)
+	for (unsigned i = 0; i < (bench_opts.quick ? 3 : 5); i++)
 		bench_add(&mpps, highest(&f, seconds, &alone) / 1e6);
 	bed_flow(f.b, false);
 	f.rate = 0;

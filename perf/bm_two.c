@@ -80,7 +80,8 @@ static void two(unsigned lcore)
 					  .nic_csum = true,
 					  .sessions = 4,
 					  .streams = 1,
-					  .step_us = 200};
+					  .step_us = 200,
+					  .heap = 64 << 20};
 	static struct bench_series alone, both, ratio, had;
 	struct run a = {.bed = bed_new(&c)}, b = {.bed = bed_new_beside(a.bed)};
 	struct bench_stat r, h;
@@ -112,7 +113,7 @@ static void two(unsigned lcore)
 int main(int argc, char **argv)
 {
 	bench_begin(argc, argv, "bm_two", "two workers beside one");
-	if (bench_eal_lcores(1536, 2, NULL))
+	if (bench_eal_lcores(768, 2, NULL))
 		return 1;
 	two(rte_get_next_lcore(-1, 1, 0));
 	return bench_end();
