@@ -297,7 +297,9 @@ class Smux:
             return
         need(sid in self.streams, "frame of stream", sid, "which is not open")
         st = self.streams[sid]
-        need(not st.fin[way], "frame of stream", sid, "after its FIN")
+        # Stock's FIN of 2021 may overtake what another goroutine of the same stream queued (wire.md 8.3).
+        overtaken = way not in self.shape.ours and cmd != FIN
+        need(not st.fin[way] or overtaken, way, "command", cmd, "of stream", sid, "after its FIN")
         if cmd == FIN:
             st.fin[way] = True
         elif cmd == PSH:
