@@ -217,15 +217,15 @@ static void keepalives(void)
 	for (int fec = 0; fec < 2; fec++) {
 		struct idle few = idle(1000, 10000 / (many / 1000), fec), all = idle(many, 10000, fec);
 		struct bench_stat v = bench_one(all.share - all.packets * few.ns * 1e-7);
+		char name[96];
 
 		bench_value(fec ? "F7 10/3: packets a second" : "F7 no FEC: packets a second", all.packets, "");
 		bench_value("F7   ns a packet among few", few.ns, "ns");
 		bench_value("F7   ns a packet among all", all.ns, "ns");
 		bench_value("F7   of a core, in all", all.share, "%");
-		bench_figure("F7",
-			     fec ? "% of a core for 100,000 idle sessions beyond the packets, FEC 10/3"
-				 : "% of a core for 100,000 idle sessions beyond the packets, no FEC",
-			     &v, BENCH_AT_MOST, 5);
+		snprintf(name, sizeof(name), "%% of a core for %u idle sessions beyond the packets, %s", many,
+			 fec ? "FEC 10/3" : "no FEC");
+		bench_figure("F7", name, &v, BENCH_AT_MOST, 5);
 	}
 }
 
@@ -301,7 +301,7 @@ static void active_rows(const char *what, unsigned n, const struct among *one, c
 		bench_row(name, &one->ns[e], 0);
 		snprintf(name, sizeof(name), "%s, %u sessions, %s", what, n, side[e]);
 		bench_row(name, &many->ns[e], 0);
-		snprintf(name, sizeof(name), "a packet at %u active sessions / at 1: %s, %s", n, what, side[e]);
+		snprintf(name, sizeof(name), "a packet at %u active sessions / at 1: %s, %s", n, what + 3, side[e]);
 		v = bench_one(bench_stat(&many->ns[e]).median / bench_stat(&one->ns[e]).median);
 		bench_figure("F8", name, &v, BENCH_AT_MOST, 1.5);
 	}
