@@ -67,7 +67,6 @@ struct bed_gate {
 
 struct bed_app { /* a stream at the client: a source without end */
 	struct chan *chan;
-	uint64_t written;
 	bool on;
 };
 
@@ -113,8 +112,3 @@ unsigned bed_lose(struct bed *b, int to);
 void bed_zero(struct bed *b);
 /* Steps until the sinks have taken so many bytes, or 10 virtual seconds are over: false. */
 bool bed_carry(struct bed *b, uint64_t bytes);
-
-static inline struct flow_key *bed_dial_key(struct bed *b, unsigned slot)
-{
-	return &b->dials[slot].key;
-}

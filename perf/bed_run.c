@@ -53,7 +53,6 @@ static void source(struct bed *b, struct bed_app *a)
 	} while (n && used + sum < b->conf.ahead);
 	if (sum)
 		mbox_post(g->border->to_worker, &a->chan->to_worker, CHAN_EV_DATA);
-	a->written += sum;
 }
 
 static void app_event(struct bed *b, struct chan *ch, uint32_t ev)

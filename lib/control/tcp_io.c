@@ -88,7 +88,7 @@ static int read_some(struct ctl *c, struct tcp *t)
 	int err = 0;
 
 	/* The last chunks are for what comes from the peers: without them nobody would ever give any back. */
-	if (chan_pool_free_permille(c->conf.chans) >= UP_CHUNKS_PERMILLE)
+	if (!chan_pool_below(c->conf.chans, UP_CHUNKS_PERMILLE))
 		n = chan_space(c->conf.chans, &t->ch->up, want, v);
 	if (n == 0) {
 		tcp_starve(c, t);
