@@ -15,7 +15,16 @@ static bool head(const struct mux *m, struct mux_out *o, enum smux_cmd cmd, uint
 	return true;
 }
 
-/* FINs for streams that were never let in.  The ring goes back with its last. */
+/* How a stream that failed is ended (section 14): by nothing where bytes were lost and the peer knows no word for it.
+ */
+static bool out_reset(const struct mux *m, struct mux_out *o, uint32_t sid, bool lost)
+{
+	if (m->peer_resets && sid <= SMUX_RESET_ID_MAX)
+		return head(m, o, SMUX_NOP, SMUX_NOP_RESET | sid, 0);
+	return lost ? true : head(m, o, SMUX_FIN, sid, 0);
+}
+
+/* Ends of streams that were never let in.  The ring goes back with its last. */
 static bool out_refused(struct mux *m, struct mux_out *o)
 {
 	uint32_t id = m->refused[m->refused_at];
@@ -26,7 +35,7 @@ static bool out_refused(struct mux *m, struct mux_out *o)
 		m->refused = NULL;
 		m->refused_at = 0;
 	}
-	return head(m, o, SMUX_FIN, id, 0);
+	return out_reset(m, o, id, false);
 }
 
 /* The SYN of a stream, or its UPD; a stream with both comes back for the second. */
@@ -75,7 +84,10 @@ static bool out_run(struct mux *m, struct mux_out *o)
 	if (s->avail)
 		return out_psh(m, s, o);
 	if (s->flags & MUX_S_FIN) { /* which says as much as a half-close */
-		head(m, o, SMUX_FIN, s->id, 0);
+		if (s->flags & MUX_S_RESET)
+			out_reset(m, o, s->id, s->flags & MUX_S_LOST);
+		else
+			head(m, o, SMUX_FIN, s->id, 0);
 		o->user = s->user;
 		o->last = !(s->flags & MUX_S_GONE);
 		mux_forget(m, s);
@@ -91,7 +103,7 @@ bool mux_out(struct mux *m, struct mux_out *o)
 	if (m->hello_due) {
 		m->hello_due = false;
 		m->hello_sent = true;
-		return head(m, o, SMUX_NOP, SMUX_NOP_HELLO | SMUX_HELLO_HALF, 0);
+		return head(m, o, SMUX_NOP, SMUX_NOP_HELLO | SMUX_HELLO_HALF | SMUX_HELLO_RESET, 0);
 	}
 	if (m->nop) {
 		m->nop = false;

@@ -56,6 +56,8 @@ struct mux_stream {
 #define MUX_S_READ     0x080 /* v2: first read happened */
 #define MUX_S_BROKEN   0x100 /* v2: peer claimed bytes that were never sent: nothing more goes out but FIN */
 #define MUX_S_GONE     0x200 /* the caller has let go of it; kept until its FIN is out */
+#define MUX_S_RESET    0x400 /* ends by a reset instead of a FIN, where the peer understands one */
+#define MUX_S_LOST     0x800 /* and where it does not, by nothing at all: a FIN would be a lie */
 
 struct mux { /* two cache lines */
 	const struct mux_conf *conf;
@@ -66,13 +68,13 @@ struct mux { /* two cache lines */
 	uint32_t body;		    /* its bytes still to come */
 	uint32_t frames_in;	    /* frame headers seen: the keepalive check compares it */
 	bool nop;		    /* keepalive due */
-	bool hello_due, hello_sent, peer_half; /* section 14 */
-	bool dead;			       /* ids used up, or protocol error: no more streams can be opened */
-	bool broken;			       /* protocol error: mux_next fails for good */
-	uint8_t have;			       /* bytes of `head` */
-	uint8_t head[16];		       /* header (and UPD body) while it arrives in pieces */
-	struct list run;		       /* streams with something to send, in turn */
-	struct list ctl;		       /* streams with a SYN or UPD to send, which go first */
+	bool hello_due, hello_sent, peer_half, peer_resets; /* section 14 */
+	bool dead;	  /* ids used up, or protocol error: no more streams can be opened */
+	bool broken;	  /* protocol error: mux_next fails for good */
+	uint8_t have;	  /* bytes of `head` */
+	uint8_t head[16]; /* header (and UPD body) while it arrives in pieces */
+	struct list run;  /* streams with something to send, in turn */
+	struct list ctl;  /* streams with a SYN or UPD to send, which go first */
 	uint16_t refused_at, refused_n;
 	uint32_t next_id;
 	uint32_t *refused; /* ids to answer with FIN, a ring of MUX_REFUSED_MAX; NULL: none */
@@ -100,6 +102,7 @@ enum mux_ev_type {
 	MUX_EV_DATA,   /* `data` for stream; charged to it and the bucket until mux_taken */
 	MUX_EV_FIN,    /* peer closed: neither sends nor reads any more; its avail is dropped, no event of it follows */
 	MUX_EV_HALF,   /* peer sends no more, still reads (section 14) */
+	MUX_EV_RESET,  /* peer's side failed: as FIN, but what came is not all that there was (section 14) */
 	MUX_EV_CREDIT, /* v2: stream had used up its window and may send again */
 	MUX_EV_HELLO,  /* peer is kcpgate: mux_can_half is true from now on */
 	MUX_EV_REFUSED, /* SYN over max_streams or without memory: FIN goes out, nothing else to do (count it) */
@@ -165,6 +168,14 @@ int mux_half(struct mux *m, struct mux_stream *s);
  */
 void mux_close(struct mux *m, struct mux_stream *s, bool drain);
 
+/*
+ * As mux_close, for a stream that ends by an error: a peer that understands it gets a reset behind what it was sent,
+ * not a FIN.  Toward one that does not: `lost` says that bytes which the other end of the stream was promised will
+ * never come; then it is told nothing at all, for a FIN would make what it has look whole.  Otherwise a FIN, as stock
+ * does. May be called for a stream that drains already: it changes how it ends.
+ */
+void mux_abort(struct mux *m, struct mux_stream *s, bool drain, bool lost);
+
 /* A keepalive NOP goes out next (every `keepalive` seconds, wire.md 8.6). */
 void mux_keepalive(struct mux *m);
 
@@ -173,19 +184,24 @@ static inline bool mux_can_half(const struct mux *m)
 	return m->peer_half;
 }
 
+static inline bool mux_can_reset(const struct mux *m)
+{
+	return m->peer_resets;
+}
+
 /* One frame to write: header bytes, then n payload bytes of `stream` (0 for control frames). */
 struct mux_out {
 	uint8_t head[16];
-	uint8_t head_n; /* 8, or 16 for a UPD */
+	uint8_t head_n; /* 8, or 16 for a UPD; 0: nothing is written, only `last` is told */
 	uint32_t n;
 	void *user; /* of the stream whose payload is asked for, NULL for control frames */
 	bool last;  /* with this frame the stream is forgotten: `user` is given for the last time */
 };
 
 /*
- * `last` comes with a FIN of its own, never with payload, and only after mux_close(drain): else the caller let go
- * before. It may come before all announced bytes were asked for, when the peer has left meanwhile (FIN, or a UPD that
- * breaks it).
+ * `last` comes with a FIN (or reset, or nothing) of its own, never with payload, and only after mux_close(drain): else
+ * the caller let go before. It may come before all announced bytes were asked for, when the peer has left meanwhile
+ * (FIN, or a UPD that breaks it).
  */
 
 /*

@@ -61,6 +61,13 @@ static void on_end(struct mux *m, uint32_t id, uint16_t why, struct mux_ev *ev)
 	}
 }
 
+static void on_reset(struct mux *m, uint32_t id, struct mux_ev *ev)
+{
+	on_end(m, id, MUX_S_FIN_IN, ev);
+	if (ev->type == MUX_EV_FIN)
+		ev->type = MUX_EV_RESET;
+}
+
 /* Section 14: nothing of it is known to a stock peer, nor to us when we do not announce it. */
 static void on_nop(struct mux *m, uint32_t sid, struct mux_ev *ev)
 {
@@ -68,8 +75,12 @@ static void on_nop(struct mux *m, uint32_t sid, struct mux_ev *ev)
 		return;
 	if (sid <= SMUX_NOP_HALF_MAX) {
 		on_end(m, sid, MUX_S_HALF_IN, ev);
+	} else if (sid >= SMUX_NOP_RESET) {
+		if (sid - SMUX_NOP_RESET <= SMUX_RESET_ID_MAX)
+			on_reset(m, sid - SMUX_NOP_RESET, ev);
 	} else if (sid & SMUX_HELLO_HALF && !m->peer_half) {
 		m->peer_half = true;
+		m->peer_resets = sid & SMUX_HELLO_RESET;
 		ev->type = MUX_EV_HELLO;
 	}
 }

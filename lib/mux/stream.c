@@ -284,6 +284,12 @@ int mux_half(struct mux *m, struct mux_stream *s)
 	return 0;
 }
 
+void mux_abort(struct mux *m, struct mux_stream *s, bool drain, bool lost)
+{
+	s->flags |= (uint16_t)(MUX_S_RESET | (lost ? MUX_S_LOST : 0));
+	mux_close(m, s, drain);
+}
+
 void mux_close(struct mux *m, struct mux_stream *s, bool drain)
 {
 	if (!drain && s->flags & MUX_S_SYN) {

@@ -481,7 +481,7 @@ Test(mux_stream, hello_of_a_client)
 	mux_keepalive(&m);
 	expect_frame(&m, &o, NOP, 0, 0);
 	expect_frame(&m, &o, SYN, 3, 0);
-	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	expect_frame(&m, &o, NOP, 0x80000003, 0);
 	expect_frame(&m, &o, SYN, 5, 0);
 	mux_open(&m, NULL);
 	expect_frame(&m, &o, SYN, 7, 0);
@@ -497,7 +497,7 @@ Test(mux_stream, hello_of_a_server)
 	expect_nothing(&m);
 	feed(&m, SYN, 3, 0, 0);
 	mux_keepalive(&m);
-	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	expect_frame(&m, &o, NOP, 0x80000003, 0);
 	expect_frame(&m, &o, NOP, 0, 0);
 	feed(&m, SYN, 5, 0, 0);
 	expect_nothing(&m);
@@ -512,7 +512,7 @@ Test(mux_stream, hello_from_the_peer)
 	start(2, false);
 	conf.hello = true;
 	s = feed(&m, SYN, 3, 0, 0).stream;
-	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	expect_frame(&m, &o, NOP, 0x80000003, 0);
 	for (unsigned i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
 		cr_assert_eq(feed(&m, NOP, without[i], 0, 0).type, MUX_EV_NONE);
 		cr_assert_not(mux_can_half(&m));
@@ -534,7 +534,7 @@ Test(mux_stream, half_close_out)
 	start(2, false);
 	conf.hello = true;
 	s = feed(&m, SYN, 3, 0, 0).stream;
-	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	expect_frame(&m, &o, NOP, 0x80000003, 0);
 	feed(&m, NOP, 0x80000001, 0, 0);
 	mux_avail(&m, s, 10000);
 	cr_assert_eq(mux_half(&m, s), 0);
@@ -573,7 +573,7 @@ Test(mux_stream, half_close_in)
 	conf.hello = true;
 	s = mux_open(&m, NULL);
 	expect_frame(&m, &o, SYN, 3, 0);
-	expect_frame(&m, &o, NOP, 0x80000001, 0);
+	expect_frame(&m, &o, NOP, 0x80000003, 0);
 	cr_assert_eq(feed(&m, NOP, 5, 0, 0).type, MUX_EV_NONE, "unknown stream");
 	ev = feed(&m, NOP, 3, 0, 0);
 	cr_assert_eq(ev.type, MUX_EV_HALF);
@@ -588,6 +588,104 @@ Test(mux_stream, half_close_in)
 	s = mux_open(&m, NULL);
 	feed(&m, FIN, 5, 0, 0);
 	cr_assert_eq(feed(&m, NOP, 5, 0, 0).type, MUX_EV_NONE);
+}
+
+/* A stream that failed: behind its bytes a reset for who understands it, else a FIN, or nothing where that would lie.
+ */
+Test(mux_stream, reset_out)
+{
+	static const struct {
+		uint32_t hello, id, sid;
+		bool lost;
+		uint8_t cmd;
+	} v[] = {
+		{0x80000003, 3, 0xc0000003, false, NOP},
+		{0x80000003, 3, 0xc0000003, true, NOP},
+		{0x80000003, 0x1fffffff, 0xdfffffff, true, NOP},
+		{0x80000003, 0x20000001, 0x20000001, false, FIN},
+		{0x80000001, 3, 3, false, FIN},
+		{0, 3, 3, false, FIN},
+		{0x80000001, 3, 0, true, 0xff},
+		{0, 3, 0, true, 0xff},
+		{0x80000003, 0x20000001, 0, true, 0xff},
+	};
+	struct mux_stream *s;
+	struct mux_out o;
+
+	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		start(2, false);
+		conf.hello = true;
+		s = feed(&m, SYN, v[i].id, 0, 0).stream;
+		s->user = &m;
+		expect_frame(&m, &o, NOP, 0x80000003, 0);
+		if (v[i].hello)
+			feed(&m, NOP, v[i].hello, 0, 0);
+		cr_assert_eq(mux_can_reset(&m), v[i].hello == 0x80000003);
+		mux_avail(&m, s, 10);
+		mux_abort(&m, s, true, v[i].lost);
+		expect_frame(&m, &o, PSH, v[i].id, 10);
+		if (v[i].cmd == 0xff) {
+			cr_assert(mux_out(&m, &o));
+			cr_assert(o.head_n == 0 && o.n == 0);
+		} else {
+			expect_frame(&m, &o, v[i].cmd, v[i].sid, 0);
+		}
+		cr_assert(o.last && o.user == &m);
+		expect_nothing(&m);
+		cr_assert_eq(m.count, 0);
+	}
+}
+
+/* One that drains already changes how it ends, and one that is let go of says it at once. */
+Test(mux_stream, reset_out_at_once)
+{
+	struct mux_stream *s;
+	struct mux_out o;
+
+	start(2, false);
+	conf.hello = true;
+	s = feed(&m, SYN, 3, 0, 0).stream;
+	expect_frame(&m, &o, NOP, 0x80000003, 0);
+	feed(&m, NOP, 0x80000003, 0, 0);
+	mux_avail(&m, s, 10);
+	mux_close(&m, s, true);
+	mux_abort(&m, s, true, false);
+	expect_frame(&m, &o, PSH, 3, 10);
+	expect_frame(&m, &o, NOP, 0xc0000003, 0);
+	s = feed(&m, SYN, 5, 0, 0).stream;
+	mux_avail(&m, s, 10);
+	mux_abort(&m, s, false, true);
+	expect_frame(&m, &o, NOP, 0xc0000005, 0);
+	cr_assert(!o.user && !o.last);
+	expect_nothing(&m);
+}
+
+Test(mux_stream, reset_in)
+{
+	struct mux_stream *s;
+	struct mux_out o;
+	struct mux_ev ev;
+
+	conf.hello = true;
+	s = mux_open(&m, NULL);
+	expect_frame(&m, &o, SYN, 3, 0);
+	expect_frame(&m, &o, NOP, 0x80000003, 0);
+	mux_avail(&m, s, 10);
+	cr_assert_eq(feed(&m, NOP, 0xc0000005, 0, 0).type, MUX_EV_NONE, "unknown stream");
+	cr_assert_eq(feed(&m, NOP, 0xe0000003, 0, 0).type, MUX_EV_NONE, "reserved");
+	ev = feed(&m, NOP, 0xc0000003, 0, 0);
+	cr_assert_eq(ev.type, MUX_EV_RESET);
+	cr_assert_eq(ev.stream, s);
+	cr_assert_eq(feed(&m, NOP, 0xc0000003, 0, 0).type, MUX_EV_NONE, "told once");
+	cr_assert_eq(feed(&m, PSH, 3, 10, 0).type, MUX_EV_NONE);
+	expect_nothing(&m); /* nobody reads what was still to be sent */
+	mux_close(&m, s, false);
+	expect_frame(&m, &o, FIN, 3, 0);
+	/* Between a half-close and it, too. */
+	s = mux_open(&m, NULL);
+	expect_frame(&m, &o, SYN, 5, 0);
+	cr_assert_eq(feed(&m, NOP, 5, 0, 0).type, MUX_EV_HALF);
+	cr_assert_eq(feed(&m, NOP, 0xc0000005, 0, 0).type, MUX_EV_RESET);
 }
 
 Test(mux_stream, without_hello_we_are_stock)
