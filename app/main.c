@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "log.h"
 
 #define EXIT_WRONG 2	/* a wrong command line or configuration */
-#define DRAIN_MS   3000 /* for streams to end, at the stop */
+#define DRAIN_MS   4000 /* for what is under way to be delivered, at the stop */
 #define CLOSE_MS   2000 /* for the workers to hand everything back */
 #define TURN_MS	   1000 /* longest sleep of the control side */
 
@@ -99,19 +100,55 @@ static bool all_closed(const struct app *a)
 	return true;
 }
 
-/* Ends streams first, so that peers get their FINs and applications their bytes; then sessions. */
+static bool all_drained(const struct app *a)
+{
+	for (unsigned w = 0; w < a->plan.workers; w++)
+		if (!worker_drained(a->workers[w]))
+			return false;
+	return ctl_idle(a->ctl);
+}
+
+/* What the stop has cut off: nothing of it looks like a clean end to the applications. */
+static void tell_cut(const struct app *a)
+{
+	struct shard_unsent sum = {0};
+	unsigned conns;
+	uint64_t bytes = ctl_undelivered(a->ctl, &conns);
+
+	for (unsigned w = 0; w < a->plan.workers; w++) {
+		const struct shard_unsent *u = worker_unsent(a->workers[w]);
+
+		sum.sessions += u->sessions;
+		sum.segments += u->segments;
+		sum.bytes += u->bytes;
+	}
+	if (sum.sessions)
+		log_warn("not delivered to peers: %" PRIu64 " segments of %" PRIu64 " sessions, %" PRIu64
+			 " bytes before them",
+			 sum.segments, sum.sessions, sum.bytes);
+	if (conns)
+		log_warn("not delivered to TCP: %" PRIu64 " bytes of %u connections, which are reset", bytes, conns);
+}
+
+/*
+ * First everything that is under way, both ways, and the streams' ends behind it; then the sessions, silently, as the
+ * protocol has it.  What does not make it in time is told.
+ */
 static void drain(struct app *a)
 {
 	uint64_t until = now_ms() + DRAIN_MS;
 
 	ctl_drain(a->ctl);
-	while (!ctl_idle(a->ctl) && now_ms() < until)
-		ctl_turn(a->ctl, 10);
+	for (unsigned w = 0; w < a->plan.workers; w++)
+		worker_drain(a->workers[w]);
+	while (!all_drained(a) && now_ms() < until)
+		ctl_turn(a->ctl, 5);
 	for (unsigned w = 0; w < a->plan.workers; w++)
 		worker_close(a->workers[w]);
 	until = now_ms() + CLOSE_MS;
 	while (!all_closed(a) && now_ms() < until)
 		ctl_turn(a->ctl, 1);
+	tell_cut(a);
 }
 
 static void serve(struct app *a)

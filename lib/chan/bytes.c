@@ -220,6 +220,23 @@ void chan_done(struct chan_pool *p, struct chan_ring *r, uint32_t n)
 	atomic_store_explicit(&r->head, head + n, memory_order_release);
 }
 
+uint32_t chan_junk(struct chan_pool *p, struct chan_ring *r)
+{
+	struct iovec v[CHAN_IOV];
+	uint32_t total = 0;
+	unsigned n;
+
+	while ((n = chan_peek(r, v, CHAN_IOV))) {
+		uint32_t sum = 0;
+
+		for (unsigned i = 0; i < n; i++)
+			sum += (uint32_t)v[i].iov_len;
+		chan_done(p, r, sum);
+		total += sum;
+	}
+	return total;
+}
+
 uint32_t chan_used(const struct chan_ring *r)
 {
 	/* In this order: a tail that is loaded after a head lies never before it. */

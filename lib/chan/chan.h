@@ -59,7 +59,7 @@ struct chan_ring {
 #define CHAN_EV_ROOM  0x004 /* bytes were taken: credit, or room for a writer that waited */
 #define CHAN_EV_EOF   0x008 /* the poster writes no more; what is in the ring still counts */
 #define CHAN_EV_UP    0x010 /* to worker: the target's connection stands; to control: the stream has its session */
-#define CHAN_EV_RESET 0x020 /* to worker: the connection failed or was reset (err says how); its ring is void */
+#define CHAN_EV_RESET 0x020 /* to worker: the connection failed (err says how); what its ring holds still counts */
 #define CHAN_EV_CLOSE 0x040 /* to control: the last event; write what the ring holds, then close (see `abort`) */
 #define CHAN_EV_GONE  0x080 /* to worker: the last event, answers CLOSE; the worker frees the chan */
 
@@ -76,8 +76,10 @@ struct chan {
 	uint16_t slot;			   /* client: session slot of the tunnel */
 	uint16_t worker_id;		   /* the worker that owns the session */
 	uint16_t ctl_id;		   /* the control instance that owns the socket */
-	int32_t err;			   /* errno of a failure; writer: control, before RESET */
-	bool abort;    /* writer: worker, before CLOSE: throw the ring away and reset the connection */
+	/* errno of a failure; writer: control, before RESET.  ESHUTDOWN: nothing failed, but nothing is read any more
+	 */
+	int32_t err;
+	bool abort;    /* writer: worker, before CLOSE: bytes are missing behind the ring's last, so end by a reset */
 	char peer[64]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
 	uint32_t sid;  /* smux stream id; writer: worker */
 	struct chan_ring up;   /* control -> worker: what TCP sent */
@@ -116,6 +118,9 @@ unsigned chan_peek(struct chan_ring *r, struct iovec *v, unsigned max);
 /* Takes n bytes off, at most what chan_peek has shown since the last call.  Chunks read to their end go back to the
  * pool, but for the producer's (chan_trim).  One release store. */
 void chan_done(struct chan_pool *p, struct chan_ring *r, uint32_t n);
+
+/* Takes off everything, unseen; returns how many bytes that were. */
+uint32_t chan_junk(struct chan_pool *p, struct chan_ring *r);
 
 /* ---- either side ---- */
 

@@ -213,6 +213,7 @@ int ctl_create(struct ctl **out, const struct ctl_conf *conf, char *why, size_t 
 	list_init(&c->conns);
 	list_init(&c->ready);
 	list_init(&c->starved);
+	list_init(&c->lingering);
 	list_init(&c->dials);
 	list_init(&c->holds);
 	list_init(&c->kept);
@@ -354,6 +355,11 @@ void ctl_drain(struct ctl *c)
 bool ctl_idle(const struct ctl *c)
 {
 	return list_empty(&c->conns);
+}
+
+uint64_t ctl_undelivered(const struct ctl *c, unsigned *conns)
+{
+	return tcp_undelivered(c, conns);
 }
 
 const struct ctl_stats *ctl_stats(const struct ctl *c)

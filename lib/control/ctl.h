@@ -83,6 +83,8 @@ struct ctl_stats {
 	uint64_t sessions_dialled, sessions_failed; /* client tunnels' session slots */
 	uint64_t accept_paused;			    /* times that a listener waited for file descriptors or chans */
 	uint64_t no_chunk;			    /* times that a connection's reading waited for chunks */
+	uint64_t lingering;			    /* connections now whose last bytes the kernel still delivers */
+	uint64_t linger_cut; /* and those that were reset, the oldest, since there were too many */
 };
 
 /*
@@ -102,10 +104,13 @@ void ctl_destroy(struct ctl *c);
 uint64_t ctl_turn(struct ctl *c, int timeout_ms);
 
 /*
- * Stops accepting, and asks the workers to end all streams (RESET with ESHUTDOWN); what has come from the peers is
- * still written out.  ctl_turn must go on until ctl_idle, which a target that reads no more delays by a minute.
+ * Stops accepting, reads no more, and asks the workers to end all streams (RESET with ESHUTDOWN) behind what was read;
+ * what has come from the peers is still written out, and then the connections are reset, for more was to come.
+ * ctl_turn must go on until ctl_idle, which a target that reads no more delays for ever.
  */
 void ctl_drain(struct ctl *c);
 bool ctl_idle(const struct ctl *c);
+/* Bytes for TCP that no peer has got, and of how many connections. */
+uint64_t ctl_undelivered(const struct ctl *c, unsigned *conns);
 
 const struct ctl_stats *ctl_stats(const struct ctl *c);

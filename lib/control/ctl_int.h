@@ -65,9 +65,11 @@ struct ctl {
 	struct tunnel *tunnels;
 	struct listener *listeners;
 	unsigned n_listeners;
-	struct list conns;   /* struct tcp.all */
-	struct list ready;   /* struct tcp.ready: has bytes to move */
-	struct list starved; /* struct tcp.starved: waits for chunks */
+	struct list conns;     /* struct tcp.all */
+	struct list ready;     /* struct tcp.ready: has bytes to move */
+	struct list starved;   /* struct tcp.starved: waits for chunks */
+	struct list lingering; /* struct tcp.starved, oldest first: the kernel delivers what is left */
+	unsigned linger_max;
 	struct timer starved_timer;
 	struct timer lines_timer; /* ends a period of lines about streams */
 	unsigned lines, lines_left_out;
@@ -129,6 +131,8 @@ void tcp_mail(struct ctl *c, struct chan *ch, uint32_t events);
 /* Moves bytes for connections that are ready, each a bounded share. */
 void tcp_turn(struct ctl *c);
 void tcp_drain(struct ctl *c);
+/* Bytes for TCP that no peer has got, and of how many connections. */
+uint64_t tcp_undelivered(const struct ctl *c, unsigned *conns);
 void tcp_up(struct ctl *c);
 void tcp_down(struct ctl *c);
 

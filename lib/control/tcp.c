@@ -9,13 +9,17 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "tcp.h"
 
 #define TCP_TURN       256 /* connections a turn */
 #define TCP_STARVED_MS 5
-#define TCP_LINGER_MS  2000
+#define RESET_LOOK_MS  8    /* the first look at what is still to be delivered before a reset, */
+#define LINGER_LOOK_MS 2048 /* and behind a FIN: who has it may like to end first */
+#define LINGER_MAX_MS  8192 /* each next one is twice as late, up to this */
+#define LINGER_MAX     4096 /* connections, and a quarter of the descriptors: the oldest goes first */
 #define TCP_FIRST_READ 16384
 
 static void on_socket(struct ctl *c, struct ev *e, uint32_t events);
@@ -60,6 +64,7 @@ void tcp_free(struct ctl *c, struct tcp *t)
 	list_del(&t->ready);
 	list_del(&t->starved);
 	c->stats.streams--;
+	c->stats.lingering -= t->state == TCP_LINGER;
 	ctl_bury(c, &t->grave);
 }
 
@@ -135,6 +140,13 @@ static void abort_now(struct ctl *c, struct tcp *t)
 	tcp_free(c, t);
 }
 
+/* Nobody takes what comes from the worker any more: it gets the room back. */
+static void throw_away(struct ctl *c, struct tcp *t)
+{
+	if (chan_junk(c->conf.chans, &t->ch->down))
+		ctl_post(c, t->ch->worker_id, &t->ch->to_worker, CHAN_EV_ROOM);
+}
+
 void tcp_fail(struct ctl *c, struct tcp *t, int err)
 {
 	if (!t->ch || (t->flags & TCP_F_CLOSING)) {
@@ -147,45 +159,85 @@ void tcp_fail(struct ctl *c, struct tcp *t, int err)
 	list_del(&t->ready);
 	list_del(&t->starved);
 	t->state = TCP_FAILED;
+	throw_away(c, t);
 	if (t->flags & TCP_F_DRAIN)
 		return;
 	t->ch->err = -err;
+	ctl_post(c, t->ch->worker_id, &t->ch->to_worker, t->post | CHAN_EV_RESET);
 	t->post = 0;
-	ctl_post(c, t->ch->worker_id, &t->ch->to_worker, CHAN_EV_RESET);
+}
+
+/* What the kernel has not delivered; 0 when nobody can tell. */
+static int unsent(const struct tcp *t)
+{
+	int n = 0;
+
+	return ioctl(t->ev.fd, SIOCOUTQ, &n) ? 0 : n;
+}
+
+static uint64_t linger_ms(const struct tcp *t)
+{
+	uint64_t ms = t->flags & TCP_F_ABORT ? RESET_LOOK_MS : LINGER_LOOK_MS;
+
+	ms <<= t->looks < 16 ? t->looks : 16;
+	return ms < LINGER_MAX_MS ? ms : LINGER_MAX_MS;
+}
+
+static void linger(struct ctl *c, struct tcp *t)
+{
+	t->state = TCP_LINGER;
+	t->looks = 0;
+	list_del(&t->ready);
+	list_del(&t->starved);
+	list_add_tail(&c->lingering, &t->starved);
+	ctl_arm(c, &t->timer, linger_ms(t));
+	if (++c->stats.lingering <= c->linger_max)
+		return;
+	c->stats.linger_cut++;
+	abort_now(c, container_of(c->lingering.next, struct tcp, starved));
+}
+
+/*
+ * The peer has everything that there was, or will have it from the kernel without us.  A reset waits until it has been
+ * delivered: it would destroy what is still under way.
+ */
+static bool lingers(struct tcp *t)
+{
+	if (t->flags & TCP_F_ABORT)
+		return !(t->flags & TCP_F_ERROR) && unsent(t) != 0;
+	return !(t->flags & TCP_F_EOF_IN) && tcp_discard(t) && (t->state != TCP_LINGER || unsent(t) != 0);
+}
+
+static void linger_over(struct ctl *c, struct tcp *t)
+{
+	if (t->flags & TCP_F_ABORT)
+		reset_socket(t);
+	tcp_free(c, t);
 }
 
 /* Closing a socket with unread input would reset the connection and destroy what the peer has not read yet. */
 void tcp_finish(struct ctl *c, struct tcp *t)
 {
-	if (!(t->flags & TCP_F_SHUT))
+	if (!(t->flags & (TCP_F_SHUT | TCP_F_ABORT))) {
 		shutdown(t->ev.fd, SHUT_WR);
-	t->flags |= TCP_F_SHUT;
-	gone(c, t);
-	if ((t->flags & TCP_F_EOF_IN) || !tcp_discard(t)) {
-		tcp_free(c, t);
-		return;
+		t->flags |= TCP_F_SHUT;
 	}
-	t->state = TCP_LINGER;
-	t->unsent = 0;
-	t->stuck = 0;
-	ctl_arm(c, &t->timer, TCP_LINGER_MS);
+	gone(c, t);
+	if (lingers(t))
+		linger(c, t);
+	else
+		linger_over(c, t);
 }
 
-/* As long as the kernel still delivers, it may; a peer that has everything gets no more time. */
+/* As long as the kernel still delivers, it may, however slowly: it knows when a peer is dead.  A peer that has
+ * everything gets no more time. */
 static void linger_more(struct ctl *c, struct tcp *t)
 {
-	int unsent = 0;
-
-	if (!tcp_discard(t) || ioctl(t->ev.fd, SIOCOUTQ, &unsent) || unsent == 0) {
-		tcp_free(c, t);
-		return;
-	}
-	t->stuck = (uint64_t)unsent == t->unsent ? t->stuck + 1 : 0;
-	t->unsent = (uint64_t)unsent;
-	if (t->stuck * TCP_LINGER_MS >= TCP_STUCK_MS)
-		abort_now(c, t);
+	t->looks++;
+	if (lingers(t))
+		ctl_arm(c, &t->timer, linger_ms(t));
 	else
-		ctl_arm(c, &t->timer, TCP_LINGER_MS);
+		linger_over(c, t);
 }
 
 /* The timer of a connection with a Unix target that was too busy; it ends by itself. */
@@ -220,7 +272,9 @@ static void on_socket(struct ctl *c, struct ev *e, uint32_t events)
 		return;
 	}
 	if (t->state == TCP_LINGER) {
-		if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) && !tcp_discard(t))
+		bool over = (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) && !tcp_discard(t);
+
+		if (t->flags & TCP_F_ABORT ? events & (EPOLLERR | EPOLLHUP) : over)
 			tcp_free(c, t);
 		return;
 	}
@@ -235,15 +289,16 @@ static void on_socket(struct ctl *c, struct ev *e, uint32_t events)
 
 static void close_asked(struct ctl *c, struct tcp *t)
 {
-	bool abort = t->ch->abort && !(t->flags & TCP_F_DRAIN);
+	bool dials = t->state == TCP_RESOLVE || t->state == TCP_CONNECT;
 
-	t->flags |= TCP_F_CLOSING;
-	if (abort || t->state == TCP_FAILED) {
+	t->flags |= (uint16_t)(TCP_F_CLOSING | (t->ch->abort ? TCP_F_ABORT : 0));
+	/* A target that is not there yet is dialled on for what came before the end, but for that alone. */
+	if (t->state == TCP_FAILED || (dials && chan_used(&t->ch->down) == 0)) {
 		abort_now(c, t);
 		return;
 	}
-	if (!dials_again(t))
-		ctl_arm(c, &t->timer, TCP_STUCK_MS);
+	if (dials && !dials_again(t))
+		ctl_arm(c, &t->timer, TCP_LAST_DIAL_MS);
 	if (t->state == TCP_OPEN)
 		tcp_ready(c, t);
 }
@@ -281,6 +336,8 @@ void tcp_mail(struct ctl *c, struct chan *ch, uint32_t events)
 		t->flags |= TCP_F_EOF_OUT;
 	if (events & CHAN_EV_CLOSE)
 		close_asked(c, t);
+	else if (t->state == TCP_FAILED && (events & CHAN_EV_DATA))
+		throw_away(c, t);
 	else if (t->state == TCP_OPEN && (events & (CHAN_EV_DATA | CHAN_EV_ROOM | CHAN_EV_EOF)))
 		tcp_ready(c, t);
 }
@@ -330,10 +387,18 @@ void tcp_starve(struct ctl *c, struct tcp *t)
 		ctl_arm(c, &c->starved_timer, TCP_STARVED_MS);
 }
 
+static unsigned linger_max(void)
+{
+	struct rlimit r;
+
+	return getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur / 4 < LINGER_MAX ? (unsigned)r.rlim_cur / 4 : LINGER_MAX;
+}
+
 void tcp_up(struct ctl *c)
 {
 	wheel_ent_init(&c->starved_timer.ent);
 	c->starved_timer.fn = on_starved;
+	c->linger_max = linger_max();
 	tcp_log_up(c);
 }
 
@@ -354,8 +419,37 @@ void tcp_drain(struct ctl *c)
 	}
 }
 
+/* Everything that there was for the peer is in the kernel's hands. */
+static bool whole(const struct tcp *t)
+{
+	return t->state == TCP_LINGER || (t->ch && (t->flags & TCP_F_CLOSING) && chan_used(&t->ch->down) == 0);
+}
+
+uint64_t tcp_undelivered(const struct ctl *c, unsigned *conns)
+{
+	uint64_t bytes = 0;
+
+	*conns = 0;
+	list_for_each_safe (l, next, &c->conns) {
+		struct tcp *t = container_of(l, struct tcp, all);
+		uint64_t n = t->ch && t->state != TCP_FAILED ? chan_used(&t->ch->down) : 0;
+
+		if (t->state == TCP_LINGER && (t->flags & TCP_F_ABORT))
+			n += (uint64_t)unsent(t);
+		*conns += n != 0;
+		bytes += n;
+	}
+	return bytes;
+}
+
 void tcp_down(struct ctl *c)
 {
-	list_for_each_safe (l, next, &c->conns)
-		tcp_free(c, container_of(l, struct tcp, all));
+	list_for_each_safe (l, next, &c->conns) {
+		struct tcp *t = container_of(l, struct tcp, all);
+
+		/* A clean end would tell the peer that it has everything. */
+		if (t->ev.fd >= 0 && (!whole(t) || (t->flags & TCP_F_ABORT)))
+			reset_socket(t);
+		tcp_free(c, t);
+	}
 }

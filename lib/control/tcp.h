@@ -9,14 +9,14 @@
 
 #include "ctl_int.h"
 
-#define TCP_STUCK_MS 60000 /* after CLOSE: a peer that takes nothing for so long is given up */
+#define TCP_LAST_DIAL_MS 60000 /* after CLOSE: a target that is still being dialled for its last bytes is given up */
 
 enum tcp_state {
 	TCP_RESOLVE, /* server: the target's name is being looked up */
 	TCP_CONNECT, /* server: connect is under way */
 	TCP_OPEN,
 	TCP_FAILED, /* RESET was posted, the socket is closed: waits for the worker's CLOSE */
-	TCP_LINGER, /* GONE was posted: the kernel still has bytes to deliver, or the peer to end */
+	TCP_LINGER, /* GONE was posted: the kernel still has bytes to deliver, or the peer to end; on ctl->lingering */
 };
 
 #define TCP_F_READABLE 0x0001 /* the socket may have bytes */
@@ -29,13 +29,15 @@ enum tcp_state {
 #define TCP_F_DRAIN    0x0080 /* RESET was posted by ctl_drain: nothing is read any more */
 #define TCP_F_STARVED  0x0100 /* on ctl->starved */
 #define TCP_F_LOGGED   0x0200 /* "stream opened" was said */
-#define TCP_F_ERROR    0x0400 /* epoll said so: ask SO_ERROR */
+#define TCP_F_ERROR    0x0400 /* epoll said so: ask SO_ERROR, once everything was read */
 #define TCP_F_UNIX     0x0800 /* a Unix socket: what comes with descriptors ends a read early */
+#define TCP_F_BROKEN   0x1000 /* the socket takes no more bytes: what is for it is thrown away */
+#define TCP_F_ABORT    0x2000 /* to be ended by a reset, when the peer has everything that came before */
 
 struct tcp {
 	struct grave grave; /* first */
 	struct ev ev;
-	struct list all, ready, starved;
+	struct list all, ready, starved; /* starved: on ctl->lingering at the end */
 	struct timer timer;
 	struct name_wait wait;
 	struct chan *ch; /* NULL from GONE on */
@@ -46,15 +48,15 @@ struct tcp {
 	uint32_t post;	    /* events for the worker, posted when this connection's turn ends */
 	uint32_t want;	    /* bytes to ask of the next readv */
 	struct addr target; /* that was dialled last */
-	uint64_t unsent;    /* while lingering: what the kernel held at the last look */
-	unsigned stuck;	    /* looks without progress; while connecting to a Unix socket: tries */
+	int err;	    /* -errno of the socket's failure, told when everything was read */
+	unsigned looks;	    /* while lingering: how often; while connecting to a Unix socket: tries */
 };
 
 /* ---- tcp.c ---- */
 
 /* Puts t on the ready list if it is not there. */
 void tcp_ready(struct ctl *c, struct tcp *t);
-/* The connection is over with -err: RESET to the worker, or the end if that has closed already. */
+/* The connection is over with -err: RESET to the worker behind what was read, or the end if that has closed already. */
 void tcp_fail(struct ctl *c, struct tcp *t, int err);
 /* CLOSE has been obeyed: GONE to the worker, which frees the chan; the socket lingers or closes. */
 void tcp_finish(struct ctl *c, struct tcp *t);

@@ -65,8 +65,8 @@ static void dial_unix(struct ctl *c, struct tcp *t)
 	if (!err) {
 		t->state = TCP_CONNECT;
 		if (t->flags & TCP_F_CLOSING)
-			ctl_arm(c, &t->timer, TCP_STUCK_MS);
-	} else if (err == -EAGAIN && t->stuck++ < UNIX_TRIES) {
+			ctl_arm(c, &t->timer, TCP_LAST_DIAL_MS);
+	} else if (err == -EAGAIN && t->looks++ < UNIX_TRIES) {
 		ctl_arm(c, &t->timer, UNIX_MS);
 	} else {
 		dial_failed(c, t, err, strerror(-err));
@@ -127,6 +127,7 @@ void tcp_dialled(struct ctl *c, struct tcp *t)
 		return;
 	}
 	t->state = TCP_OPEN;
+	wheel_disarm(&c->wheel, &t->timer.ent);
 	/* The edge that told of the connection may have told of its first bytes, or of its end, too. */
 	t->flags |= TCP_F_READABLE | TCP_F_WRITABLE;
 	c->stats.dialled++;

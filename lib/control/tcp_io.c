@@ -66,7 +66,7 @@ static bool may_discard(const struct tcp *t)
 
 static bool may_write(const struct tcp *t)
 {
-	return (t->flags & TCP_F_WRITABLE) && chan_used(&t->ch->down) > 0;
+	return (t->flags & (TCP_F_WRITABLE | TCP_F_BROKEN)) == TCP_F_WRITABLE && chan_used(&t->ch->down) > 0;
 }
 
 /* The next read asks for more while reads come back full, and for less when they do not: chunks lent are not held. */
@@ -108,7 +108,9 @@ static int read_some(struct ctl *c, struct tcp *t)
 	}
 	if (got == 0) {
 		t->flags |= TCP_F_EOF_IN;
-		t->post |= CHAN_EV_EOF;
+		/* Behind an error that writing has met it is no clean end, but where the reading ends. */
+		if (!t->err)
+			t->post |= CHAN_EV_EOF;
 		return 0;
 	}
 	/* Short: the socket is empty, and epoll tells of more; but not of a FIN that it has told of already. */
@@ -145,43 +147,64 @@ static int write_some(struct ctl *c, struct tcp *t)
 	return (int)put;
 }
 
-static int move_in(struct ctl *c, struct tcp *t)
+/* The socket is broken.  The kernel keeps what arrived before: it is read to its end, and then the error is told. */
+static void broken(struct tcp *t, int err)
+{
+	if (!t->err)
+		t->err = err;
+	t->flags |= TCP_F_BROKEN | TCP_F_READABLE | TCP_F_RDHUP;
+}
+
+static void move_in(struct ctl *c, struct tcp *t)
 {
 	for (uint32_t sum = 0; sum < TURN_BYTES && may_read(t);) {
 		int n = read_some(c, t);
 
+		if (n < 0) {
+			broken(t, n);
+			t->flags |= TCP_F_EOF_IN;
+		}
 		if (n <= 0)
-			return n;
+			return;
 		sum += (uint32_t)n;
 	}
-	return 0;
 }
 
-static int move_out(struct ctl *c, struct tcp *t)
+static void move_out(struct ctl *c, struct tcp *t)
 {
 	uint32_t sum = 0;
 
 	while (sum < TURN_BYTES && may_write(t)) {
 		int n = write_some(c, t);
 
+		if (n < 0)
+			broken(t, n);
 		if (n <= 0)
-			return n;
+			break;
 		sum += (uint32_t)n;
 	}
-	return 0;
+	if ((t->flags & TCP_F_BROKEN) && chan_junk(c->conf.chans, &t->ch->down))
+		t->post |= CHAN_EV_ROOM;
 }
 
 /* An error that neither reading nor writing would meet, since both have ended. */
-static int socket_error(struct tcp *t)
+static void late_error(struct tcp *t)
 {
 	socklen_t len = sizeof(int);
 	int err = 0;
 
-	if (!(t->flags & TCP_F_ERROR))
-		return 0;
+	if ((t->flags & (TCP_F_ERROR | TCP_F_EOF_IN)) != (TCP_F_ERROR | TCP_F_EOF_IN))
+		return;
 	t->flags &= (uint16_t)~TCP_F_ERROR;
 	getsockopt(t->ev.fd, SOL_SOCKET, SO_ERROR, &err, &len);
-	return -err;
+	if (err)
+		broken(t, -err);
+}
+
+/* Broken, and nothing more is read of it. */
+static bool failed(const struct tcp *t)
+{
+	return t->err && (t->flags & (TCP_F_EOF_IN | TCP_F_CLOSING | TCP_F_DRAIN));
 }
 
 /* The ring is drained: EOF becomes FIN, CLOSE becomes the end. True when t has ended. */
@@ -201,26 +224,17 @@ static bool end_out(struct ctl *c, struct tcp *t)
 
 bool tcp_move(struct ctl *c, struct tcp *t)
 {
-	uint64_t out = c->stats.tcp_out_bytes;
-	int err;
-
 	if (t->state != TCP_OPEN)
 		return false;
-	err = socket_error(t);
-	if (!err)
-		err = move_out(c, t);
-	if (!err)
-		err = move_in(c, t);
-	if (err) {
-		tcp_fail(c, t, err);
+	move_out(c, t);
+	move_in(c, t);
+	/* A peer that only writes must not be stuck on us before it reads. */
+	if (may_discard(t) && !tcp_discard(t))
+		t->flags |= TCP_F_EOF_IN;
+	late_error(t);
+	if (failed(t)) {
+		tcp_fail(c, t, t->err);
 		return false;
-	}
-	if (t->flags & TCP_F_CLOSING) {
-		/* A peer that only writes must not be stuck on us before it reads. */
-		if (may_discard(t) && !tcp_discard(t))
-			t->flags |= TCP_F_EOF_IN;
-		if (c->stats.tcp_out_bytes != out)
-			ctl_arm(c, &t->timer, TCP_STUCK_MS);
 	}
 	post(c, t);
 	if (end_out(c, t))

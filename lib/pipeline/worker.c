@@ -11,6 +11,8 @@
 #include "flow.h"
 #include "worker_int.h"
 
+#define DRAIN_LOOK_MS 5
+
 void worker_clock_init(struct worker_clock *c)
 {
 	c->hz = rte_get_tsc_hz();
@@ -150,16 +152,34 @@ unsigned worker_turn(struct worker *w, uint64_t tsc)
 	return work;
 }
 
+static void aside_close(struct worker *w, uint64_t now)
+{
+	if (!w->closing)
+		shard_unsent(w->conf.shard, &w->unsent);
+	w->closing = true;
+	shard_close_all(w->conf.shard, now);
+	atomic_store(&w->closed, shard_drained(w->conf.shard));
+}
+
+static void aside_drain(struct worker *w, uint64_t now)
+{
+	if (now < w->drain_look)
+		return;
+	w->drain_look = now + DRAIN_LOOK_MS;
+	shard_drain(w->conf.shard);
+	atomic_store(&w->drained, shard_sent_all(w->conf.shard));
+}
+
 /* What happens once, or seldom: kept out of the turn. */
 static void worker_aside(struct worker *w, uint64_t tsc)
 {
 	uint64_t now = worker_clock_ms(w->clock, tsc);
 
 	shard_answer(w->conf.shard, now);
-	if (atomic_load_explicit(&w->close, memory_order_relaxed)) {
-		shard_close_all(w->conf.shard, now);
-		atomic_store(&w->closed, shard_drained(w->conf.shard));
-	}
+	if (atomic_load_explicit(&w->close, memory_order_relaxed))
+		aside_close(w, now);
+	else if (atomic_load_explicit(&w->drain, memory_order_relaxed))
+		aside_drain(w, now);
 }
 
 int worker_main(void *arg)
@@ -191,6 +211,21 @@ int worker_main(void *arg)
 void worker_stop(struct worker *w)
 {
 	atomic_store(&w->stop, true);
+}
+
+void worker_drain(struct worker *w)
+{
+	atomic_store(&w->drain, true);
+}
+
+bool worker_drained(const struct worker *w)
+{
+	return atomic_load(&w->drained);
+}
+
+const struct shard_unsent *worker_unsent(const struct worker *w)
+{
+	return &w->unsent;
 }
 
 void worker_close(struct worker *w)

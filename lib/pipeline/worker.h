@@ -109,8 +109,13 @@ unsigned worker_turn(struct worker *w, uint64_t tsc);
 /* The lcore's main: turns, and sleeps between them, until worker_stop.  arg: struct worker. */
 int worker_main(void *arg);
 void worker_stop(struct worker *w);
+/* Lets what is under way go out (shard_drain); worker_drained: it has, and was acknowledged. */
+void worker_drain(struct worker *w);
+bool worker_drained(const struct worker *w);
 /* Lets the sessions end: from the next turn on the shard closes everything; then worker_stop. */
 void worker_close(struct worker *w);
 bool worker_closed(const struct worker *w);
+/* What the peers had not got then; once worker_closed. */
+const struct shard_unsent *worker_unsent(const struct worker *w);
 
 const struct worker_stats *worker_stats(const struct worker *w);

@@ -39,7 +39,10 @@ struct worker {
 	unsigned n_syn;			   /* of rx[]: answers to our SYNs */
 	uint64_t lap;			   /* TSC when the stage under way began */
 	uint64_t in_turn[WORKER_N_STAGES]; /* cycles of this turn */
-	_Atomic bool stop, close, closed;
+	_Atomic bool stop, drain, drained, close, closed;
+	struct shard_unsent unsent;	     /* what was left at `close`; written before `closed` */
+	bool closing;			     /* `close` was seen */
+	uint64_t drain_look;		     /* ms: when the shard is asked again */
 	_Atomic uint32_t asleep;	     /* writer: the worker */
 	struct pollfd wake[1 + NET_DEV_MAX]; /* the bell, and the receive queues that can wake us */
 	unsigned n_wake;

@@ -45,6 +45,10 @@ static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 		if (st)
 			stream_fin(st);
 		break;
+	case MUX_EV_RESET:
+		if (st)
+			stream_peer_reset(st);
+		break;
 	case MUX_EV_HALF:
 		if (st)
 			stream_half(st);

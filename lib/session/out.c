@@ -124,7 +124,8 @@ static bool sess_pull(struct sess *ss)
 
 	while ((moved < SESS_PULL_BYTES || kcp_waiting(&ss->kcp) < whole) && kcp_room(&ss->kcp) &&
 	       sess_next_frame(ss)) {
-		stuck = !sess_send_frame(ss, &ss->frame);
+		/* A stream's end that the peer is not told (mux_abort) is no frame. */
+		stuck = ss->frame.head_n && !sess_send_frame(ss, &ss->frame);
 		if (stuck)
 			break;
 		ss->held_frame = false;

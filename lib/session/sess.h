@@ -21,11 +21,13 @@
 #define SLOT_WAITING_MAX 1024  /* connections that wait for a client session to be dialled */
 #define SLOT_RETRY_MS	 1000  /* as stock's client */
 #define SLOT_GIVE_UP_MS	 30000 /* a connection that has waited so long for a session is refused */
-#define MEM_RETRY_MS	 5     /* a frame that found no memory is tried again */
-#define BAD_KEY_MS	 1000  /* checksum failures are gathered for so long before control is told */
-#define SESS_AGE_MS	 5000  /* an expired session is looked at so often: stock's scavenger */
-#define KNOCK_MS	 1000  /* fake TCP: the SYN is repeated, as stock's client dials again */
-#define PATH_RETRY_MS	 1000  /* the kernel is asked again for a next hop that it does not know */
+#define RESET_HOLD_MS \
+	3000		/* a client's reset waits so long for the session's first frame, which tells whom it is for */
+#define MEM_RETRY_MS  5 /* a frame that found no memory is tried again */
+#define BAD_KEY_MS    1000 /* checksum failures are gathered for so long before control is told */
+#define SESS_AGE_MS   5000 /* an expired session is looked at so often: stock's scavenger */
+#define KNOCK_MS      1000 /* fake TCP: the SYN is repeated, as stock's client dials again */
+#define PATH_RETRY_MS 1000 /* the kernel is asked again for a next hop that it does not know */
 
 /* Bytes for a chan that had no chunk to take them. */
 struct spill {
@@ -43,6 +45,8 @@ struct spill {
 #define ST_CLOSE_LATE 0x40 /* CLOSE follows when the spill is gone */
 #define ST_FINISHING  0x80 /* FIN goes out behind the last bytes */
 #define ST_QPP	      0x100
+#define ST_RESET      0x200 /* TCP side failed: what it had sent before still goes out, then the peer is told */
+#define ST_ABORT      0x400 /* CLOSE is to say that bytes are missing: a reset instead of a FIN */
 
 enum { QPP_OUT, QPP_IN };
 
@@ -243,13 +247,15 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now);
 void stream_data(struct stream *st, struct slice data, uint64_t now);
 void stream_fin(struct stream *st);
 void stream_half(struct stream *st);
+/* The peer's side of it has failed: TCP gets what came before, and a reset. */
+void stream_peer_reset(struct stream *st);
 /* The peer claims more than it was sent: the stream cannot go on (wire.md 8.5). */
 void stream_broken(struct stream *st);
-/* The peer turned out to know half-close: tells it what was held back. */
+/* The peer turned out to be kcpgate: tells it what was held back. */
 void stream_hello(struct sess *ss);
-/* smux has made the stream's last frame, its FIN, and forgotten it. */
+/* smux has made the stream's last frame, if there is any, and forgotten it. */
 void stream_sent_last(struct stream *st);
-/* The session has ended, or never came: closes towards TCP, abruptly. */
+/* The session has ended, or never came: closes towards TCP, with a reset behind what came before. */
 void stream_orphan(struct stream *st);
 void stream_timer(struct stream *st, uint64_t now);
 /* Posts bytes of spills into chans that have room again; a bounded number a turn. */

@@ -75,6 +75,20 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 /* Ends every session; what crosses the border must have come back before (shard_drained). */
 void shard_destroy(struct shard *s);
 
+/*
+ * The program is to end: no session begins any more, and connections that wait for one are closed.  Those that there
+ * are go on.  shard_sent_all: no stream is left, and the peers have acknowledged everything.  shard_unsent: what there
+ * is that they have not.  Both walk all sessions: between turns, and at the end of the program only.
+ */
+struct shard_unsent {
+	uint64_t sessions;	 /* with anything left */
+	uint64_t segments;	 /* not acknowledged */
+	uint64_t streams, bytes; /* read from TCP and not sent, and the streams that are still open */
+};
+void shard_drain(struct shard *s);
+bool shard_sent_all(const struct shard *s);
+void shard_unsent(const struct shard *s, struct shard_unsent *u);
+
 /* Ends every session at once: silently towards the peers, streams closed towards control. */
 void shard_close_all(struct shard *s, uint64_t now);
 /* True when control has given back every stream. */

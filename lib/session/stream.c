@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
 #include "sess.h"
 
 #define PUMP_A_TURN 32		 /* streams */
@@ -112,17 +114,6 @@ static void spill_pop(struct stream *st)
 	mem_put(st->shard->mem, sp, sizeof(*sp) + sp->n);
 }
 
-static void spill_drop(struct stream *st)
-{
-	struct spill *sp;
-
-	while ((sp = spill_first(st))) {
-		st->shard->stats.spilled -= sp->n - sp->off;
-		spill_pop(st);
-	}
-	list_del(&st->link);
-}
-
 static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 {
 	struct spill *sp = mem_get(st->shard->mem, sizeof(*sp) + n);
@@ -145,25 +136,27 @@ static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 
 /* ---- the end ---- */
 
-/* CLOSE is the worker's last word on a chan; it waits while bytes are still on this side of the border. */
+/* CLOSE is the worker's last word on a chan; it waits while bytes are still on this side of the border.  abort: what
+ * came is not all that there was: TCP gets it, and a reset behind it. */
 static void stream_close_chan(struct stream *st, bool abort)
 {
 	if (st->flags & ST_CLOSED)
 		return;
 	if (abort)
-		spill_drop(st);
+		st->flags |= ST_ABORT;
 	if (st->spill) {
 		st->flags |= ST_CLOSE_LATE;
 		return;
 	}
 	wheel_disarm(&st->shard->wheel, &st->timer.ent);
-	st->chan->abort = abort;
+	st->chan->abort = st->flags & ST_ABORT;
 	st->flags |= ST_CLOSED;
 	stream_post(st, CHAN_EV_CLOSE);
 }
 
-/* Takes the stream from smux at once: FIN, and what was not sent is dropped. */
-static void stream_cut(struct stream *st)
+/* Takes the stream from smux at once, and what was not sent is dropped.  lost: the peer still reads, and must not take
+ * what it has for all (mux_abort). */
+static void stream_cut(struct stream *st, bool lost)
 {
 	struct sess *ss = st->sess;
 
@@ -171,7 +164,10 @@ static void stream_cut(struct stream *st)
 		/* A frame that waits for memory has its bytes in our chan: it goes with us, and nobody will miss it. */
 		if (ss->held_frame && ss->frame.user == st)
 			ss->held_frame = false;
-		mux_close(&ss->mux, st->ms, false);
+		if (lost)
+			mux_abort(&ss->mux, st->ms, false, true);
+		else
+			mux_close(&ss->mux, st->ms, false);
 		st->ms = NULL;
 		sess_ready(ss);
 	}
@@ -192,7 +188,7 @@ void stream_sent_last(struct stream *st)
 {
 	st->ms = NULL;
 	st->sess = NULL;
-	stream_close_chan(st, false);
+	stream_close_chan(st, st->flags & ST_RESET);
 }
 
 void stream_orphan(struct stream *st)
@@ -218,7 +214,7 @@ bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 	if (!st) {
 		if (c)
 			chan_free(s->chans, c);
-		mux_close(&ss->mux, ms, false);
+		mux_abort(&ss->mux, ms, false, false);
 		shard_drop(s, DROP_STREAM_LIMIT);
 		return false;
 	}
@@ -254,7 +250,7 @@ void stream_data(struct stream *st, struct slice data, uint64_t now)
 		stream_owe(st, CHAN_EV_DATA);
 	if (done < data.n && !spill_add(st, data.p + done, data.n - done)) {
 		shard_drop(st->shard, DROP_NO_MEMORY);
-		stream_cut(st);
+		stream_cut(st, true);
 		stream_close_chan(st, true);
 	}
 }
@@ -263,14 +259,21 @@ void stream_fin(struct stream *st)
 {
 	/* A FIN means that the peer neither sends nor reads any more (wire.md 8.3): ours follows at once. */
 	st->flags |= ST_FIN_IN;
-	stream_cut(st);
+	stream_cut(st, false);
 	stream_close_chan(st, false);
+}
+
+void stream_peer_reset(struct stream *st)
+{
+	st->flags |= ST_FIN_IN;
+	stream_cut(st, false); /* nobody is there to take it for a clean end */
+	stream_close_chan(st, true);
 }
 
 void stream_broken(struct stream *st)
 {
 	shard_drop(st->shard, DROP_MUX);
-	stream_cut(st);
+	stream_cut(st, true);
 	stream_close_chan(st, true);
 }
 
@@ -284,58 +287,6 @@ void stream_half(struct stream *st)
 }
 
 /* ---- from TCP ---- */
-
-/* The local side sends no more: wire.md section 14's half-close rule. */
-static void stream_local_eof(struct stream *st, uint64_t now)
-{
-	struct sess *ss = st->sess;
-
-	st->flags |= ST_LOCAL_EOF;
-	if (!st->ms)
-		return; /* said again by stream_attach, if it is not over already */
-	st->last_in = now;
-	if (mux_half(&ss->mux, st->ms) == 0) {
-		st->flags |= ST_HALF_SENT;
-		sess_ready(ss);
-		if (st->flags & ST_HALF_IN)
-			stream_finish(st);
-	} else if (ss->tun->closewait_ms == 0) {
-		stream_finish(st);
-	} else {
-		wheel_arm(&st->shard->wheel, &st->timer.ent, now + ss->tun->closewait_ms);
-	}
-}
-
-void stream_hello(struct sess *ss)
-{
-	struct mux_stream *ms;
-	uint32_t cursor = 0;
-
-	while ((ms = mux_each(&ss->mux, &cursor))) {
-		struct stream *st = ms->user;
-
-		if (!st || (st->flags & (ST_LOCAL_EOF | ST_HALF_SENT)) != ST_LOCAL_EOF)
-			continue;
-		if (mux_half(&ss->mux, ms) == 0) {
-			st->flags |= ST_HALF_SENT;
-			wheel_disarm(&st->shard->wheel, &st->timer.ent);
-		}
-	}
-	sess_ready(ss);
-}
-
-void stream_timer(struct stream *st, uint64_t now)
-{
-	uint64_t until;
-
-	if (!st->ms)
-		return;
-	until = st->last_in + st->sess->tun->closewait_ms;
-	if (now >= until)
-		stream_finish(st);
-	else
-		wheel_arm(&st->shard->wheel, &st->timer.ent, until);
-}
 
 static void stream_announce(struct stream *st)
 {
@@ -364,6 +315,97 @@ static void stream_room(struct stream *st)
 		sess_ready(st->sess);
 }
 
+/* The local side sends no more: wire.md section 14's half-close rule. */
+static void stream_local_eof(struct stream *st, uint64_t now)
+{
+	struct sess *ss = st->sess;
+
+	st->flags |= ST_LOCAL_EOF;
+	if (!st->ms)
+		return; /* said again by stream_attach, if it is not over already */
+	st->last_in = now;
+	if (mux_half(&ss->mux, st->ms) == 0) {
+		st->flags |= ST_HALF_SENT;
+		sess_ready(ss);
+		if (st->flags & ST_HALF_IN)
+			stream_finish(st);
+	} else if (ss->tun->closewait_ms == 0) {
+		stream_finish(st);
+	} else {
+		wheel_arm(&st->shard->wheel, &st->timer.ent, now + ss->tun->closewait_ms);
+	}
+}
+
+/* The end of a stream whose TCP side failed, behind what that had sent before. */
+static void stream_end_reset(struct stream *st)
+{
+	/* Control stopped reading (its program ends): then what it has read is not all that there was. */
+	bool lost = st->chan->err == ESHUTDOWN;
+
+	wheel_disarm(&st->shard->wheel, &st->timer.ent);
+	st->flags |= ST_FINISHING;
+	mux_abort(&st->sess->mux, st->ms, true, lost);
+	sess_ready(st->sess);
+}
+
+/* TCP has failed.  What it sent before is in chan->up, and is delivered; nothing can be delivered to it any more. */
+static void stream_reset(struct stream *st, uint64_t now)
+{
+	st->flags |= ST_RESET;
+	if (!st->ms) {
+		/* Waits for its session still, and goes on to while it has something for it. */
+		if (!st->slot || chan_used(&st->chan->up) == 0)
+			stream_orphan(st);
+		return;
+	}
+	if (!(st->flags & ST_UP))
+		shard_drop(st->shard, DROP_TARGET);
+	stream_announce(st);
+	stream_room(st);
+	/* Whether the peer has a word for it is told with its first frame. */
+	if (st->sess->tun->client && st->sess->mux.frames_in == 0 && !mux_can_reset(&st->sess->mux))
+		wheel_arm(&st->shard->wheel, &st->timer.ent, now + RESET_HOLD_MS);
+	else
+		stream_end_reset(st);
+}
+
+void stream_hello(struct sess *ss)
+{
+	struct mux_stream *ms;
+	uint32_t cursor = 0;
+
+	while ((ms = mux_each(&ss->mux, &cursor))) {
+		struct stream *st = ms->user;
+
+		if (st && st->flags & ST_RESET)
+			stream_end_reset(st);
+		if (!st || (st->flags & (ST_LOCAL_EOF | ST_HALF_SENT | ST_RESET)) != ST_LOCAL_EOF)
+			continue;
+		if (mux_half(&ss->mux, ms) == 0) {
+			st->flags |= ST_HALF_SENT;
+			wheel_disarm(&st->shard->wheel, &st->timer.ent);
+		}
+	}
+	sess_ready(ss);
+}
+
+void stream_timer(struct stream *st, uint64_t now)
+{
+	uint64_t until;
+
+	if (!st->ms)
+		return;
+	if (st->flags & ST_RESET) {
+		stream_end_reset(st);
+		return;
+	}
+	until = st->last_in + st->sess->tun->closewait_ms;
+	if (now >= until)
+		stream_finish(st);
+	else
+		wheel_arm(&st->shard->wheel, &st->timer.ent, until);
+}
+
 bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 {
 	st->ms = mux_open(&ss->mux, st);
@@ -377,17 +419,9 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 		stream_local_eof(st, now);
 	sess_ready(ss);
 	stream_post(st, CHAN_EV_UP);
+	if (st->flags & ST_RESET)
+		stream_reset(st, now);
 	return true;
-}
-
-static void stream_reset(struct stream *st)
-{
-	slot_forget(st);
-	/* One that waited for its session has no target that could have failed. */
-	if (st->ms && !(st->flags & (ST_UP | ST_CLOSED)))
-		shard_drop(st->shard, DROP_TARGET);
-	stream_cut(st);
-	stream_close_chan(st, true);
 }
 
 /* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us.
@@ -429,7 +463,7 @@ void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now)
 	if (ev & CHAN_EV_ROOM)
 		stream_room(st);
 	if (ev & CHAN_EV_RESET)
-		stream_reset(st);
+		stream_reset(st, now);
 	else if (ev & CHAN_EV_EOF)
 		stream_local_eof(st, now);
 }

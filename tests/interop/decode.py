@@ -317,12 +317,17 @@ class Smux:
         if sid == 0:
             return
         need(way in self.shape.ours, "signal %08x from a stock sender" % sid)
+        if 0xc0000000 <= sid < 0xe0000000:
+            need((self.hello[OTHER[way]] or 0) & 2, "reset sent to a peer that does not know it")
+            need(sid - 0xc0000000 in self.streams, "reset of stream", sid - 0xc0000000)
+            self.streams[sid - 0xc0000000].fin[way] = True
+            return
         if sid >= 1 << 31:
             # The session's first frame is the client's: a server may begin with its HELLO.
             need(self.hello[way] is None and self.nops[way] == 1, "HELLO again, or after another NOP")
             need(frames > 0 or way == "s2c", "HELLO before the session's first frame")
             self.hello[way] = sid - (1 << 31)
-            need(self.hello[way] & ~1 == 0, "capability bits", self.hello[way])
+            need(self.hello[way] & ~7 == 0, "capability bits", self.hello[way])
             return
         need(sid in self.streams and not self.streams[sid].half[way], "half-close of stream", sid)
         need(self.hello[way] is not None, "half-close without a HELLO")

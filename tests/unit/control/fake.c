@@ -128,11 +128,12 @@ static void event(struct chan *c, uint32_t ev, unsigned worker)
 		return;
 	if (ev & CHAN_EV_ROOM)
 		chan_trim(&lab.chans, &c->down);
+	drain(s);
 	if (ev & CHAN_EV_RESET) {
-		closes(s, true);
+		if (!s->hold)
+			closes(s, true);
 		return;
 	}
-	drain(s);
 	if ((s->seen & CHAN_EV_EOF) && s->eof_after && chan_used(&c->up) == 0) {
 		s->eof_after = false;
 		post(s, CHAN_EV_EOF);

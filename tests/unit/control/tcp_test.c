@@ -3,11 +3,13 @@
 /* TCP against a worker that the test plays. */
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -156,8 +158,75 @@ Test(tcp, reset_after_eof, .init = setup)
 	finish();
 }
 
+/* What arrived before a reset is delivered before it is told, however much that is. */
+static void bytes_then_reset(size_t n, bool written_to)
+{
+	static uint8_t chunk[20026];
+	struct stream *s = &streams[0];
+	unsigned full = 0;
+	size_t sent = 0;
+	int fd, left;
+
+	begin(1, 1024);
+	lab_client(&lab, PORT, "198.51.100.9", 4000, 4000);
+	hold = true;
+	lab_start(&lab);
+	fd = lab_connect(PORT);
+	until(n_streams == 1);
+	while (sent < n) {
+		ssize_t k = send(fd, chunk, n - sent < sizeof(chunk) ? n - sent : sizeof(chunk), MSG_DONTWAIT);
+
+		sent += k > 0 ? (size_t)k : 0;
+		full = k < 0 ? full + 1 : 0;
+		if (full == 100)
+			break; /* the ring and both sockets */
+		lab_turn(&lab, full ? 1 : 0);
+		work();
+	}
+	(void)lab_until(&lab, 300, (work(), false)); /* acknowledgements are late */
+	cr_assert_eq(ioctl(fd, SIOCOUTQ, &left), 0);
+	sent -= (size_t)left; /* which a reset destroys: it has not left the application's own kernel */
+	cr_assert_geq(sent, n < 300000 ? n : 300000, "%zu, %d left", sent, left);
+	reset(fd);
+	if (written_to)
+		says(s, "nobody takes this", 17);
+	for (unsigned i = 0; i < 20; i++) {
+		lab_turn(&lab, 1);
+		work();
+	}
+	s->hold = false;
+	until((drain(s), s->seen & CHAN_EV_RESET));
+	drain(s);
+	cr_assert_eq(s->in, sent, "%llu of %zu", (unsigned long long)s->in, sent);
+	cr_assert_not(s->seen & CHAN_EV_EOF, "a reset is no clean end");
+	cr_assert_eq(chan_used(&s->c->down), 0, "what nobody takes gives its room back");
+	closes(s, true);
+	finish();
+}
+
+Test(tcp, bytes_then_reset, .init = setup)
+{
+	bytes_then_reset(20026, false);
+}
+
+Test(tcp, bytes_then_reset_met_by_a_write, .init = setup)
+{
+	bytes_then_reset(20026, true);
+}
+
+Test(tcp, more_bytes_than_the_ring_then_reset, .init = setup)
+{
+	bytes_then_reset(2 << 20, false);
+}
+
+Test(tcp, more_bytes_than_the_ring_then_reset_met_by_a_write, .init = setup)
+{
+	bytes_then_reset(2 << 20, true);
+}
+
 Test(tcp, abort, .init = setup)
 {
+	unsigned got = 0;
 	char c;
 	int fd;
 
@@ -166,12 +235,14 @@ Test(tcp, abort, .init = setup)
 	lab_start(&lab);
 	fd = lab_connect(PORT);
 	until(n_streams == 1);
-	says(&streams[0], "lost", 4);
+	says(&streams[0], "last", 4);
 	closes(&streams[0], true);
 	until(streams[0].gone);
+	until(ctl_stats(lab.ctl)->streams == 0);
 	while (recv(fd, &c, 1, 0) > 0)
-		;
+		got++;
 	cr_assert_eq(errno, ECONNRESET);
+	cr_assert_eq(got, 4, "what came before is delivered");
 	close(fd);
 	finish();
 }
@@ -579,7 +650,7 @@ Test(tcp, drains, .init = setup)
 	until(streams[0].gone && s->gone);
 	cr_assert(streams[0].seen & CHAN_EV_RESET);
 	cr_assert_eq(recv(fd, buf, sizeof(buf), 0), 10);
-	cr_assert_eq(recv(fd, buf, sizeof(buf), 0), 0);
+	cr_assert(recv(fd, buf, sizeof(buf), 0) < 0 && errno == ECONNRESET, "more was to come: no clean end");
 	close(fd);
 	close(target);
 	until(ctl_idle(lab.ctl));

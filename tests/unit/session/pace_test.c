@@ -166,9 +166,10 @@ Test(session_pace, ends_while_waiting)
 	d = rig_connect(r, 0, LOTS, 0);
 	conn_reset(c);
 	run_for(r, 3000);
-	cr_assert(c->closed && !d->closed);
+	cr_assert(!c->closed && !d->closed, "what c sent before its reset is still to come");
 	r->cut[SERVER] = true;
 	run_for(r, 61000);
+	cr_assert(c->closed && c->aborted);
 	cr_assert(d->closed && d->aborted);
 	cr_assert_eq(rig_drops(&r->side[CLIENT], DROP_TIMEOUT), 1);
 	rig_end(r);

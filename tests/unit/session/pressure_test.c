@@ -329,9 +329,11 @@ static void stream_goes(bool fin)
 	if (!c->closed)
 		conn_reset(c);
 	run_for(r, 100);
-	cr_assert(c->closed);
 	hog_give(h, r->side[CLIENT].mem);
 	run_for(r, 3000);
+	cr_assert(c->closed);
+	cr_assert_eq(c->peer->got, c->sent, "what it sent before it went: %llu of %llu",
+		     (unsigned long long)c->peer->got, (unsigned long long)c->sent);
 	cr_assert(c->peer->closed, "the peer was not told");
 	conn_more(other, 50000);
 	conn_eof(other);

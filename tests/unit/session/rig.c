@@ -247,6 +247,8 @@ void conn_write(struct conn *c)
 	uint8_t buf[8192];
 	uint32_t wrote = 0;
 
+	if (c->reset)
+		return; /* RESET is the last that control posts before GONE */
 	while (c->sent < c->to_send && chan_used(up) < c->side->ahead) {
 		uint32_t n = c->to_send - c->sent < sizeof(buf) ? (uint32_t)(c->to_send - c->sent) : sizeof(buf), k;
 
@@ -299,8 +301,7 @@ static void conn_close(struct conn *c)
 	c->aborted = c->chan->abort;
 	c->closed = true;
 	c->closed_at = c->side->rig->now;
-	if (!c->aborted)
-		conn_read(c);
+	conn_read(c); /* what came before an abort counts */
 	post(c, CHAN_EV_GONE);
 	c->chan = NULL;
 	c->side->live--;
@@ -308,6 +309,7 @@ static void conn_close(struct conn *c)
 
 void conn_reset(struct conn *c)
 {
+	c->reset = true;
 	post(c, CHAN_EV_RESET);
 }
 

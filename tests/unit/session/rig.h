@@ -49,7 +49,7 @@ struct conn {
 	uint64_t reply; /* client: what the server's end is to send */
 	bool hold_eof;	/* does not end its direction after to_send */
 	bool stopped;	/* reads nothing */
-	bool up, eof_sent, eof_in, closed, aborted;
+	bool up, eof_sent, eof_in, closed, aborted, reset;
 	uint64_t last_at, eof_at, closed_at; /* ms: last byte, EOF, CLOSE */
 	unsigned slot;			     /* client */
 	uint16_t port;			     /* client: its session's, once it has one */
