@@ -86,7 +86,7 @@ int app_memory_up(struct app *a)
 	for (unsigned i = 0; i < at->n_pools; i++)
 		if (pool_up(a, i))
 			return -ENOMEM;
-	ret = chan_pool_create(&a->chans, a->plan.chunks, a->plan.chans, at->ctl);
+	ret = chan_pool_create(&a->chans, a->plan.chunks, a->plan.chans, a->conf->n_tunnels, at->ctl);
 	if (ret)
 		return app_fail(a, ret, "stream buffers");
 	a->udp = calloc(1, sizeof(*a->udp));

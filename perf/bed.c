@@ -216,7 +216,7 @@ static void gate_new(struct bed_gate *g, int e, const struct bed_conf *c)
 		unsigned chans = PAIR * (c->sessions * c->streams + 1024);
 
 		g->chans = &g->own_chans;
-		bed_need(chan_pool_create(g->chans, CHUNKS, chans, 0) == 0, "chans");
+		bed_need(chan_pool_create(g->chans, CHUNKS, chans, 1, 0) == 0, "chans");
 		chunks_fill(g->bed, g->chans->chunks);
 		g->udp = calloc(1, sizeof(*g->udp));
 		bed_need(g->udp, "ports");

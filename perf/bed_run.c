@@ -233,7 +233,7 @@ void bed_start(struct bed *b)
 	for (unsigned i = 0; i < n; i++) {
 		struct bed_app *a = &b->app[b->n_app++];
 
-		a->chan = chan_alloc(g->chans);
+		a->chan = chan_alloc(g->chans, 0);
 		bed_need(a->chan, "a chan");
 		a->chan->ctl = a;
 		a->chan->slot = (uint16_t)(i % b->conf.sessions);

@@ -113,13 +113,13 @@ static int setup(void)
 	int rc = bench_eal(256, NULL);
 
 	if (!rc)
-		rc = chan_pool_create(&pool, 4 * CHANS, 2 * CHANS, -1);
+		rc = chan_pool_create(&pool, 4 * CHANS, 2 * CHANS, 1, -1);
 	if (!rc)
 		rc = mbox_create(&box, "bm", CHANS, -1);
 	if (rc)
 		return rc;
 	for (unsigned i = 0; i < CHANS; i++)
-		chan[i] = chan_alloc(&pool);
+		chan[i] = chan_alloc(&pool, 0);
 	from = aligned_alloc(64, BYTES);
 	to = aligned_alloc(64, CHANS * CHAN_CHUNK);
 	pkts_fill(from, BYTES, 4);

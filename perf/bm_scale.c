@@ -91,7 +91,8 @@ static double table_bytes(unsigned n, unsigned streams)
 		struct flow_tbl *flows;
 		struct border *border;
 
-		if (flow_tbl_create(&flows, "footprint", most, 0) || chan_pool_create(&chans, 64, most * streams, 0) ||
+		if (flow_tbl_create(&flows, "footprint", most, 0) ||
+		    chan_pool_create(&chans, 64, most * streams, 1, 0) ||
 		    border_create(&border, 0, most * streams, 64, 0)) {
 			bench_wrong("no memory for %u sessions' tables", most);
 			return 0;

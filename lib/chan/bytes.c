@@ -47,7 +47,7 @@ static bool attach(struct chan_pool *p, struct chan_ring *r, uint32_t n)
 	struct chan_chunk *c;
 
 	if (!r->wchunk) {
-		c = pool_get(p->chunks);
+		c = chunk_get(p, r->tunnel);
 		if (!c)
 			return false;
 		restart_in(r, c);
@@ -84,7 +84,7 @@ uint32_t chan_write(struct chan_pool *p, struct chan_ring *r, const struct slice
 	for (unsigned i = 0; i < n; i++) {
 		for (uint32_t at = 0, k; at < v[i].n; at += k) {
 			if (r->woff == CHUNK_DATA) {
-				struct chan_chunk *c = pool_get(p->chunks);
+				struct chan_chunk *c = chunk_get(p, r->tunnel);
 
 				if (!c)
 					goto out;
@@ -125,7 +125,7 @@ unsigned chan_space(struct chan_pool *p, struct chan_ring *r, uint32_t want, str
 	/* Chunks that an earlier call without a commit left here come first. */
 	for (; want && n < CHAN_IOV; link = &(*link)->next) {
 		if (!*link) {
-			struct chan_chunk *c = pool_get(p->chunks);
+			struct chan_chunk *c = chunk_get(p, r->tunnel);
 
 			if (!c)
 				break;
@@ -154,7 +154,7 @@ void chan_commit(struct chan_pool *p, struct chan_ring *r, uint32_t n)
 	}
 	while ((c = r->spare)) {
 		r->spare = c->next;
-		pool_put(p->chunks, c);
+		chunk_put(p, c, r->tunnel);
 	}
 	if (n)
 		publish(r, n);
@@ -169,7 +169,7 @@ bool chan_trim(struct chan_pool *p, struct chan_ring *r)
 		return true;
 	if (!drained(r))
 		return false;
-	pool_put(p->chunks, r->wchunk);
+	chunk_put(p, r->wchunk, r->tunnel);
 	r->wchunk = NULL;
 	r->woff = 0;
 	return true;
@@ -212,7 +212,7 @@ void chan_done(struct chan_pool *p, struct chan_ring *r, uint32_t n)
 
 			r->rchunk = c->next;
 			r->roff = 0;
-			pool_put(p->chunks, c);
+			chunk_put(p, c, r->rtunnel);
 		}
 		k = left < CHUNK_DATA - r->roff ? left : CHUNK_DATA - r->roff;
 		r->roff += k;

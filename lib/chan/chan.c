@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <rte_errno.h>
+#include <rte_lcore.h>
 #include <rte_mempool.h>
 
 #include "chan.h"
@@ -44,13 +45,32 @@ static struct rte_mempool *pool_make(const struct chan_pool *p, const char *what
 	return mp;
 }
 
-int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, int socket)
+/* What may lie in the caches of lcores that have no use for it now is nobody's to count on. */
+static unsigned cached(unsigned n, unsigned tunnels)
+{
+	unsigned most = cache_size(n) * 3 / 2 * rte_lcore_count();
+
+	if (tunnels == 1)
+		return 0; /* who has all need not be promised any */
+	return most < n / 4 ? most : n / 4;
+}
+
+int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, unsigned tunnels, int socket)
 {
 	int err;
 
+	memset(p, 0, sizeof(*p));
+	err = shares_init(&p->chunk_shares, chunks - cached(chunks, tunnels), tunnels);
+	if (!err)
+		err = shares_init(&p->chan_shares, chans - cached(chans, tunnels), tunnels);
+	if (err)
+		goto err_shares;
+
 	p->chunks = pool_make(p, "chunks", chunks, sizeof(struct chan_chunk), socket);
-	if (!p->chunks)
-		return -rte_errno;
+	if (!p->chunks) {
+		err = -rte_errno;
+		goto err_shares;
+	}
 	p->chans = pool_make(p, "chans", chans, sizeof(struct chan), socket);
 	if (!p->chans) {
 		err = -rte_errno;
@@ -61,6 +81,9 @@ int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, int s
 err_chunks:
 	rte_mempool_free(p->chunks);
 	p->chunks = NULL;
+err_shares:
+	shares_fini(&p->chunk_shares);
+	shares_fini(&p->chan_shares);
 	return err;
 }
 
@@ -69,6 +92,13 @@ void chan_pool_destroy(struct chan_pool *p)
 	rte_mempool_free(p->chans);
 	rte_mempool_free(p->chunks);
 	p->chans = p->chunks = NULL;
+	shares_fini(&p->chunk_shares);
+	shares_fini(&p->chan_shares);
+}
+
+uint64_t chan_room(const struct chan_pool *p, unsigned tunnel)
+{
+	return (uint64_t)shares_room(&p->chunk_shares, tunnel) * CHUNK_DATA;
 }
 
 /* Not rte_mempool_avail_count, which adds up the caches of all possible lcores, a cache line each. */
@@ -82,18 +112,19 @@ unsigned chan_pool_free_permille(const struct chan_pool *p)
 	return (unsigned)(chunks_free(p) * 1000 / p->chunks->size);
 }
 
-bool chan_pool_below(const struct chan_pool *p, unsigned permille)
+struct chan *chan_alloc(struct chan_pool *p, unsigned tunnel)
 {
-	return chunks_free(p) * 1000 < (uint64_t)permille * p->chunks->size;
-}
+	struct chan *c;
 
-struct chan *chan_alloc(struct chan_pool *p)
-{
-	struct chan *c = pool_get(p->chans);
-
-	if (!c)
+	if (!shares_take(&p->chan_shares, tunnel))
 		return NULL;
+	c = pool_get(p->chans);
+	if (!c) {
+		shares_give(&p->chan_shares, tunnel);
+		return NULL;
+	}
 	memset(c, 0, sizeof(*c));
+	c->tunnel = c->up.tunnel = c->up.rtunnel = c->down.tunnel = c->down.rtunnel = (uint16_t)tunnel;
 	c->to_ctl.kind = MBOX_CHAN;
 	c->to_worker.kind = MBOX_CHAN;
 	return c;
@@ -112,11 +143,11 @@ static void ring_drop(struct chan_pool *p, struct chan_ring *r)
 			    : r->rchunk;
 	for (; c; c = next) {
 		next = c == r->wchunk ? NULL : c->next;
-		pool_put(p->chunks, c);
+		chunk_put(p, c, r->tunnel);
 	}
 	for (c = r->spare; c; c = next) {
 		next = c->next;
-		pool_put(p->chunks, c);
+		chunk_put(p, c, r->tunnel);
 	}
 }
 
@@ -126,5 +157,6 @@ void chan_free(struct chan_pool *p, struct chan *c)
 		return;
 	ring_drop(p, &c->up);
 	ring_drop(p, &c->down);
+	shares_give(&p->chan_shares, c->tunnel);
 	pool_put(p->chans, c);
 }

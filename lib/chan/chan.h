@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 
 #include "mbox.h"
+#include "share.h"
 #include "slice.h"
 
 struct rte_mempool;
@@ -20,22 +21,29 @@ struct rte_mempool;
 #define CHAN_CHUNK 16384 /* bytes a chunk, header included */
 #define CHAN_IOV   8	 /* most iovecs that a call fills */
 
-/* The chunks of all chans of a process, and the chans themselves. */
+/*
+ * The chunks of all chans of a process, and the chans themselves, shared out among the tunnels: what one's hung targets
+ * hold is never another's.  Within a tunnel those that hold little go before those that hold much: a holder of many
+ * compares what it has with chan_room, and stops at a part of it, so that there is always some left (Choudhury and
+ * Hahne, "Dynamic queue length thresholds for shared-memory packet switches").
+ */
 struct chan_pool {
 	struct rte_mempool *chunks;
 	struct rte_mempool *chans;
+	struct shares chunk_shares, chan_shares;
 };
 
-/* chunks, chans: how many of each there will be.  p stays where it is until it is destroyed.  0 or -errno. */
-int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, int socket);
+/* chunks, chans: how many of each there will be, among so many tunnels.  p stays where it is until it is destroyed.
+ * 0 or -errno. */
+int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, unsigned tunnels, int socket);
 void chan_pool_destroy(struct chan_pool *p);
+/* Bytes that this tunnel could have chunks for now; any thread may ask. */
+uint64_t chan_room(const struct chan_pool *p, unsigned tunnel);
 /*
  * Share of the chunks that is free, 0..1000.  What lies in the lcores' caches (up to 1.5/64 of the pool each, nothing
  * in pools of fewer than 64) counts as in use.
  */
 unsigned chan_pool_free_permille(const struct chan_pool *p);
-/* Is less than that free?  Cheap enough for once a turn. */
-bool chan_pool_below(const struct chan_pool *p, unsigned permille);
 
 struct chan_chunk;
 
@@ -45,13 +53,17 @@ struct chan_ring {
 	struct chan_chunk *wchunk;
 	struct chan_chunk *spare; /* lent by chan_space beyond wchunk, linked when committed */
 	uint32_t woff;
+	uint16_t tunnel; /* whose chunks these are */
 	_Atomic uint64_t
 		restart; /* writer: producer, only while empty; position that lies at restart_chunk's offset 0 */
 	struct chan_chunk *_Atomic restart_chunk;
 	_Atomic uint64_t head __attribute__((aligned(64))); /* writer: consumer; bytes ever taken */
 	struct chan_chunk *rchunk;
 	uint32_t roff;
+	uint16_t rtunnel; /* the same, in the consumer's line */
 } __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct chan_ring) == 128, "a line for each side");
 
 /* Events posted to control by a worker, and to a worker by control. */
 #define CHAN_EV_OPEN  0x001 /* to control: dial the tunnel's target; to worker: open a stream for this connection */
@@ -72,12 +84,12 @@ struct chan {
 	struct mbox_ent to_ctl, to_worker; /* kind: MBOX_CHAN in both */
 	void *ctl;			   /* control's side: its connection */
 	void *worker;			   /* worker's side: its stream */
-	uint16_t tunnel;		   /* index; set by the opener */
+	uint16_t tunnel;		   /* index */
 	uint16_t slot;			   /* client: session slot of the tunnel */
 	uint16_t worker_id;		   /* the worker that owns the session */
 	uint16_t ctl_id;		   /* the control instance that owns the socket */
-	/* errno of a failure; writer: control, before RESET.  ESHUTDOWN: nothing failed, but nothing is read any more
-	 */
+	/* errno of a failure; writer: control, before RESET.  ESHUTDOWN, ENOBUFS: the socket is well, but control ends
+	 * it (its program stops, its memory is wanted), and more was to come */
 	int32_t err;
 	bool abort;    /* writer: worker, before CLOSE: bytes are missing behind the ring's last, so end by a reset */
 	char peer[64]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
@@ -89,8 +101,8 @@ struct chan {
 #define MBOX_CHAN 1
 #define MBOX_DIAL 2
 
-/* A chan with empty rings, or NULL when the pool is used up. */
-struct chan *chan_alloc(struct chan_pool *p);
+/* A chan with empty rings for a tunnel, or NULL when its share of them is used up. */
+struct chan *chan_alloc(struct chan_pool *p, unsigned tunnel);
 /* Gives back the chan and whatever chunks its rings hold.  Both threads must be done with it. */
 void chan_free(struct chan_pool *p, struct chan *c);
 

@@ -54,3 +54,21 @@ static inline void pool_put(struct rte_mempool *mp, void *obj)
 	__tsan_release(obj);
 	rte_mempool_put(mp, obj);
 }
+
+static inline struct chan_chunk *chunk_get(struct chan_pool *p, unsigned tunnel)
+{
+	struct chan_chunk *c;
+
+	if (!shares_take(&p->chunk_shares, tunnel))
+		return NULL;
+	c = pool_get(p->chunks);
+	if (!c)
+		shares_give(&p->chunk_shares, tunnel);
+	return c;
+}
+
+static inline void chunk_put(struct chan_pool *p, struct chan_chunk *c, unsigned tunnel)
+{
+	pool_put(p->chunks, c);
+	shares_give(&p->chunk_shares, tunnel);
+}

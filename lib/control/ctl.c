@@ -131,6 +131,8 @@ static int up_tunnels(struct ctl *c, char *why, size_t why_n)
 		const struct ctl_tunnel *t = &c->conf.tunnels[i];
 
 		c->tunnels[i].conf = t;
+		list_init(&c->tunnels[i].blocked[0]);
+		list_init(&c->tunnels[i].blocked[1]);
 		name_init(&c->tunnels[i].host, t->client ? t->remote.host : t->target.host);
 		if (!t->client)
 			continue;

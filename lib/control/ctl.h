@@ -83,7 +83,8 @@ struct ctl_stats {
 	uint64_t sessions_dialled, sessions_failed; /* client tunnels' session slots */
 	uint64_t accept_paused;			    /* times that a listener waited for file descriptors or chans */
 	uint64_t no_chunk;			    /* times that a connection's reading waited for chunks */
-	uint64_t lingering;			    /* connections now whose last bytes the kernel still delivers */
+	uint64_t evicted;    /* connections reset, since what they did not take was wanted by others of their tunnel */
+	uint64_t lingering;  /* connections now whose last bytes the kernel still delivers */
 	uint64_t linger_cut; /* and those that were reset, the oldest, since there were too many */
 };
 

@@ -47,7 +47,9 @@ struct tunnel {
 	struct name host;      /* client: remote; server: target */
 	unsigned accepted;     /* client: connections so far, which picks the slot */
 	struct flow_key *slot; /* client: flow of each slot's last dialled session */
-	struct log_limit dial_limit, key_limit, sess_limit;
+	struct log_limit dial_limit, key_limit, sess_limit, share_limit;
+	struct list blocked[2]; /* struct tcp.blocked, longest first: streams, and [1] those whose CLOSE has come */
+	uint64_t refused;	/* what the tunnel's share of chunks had counted at the last look */
 };
 
 struct ctl {
@@ -71,6 +73,7 @@ struct ctl {
 	struct list lingering; /* struct tcp.starved, oldest first: the kernel delivers what is left */
 	unsigned linger_max;
 	struct timer starved_timer;
+	struct timer share_timer; /* looks after tunnels with blocked connections */
 	struct timer lines_timer; /* ends a period of lines about streams */
 	unsigned lines, lines_left_out;
 	struct list dials; /* struct dialer.all */

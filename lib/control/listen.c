@@ -53,7 +53,6 @@ static void fill_chan(struct ctl *c, struct chan *ch, uint16_t tunnel, const str
 		addr_port_str(&a, port, peer);
 	memcpy(ch->peer, peer, sizeof(ch->peer) - 1);
 	ch->peer[sizeof(ch->peer) - 1] = '\0';
-	ch->tunnel = tunnel;
 	ch->slot = (uint16_t)slot;
 	ch->worker_id = t->conf->slot_worker[slot];
 	ch->ctl_id = (uint16_t)c->conf.id;
@@ -67,11 +66,11 @@ static bool accept_one(struct ctl *c, struct listener *l)
 {
 	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
-	struct chan *ch = chan_alloc(c->conf.chans);
+	struct chan *ch = chan_alloc(c->conf.chans, l->tunnel);
 	int fd;
 
 	if (!ch) {
-		pause_listener(c, l, "all streams are in use");
+		pause_listener(c, l, "the tunnel's share of streams is in use");
 		return false;
 	}
 	fd = accept4(l->ev.fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

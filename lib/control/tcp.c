@@ -45,6 +45,7 @@ static struct tcp *tcp_new(struct ctl *c, struct chan *ch, int fd)
 	wheel_ent_init(&t->timer.ent);
 	list_init(&t->ready);
 	list_init(&t->starved);
+	list_init(&t->blocked);
 	name_wait_init(&t->wait, on_name);
 	if (c->conf.tunnels[t->tunnel].client ? c->conf.tunnels[t->tunnel].listen_path != NULL
 					      : c->conf.tunnels[t->tunnel].target_path != NULL)
@@ -63,6 +64,7 @@ void tcp_free(struct ctl *c, struct tcp *t)
 	list_del(&t->all);
 	list_del(&t->ready);
 	list_del(&t->starved);
+	list_del(&t->blocked);
 	c->stats.streams--;
 	c->stats.lingering -= t->state == TCP_LINGER;
 	ctl_bury(c, &t->grave);
@@ -158,6 +160,7 @@ void tcp_fail(struct ctl *c, struct tcp *t, int err)
 	reset_socket(t);
 	list_del(&t->ready);
 	list_del(&t->starved);
+	list_del(&t->blocked);
 	t->state = TCP_FAILED;
 	throw_away(c, t);
 	if (t->flags & TCP_F_DRAIN)
@@ -222,6 +225,7 @@ void tcp_finish(struct ctl *c, struct tcp *t)
 		shutdown(t->ev.fd, SHUT_WR);
 		t->flags |= TCP_F_SHUT;
 	}
+	list_del(&t->blocked);
 	gone(c, t);
 	if (lingers(t))
 		linger(c, t);
@@ -297,6 +301,7 @@ static void close_asked(struct ctl *c, struct tcp *t)
 		abort_now(c, t);
 		return;
 	}
+	tcp_share_closing(c, t);
 	if (dials && !dials_again(t))
 		ctl_arm(c, &t->timer, TCP_LAST_DIAL_MS);
 	if (t->state == TCP_OPEN)
@@ -370,12 +375,14 @@ static void on_starved(struct ctl *c, struct timer *timer)
 	struct list *l;
 
 	(void)timer;
-	while ((l = list_pop(&c->starved))) {
+	for (unsigned i = 0; i < TCP_TURN && (l = list_pop(&c->starved)); i++) {
 		struct tcp *t = container_of(l, struct tcp, starved);
 
 		t->flags &= (uint16_t)~TCP_F_STARVED;
 		tcp_ready(c, t);
 	}
+	if (!list_empty(&c->starved))
+		ctl_arm(c, &c->starved_timer, TCP_STARVED_MS);
 }
 
 void tcp_starve(struct ctl *c, struct tcp *t)
@@ -399,6 +406,7 @@ void tcp_up(struct ctl *c)
 	wheel_ent_init(&c->starved_timer.ent);
 	c->starved_timer.fn = on_starved;
 	c->linger_max = linger_max();
+	tcp_share_up(c);
 	tcp_log_up(c);
 }
 

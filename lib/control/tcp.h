@@ -38,6 +38,8 @@ struct tcp {
 	struct grave grave; /* first */
 	struct ev ev;
 	struct list all, ready, starved; /* starved: on ctl->lingering at the end */
+	struct list blocked; /* on a list of its tunnel while its socket takes nothing of what the ring holds */
+	uint64_t blocked_at; /* ms: since when */
 	struct timer timer;
 	struct name_wait wait;
 	struct chan *ch; /* NULL from GONE on */
@@ -73,6 +75,13 @@ void tcp_starve(struct ctl *c, struct tcp *t);
 bool tcp_move(struct ctl *c, struct tcp *t);
 /* Reads and throws away; false when the peer has ended (or an error says so). */
 bool tcp_discard(struct tcp *t);
+
+/* ---- tcp_share.c ---- */
+void tcp_share_up(struct ctl *c);
+/* After each attempt to write: `moved` bytes went. */
+void tcp_share_wrote(struct ctl *c, struct tcp *t, uint32_t moved);
+/* CLOSE has come: nobody adds to what it holds, but nobody is there to miss it either. */
+void tcp_share_closing(struct ctl *c, struct tcp *t);
 
 /* ---- tcp_dial.c ---- */
 

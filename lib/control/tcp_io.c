@@ -8,14 +8,14 @@
 
 #include "tcp.h"
 
-#define UP_MAX		   (256u << 10) /* in a stream's ring towards the worker: more would only wait there */
-#define UP_ROOM		   (32u << 10)	/* reading goes on only when so much has been taken */
-#define READ_MIN	   16384u
-#define READ_MAX	   65536u
-#define UP_CHUNKS_PERMILLE 250 /* with fewer free, TCP is not read */
-#define DISCARD_TRIES	   8
-#define DISCARD_BUF	   65536
-#define TURN_BYTES	   (128u << 10) /* each way, a connection and turn */
+#define UP_MAX	      (256u << 10) /* in a stream's ring towards the worker: more would only wait there */
+#define UP_ROOM	      (32u << 10)  /* reading goes on only when so much has been taken */
+#define READ_MIN      16384u
+#define READ_MAX      65536u
+#define UP_ROOM_PART  8 /* and no more of a stream's than this part of what its tunnel has left */
+#define DISCARD_TRIES 8
+#define DISCARD_BUF   65536
+#define TURN_BYTES    (128u << 10) /* each way, a connection and turn */
 
 /* Posts and forgets what was gathered. */
 static void post(struct ctl *c, struct tcp *t)
@@ -52,11 +52,22 @@ bool tcp_discard(struct tcp *t)
 	return true;
 }
 
-static bool may_read(const struct tcp *t)
+/*
+ * What a stream may have in its ring: more would only wait there.  A stream whose peer takes nothing holds a part of
+ * what its tunnel has left, so that all others always find something.
+ */
+static uint32_t up_most(const struct ctl *c, const struct tcp *t)
+{
+	uint64_t part = chan_room(c->conf.chans, t->tunnel) / UP_ROOM_PART;
+
+	return part >= UP_MAX ? UP_MAX : part <= UP_ROOM ? UP_ROOM : (uint32_t)part;
+}
+
+static bool may_read(const struct ctl *c, const struct tcp *t)
 {
 	return (t->flags & TCP_F_READABLE) &&
 	       !(t->flags & (TCP_F_EOF_IN | TCP_F_STARVED | TCP_F_CLOSING | TCP_F_DRAIN)) &&
-	       chan_used(&t->ch->up) <= UP_MAX - UP_ROOM;
+	       chan_used(&t->ch->up) + UP_ROOM <= up_most(c, t);
 }
 
 static bool may_discard(const struct tcp *t)
@@ -78,17 +89,26 @@ static void adapt(struct tcp *t, uint32_t asked, uint32_t got)
 		t->want /= 2;
 }
 
+/* The last chunks are for what comes from the peers: without them nobody would ever give any back. */
+static bool up_chunks(const struct ctl *c, const struct tcp *t)
+{
+	const struct shares *s = &c->conf.chans->chunk_shares;
+
+	return shares_room(s, t->tunnel) > s->of[t->tunnel].sure / 4;
+}
+
 /* One readv; its bytes, 0 when there is nothing to be had now, or -errno. */
 static int read_some(struct ctl *c, struct tcp *t)
 {
-	uint32_t used = chan_used(&t->ch->up), want = used + t->want > UP_MAX ? UP_MAX - used : t->want, room = 0;
+	uint32_t used = chan_used(&t->ch->up), most = up_most(c, t), want = t->want, room = 0;
 	struct iovec v[CHAN_IOV];
 	unsigned n = 0;
 	ssize_t got;
 	int err = 0;
 
-	/* The last chunks are for what comes from the peers: without them nobody would ever give any back. */
-	if (!chan_pool_below(c->conf.chans, UP_CHUNKS_PERMILLE))
+	if (used + want > most)
+		want = most > used ? most - used : READ_MIN;
+	if (up_chunks(c, t))
 		n = chan_space(c->conf.chans, &t->ch->up, want, v);
 	if (n == 0) {
 		tcp_starve(c, t);
@@ -157,7 +177,7 @@ static void broken(struct tcp *t, int err)
 
 static void move_in(struct ctl *c, struct tcp *t)
 {
-	for (uint32_t sum = 0; sum < TURN_BYTES && may_read(t);) {
+	for (uint32_t sum = 0; sum < TURN_BYTES && may_read(c, t);) {
 		int n = read_some(c, t);
 
 		if (n < 0) {
@@ -185,6 +205,7 @@ static void move_out(struct ctl *c, struct tcp *t)
 	}
 	if ((t->flags & TCP_F_BROKEN) && chan_junk(c->conf.chans, &t->ch->down))
 		t->post |= CHAN_EV_ROOM;
+	tcp_share_wrote(c, t, sum);
 }
 
 /* An error that neither reading nor writing would meet, since both have ended. */
@@ -239,5 +260,5 @@ bool tcp_move(struct ctl *c, struct tcp *t)
 	post(c, t);
 	if (end_out(c, t))
 		return false;
-	return may_read(t) || may_write(t) || may_discard(t);
+	return may_read(c, t) || may_write(t) || may_discard(t);
 }

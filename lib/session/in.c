@@ -9,14 +9,21 @@
 #define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
 
 /*
- * While chunks are scarce, sessions of which TCP has much to take yet wait for that; those that hold little go on, for
- * their peers' credit comes by the same way as data, and is what frees the chunks of the other direction.
+ * A session of which TCP has much to take yet reads no more: more than a part of what the tunnel has left.  So there is
+ * always something left, and those that hold little go on, for their peers' credit comes by the same way as data, and
+ * is what frees the chunks of the other direction.
  */
 static bool sess_may_read(const struct sess *ss)
 {
 	int64_t held = (int64_t)ss->tun->mux.smuxbuf - ss->mux.bucket;
+	unsigned tunnel;
 
-	return mux_may_read(&ss->mux) && (!ss->shard->chunks_low || held < SESS_LOW_BYTES);
+	if (!mux_may_read(&ss->mux))
+		return false;
+	if (held < SESS_LOW_BYTES)
+		return true;
+	tunnel = (unsigned)(ss->tun - ss->shard->conf.tunnels);
+	return (uint64_t)held < chan_room(ss->shard->chans, tunnel) / SESS_ROOM_PART;
 }
 
 static void sess_stall(struct sess *ss)
@@ -393,7 +400,6 @@ static void input_warm(const struct pkt *v, unsigned i, unsigned n)
 
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 {
-	shard_see_chunks(s);
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = &v[i];
 		struct sess *ss;

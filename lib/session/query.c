@@ -14,6 +14,8 @@ static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
 	r->idle_ms = now - ss->last_in;
 	r->streams = ss->mux.count;
 	r->held = (uint32_t)((int64_t)ss->tun->mux.smuxbuf - ss->mux.bucket);
+	if (ss->stalled)
+		r->waits = mux_may_read(&ss->mux) ? "the tunnel's share of chunks" : "smuxbuf: TCP takes too little";
 	kcp_info(&ss->kcp, &r->kcp);
 	r->bytes_in = ss->bytes_in;
 	r->bytes_out = ss->bytes_out;

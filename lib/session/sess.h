@@ -14,12 +14,14 @@
 #define OWING_MAX	 256   /* streams that are to be told of in one go */
 #define OVER_MAX	 8     /* sessions that wait for their groups to be completed before buffers are copied */
 #define SESS_READ_MAX	 256   /* segments read a session and turn, from those that were queued */
-#define SESS_LOW_BYTES	 65536 /* held towards TCP, beyond which a session reads no more while chunks are scarce */
-#define SESS_IDLE_MS	 2000  /* without a packet for so long, what open FEC groups hold goes back */
-#define SESS_IDLE_PARITY 1024  /* bytes of accumulators that an idle session may keep */
-#define FEC_HOLD_MIN	 512   /* shorter packets are copied rather than holding a receive buffer */
-#define SLOT_WAITING_MAX 1024  /* connections that wait for a client session to be dialled */
-#define SLOT_RETRY_MS	 1000  /* as stock's client */
+#define SESS_LOW_BYTES	 16384 /* held towards TCP: so much a session may in any case, */
+#define SESS_ROOM_PART	 4     /* and beyond it this part of what its tunnel has left */
+#define SESS_LOW_STREAMS 16   /* streams: so many a session may have in any case, and as many as are left beyond them */
+#define SESS_IDLE_MS	 2000 /* without a packet for so long, what open FEC groups hold goes back */
+#define SESS_IDLE_PARITY 1024 /* bytes of accumulators that an idle session may keep */
+#define FEC_HOLD_MIN	 512  /* shorter packets are copied rather than holding a receive buffer */
+#define SLOT_WAITING_MAX 1024 /* connections that wait for a client session to be dialled */
+#define SLOT_RETRY_MS	 1000 /* as stock's client */
 #define SLOT_GIVE_UP_MS	 30000 /* a connection that has waited so long for a session is refused */
 #define RESET_HOLD_MS \
 	3000		/* a client's reset waits so long for the session's first frame, which tells whom it is for */
@@ -190,7 +192,6 @@ struct shard {
 	uint64_t next_id;
 	uint64_t rng;
 	unsigned out_min; /* packets that a vector must have left for a session to be flushed */
-	bool chunks_low;  /* the chan pool is nearly used up: sessions that hold much stop reading */
 	bool closing;	  /* shard_close_all was called */
 	struct shard_stats stats;
 	struct shard_query query;
@@ -215,8 +216,6 @@ void sess_timer(struct sess *ss, uint64_t now);
 
 /* shard.c */
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
-/* Looks whether the chunks that TCP's bytes go to are nearly used up. */
-void shard_see_chunks(struct shard *s);
 
 /* pace.c */
 void pace_init(struct sess *ss, uint64_t now);

@@ -5,9 +5,7 @@
 
 #include "warm.h"
 
-#define CHUNKS_LOW_PERMILLE 60	/* below this share of free chunks sessions that hold much stop reading */
-#define CHUNKS_OK_PERMILLE  120 /* and go on reading above this one */
-#define RESUME_A_TURN	    32
+#define RESUME_A_TURN 32
 
 static bool shard_has_qpp(const struct shard *s)
 {
@@ -148,11 +146,6 @@ void shard_reap(struct shard *s)
 		mem_put(s->mem, container_of(e, struct sess, ready), sizeof(struct sess));
 }
 
-void shard_see_chunks(struct shard *s)
-{
-	s->chunks_low = chan_pool_below(s->chans, s->chunks_low ? CHUNKS_OK_PERMILLE : CHUNKS_LOW_PERMILLE);
-}
-
 /* Lets sessions read again that had to stop, where the reason has gone: each once, a bounded number.  Returns the
  * segments read: while there are any, there are more. */
 static unsigned shard_resume(struct shard *s, uint64_t now)
@@ -160,7 +153,6 @@ static unsigned shard_resume(struct shard *s, uint64_t now)
 	struct list *last = s->stalled.prev;
 	unsigned total = 0;
 
-	shard_see_chunks(s);
 	for (unsigned i = 0; i < RESUME_A_TURN && !list_empty(&s->stalled); i++) {
 		struct list *e = list_pop(&s->stalled);
 		struct sess *ss = container_of(e, struct sess, stalled_link);

@@ -128,7 +128,6 @@ static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 	}
 	st->spill = sp;
 	st->shard->stats.spilled += n;
-	st->shard->chunks_low = true; /* whatever they were when this burst began */
 	if (list_empty(&st->link))
 		list_add_tail(&st->shard->spilled, &st->link);
 	return true;
@@ -201,16 +200,27 @@ void stream_orphan(struct stream *st)
 
 /* ---- from the peer ---- */
 
+/* A chan for one more stream that the peer opens; NULL when the session has more than its part of the tunnel's. */
+static struct chan *accept_chan(const struct sess *ss)
+{
+	struct shard *s = ss->shard;
+	unsigned tunnel = (unsigned)(ss->tun - s->conf.tunnels);
+
+	if (ss->tun->client)
+		return NULL;
+	if (ss->mux.count > SESS_LOW_STREAMS && ss->mux.count > shares_room(&s->chans->chan_shares, tunnel))
+		return NULL;
+	return chan_alloc(s->chans, tunnel);
+}
+
 bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 {
 	struct shard *s = ss->shard;
-	struct chan *c = ss->tun->client ? NULL : chan_alloc(s->chans);
+	struct chan *c = accept_chan(ss);
 	struct stream *st = NULL;
 
-	if (c) {
-		c->tunnel = (uint16_t)(ss->tun - s->conf.tunnels);
+	if (c)
 		st = stream_new(s, c, now);
-	}
 	if (!st) {
 		if (c)
 			chan_free(s->chans, c);
@@ -339,8 +349,8 @@ static void stream_local_eof(struct stream *st, uint64_t now)
 /* The end of a stream whose TCP side failed, behind what that had sent before. */
 static void stream_end_reset(struct stream *st)
 {
-	/* Control stopped reading (its program ends): then what it has read is not all that there was. */
-	bool lost = st->chan->err == ESHUTDOWN;
+	/* Control stopped reading (its program ends, or memory): then what it has read is not all that there was. */
+	bool lost = st->chan->err == ESHUTDOWN || st->chan->err == ENOBUFS;
 
 	wheel_disarm(&st->shard->wheel, &st->timer.ent);
 	st->flags |= ST_FINISHING;
@@ -500,13 +510,20 @@ static bool stream_pump(struct stream *st, uint32_t *budget)
 void shard_pump_spilled(struct shard *s)
 {
 	uint32_t budget = PUMP_BYTES;
+	struct list *last = s->spilled.prev;
 
-	for (unsigned i = 0; i < PUMP_A_TURN && !list_empty(&s->spilled); i++) {
-		struct stream *st = container_of(s->spilled.next, struct stream, link);
+	for (unsigned i = 0; i < PUMP_A_TURN && budget && !list_empty(&s->spilled); i++) {
+		struct list *e = s->spilled.next;
+		struct stream *st = container_of(e, struct stream, link);
 
-		if (!stream_pump(st, &budget))
-			return;
 		list_del(&st->link);
+		if (!stream_pump(st, &budget)) {
+			/* Its tunnel has no chunk: others may. */
+			list_add_tail(&s->spilled, &st->link);
+			if (e == last)
+				return;
+			continue;
+		}
 		if (st->flags & ST_CLOSE_LATE)
 			stream_close_chan(st, false);
 		else if (st->flags & ST_HALF_IN)

@@ -82,6 +82,21 @@ static void add_row(struct rte_tel_data *d, const char *name, struct rte_tel_dat
 		rte_tel_data_free(row);
 }
 
+/* A tunnel's share of a pool: what it has, what is its own, the most that it may have, how often it wanted more. */
+static void dict_share(struct rte_tel_data *d, const char *what, const struct shares *s, unsigned i)
+{
+	const struct share *t = &s->of[i];
+	char name[32];
+
+	dict_u64(d, what, atomic_load_explicit(&t->used, memory_order_relaxed));
+	snprintf(name, sizeof(name), "%s_sure", what);
+	dict_u64(d, name, t->sure);
+	snprintf(name, sizeof(name), "%s_most", what);
+	dict_u64(d, name, t->most);
+	snprintf(name, sizeof(name), "%s_refused", what);
+	dict_u64(d, name, atomic_load_explicit(&t->refused, memory_order_relaxed));
+}
+
 static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 {
 	const struct conf_tunnel *t = &src->conf->tunnels[i];
@@ -107,6 +122,8 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	dict_u64(d, "bytes_in", sum.BytesReceived);
 	dict_u64(d, "bytes_out", sum.BytesSent);
 	dict_u64(d, "csum_errors", sum.InCsumErrors);
+	dict_share(d, "chunks", &src->chans->chunk_shares, i);
+	dict_share(d, "streams", &src->chans->chan_shares, i);
 	return d;
 }
 
@@ -154,6 +171,7 @@ static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct
 	dict_u64(d, "idle_ms", r->idle_ms);
 	dict_u64(d, "streams", r->streams);
 	dict_u64(d, "held_bytes", r->held);
+	rte_tel_data_add_dict_string(d, "reading_waits_for", r->waits ? r->waits : "");
 	dict_u64(d, "srtt_ms", r->kcp.srtt);
 	dict_u64(d, "rto_ms", r->kcp.rto);
 	dict_u64(d, "rmt_wnd", r->kcp.rmt_wnd);
@@ -329,6 +347,11 @@ static int cmd_control(const struct tlm_src *src, const char *params, struct rte
 	dict_u64(d, "exception_errors", c->punt_errors);
 	dict_u64(d, "exception_no_mbuf", c->inject_no_mbuf);
 	dict_u64(d, "snapshots", c->snapshots);
+	dict_u64(d, "reading_starved", c->no_chunk);
+	dict_u64(d, "accept_paused", c->accept_paused);
+	dict_u64(d, "evicted", c->evicted);
+	dict_u64(d, "lingering", c->lingering);
+	dict_u64(d, "linger_cut", c->linger_cut);
 	return 0;
 }
 

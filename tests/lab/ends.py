@@ -11,6 +11,8 @@
   ends.py hang PORT                a target: accepts and never reads
   ends.py get PORT REQUEST COUNT [WAIT]  COUNT applications, one after another: send REQUEST bytes, wait WAIT
                                    seconds, read to the end, and tell what came and how it ended
+  ends.py many PORT REQUEST COUNT WAIT  COUNT applications at once, which all read nothing for WAIT seconds
+  ends.py push PORT BYTES COUNT    COUNT applications at once: send BYTES, as far as they can, and stay
   ends.py put PORT BYTES COUNT     COUNT applications: send BYTES and reset
   ends.py send PORT BYTES          sends BYTES and closes; tells when it is through
 
@@ -21,6 +23,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
 
 LINGER0 = struct.pack("ii", 1, 0)
@@ -62,7 +65,7 @@ def drain(s):
 
 def tell(s):
     n, how, good = drain(s)
-    print(n, how, "good" if good else "BAD", flush=True)
+    print("%d %s %s\n" % (n, how, "good" if good else "BAD"), end="", flush=True)
 
 
 def reset(s):
@@ -82,7 +85,7 @@ def serve(port, fn):
     ls.listen(256)
     print("serving", flush=True)
     while True:
-        fn(ls.accept()[0])
+        threading.Thread(target=fn, args=(ls.accept()[0],), daemon=True).start()
 
 
 def early(n):
@@ -149,6 +152,27 @@ def get(port, request, count, wait=0.0):
         s.close()
 
 
+def many(port, request, count, wait):
+    socks = [connect(port) for _ in range(count)]
+    for s in socks:
+        send(s, request)
+    print("paused", flush=True)
+    time.sleep(wait)
+    readers = [threading.Thread(target=tell, args=(s,)) for s in socks]
+    for r in readers:
+        r.start()
+    for r in readers:
+        r.join()
+
+
+def push(port, n, count):
+    socks = [connect(port) for _ in range(count)]
+    for s in socks:
+        threading.Thread(target=send, args=(s, n), daemon=True).start()
+    print("pushing", flush=True)
+    time.sleep(600)
+
+
 def put(port, n, count):
     for _ in range(count):
         s = connect(port)
@@ -169,8 +193,8 @@ def main(what, port, *args):
         serve(port, HUNG.append)
     elif what == "get":
         get(port, *args)
-    elif what == "put":
-        put(port, *args)
+    elif what in ("many", "push", "put"):
+        {"many": many, "push": push, "put": put}[what](port, *args)
     elif what == "send":
         s = connect(port)
         send(s, args[0])

@@ -20,8 +20,8 @@ static void eight_chunks(void)
 	struct iovec v[CHAN_IOV];
 
 	eal_start();
-	cr_assert_eq(chan_pool_create(&pool, 8, 4, 0), 0);
-	c = chan_alloc(&pool);
+	cr_assert_eq(chan_pool_create(&pool, 8, 4, 1, 0), 0);
+	c = chan_alloc(&pool, 0);
 	cr_assert_not_null(c);
 	r = &c->up;
 	cr_assert_eq(chan_space(&pool, r, CHAN_CHUNK, v), 2);
@@ -155,7 +155,7 @@ Test(bytes, exhaustion_makes_a_short_write)
 
 Test(bytes, exhaustion_by_another_chan)
 {
-	struct chan *other = chan_alloc(&pool);
+	struct chan *other = chan_alloc(&pool, 0);
 	struct iovec v[CHAN_IOV];
 
 	cr_assert_eq(put(0, 8 * data), 8 * data);
@@ -176,8 +176,8 @@ Test(bytes, the_pool_of_chans_ends_too)
 	struct chan *v[3];
 
 	for (unsigned i = 0; i < 3; i++)
-		cr_assert_not_null(v[i] = chan_alloc(&pool));
-	cr_assert_null(chan_alloc(&pool));
+		cr_assert_not_null(v[i] = chan_alloc(&pool, 0));
+	cr_assert_null(chan_alloc(&pool, 0));
 	for (unsigned i = 0; i < 3; i++)
 		chan_free(&pool, v[i]);
 }
@@ -261,7 +261,7 @@ Test(bytes, free_takes_what_is_left)
 
 	/* Each of the forms in which a ring can be left. */
 	for (unsigned form = 0; form < 7; form++) {
-		struct chan *d = chan_alloc(&pool);
+		struct chan *d = chan_alloc(&pool, 0);
 
 		r = form & 1 ? &d->up : &d->down;
 		if (form >= 1)

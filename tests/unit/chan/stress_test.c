@@ -150,8 +150,8 @@ static void both_ways(void)
 {
 	pthread_t t;
 
-	cr_assert_eq(chan_pool_create(&pool, CHUNKS, 4, 0), 0);
-	c = chan_alloc(&pool);
+	cr_assert_eq(chan_pool_create(&pool, CHUNKS, 4, 1, 0), 0);
+	c = chan_alloc(&pool, 0);
 	cr_assert_not_null(c);
 	up_w = (struct side){.r = &c->up, .seed = 1};
 	up_r = (struct side){.r = &c->up, .seed = 2};

@@ -47,11 +47,10 @@ static struct stream *add(struct chan *c, unsigned worker)
 
 struct stream *opens(unsigned tunnel)
 {
-	struct chan *c = chan_alloc(&lab.chans);
+	struct chan *c = chan_alloc(&lab.chans, tunnel);
 	struct stream *s;
 
 	cr_assert_not_null(c);
-	c->tunnel = (uint16_t)tunnel;
 	c->worker_id = 0;
 	c->sid = 3;
 	strcpy(c->peer, "203.0.113.7:40000");

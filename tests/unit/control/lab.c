@@ -65,12 +65,24 @@ uint64_t lab_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+/* Tests that say nothing of shares have all that there is for any tunnel. */
+static void share_all(struct shares *s, unsigned total)
+{
+	s->common = total;
+	for (unsigned i = 0; i < s->n; i++) {
+		s->of[i].sure = 0;
+		s->of[i].most = total;
+	}
+}
+
 void lab_init(struct lab *l, unsigned workers, unsigned chunks, unsigned chans)
 {
 	memset(l, 0, sizeof(*l));
 	l->mbufs = rte_pktmbuf_pool_create("lab", MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	cr_assert_not_null(l->mbufs);
-	cr_assert_eq(chan_pool_create(&l->chans, chunks, chans, 0), 0);
+	cr_assert_eq(chan_pool_create(&l->chans, chunks, chans, LAB_TUNNELS, 0), 0);
+	share_all(&l->chans.chunk_shares, chunks);
+	share_all(&l->chans.chan_shares, chans);
 	for (unsigned w = 0; w < workers; w++)
 		cr_assert_eq(border_create(&l->borders[w], w, chans + 64, 256, 0), 0);
 	l->udp = calloc(1, sizeof(*l->udp));

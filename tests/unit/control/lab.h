@@ -17,13 +17,14 @@
 struct rte_mempool;
 
 #define LAB_WORKERS 4
+#define LAB_TUNNELS 4
 
 struct lab {
 	struct rte_mempool *mbufs;
 	struct chan_pool chans;
 	struct border *borders[LAB_WORKERS];
 	struct net_ports *udp;
-	struct ctl_tunnel tunnels[4];
+	struct ctl_tunnel tunnels[LAB_TUNNELS];
 	struct ctl_port ports[2];
 	struct port devs[2];
 	struct ctl_conf conf;

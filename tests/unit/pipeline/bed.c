@@ -140,7 +140,7 @@ struct bed *bed_new(const struct bed_conf *c)
 
 		g->bed = b;
 		g->n = 1u + (unsigned)e;
-		cr_assert_eq(chan_pool_create(&g->chans, 512, 64, 0), 0);
+		cr_assert_eq(chan_pool_create(&g->chans, 512, 64, 1, 0), 0);
 		gate_tunnel(g, e, c);
 		gate_tbl(g, e);
 		gate_port(g, e, c->ring ? c->ring : 2048);
@@ -234,7 +234,7 @@ struct app *bed_connect(struct bed *b, unsigned slot, uint32_t bytes)
 {
 	struct app *a = &b->app[b->n_app++];
 
-	a->chan = chan_alloc(&b->g[CLIENT].chans);
+	a->chan = chan_alloc(&b->g[CLIENT].chans, 0);
 	a->chan->ctl = a;
 	a->chan->slot = (uint16_t)slot;
 	a->to_send = bytes;

@@ -92,7 +92,7 @@ static void side_new(struct rig *r, enum rig_end end)
 	s->mem = mem_init((void *)(((uintptr_t)s->map + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1)), c->heap[end]);
 	cr_assert_not_null(s->mem);
 	s->mem_idle = mem_used(s->mem);
-	cr_assert_eq(chan_pool_create(&s->pool, c->chunks[end], c->chans, 0), 0);
+	cr_assert_eq(chan_pool_create(&s->pool, c->chunks[end], c->chans, 1, 0), 0);
 	cr_assert_eq(border_create(&s->border, end, c->chans + c->conn, 64, 0), 0);
 	sc.mem = s->mem;
 	sc.chans = &s->pool;
@@ -224,7 +224,7 @@ static struct conn *conn_new(struct rig_side *s, struct chan *ch)
 struct conn *rig_connect(struct rig *r, unsigned slot, uint64_t send, uint64_t reply)
 {
 	struct rig_side *s = &r->side[CLIENT];
-	struct chan *ch = chan_alloc(&s->pool);
+	struct chan *ch = chan_alloc(&s->pool, 0);
 	struct conn *c;
 
 	cr_assert_not_null(ch);

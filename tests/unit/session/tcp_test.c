@@ -71,7 +71,7 @@ static void setup(void)
 	dial.to_ctl.kind = dial.to_worker.kind = MBOX_DIAL;
 	heap = aligned_alloc(65536, HEAP);
 	mem = mem_init(heap, HEAP);
-	cr_assert_eq(chan_pool_create(&pool, 16, 16, 0), 0);
+	cr_assert_eq(chan_pool_create(&pool, 16, 16, 1, 0), 0);
 	cr_assert_eq(border_create(&border, 0, 64, 64, 0), 0);
 	sc.mem = mem;
 	sc.chans = &pool;

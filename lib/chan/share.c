@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "share.h"
+
+int shares_init(struct shares *s, uint32_t total, unsigned n)
+{
+	uint32_t sure = n == 1 ? total : total / 2 / n;
+
+	*s = (struct shares){.n = n, .common = total - n * sure};
+	s->of = aligned_alloc(64, n * sizeof(*s->of));
+	if (!s->of)
+		return -ENOMEM;
+	memset(s->of, 0, n * sizeof(*s->of));
+	for (unsigned i = 0; i < n; i++) {
+		s->of[i].sure = sure;
+		s->of[i].most = sure + s->common - s->common / 4;
+	}
+	return 0;
+}
+
+void shares_fini(struct shares *s)
+{
+	free(s->of);
+	s->of = NULL;
+}
+
+/*
+ * Each step of `used` beyond `sure` is one of common_used, whatever order the threads come in: a step from k to k + 1
+ * takes from the common part just when k >= sure, and one from k + 1 to k gives back to it just then.
+ */
+bool shares_take(struct shares *s, unsigned i)
+{
+	struct share *t = &s->of[i];
+	uint32_t had = atomic_fetch_add_explicit(&t->used, 1, memory_order_relaxed);
+
+	if (had < t->sure)
+		return true;
+	if (atomic_fetch_add_explicit(&s->common_used, 1, memory_order_relaxed) < s->common && had < t->most)
+		return true;
+	shares_give(s, i);
+	atomic_fetch_add_explicit(&t->refused, 1, memory_order_relaxed);
+	return false;
+}
+
+void shares_give(struct shares *s, unsigned i)
+{
+	struct share *t = &s->of[i];
+
+	if (atomic_fetch_sub_explicit(&t->used, 1, memory_order_relaxed) > t->sure)
+		atomic_fetch_sub_explicit(&s->common_used, 1, memory_order_relaxed);
+}
+
+uint32_t shares_room(const struct shares *s, unsigned i)
+{
+	const struct share *t = &s->of[i];
+	uint32_t used = atomic_load_explicit(&t->used, memory_order_relaxed);
+	uint32_t common_used = atomic_load_explicit(&s->common_used, memory_order_relaxed);
+	uint32_t own = used < t->sure ? t->sure - used : 0, above = used > t->sure ? used : t->sure;
+	uint32_t common = common_used < s->common ? s->common - common_used : 0;
+	uint32_t may = above < t->most ? t->most - above : 0;
+
+	return own + (common < may ? common : may);
+}
