@@ -30,11 +30,12 @@ static const struct {
 	[NL_NEIGH] = {RTM_GETNEIGH, sizeof(struct ndmsg), sizeof(struct nl_neigh)},
 };
 
-static uint64_t clock_us(void)
+/* The thread's own time: waiting for a CPU, or for the next buffer while others are served, is not reading. */
+static uint64_t cpu_us(void)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
@@ -190,23 +191,26 @@ static bool read_some(struct ctl *c)
 static void finish(struct ctl *c)
 {
 	struct nl *n = &c->nl;
-	uint64_t quiet;
+	uint64_t quiet, now;
 
 	if (nl_publish(c)) {
 		n->after = c->now + NL_RETRY_MS;
 		return;
 	}
 	n->changed = false;
-	quiet = (clock_us() - n->began_us) * NL_COST_FACTOR / 1000;
+	now = cpu_us();
+	quiet = (n->cost_us + now - n->from_us) * NL_COST_FACTOR / 1000;
+	n->cost_us = 0;
+	n->from_us = now;
 	n->after = c->now + (quiet > NL_COALESCE_MS ? quiet : NL_COALESCE_MS);
 	nl_use_turn(c);
 }
 
-void nl_turn(struct ctl *c)
+/* Reads as far as there is something to be had, a few buffers at most. */
+static void read_on(struct ctl *c)
 {
 	struct nl *n = &c->nl;
 
-	nl_reap(c);
 	for (unsigned i = 0; i < NL_TURN_BUFS; i++) {
 		if (n->reading >= 0) {
 			if (!read_some(c))
@@ -216,8 +220,6 @@ void nl_turn(struct ctl *c)
 		if (c->now < n->after || n->n_old >= NL_OLD_MAX)
 			return;
 		if (n->dirty) {
-			if (!n->changed)
-				n->began_us = clock_us();
 			read_next(c);
 			continue;
 		}
@@ -225,6 +227,18 @@ void nl_turn(struct ctl *c)
 			finish(c);
 		return;
 	}
+}
+
+void nl_turn(struct ctl *c)
+{
+	struct nl *n = &c->nl;
+
+	nl_reap(c);
+	if (n->reading < 0 && !n->dirty && !n->changed)
+		return;
+	n->from_us = cpu_us();
+	read_on(c);
+	n->cost_us += cpu_us() - n->from_us;
 }
 
 uint64_t nl_next(const struct ctl *c)

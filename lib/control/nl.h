@@ -70,8 +70,9 @@ struct nl {
 	bool broken;	/* the table changed while it was read: once more */
 	bool changed;	/* read since the last snapshot */
 	uint32_t seq;
-	uint64_t after;	   /* ms: no reading before */
-	uint64_t began_us; /* of the reading under way */
+	uint64_t after;	  /* ms: no reading before */
+	uint64_t from_us; /* the thread's CPU time at the beginning of this turn */
+	uint64_t cost_us; /* of the reading under way, in the turns before */
 	struct nl_vec table[NL_TABLES];
 	struct nl_vec fresh;	  /* the table that is being read */
 	int ifindex[NET_DEV_MAX]; /* of each gateway port, 0: none now */

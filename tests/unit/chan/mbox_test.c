@@ -112,7 +112,7 @@ static void sleep_until_rung(void)
 	mbox_sleep(box);
 	if (mbox_empty(box) && !finished) {
 		sleeps++;
-		if (poll(&p, 1, 20000) == 0)
+		if (poll(&p, 1, 60000) == 0)
 			lost++;
 	}
 	mbox_awake(box);

@@ -295,7 +295,7 @@ Test(comp_dec, error_is_final)
 }
 
 /* Seeded damage of good streams: the same verdict and the same bytes as the reference, whatever the pieces. */
-Test(comp_dec, damaged_streams, .timeout = 100)
+Test(comp_dec, damaged_streams, .timeout = 300)
 {
 	struct rng r = {7};
 	uint8_t text[2000];
@@ -358,7 +358,7 @@ static void element(struct rng *r, bool wild, struct bytes *b, struct bytes *p)
 }
 
 /* Blocks of good and bad elements: libsnappy and the reference agree on which are sound and what they say. */
-Test(comp_dec, damaged_blocks, .timeout = 100)
+Test(comp_dec, damaged_blocks, .timeout = 300)
 {
 	struct rng r = {8};
 	unsigned good = 0;

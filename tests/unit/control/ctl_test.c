@@ -103,19 +103,19 @@ static void *ringer(void *arg)
 	return NULL;
 }
 
-/* A turn that may sleep for a minute is woken by the bell. */
-Test(ctl, woken_by_bell, .init = setup, .fini = teardown, .timeout = 30)
+/* A turn that may sleep for ten minutes is woken by the bell. */
+Test(ctl, woken_by_bell, .init = setup, .fini = teardown, .timeout = 120)
 {
 	pthread_t t;
 
 	lab_start(&lab);
 	cr_assert_eq(pthread_create(&t, NULL, ringer, lab.borders[1]), 0);
 	while (!lab_logged(&lab, "nothing heard from the peer"))
-		ctl_turn(lab.ctl, 60000);
+		ctl_turn(lab.ctl, 600000);
 	pthread_join(t, NULL);
 }
 
-/* The other end of a ball that goes to and fro between two sleepers: a bell that is missed stops it for a minute. */
+/* The other end of a ball that goes to and fro between two sleepers: a bell that is missed stops it for ten minutes. */
 static void *echoer(void *arg)
 {
 	struct border *b = arg;
@@ -128,7 +128,7 @@ static void *echoer(void *arg)
 			struct pollfd bell = {.fd = b->worker_bell, .events = POLLIN};
 
 			if (border_sleep_worker(b, atomic_load(&b->tbl)))
-				poll(&bell, 1, 60000);
+				poll(&bell, 1, 600000);
 			border_awake_worker(b);
 			continue;
 		}
@@ -139,7 +139,7 @@ static void *echoer(void *arg)
 	return NULL;
 }
 
-Test(ctl, two_sleepers, .init = setup, .fini = teardown, .timeout = 30)
+Test(ctl, two_sleepers, .init = setup, .fini = teardown, .timeout = 120)
 {
 	static struct dial d = {.to_ctl.kind = MBOX_DIAL, .to_worker.kind = MBOX_DIAL};
 	pthread_t t;
@@ -148,7 +148,7 @@ Test(ctl, two_sleepers, .init = setup, .fini = teardown, .timeout = 30)
 	mbox_post(lab.borders[0]->to_ctl, &d.to_ctl, DIAL_EV_WANT);
 	cr_assert_eq(pthread_create(&t, NULL, echoer, lab.borders[0]), 0);
 	while (ctl_stats(lab.ctl)->sessions_failed < 200)
-		ctl_turn(lab.ctl, 60000);
+		ctl_turn(lab.ctl, 600000);
 	pthread_join(t, NULL);
 }
 

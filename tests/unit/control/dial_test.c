@@ -18,7 +18,7 @@
 #include "lab.h"
 #include "net.h"
 
-#define SOON 3000
+#define SOON 60000 /* ms: a guard against hanging */
 
 static struct lab lab;
 static struct dial dials[LAB_WORKERS];

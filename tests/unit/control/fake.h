@@ -12,7 +12,7 @@
 
 #include "lab.h"
 
-#define SOON	5000
+#define SOON	60000 /* ms: a guard against hanging */
 #define STREAMS 1200
 #define PORT	8388
 

@@ -198,7 +198,7 @@ bool lab_logged(const struct lab *l, const char *text)
 
 static int tcp_socket(uint16_t port, struct sockaddr_in *in)
 {
-	struct timeval tv = {.tv_sec = 10};
+	struct timeval tv = {.tv_sec = 60};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	cr_assert_geq(fd, 0);

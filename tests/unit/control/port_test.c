@@ -94,7 +94,7 @@ static void wait_link(const struct port *p)
 {
 	struct rte_eth_link link = {0};
 
-	for (unsigned i = 0; i < 1000 && !link.link_status; i++) {
+	for (unsigned i = 0; i < 6000 && !link.link_status; i++) {
 		usleep(10000);
 		cr_assert_eq(rte_eth_link_get_nowait(p->id, &link), 0);
 	}
@@ -212,9 +212,9 @@ Test(port, af_packet, .init = setup, .fini = teardown)
 	eth->ether_type = rte_cpu_to_be_16(0x88b5);
 	cr_assert_eq(rte_eth_tx_burst(a.id, 0, &m, 1), 1);
 	wake.fd = b.rx_fd[0];
-	cr_assert_eq(poll(&wake, 1, 2000), 1);
+	cr_assert_eq(poll(&wake, 1, 60000), 1);
 	cr_assert_eq(wake.revents, POLLIN);
-	for (unsigned i = 0; i < 100 && !seen; i++) {
+	for (unsigned i = 0; i < 60000 && !seen; i++) {
 		unsigned n = rte_eth_rx_burst(b.id, 0, got, 64);
 
 		for (unsigned k = 0; k < n; k++)

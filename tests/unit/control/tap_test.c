@@ -17,7 +17,7 @@
 #include "lab.h"
 #include "net.h"
 
-#define SOON 3000
+#define SOON 60000 /* ms: a guard against hanging */
 
 static struct lab lab;
 static struct net_local addrs[2];

@@ -46,7 +46,7 @@ static socklen_t address(struct sockaddr_un *un, const char *name)
 
 static int dial(const char *name)
 {
-	struct timeval tv = {.tv_sec = 10};
+	struct timeval tv = {.tv_sec = 60};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un un;
 	socklen_t len = address(&un, name);

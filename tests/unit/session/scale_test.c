@@ -83,12 +83,12 @@ static void limits(unsigned ds, unsigned ps)
 	}
 }
 
-Test(session_scale, idle_session, .timeout = 60)
+Test(session_scale, idle_session, .timeout = 300)
 {
 	limits(0, 0);
 }
 
-Test(session_scale, idle_session_with_fec, .timeout = 60)
+Test(session_scale, idle_session_with_fec, .timeout = 300)
 {
 	limits(10, 3);
 }
@@ -105,7 +105,7 @@ static uint16_t newcomer(uint8_t *p, uint32_t conv)
 }
 
 /* Peers that come and are never heard again, three times as many as there is room for at once. */
-Test(session_scale, come_and_go, .timeout = 60)
+Test(session_scale, come_and_go, .timeout = 300)
 {
 	enum { ROOM = 3000 };
 	struct rig_conf conf = rig_defaults();

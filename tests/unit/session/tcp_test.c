@@ -88,7 +88,7 @@ static void teardown(void)
 	free(heap);
 }
 
-TestSuite(handshake, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(handshake, .init = setup, .fini = teardown, .timeout = 300);
 
 static unsigned output(uint64_t now)
 {
