@@ -8,6 +8,7 @@
  * an idle stream holds none.
  */
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -75,6 +76,11 @@ _Static_assert(sizeof(struct chan_ring) == 128, "a line for each side");
 #define CHAN_EV_CLOSE 0x040 /* to control: the last event; write what the ring holds, then close (see `abort`) */
 #define CHAN_EV_GONE  0x080 /* to worker: the last event, answers CLOSE; the worker frees the chan */
 
+/* The socket is well, and more was to come of it, but control ends it: the peer must not take what it has for all. */
+#define CHAN_ERR_STOPS ESHUTDOWN /* the program stops */
+#define CHAN_ERR_DOWN  ENOBUFS	 /* the socket takes nothing, and others want the chunks of its ring */
+#define CHAN_ERR_UP    ENOSPC	 /* the peer takes nothing, likewise: here the ring is void */
+
 /*
  * Life: the opener takes a chan from the pool and posts OPEN.  Either side may then post DATA, ROOM, EOF; control posts
  * UP and RESET.  Only the worker closes: CLOSE is its last post, GONE is control's last post and answers it, after
@@ -88,9 +94,7 @@ struct chan {
 	uint16_t slot;			   /* client: session slot of the tunnel */
 	uint16_t worker_id;		   /* the worker that owns the session */
 	uint16_t ctl_id;		   /* the control instance that owns the socket */
-	/* errno of a failure; writer: control, before RESET.  ESHUTDOWN, ENOBUFS: the socket is well, but control ends
-	 * it (its program stops, its memory is wanted), and more was to come */
-	int32_t err;
+	int32_t err;			   /* errno of a failure, or CHAN_ERR_*; writer: control, before RESET */
 	bool abort;    /* writer: worker, before CLOSE: bytes are missing behind the ring's last, so end by a reset */
 	char peer[64]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
 	uint32_t sid;  /* smux stream id; writer: worker */

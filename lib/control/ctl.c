@@ -133,6 +133,7 @@ static int up_tunnels(struct ctl *c, char *why, size_t why_n)
 		c->tunnels[i].conf = t;
 		list_init(&c->tunnels[i].blocked[0]);
 		list_init(&c->tunnels[i].blocked[1]);
+		list_init(&c->tunnels[i].waiting);
 		name_init(&c->tunnels[i].host, t->client ? t->remote.host : t->target.host);
 		if (!t->client)
 			continue;

@@ -49,7 +49,9 @@ struct tunnel {
 	struct flow_key *slot; /* client: flow of each slot's last dialled session */
 	struct log_limit dial_limit, key_limit, sess_limit, share_limit;
 	struct list blocked[2]; /* struct tcp.blocked, longest first: streams, and [1] those whose CLOSE has come */
+	struct list waiting;	/* struct tcp.waiting, longest first */
 	uint64_t refused;	/* what the tunnel's share of chunks had counted at the last look */
+	uint64_t starved, starved_seen; /* times that reading waited for chunks, and of them at the last look */
 };
 
 struct ctl {

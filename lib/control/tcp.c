@@ -46,6 +46,7 @@ static struct tcp *tcp_new(struct ctl *c, struct chan *ch, int fd)
 	list_init(&t->ready);
 	list_init(&t->starved);
 	list_init(&t->blocked);
+	list_init(&t->waiting);
 	name_wait_init(&t->wait, on_name);
 	if (c->conf.tunnels[t->tunnel].client ? c->conf.tunnels[t->tunnel].listen_path != NULL
 					      : c->conf.tunnels[t->tunnel].target_path != NULL)
@@ -65,6 +66,7 @@ void tcp_free(struct ctl *c, struct tcp *t)
 	list_del(&t->ready);
 	list_del(&t->starved);
 	list_del(&t->blocked);
+	list_del(&t->waiting);
 	c->stats.streams--;
 	c->stats.lingering -= t->state == TCP_LINGER;
 	ctl_bury(c, &t->grave);
@@ -161,6 +163,7 @@ void tcp_fail(struct ctl *c, struct tcp *t, int err)
 	list_del(&t->ready);
 	list_del(&t->starved);
 	list_del(&t->blocked);
+	list_del(&t->waiting);
 	t->state = TCP_FAILED;
 	throw_away(c, t);
 	if (t->flags & TCP_F_DRAIN)
@@ -226,6 +229,7 @@ void tcp_finish(struct ctl *c, struct tcp *t)
 		t->flags |= TCP_F_SHUT;
 	}
 	list_del(&t->blocked);
+	list_del(&t->waiting);
 	gone(c, t);
 	if (lingers(t))
 		linger(c, t);
@@ -316,7 +320,7 @@ static struct tcp *open_asked(struct ctl *c, struct chan *ch)
 	if (!c->draining)
 		t = tcp_new(c, ch, -1);
 	if (!t) {
-		ch->err = c->draining ? ESHUTDOWN : ENOMEM;
+		ch->err = c->draining ? CHAN_ERR_STOPS : ENOMEM;
 		ctl_post(c, ch->worker_id, &ch->to_worker, CHAN_EV_RESET);
 		return NULL;
 	}
@@ -335,8 +339,10 @@ void tcp_mail(struct ctl *c, struct chan *ch, uint32_t events)
 	}
 	if (events & CHAN_EV_UP)
 		tcp_log_opened(c, t);
-	if ((events & CHAN_EV_ROOM) && !(t->flags & (TCP_F_CLOSING | TCP_F_DRAIN)))
+	if ((events & CHAN_EV_ROOM) && !(t->flags & (TCP_F_CLOSING | TCP_F_DRAIN))) {
 		chan_trim(c->conf.chans, &ch->up);
+		tcp_share_taken(c, t);
+	}
 	if (events & CHAN_EV_EOF)
 		t->flags |= TCP_F_EOF_OUT;
 	if (events & CHAN_EV_CLOSE)
@@ -390,6 +396,8 @@ void tcp_starve(struct ctl *c, struct tcp *t)
 	t->flags |= TCP_F_STARVED;
 	list_add_tail(&c->starved, &t->starved);
 	c->stats.no_chunk++;
+	c->tunnels[t->tunnel].starved++;
+	tcp_share_wanted(c);
 	if (!wheel_armed(&c->starved_timer.ent))
 		ctl_arm(c, &c->starved_timer, TCP_STARVED_MS);
 }
@@ -418,11 +426,11 @@ void tcp_drain(struct ctl *c)
 		if (!t->ch || t->state == TCP_FAILED || (t->flags & TCP_F_CLOSING))
 			continue;
 		if (t->state != TCP_OPEN) {
-			tcp_fail(c, t, -ESHUTDOWN);
+			tcp_fail(c, t, -CHAN_ERR_STOPS);
 			continue;
 		}
 		t->flags |= TCP_F_DRAIN;
-		t->ch->err = ESHUTDOWN;
+		t->ch->err = CHAN_ERR_STOPS;
 		ctl_post(c, t->ch->worker_id, &t->ch->to_worker, CHAN_EV_RESET);
 	}
 }

@@ -39,7 +39,8 @@ struct tcp {
 	struct ev ev;
 	struct list all, ready, starved; /* starved: on ctl->lingering at the end */
 	struct list blocked; /* on a list of its tunnel while its socket takes nothing of what the ring holds */
-	uint64_t blocked_at; /* ms: since when */
+	struct list waiting; /* on a list of its tunnel while its ring holds what the worker has not taken */
+	uint64_t blocked_at, waiting_at; /* ms: since when, or since the last progress */
 	struct timer timer;
 	struct name_wait wait;
 	struct chan *ch; /* NULL from GONE on */
@@ -78,9 +79,13 @@ bool tcp_discard(struct tcp *t);
 
 /* ---- tcp_share.c ---- */
 void tcp_share_up(struct ctl *c);
+/* A connection of some tunnel found no chunk to read to. */
+void tcp_share_wanted(struct ctl *c);
+/* The worker has taken something of t's ring, or t has read into an empty one. */
+void tcp_share_taken(struct ctl *c, struct tcp *t);
 /* After each attempt to write: `moved` bytes went. */
 void tcp_share_wrote(struct ctl *c, struct tcp *t, uint32_t moved);
-/* CLOSE has come: nobody adds to what it holds, but nobody is there to miss it either. */
+/* CLOSE has come: nobody adds to what it holds, nor is there to miss it. */
 void tcp_share_closing(struct ctl *c, struct tcp *t);
 
 /* ---- tcp_dial.c ---- */

@@ -138,6 +138,8 @@ static int read_some(struct ctl *c, struct tcp *t)
 		t->flags &= (uint16_t)~TCP_F_READABLE;
 	adapt(t, room, (uint32_t)got);
 	c->stats.tcp_in_bytes += (uint64_t)got;
+	if (list_empty(&t->waiting))
+		tcp_share_taken(c, t);
 	t->post |= CHAN_EV_DATA;
 	return (int)got;
 }

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
-
 #include "sess.h"
 
 #define PUMP_A_TURN 32		 /* streams */
@@ -349,8 +347,7 @@ static void stream_local_eof(struct stream *st, uint64_t now)
 /* The end of a stream whose TCP side failed, behind what that had sent before. */
 static void stream_end_reset(struct stream *st)
 {
-	/* Control stopped reading (its program ends, or memory): then what it has read is not all that there was. */
-	bool lost = st->chan->err == ESHUTDOWN || st->chan->err == ENOBUFS;
+	bool lost = st->chan->err == CHAN_ERR_STOPS || st->chan->err == CHAN_ERR_DOWN;
 
 	wheel_disarm(&st->shard->wheel, &st->timer.ent);
 	st->flags |= ST_FINISHING;
@@ -364,12 +361,17 @@ static void stream_reset(struct stream *st, uint64_t now)
 	st->flags |= ST_RESET;
 	if (!st->ms) {
 		/* Waits for its session still, and goes on to while it has something for it. */
-		if (!st->slot || chan_used(&st->chan->up) == 0)
+		if (!st->slot || chan_used(&st->chan->up) == 0 || st->chan->err == CHAN_ERR_UP)
 			stream_orphan(st);
 		return;
 	}
 	if (!(st->flags & ST_UP))
 		shard_drop(st->shard, DROP_TARGET);
+	if (st->chan->err == CHAN_ERR_UP) {
+		stream_cut(st, true);
+		stream_close_chan(st, true);
+		return;
+	}
 	stream_announce(st);
 	stream_room(st);
 	/* Whether the peer has a word for it is told with its first frame. */

@@ -111,7 +111,7 @@ def test_uploads_to_one_hung_target():
     """64 uploads of 2 MB to one hung target; the server's other tunnel, and the client's, go on."""
     with Lab("ki") as lab:
         two_tunnels(lab)
-        gateway(lab, "pushers", "h", "c0", tunnel("p", "client", "127.0.0.1:13001", "10.77.0.1:4001", conn=16),
+        gateway(lab, "pushers", "h", "c0", tunnel("p", "client", "127.0.0.1:13001", "10.77.0.1:4001", conn=64),
                 tunnel("q", "client", "127.0.0.1:13002", "10.77.0.1:4000"))
         run(lab, "push", "h", ENDS, "push", 13001, 2 << 20, 64, say="pushing")
         return exchanges(lab, "v", 13000) + ", " + exchanges(lab, "h", 13002)
