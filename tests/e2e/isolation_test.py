@@ -4,6 +4,7 @@
 import os
 import shutil
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
@@ -80,8 +81,13 @@ def test_hung_target_of_stock_sessions():
 
 
 def stuck(lab, srv, n):
-    rows = [r for r in lab.telemetry(srv, "/kcpgate/sessions") if r["tunnel"] == "hung"]
-    return len(rows) >= n and sum(r["held_bytes"] for r in rows) > 24 << 20
+    """So many sessions hold as much as they can get."""
+    def held():
+        rows = [r for r in lab.telemetry(srv, "/kcpgate/sessions") if r["tunnel"] == "hung"]
+        return sum(r["held_bytes"] for r in rows) if len(rows) >= n else 0
+    before = held()
+    time.sleep(2)
+    return before > 16 << 20 and held() == before
 
 
 def test_paused_downloads():
@@ -108,12 +114,13 @@ def test_paused_downloads():
 
 
 def test_uploads_to_one_hung_target():
-    """64 uploads of 2 MB to one hung target; the server's other tunnel, and the client's, go on."""
+    """64 uploads of 8 MB to one hung target; the server's other tunnel, and the client's, go on."""
     with Lab("ki") as lab:
-        two_tunnels(lab)
+        srv = two_tunnels(lab)
         gateway(lab, "pushers", "h", "c0", tunnel("p", "client", "127.0.0.1:13001", "10.77.0.1:4001", conn=64),
                 tunnel("q", "client", "127.0.0.1:13002", "10.77.0.1:4000"))
-        run(lab, "push", "h", ENDS, "push", 13001, 2 << 20, 64, say="pushing")
+        run(lab, "push", "h", ENDS, "push", 13001, 8 << 20, 64, say="pushing")
+        wait_until("they are stuck", lambda: stuck(lab, srv, 16), 120)
         return exchanges(lab, "v", 13000) + ", " + exchanges(lab, "h", 13002)
 
 
