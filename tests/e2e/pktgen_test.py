@@ -170,8 +170,9 @@ def test_answers():
     shape = Shape(crypt="aes-128", ds=3, ps=2, ours=("s2c",))
     with Folder() as folder:
         run(*options(shape, "--packets", 60, "--mix", "steady=3,repeat=1"), keep=folder)
-        both = [(0.0, w, p) for w, name in (("c2s", "in.pcap"), ("s2c", "out.pcap"))
-                for _, _, _, p in pcap(os.path.join(folder, name))]
+        # The answers' times are real: a gateway that had to wait for its CPU may skip parity, as the decoder knows.
+        both = [(t if w == "s2c" else 0.0, w, p) for w, name in (("c2s", "in.pcap"), ("s2c", "out.pcap"))
+                for t, _, _, p in pcap(os.path.join(folder, name))]
         s = decode(both, shape)
         case.check(s.count["s2c", 82] > 0, "no acknowledgements", s.count)
         case.check(s.streams[3].consumed["s2c"] > 0, "no window update")
