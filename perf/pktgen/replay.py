@@ -16,7 +16,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
-from lab import Lab, LabError, telemetry, wait_until  # noqa: E402
+from lab import GUARD, Lab, LabError, telemetry, wait_until  # noqa: E402
 
 SMAC = "02:00:00:00:00:01"
 DMAC = {"pcap": "02:70:63:61:70:00", "memif": "02:00:00:00:00:02"}
@@ -111,7 +111,7 @@ class Testpmd:
                          "--no-huge", "-m", "256", "--no-shconf", "--no-pci", "--file-prefix", self.prefix, "--vdev", device,
                          "--vdev", "net_memif0,role=client,socket=%s,socket-abstract=no" % path, "--", "--nb-cores=1",
                          "--total-num-mbufs=16384", "--no-flush-rx", "-i", stdin=subprocess.PIPE)
-        self.p.wait_for("testpmd> ", 30)
+        self.p.wait_for("testpmd> ")
         # The exact run waits for room in the ring; a flood counts what finds none.
         self.say("set fwd io" if infinite else "set fwd io retry")
         if not infinite:
@@ -135,7 +135,7 @@ class Testpmd:
 
     def quit(self):
         self.say("quit")
-        self.p.p.wait(20)
+        self.p.end()
 
 
 # ---- counters
@@ -175,7 +175,7 @@ def at_rest(v):
     return v["snmp"], v["drops"], w, c, v["port"]
 
 
-def settle(lab, gw, done, timeout=30):
+def settle(lab, gw, done, timeout=GUARD):
     """Looks until done(v) or the time is over, and then until nothing moves between two looks.
 
     A worker may be kept from its CPU in the middle of a turn: between the looks each must have made two.
@@ -337,7 +337,7 @@ class Run:
         self.speed = speed(a, b)
         if pmd:
             came = self.sent(pmd.stop())
-            v = settle(lab, gw, lambda v: v["port"]["ipackets"] >= came, 5)
+            v = settle(lab, gw, lambda v: v["port"]["ipackets"] >= came)
             pmd.quit()
             reconcile(self.table, v, came, "testpmd's opackets")
             self.opened(v)

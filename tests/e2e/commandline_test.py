@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
-from lab import ROOT, Lab, gateway_binary
+from lab import GUARD, ROOT, Lab, gateway_binary
 from lab import telemetry as lab_telemetry
 
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
@@ -28,7 +28,7 @@ def link(lab):
 
 def gateway(lab, ns, role, *argv, env=None):
     gw = lab.run("kcpgate-" + role, ns, gateway_binary(), role, *argv, env=env)
-    gw.wait_for("ready:", 60)
+    gw.wait_for("ready:")
     return gw
 
 
@@ -38,7 +38,7 @@ def stock(role):
 
 def load(lab, *argv):
     p = lab.run("load", "p", sys.executable, LOAD, *[str(a) for a in argv])
-    p.p.wait(100)
+    p.end()
     case.check(p.p.returncode == 0, p.log())
 
 
@@ -87,7 +87,7 @@ def test_stock_client_and_server():
 
 
 def run(*argv, **more):
-    return subprocess.run([gateway_binary(), *argv], capture_output=True, text=True, timeout=30, **more)
+    return subprocess.run([gateway_binary(), *argv], capture_output=True, text=True, timeout=GUARD, **more)
 
 
 def test_import():

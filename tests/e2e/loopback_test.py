@@ -38,7 +38,7 @@ def host(lab):
 
 def load(lab, *argv):
     p = lab.run("load", "h", sys.executable, LOAD, *[str(a) for a in argv])
-    p.p.wait(100)
+    p.end()
     case.check(p.p.returncode == 0, p.log())
 
 
@@ -162,10 +162,10 @@ def test_command_lines():
         lab.ip("h", "route", "add", "default", "via", "10.77.0.2")
         common = ["--key", "k", "--mode", "fast3", "--smuxver", "2"]
         srv = lab.run("server", "h", gateway_binary(), "server", "-t", "127.0.0.1:9000", "-l", ":4000", *common)
-        srv.wait_for("ready:", 60)
+        srv.wait_for("ready:")
         for addr in ("127.0.0.1", "10.77.0.1"):
             cli = lab.run("client-" + addr, "h", gateway_binary(), "client", "-r", addr + ":4000", "-l", ":13000", *common)
-            cli.wait_for("ready:", 60)
+            cli.wait_for("ready:")
             traffic(lab)
             case.check(cli.stop() == 0, "exit status")
         cli = stock(lab, "client", "-l", "127.0.0.1:13000", "-r", "127.0.0.1:4000")

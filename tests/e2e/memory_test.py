@@ -10,7 +10,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
 from behaviour_test import conf, link, load, target, total, tunnel
-from lab import Lab, gateway_binary, sh
+from lab import GUARD, Lab, gateway_binary, sh
 
 NR = "/proc/sys/vm/nr_hugepages"
 MOST = 2048  # pages that this test makes the kernel set aside for the second part
@@ -125,7 +125,7 @@ def test_too_few_pages():
         want = max(promised(lab, huge(server()))[0], free + 16)
         text = huge(server(), 2 * want)
         p = lab.gateway("few", "g", text, ready=False)
-        case.check(p.p.wait(30) == 1, p.p.returncode, p.log())
+        case.check(p.end() == 1, p.p.returncode, p.log())
         lines = [x for x in p.log().split("\n") if "cannot start" in x]
         case.check(len(lines) == 1 and "EAL" not in p.log(), p.log())
         m = re.search(r"(\d+) hugepages of 2 MB needed \((\d+) MB\), (\d+) free, (\d+) missing: .*"
@@ -151,11 +151,11 @@ def test_too_little():
         text = server().replace("hugepages = false;", "hugepages = false; memory = 64;")
         path = lab.file("check.conf", text.replace("@PREFIX@", "kg"))
         p = subprocess.run([gateway_binary(), "check", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           text=True, timeout=20)
+                           text=True, timeout=GUARD)
         m = re.search(r"eal.memory: found 64; allowed: (\d+) or more", p.stderr)
         case.check(p.returncode == 2 and m, p.returncode, p.stderr)
         gw = lab.gateway("little", "g", text, ready=False)
-        case.check(gw.p.wait(30) == 1 and "eal.memory: found 64" in gw.log(), gw.log())
+        case.check(gw.end() == 1 and "eal.memory: found 64" in gw.log(), gw.log())
         gw = lab.gateway("least", "g", text.replace("memory = 64;", "memory = %s;" % m.group(1)))
         lab.gateway("client", "p", client())
         target(lab)

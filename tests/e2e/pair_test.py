@@ -79,7 +79,7 @@ def pair(lab, kind, fam, workers):
 
 def load(lab, *argv, ns="b", ok=True):
     p = lab.run("load", ns, sys.executable, LOAD, *[str(a) for a in argv])
-    p.p.wait(150)
+    p.end()
     case.check(not ok or p.p.returncode == 0, p.log())
     return p.log().strip()
 
@@ -130,13 +130,13 @@ def test_exception_path():
         lab.addr("m", "w0", "fd77:1::fe/64")
         mac = lab.sh("a", "cat", "/sys/class/net/x0/address").strip()
         for dst in ("10.77.1.1", "fd77:1::1"):
-            out = lab.sh("m", "ping", "-c", "5", "-i", "0.2", "-W", "2", dst)
+            out = lab.sh("m", "ping", "-c", "5", "-i", "0.2", "-W", "60", dst)
             case.check(" 0% packet loss" in out, out)
             case.check(mac in lab.ip("m", "neigh", "show", dst), "neighbour is not the port's MAC", mac)
             srv = lab.run("www" + dst[-3:], "a", sys.executable, LOAD, "serve", dst, "9001")
             srv.wait_for("serving")
             p = lab.run("tcp" + dst[-3:], "m", sys.executable, LOAD, "big", dst, "9001", str(1 << 20))
-            p.p.wait(60)
+            p.end()
             case.check(p.p.returncode == 0, p.log())
             srv.stop()
         stop(gw)

@@ -64,7 +64,7 @@ def client(lab, remote="%s:%d" % (G, PORT), workers=1, tcp=True, ports=PORTS % "
 
 def load(lab, *argv):
     p = lab.run("load", "p", sys.executable, LOAD, argv[0], "127.0.0.1", "13000", *[str(a) for a in argv[1:]])
-    p.p.wait(150)
+    p.end()
     case.check(p.p.returncode == 0, p.log())
 
 
@@ -191,7 +191,7 @@ def test_exclusive_port():
         srv = lab.run("plain", "g", sys.executable, LOAD, "serve", G, "9001")
         srv.wait_for("serving")
         p = lab.run("plain-load", "p", sys.executable, LOAD, "big", G, "9001", str(1 << 20))
-        p.p.wait(60)
+        p.end()
         case.check(p.p.returncode == 0, p.log())
         return note
 
@@ -215,7 +215,7 @@ def test_server_comes_late():
         p = lab.run("load", "p", sys.executable, LOAD, "big", "127.0.0.1", "13000", str(BYTES))
         wait_until("three SYNs", lambda: sum(w["tx_packets"] for w in lab.telemetry(cli, "/kcpgate/workers")) >= 3)
         server(lab)
-        p.p.wait(60)
+        p.end()
         case.check(p.p.returncode == 0, p.log())
         lab.telemetry(cli, "/kcpgate/sessions")
         # The kernel of the server's host had nobody on the port, and said so.
@@ -227,11 +227,11 @@ def test_tcp_port_is_reserved():
     with Lab("tc") as lab:
         link(lab)
         code = "import socket; s = socket.socket(); s.bind(('', %d)); s.listen()" % PORT
-        taken = lab.run("taken", "g", sys.executable, "-c", code + "; print('up', flush=True); import time; time.sleep(60)")
+        taken = lab.run("taken", "g", sys.executable, "-c", code + "; print('up', flush=True); import time; time.sleep(900)")
         taken.wait_for("up")
         gw = lab.gateway("early", "g", conf(PORTS % "g0", tunnel("s", "server", ":%d" % PORT, "127.0.0.1:9000")),
                          ready=False)
-        gw.p.wait(60)
+        gw.end()
         case.check("TCP port %d is in use by another process" % PORT in gw.log(), gw.log())
         taken.stop()
         server(lab)

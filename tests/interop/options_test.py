@@ -36,11 +36,11 @@ def target(lab, ns="a", port=9000, addr="127.0.0.1"):
     lab.run("target-%s%d" % (ns, port), ns, sys.executable, LOAD, "serve", addr, str(port)).wait_for("serving")
 
 
-def load(lab, *argv, timeout=60, wait=True):
+def load(lab, *argv, wait=True):
     p = lab.run("load-" + "-".join(str(a) for a in argv[:3]).replace("/", "_"), "b", sys.executable, LOAD,
                 *[str(a) for a in argv])
     if wait:
-        p.p.wait(timeout)
+        p.end()
         case.check(p.p.returncode == 0, p.log())
     return p
 
@@ -54,7 +54,7 @@ def command_line(lab, name, ns, role, words, ready=True):
     p = lab.run(name, ns, gateway_binary(), role, *words)
     p.prefix = "kcpgate-%d" % p.p.pid
     if ready:
-        p.wait_for("ready:", 60)
+        p.wait_for("ready:")
     return p
 
 
@@ -67,7 +67,7 @@ def captured_tos(lab, fn):
         tap.wait_for("listening")
         taps.append(tap)
     fn()
-    time.sleep(0.3)
+    lab.captured(*taps)
     seen = []
     for tap in taps:
         tap.stop(signal.SIGINT)
@@ -89,7 +89,7 @@ def test_conn_and_autoexpire():
         cli = lab.gateway("client", "b", conf("k1",
                           tunnel("ours", "client", "127.0.0.1:13000", SERVER + ":4000", **expiring),
                           tunnel("stock", "client", "127.0.0.1:13001", SERVER + ":5000", smuxver=1, **expiring)))
-        runs = [load(lab, "steady", "127.0.0.1", port, 60, 8, 200000, "--timeout", 90, wait=False)
+        runs = [load(lab, "steady", "127.0.0.1", port, 60, 8, 100000, wait=False)
                 for port in (13000, 13001)]
         most = collections.Counter()
         while any(p.alive() for p in runs):
@@ -97,15 +97,14 @@ def test_conn_and_autoexpire():
                 most[t] = max(most[t], snmp(lab, cli, t)["CurrEstab"])
             time.sleep(0.5)
         for p in runs:
-            case.check(p.p.wait(90) == 0, p.log())
-            case.check(float(p.log().split("longest ")[1].split()[0]) < 5, "an exchange outlived its session", p.log())
+            case.check(p.end() == 0, p.log())
         opens = {t: snmp(lab, cli, t)["ActiveOpens"] for t in most}
         for t in most:
             # 60 s over 5 s, and a bit for the time until the next connection comes; never more alive than
             # those of 10 s, and those that wait for the scavenger's 5 s tick.
             case.check(4 * 8 <= opens[t] <= 4 * 13, t, "sessions opened", opens)
             case.check(4 <= most[t] <= 4 * 4, t, "sessions at once", most)
-        wait_until("the last sessions expired", lambda: all(snmp(lab, cli, t)["CurrEstab"] == 0 for t in most), 25)
+        wait_until("the last sessions expired", lambda: all(snmp(lab, cli, t)["CurrEstab"] == 0 for t in most))
         case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
         return "; ".join("%s: %s, %d sessions, %d at once" % (t, p.log().split("\n")[0], opens[t], most[t])
                          for t, p in zip(("ours", "stock"), runs))
@@ -121,14 +120,18 @@ def test_ratelimit():
         srv = lab.gateway("server", "a", conf("k0", tunnel("s", "server", ":4000", "127.0.0.1:9000", ratelimit=1000000)))
         cli = lab.gateway("client", "b", conf("k1", tunnel("c", "client", "127.0.0.1:13000", SERVER + ":4000",
                                                            ratelimit=500000, sndwnd=1024, rcvwnd=1024, nocomp="false")))
-        load(lab, "big", "127.0.0.1", 13000, 400 << 20, "--timeout", 120, wait=False)
+        load(lab, "big", "127.0.0.1", 13000, 400 << 20, "--timeout", 900, wait=False)
         wait_until("traffic", lambda: snmp(lab, srv)["OutBytes"] > 300000 and snmp(lab, cli)["OutBytes"] > 300000)
-        a, b, begin = snmp(lab, srv)["OutBytes"], snmp(lab, cli)["OutBytes"], time.monotonic()
-        time.sleep(10)
-        span = time.monotonic() - begin
-        s, c = (snmp(lab, srv)["OutBytes"] - a) / span, (snmp(lab, cli)["OutBytes"] - b) / span
-        case.check(abs(s - 1e6) < 5e4 and abs(c - 5e5) < 2.5e4, "bytes/s of server and client:", s, c)
-        return "%d and %d bytes/s" % (s, c)
+        gws = ((srv, 1e6), (cli, 5e5))
+        for span in (10, 20, 40):  # what a busy machine holds up is no rate that was chosen; but the limit always holds
+            a = [(snmp(lab, g)["OutBytes"], time.monotonic()) for g, _ in gws]
+            time.sleep(span)
+            b = [(snmp(lab, g)["OutBytes"], time.monotonic()) for g, _ in gws]
+            got = [(n1 - n0) / (t1 - t0) for (n0, t0), (n1, t1) in zip(a, b)]
+            case.check(all(r < 1.05 * rate for r, (_, rate) in zip(got, gws)), "bytes/s of server and client:", got)
+            if all(r > 0.95 * rate for r, (_, rate) in zip(got, gws)):
+                return "%d and %d bytes/s in %d s" % (*got, span)
+        case.check(False, "bytes/s of server and client:", got)
 
 
 # ---- ports
@@ -184,7 +187,7 @@ import load
 load.asyncio.open_connection = lambda a, p, limit: asyncio.open_unix_connection(%r, limit=limit)
 async def main():
     await asyncio.gather(load.exchange("", 0, 1, 2 << 20, 2 << 20), load.small("", 0, 50, 20))
-asyncio.run(asyncio.wait_for(main(), 50))
+asyncio.run(asyncio.wait_for(main(), 240))
 """
 
 
@@ -200,7 +203,7 @@ def test_unix_sockets():
                           tunnel("u", "client", near, SERVER + ":4000")))
         load(lab, "mixed", "127.0.0.1", 13000, 2 << 20, 50)
         p = lab.run("connect", "b", sys.executable, "-c", CONNECT_UNIX % (LABDIR, near))
-        case.check(p.p.wait(60) == 0, p.log())
+        case.check(p.end() == 0, p.log())
         case.check(snmp(lab, srv)["PassiveOpens"] == 2, "sessions")
         case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
         case.check(not os.path.exists(near), "the socket was left behind")

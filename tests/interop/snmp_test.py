@@ -18,7 +18,7 @@ import case
 import pure
 from decode import pcap
 from kcptun_test import stock, tunnel
-from lab import ROOT, Lab, eal, wait_until
+from lab import GUARD, ROOT, Lab, eal, wait_until
 from wire_test import routed
 
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
@@ -74,7 +74,7 @@ def run(lab, role, lossy):
             taps.append(tap)
         lab.lose("m", 20)
     p = lab.run("load", "b", sys.executable, LOAD, "mixed", "127.0.0.1", "13000", str(BIG), str(SMALL))
-    p.p.wait(60)
+    p.end()
     case.check(p.p.returncode == 0, p.log())
     return gw, peer, taps, csv
 
@@ -82,7 +82,8 @@ def run(lab, role, lossy):
 def settled(lab, gw, peer):
     """Both tables at a moment in which nothing travels."""
     last = None
-    for _ in range(100):
+    end = time.monotonic() + GUARD
+    while time.monotonic() < end:
         a, b = lab.telemetry(gw, "/kcpgate/snmp"), peer_counters(peer)
         now = (a["OutPkts"], a["InPkts"], b["OutPkts"], b["InPkts"])
         if now == last:
@@ -161,7 +162,7 @@ def lossy(role):
     with Lab("ks") as lab:
         gw, peer, taps, _ = run(lab, role, True)
         us, it = settled(lab, gw, peer)
-        time.sleep(0.3)
+        lab.captured(*taps)
         seen = {}
         for tap in taps:
             tap.stop(signal.SIGINT)

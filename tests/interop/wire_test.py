@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
@@ -114,7 +113,7 @@ def capture(lab):
 def captured(lab, taps):
     """The packets of both taps as decode() wants them, and their conversations' client ports."""
     v = []
-    time.sleep(0.3)  # for what is still on its way into the files
+    lab.captured(*taps)
     for i, tap in enumerate(taps):
         tap.stop(signal.SIGINT)
         case.check("\n0 packets dropped by kernel" in tap.log(), tap.log())
@@ -145,7 +144,7 @@ def script(lab, port=13000, half=True):
     for argv in [("mixed", BIG, SMALL)] + ([("half", 20000)] if half else []):
         p = lab.run("load-" + argv[0], "b", sys.executable, LOAD, argv[0], "127.0.0.1", str(port),
                     *[str(a) for a in argv[1:]])
-        p.p.wait(60)
+        p.end()
         case.check(p.p.returncode == 0, p.log())
 
 

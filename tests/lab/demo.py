@@ -9,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import Lab, LabError, eal
+from lab import LOAD_GUARD, Lab, LabError, eal
 
 TUNNEL = '{ name = "%s"; role = "%s"; listen = "%s"; %s = "%s"; key = "demo"; crypt = "aes"; mode = "fast3"; nocomp = true; ' \
          'sndwnd = 2048; rcvwnd = 2048; }'
@@ -64,8 +64,8 @@ def main():
                                                                   "192.0.2.1:4000")))
         got = os.path.join(lab.dir, "got")
         cpu, begin = srv.cpu_seconds() + cli.cpu_seconds(), time.monotonic()
-        lab.sh("cli", "curl", "-sS", "--fail", "--retry", "5", "--retry-connrefused", "--max-time", "55", "-o", got,
-               "http://127.0.0.1:8001/file")
+        lab.sh("cli", "curl", "-sS", "--fail", "--retry", "5", "--retry-connrefused", "--max-time", "280", "-o", got,
+               "http://127.0.0.1:8001/file", timeout=LOAD_GUARD)
         span = time.monotonic() - begin
         cpu = srv.cpu_seconds() + cli.cpu_seconds() - cpu
         have = file_sha256(got)

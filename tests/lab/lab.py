@@ -19,13 +19,18 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+# Seconds. What has not come by then never will, on any machine: a guard against hanging, and no statement about time.
+GUARD = 120
+LOAD_GUARD = 300  # for a load to end, which has a guard of its own
+
+
 class LabError(Exception):
     pass
 
 
-def sh(*argv, check=True, **kw):
+def sh(*argv, check=True, timeout=GUARD, **kw):
     """Runs a command to its end; its output as text."""
-    p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, **kw)
+    p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, **kw)
     if check and p.returncode:
         raise LabError("%s: exit %d: %s" % (" ".join(argv), p.returncode, p.stdout.strip()))
     return p.stdout
@@ -48,7 +53,7 @@ class Proc:
         with open(self.path, errors="replace") as f:
             return f.read()
 
-    def wait_for(self, text, timeout=20):
+    def wait_for(self, text, timeout=GUARD):
         """Waits until the output contains text."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -62,7 +67,14 @@ class Proc:
     def alive(self):
         return self.p.poll() is None
 
-    def stop(self, sig=signal.SIGTERM, timeout=10):
+    def end(self, timeout=LOAD_GUARD):
+        """Waits until it ends of itself; its exit status."""
+        try:
+            return self.p.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise LabError("%s did not end within %d s:\n%s" % (self.name, timeout, self.log()[-4000:]))
+
+    def stop(self, sig=signal.SIGTERM, timeout=GUARD):
         """Ends it; its exit status. Killed when it does not end in time, which is an error."""
         if self.p.poll() is None:
             self.p.send_signal(sig)
@@ -117,7 +129,7 @@ class Lab:
         for p in reversed(self.procs):
             if p.p.poll() is None:
                 p.p.terminate()
-        end = time.monotonic() + 8
+        end = time.monotonic() + 30
         for p in reversed(self.procs):
             while p.p.poll() is None and time.monotonic() < end:
                 time.sleep(0.01)
@@ -153,8 +165,8 @@ class Lab:
     def ip(self, ns, *argv):
         return sh("ip", "-n", self.ns(ns), *argv)
 
-    def sh(self, ns, *argv, check=True):
-        return sh("ip", "netns", "exec", self.ns(ns), *argv, check=check)
+    def sh(self, ns, *argv, check=True, timeout=GUARD):
+        return sh("ip", "netns", "exec", self.ns(ns), *argv, check=check, timeout=timeout)
 
     def veth(self, ns_a, if_a, ns_b, if_b, offload=False):
         """A link between two namespaces. Checksum offload is off: DPDK reads what the kernel wrote."""
@@ -202,8 +214,22 @@ class Lab:
         p = self.run(name, ns, gateway_binary(), "-c", path)
         p.prefix = prefix
         if ready:
-            p.wait_for("ready:", 60)
+            p.wait_for("ready:")
         return p
+
+    def captured(self, *taps):
+        """Waits until each tcpdump (of --immediate-mode) sleeps: it has read all that came, however long it had to wait."""
+        def sleeps(tap):
+            for _ in range(5):
+                time.sleep(0.02)
+                with open("/proc/%d/stat" % tap.p.pid) as f:
+                    if f.read().rsplit(")", 1)[1].split()[0] != "S":
+                        return False
+            return True
+
+        time.sleep(0.3)  # for what is still on its way to them
+        for tap in taps:
+            wait_until("%s to have read what came" % tap.name, lambda: sleeps(tap))
 
     def telemetry(self, gw, command):
         """The value of a command's answer; of sessions and workers, the list of their rows."""
@@ -220,7 +246,7 @@ def gateway_binary():
     return path
 
 
-def telemetry(prefix, command, timeout=10):
+def telemetry(prefix, command, timeout=GUARD):
     """One command of DPDK's telemetry socket; the value of its answer."""
     path = "/var/run/dpdk/%s/dpdk_telemetry.v2" % prefix
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -242,7 +268,7 @@ def eal(workers=1, memory=0, extra=""):
     return 'eal = { lcores = "%s"; hugepages = false; file_prefix = "@PREFIX@"; %s%s };\n' % (lcores, mem, extra)
 
 
-def wait_until(what, fn, timeout=20):
+def wait_until(what, fn, timeout=GUARD):
     end = time.monotonic() + timeout
     while True:
         v = fn()

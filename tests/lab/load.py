@@ -167,7 +167,7 @@ def main():
     a.add_argument("n", type=int, nargs="*")
     a.add_argument("--seed", type=int, default=1)
     a.add_argument("--at-once", type=int, default=50)
-    a.add_argument("--timeout", type=float, default=60)
+    a.add_argument("--timeout", type=float, default=240)
     o = a.parse_args()
 
     async def job():

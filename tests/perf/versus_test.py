@@ -12,7 +12,7 @@ import xml.etree.ElementTree as xml
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
-from lab import ROOT
+from lab import GUARD, LOAD_GUARD, ROOT
 
 sys.path.insert(0, os.path.join(ROOT, "perf"))
 import stream
@@ -24,7 +24,7 @@ def versus(folder, *argv):
     """One small pair; its output, results and the plot's root."""
     out, svg = os.path.join(folder, "v.json"), os.path.join(folder, "v.svg")
     p = subprocess.run([os.path.join(ROOT, "perf", "versus"), "--quick", "--megabytes", "4", "--json", out, "--svg", svg,
-                        *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+                        *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LOAD_GUARD)
     case.check(p.returncode == 0, "exit status", p.returncode, p.stdout)
     with open(out) as f:
         return p.stdout, json.load(f), xml.parse(svg).getroot()
@@ -69,7 +69,7 @@ def test_wrong_bytes_are_told():
 
     threading.Thread(target=one, daemon=True).start()
     p = subprocess.run([sys.executable, stream.__file__, "go", "127.0.0.1", str(srv.getsockname()[1]), "down", "1", "1000"],
-                       stdout=subprocess.PIPE, text=True, timeout=30)
+                       stdout=subprocess.PIPE, text=True, timeout=GUARD)
     case.check(p.returncode == 1 and "other bytes" in p.stdout, p.returncode, p.stdout)
 
 
@@ -78,7 +78,7 @@ def test_failure_is_told():
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "v.json")
         p = subprocess.run([os.path.join(ROOT, "perf", "versus"), "--quick", "--megabytes", "1", "--json", out],
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LOAD_GUARD,
                            env=dict(os.environ, KCPTUN_SERVER="/bin/true"))
         case.check(p.returncode == 1, "exit status", p.returncode, p.stdout)
         with open(out) as f:
