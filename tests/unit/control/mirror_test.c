@@ -8,6 +8,7 @@
 
 #include <criterion/criterion.h>
 
+#include "ctl_int.h"
 #include "lab.h"
 #include "net.h"
 
@@ -163,6 +164,71 @@ Test(mirror, via_of_the_other_family)
 	lab_start(&lab);
 	cr_assert_eq(resolve("198.51.100.1", &hop), 0);
 	cr_assert(addr_eq(&hop.via, &via));
+}
+
+/* Of several next hops one that works: not the one whose interface is down. */
+Test(mirror, dead_next_hop)
+{
+	struct net_hop hop;
+
+	lab_sh("ip link add ot0 type veth peer name ot1; ip link set ot0 up; ip link set ot1 up");
+	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip addr add 10.0.0.1/24 dev ot0");
+	lab_sh("ip route add 198.51.100.0/24 nexthop via 192.0.2.254 nexthop via 10.0.0.254");
+	lab_port(&lab, 1, false, "ot0");
+	lab_start(&lab);
+	cr_assert_eq(resolve("198.51.100.1", &hop), 0);
+	cr_assert_eq(hop.dev, 0);
+	lab_sh("ip link set ve0 down; ip route show 198.51.100.0/24 | grep -q dead");
+	cr_assert(lab_until(&lab, SOON, resolve("198.51.100.1", &hop) == 0 && hop.dev == 1));
+}
+
+/* ---- ports ---- */
+
+/* An interface that is up, and at whose other end nobody is: it does not carry anything. */
+Test(mirror, no_carrier)
+{
+	lab_start(&lab);
+	cr_assert(tbl()->dev[0].up);
+	lab_sh("ip link set ve1 down");
+	cr_assert(lab_until(&lab, SOON, !tbl()->dev[0].up));
+	lab_sh("ip link show ve0 | grep -q '[<,]UP[,>]'");
+	lab_sh("ip link set ve1 up");
+	cr_assert(lab_until(&lab, SOON, tbl()->dev[0].up));
+}
+
+/* ---- snapshots ---- */
+
+/* Turns in which the worker adopts nothing, until a snapshot newer than `gen` is there. */
+static void wait_for_newer(uint64_t gen)
+{
+	for (uint64_t end = lab_ms() + SOON; tbl()->gen == gen && lab_ms() < end;)
+		ctl_turn(lab.ctl, 2);
+	cr_assert_gt(tbl()->gen, gen);
+}
+
+/* A replaced snapshot is kept for as long as a worker uses it, and freed as soon as none does. */
+Test(mirror, replaced_snapshots)
+{
+	uint64_t gen;
+
+	lab_start(&lab);
+	lab_turn(&lab, 0);
+	gen = tbl()->gen;
+	cr_assert_eq(lab.ctl->nl.n_old, 0);
+	lab_sh("ip addr add 192.0.2.1/24 dev ve0");
+	wait_for_newer(gen);
+	for (unsigned i = 0; i < 5; i++)
+		ctl_turn(lab.ctl, 2);
+	cr_assert_geq(lab.ctl->nl.n_old, 1, "the worker still uses it");
+	/* One step behind the newest: what lies before that may go, that one may not. */
+	gen = tbl()->gen;
+	lab_turn(&lab, 0);
+	lab_turn(&lab, 0);
+	cr_assert_eq(lab.ctl->nl.n_old, 0, "nobody uses it");
+	lab_sh("ip addr add 192.0.2.2/24 dev ve0");
+	wait_for_newer(gen);
+	ctl_turn(lab.ctl, 0);
+	cr_assert_geq(lab.ctl->nl.n_old, 1);
 }
 
 /* ---- neighbours ---- */

@@ -88,8 +88,8 @@ Test(kcp_bounds, refused_send_leaves_no_byte)
 	for (unsigned round = 0; round < 8; round++) {
 		for (unsigned failed = 0; failed < 20;) {
 			uint32_t n = 1 + sim_below(&g, sim_chance(&g, 500) ? sizeof(buf) : 3000);
-			bool open = r->k.snd_nxt != r->k.snd_end &&
-				    kcp_snd_seg(&r->k, r->k.snd_end - 1)->len < r->k.mss;
+			bool open =
+				r->k.snd_nxt != r->k.snd_end && kcp_snd_seg(&r->k, r->k.snd_end - 1)->len < r->k.mss;
 			int rc;
 
 			for (uint32_t i = 0; i < n; i++)

@@ -215,8 +215,8 @@ Test(pipeline_frag, behind_another_header)
 	p = rte_pktmbuf_mtod_offset(m, uint8_t *, 54);
 	memmove(p + 8, p, 8);
 	memset(p, 0, 8);
-	p[0] = 44;				    /* fragment */
-	p[2] = 1, p[3] = 4;			    /* PadN of 4 */
+	p[0] = 44;					 /* fragment */
+	p[2] = 1, p[3] = 4;				 /* PadN of 4 */
 	*rte_pktmbuf_mtod_offset(m, uint8_t *, 20) = 60; /* destination options */
 	*rte_pktmbuf_mtod_offset(m, uint16_t *, 18) = rte_cpu_to_be_16((uint16_t)(m->data_len - 54));
 	bed_receive(s, m);

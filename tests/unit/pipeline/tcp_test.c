@@ -139,7 +139,7 @@ Test(pipeline_tcp, client_answers_no_syn)
 	cr_assert_eq(b->g[CLIENT].udp->tcp[port], 1);
 	before = bed_drops(&b->g[CLIENT], DROP_TCP_CONTROL);
 	b->wire = listen_in;
-	segment(b, CLIENT, BED_PORT, port, SYN, 77, 0);   /* by its own peer */
+	segment(b, CLIENT, BED_PORT, port, SYN, 77, 0);	    /* by its own peer */
 	segment(b, CLIENT, BED_PORT + 1, port, SYN, 77, 0); /* by anybody */
 	steps(b, 5);
 	cr_assert_eq(heard.n[SERVER], 0, "%u answers to a SYN", heard.n[SERVER]);

@@ -28,7 +28,8 @@ static bool check_mac(struct bed *b, struct gate *to, struct rte_mbuf *m)
 {
 	if (to != &b->g[CLIENT])
 		return false;
-	cr_assert(!want || memcmp(rte_pktmbuf_mtod(m, void *), want, 6) == 0, "a frame to a link address that is not valid");
+	cr_assert(!want || memcmp(rte_pktmbuf_mtod(m, void *), want, 6) == 0,
+		  "a frame to a link address that is not valid");
 	memcpy(rte_pktmbuf_mtod(m, void *), old_mac, 6);
 	b->seen++;
 	return false;
