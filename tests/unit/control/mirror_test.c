@@ -196,6 +196,39 @@ Test(mirror, no_carrier)
 	cr_assert(lab_until(&lab, SOON, tbl()->dev[0].up));
 }
 
+/* ---- events ---- */
+
+static void without_ipv6(void)
+{
+	lab_sh("echo 1 > /proc/sys/net/ipv6/conf/ve0/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/ve1/disable_ipv6");
+}
+
+/* IPv4 routes go with their interface, and nobody says so but the interface itself. */
+Test(mirror, routes_of_a_dead_interface)
+{
+	struct net_hop hop;
+
+	without_ipv6();
+	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip route add 198.51.100.0/24 via 192.0.2.254");
+	lab_start(&lab);
+	cr_assert_eq(resolve("198.51.100.1", &hop), 0);
+	lab_sh("ip link set ve0 down");
+	cr_assert(lab_until(&lab, SOON, resolve("198.51.100.1", &hop) == -ENETUNREACH));
+}
+
+/* So many events of one kind that the one of another kind behind them is lost: all tables are read again. */
+Test(mirror, lost_events)
+{
+	without_ipv6();
+	lab_sh("ip addr add 192.0.2.1/24 dev ve0");
+	lab_start(&lab);
+	(void)lab_until(&lab, 300, false);
+	lab_sh("for a in $(seq 0 63); do for b in $(seq 0 127); do echo route add 10.$a.$b.0/24 via 192.0.2.254; done; "
+	       "done | ip -batch -");
+	lab_sh("ip addr add 203.0.113.1/32 dev ve0");
+	cr_assert(lab_until(&lab, 60000, local("203.0.113.1")));
+}
+
 /* ---- snapshots ---- */
 
 /* Turns in which the worker adopts nothing, until a snapshot newer than `gen` is there. */

@@ -217,6 +217,31 @@ Test(pipeline_rings, sent_in_order)
 	bed_end(b);
 }
 
+/* Whoever sends a frame for a sibling knows by it which port it leaves by; and its lengths agree. */
+static bool well_dressed(struct bed *b, struct gate *to, struct rte_mbuf *m)
+{
+	cr_assert_eq(m->port, b->g[to == &b->g[CLIENT] ? SERVER : CLIENT].port);
+	cr_assert_eq(m->pkt_len, m->data_len);
+	cr_assert_eq(m->data_len, 14 + rte_be_to_cpu_16(*rte_pktmbuf_mtod_offset(m, uint16_t *, 16)));
+	b->seen++;
+	return false;
+}
+
+Test(pipeline_rings, frames_bear_their_port)
+{
+	struct bed *b = bed_new(&(struct bed_conf){.cipher = "aes"});
+
+	b->wire = well_dressed;
+	for (unsigned i = 0; i < BED_CONN; i++)
+		bed_connect(b, i, 20000);
+	cr_assert(bed_finish(b, 20000));
+	cr_assert_gt(b->seen, 100);
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_gt(shard_stats(b->g[SERVER].shard[i])->sessions_opened, 0);
+	cr_assert_eq(all_drops(&b->g[SERVER]), 0);
+	bed_end(b);
+}
+
 /* ---- the vector ---- */
 
 /* A turn takes no more than its vector holds, and what siblings bring gets at most half of it. */

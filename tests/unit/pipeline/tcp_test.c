@@ -67,6 +67,10 @@ static bool listen_in(struct bed *b, struct gate *to, struct rte_mbuf *m)
 		return false;
 	heard.n[to - b->g]++;
 	cr_assert_geq(m->data_len, HEADERS);
+	cr_assert_eq(m->data_len, 14 + rte_be_to_cpu_16(*rte_pktmbuf_mtod_offset(m, uint16_t *, 16)));
+	cr_assert_eq(m->pkt_len, m->data_len);
+	cr_assert_eq(m->ol_flags, 0);
+	cr_assert_eq(m->port, b->g[to == &b->g[CLIENT] ? SERVER : CLIENT].port);
 	memcpy(heard.frame, rte_pktmbuf_mtod(m, void *), HEADERS);
 	return false;
 }
