@@ -190,10 +190,8 @@ Test(edge, lcores)
 		const char *lcores;
 		bool ok;
 	} of[] = {
-		{"126-127", true},
-		{"127-128", false},
-		{"128-129", false},
-		{"0@1023,1@1022", true},
+		{"126-127", true},	 {"127-128", false},	    {"0,1,128", false},
+		{"0@1023,1@1022", true}, {"0@1024,1@0,2@0", false},
 	};
 	char text[1024], why[512];
 	struct conf *c;

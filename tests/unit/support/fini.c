@@ -10,34 +10,15 @@
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
 
-static bool ending; /* the test itself is over */
-static unsigned failed, of_this_test;
+static unsigned failed;
 
-ReportHook(PRE_INIT)(struct criterion_test *test)
-{
-	(void)test;
-	ending = false;
-	of_this_test = 0;
-}
-
-ReportHook(POST_TEST)(struct criterion_test_stats *stats)
-{
-	(void)stats;
-	ending = true;
-}
-
-ReportHook(ASSERT)(struct criterion_assert_stats *stats)
-{
-	of_this_test += ending && !stats->passed;
-}
-
+/* Passed, and then an assertion failed. */
 ReportHook(POST_FINI)(struct criterion_test_stats *stats)
 {
-	if (!of_this_test)
+	if (stats->test_status != CR_STATUS_PASSED || stats->failed_asserts == 0)
 		return;
 	fprintf(stderr, "[FAIL] %s::%s: in its fixture's end\n", stats->test->category, stats->test->name);
-	failed += !stats->failed_asserts;
-	of_this_test = 0;
+	failed++;
 }
 
 ReportHook(POST_ALL)(struct criterion_global_stats *stats)
