@@ -7,11 +7,13 @@ mutants.  The faults are in tests/mutants/, a file a room; tests/README.md says 
   mutants.py --check     only that each still applies to the tree, exactly once
   mutants.py --list      their names
 """
+import fcntl
 import glob
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -205,6 +207,14 @@ def main(args):
     for a in args:
         if not any(a in (m.name, m.name.split("/")[0]) for m in mutants):
             fail(a, "found no such fault; allowed: a room, or a name of scripts/dev mutants --list")
+    # Told to end, it takes the fault out again first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    os.makedirs(WORK, exist_ok=True)
+    lock = open(os.path.join(WORK, "lock"), "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        fail(WORK, "another run is under way here")
     if args:
         mutants = [m for m in mutants if m.name in args or m.name.split("/")[0] in args]
     sync()
