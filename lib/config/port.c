@@ -194,9 +194,19 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 	return 0;
 }
 
+static bool is_ours(const struct conf_port *p, const struct addr *a)
+{
+	for (unsigned i = 0; i < p->n_addresses; i++)
+		if (addr_eq(&p->addresses[i].addr, a))
+			return true;
+	return false;
+}
+
 /* Whether the kernel would take `gw` as next hop of this interface. */
 static bool on_link(const struct conf_port *p, const struct addr *gw)
 {
+	if (is_ours(p, gw))
+		return false;
 	if (!addr_is_v4(gw) && gw->b[0] == 0xfe && (gw->b[1] & 0xc0) == 0x80)
 		return true;
 	for (unsigned i = 0; i < p->n_addresses; i++) {
@@ -205,7 +215,7 @@ static bool on_link(const struct conf_port *p, const struct addr *gw)
 
 		while (same < bits && !((a->b[same / 8] ^ gw->b[same / 8]) & (0x80 >> same % 8)))
 			same++;
-		if (same == bits && !addr_eq(a, gw))
+		if (same == bits)
 			return true;
 	}
 	return false;

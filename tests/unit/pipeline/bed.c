@@ -11,6 +11,7 @@
 #include <rte_mempool.h>
 
 #include "bed.h"
+#include "flow.h"
 #include "worker_int.h"
 
 #define HEAP  (16u << 20)
@@ -57,39 +58,64 @@ static void gate_tunnel(struct gate *g, int e, const struct bed_conf *c)
 	t->closewait_ms = e == CLIENT ? 30000 : 0;
 	t->conn = t->client ? BED_CONN : 0;
 	t->dials = g->bed->dials;
+	t->tcp = c->tcp;
 }
 
-static void gate_tbl(struct gate *g, int e)
+struct net_tbl *bed_tbl(int e, uint64_t gen)
 {
-	struct net_tbl *t = g->tbl = net_tbl_alloc(1, 1, 1);
+	struct net_tbl *t = net_tbl_alloc(1, 1, 2);
 
-	t->gen = 1;
-	t->n_dev = t->n_route = t->n_neigh = t->n_local = 1;
+	t->gen = gen;
+	t->n_dev = t->n_route = t->n_neigh = 1;
+	t->n_local = 2;
 	t->dev[0] =
 		(struct net_dev){.mac = {2, 0, 0, 0, 0, (uint8_t)(1 + e)}, .mtu = 1500, .exclusive = true, .up = true};
 	t->route[0] = (struct net_route){.prefix = addr_v4(0x0a000000), .plen = 120};
 	t->neigh[0] = (struct net_neigh){.addr = gate_addr(!e), .mac = {2, 0, 0, 0, 0, (uint8_t)(1 + !e)}};
 	t->local[0] = (struct net_local){.addr = gate_addr(e), .plen = 120};
+	t->local[1] = (struct net_local){.addr = {{0x20, 1, 0x0d, 0xb8, [15] = (uint8_t)(1 + e)}}, .plen = 64};
 	net_tbl_sort(t);
+	return t;
+}
+
+/* A queue each on a port that spreads flows, and else one for all. */
+static void gate_rss(struct gate *g, const struct bed_conf *c)
+{
+	g->n_q = c->rss ? g->n : 1;
+	g->rss = (struct flow_rss){.hw = c->rss, .hw_l4 = true, .workers = (uint16_t)g->n, .reta_n = 128};
+	for (unsigned i = 0; i < sizeof(g->rss.key); i++)
+		g->rss.key[i] = (uint8_t)(i * 73 + 41);
+	for (unsigned i = 0; i < g->rss.reta_n; i++)
+		g->rss.reta[i] = (uint16_t)(i % g->n);
 }
 
 static void gate_port(struct gate *g, int e, unsigned frames)
 {
-	static const char *const names[2][2] = {{"c_rx", "c_tx"}, {"s_rx", "s_tx"}};
 	struct rte_eth_conf conf = {0};
+	char name[32];
 	int id;
 
-	g->rx = rte_ring_create(names[e][0], frames, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	g->tx = rte_ring_create(names[e][1], frames, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	id = rte_eth_from_rings(e ? "server" : "client", &g->rx, 1, &g->tx, 1, 0);
+	for (unsigned q = 0; q < g->n_q; q++) {
+		snprintf(name, sizeof(name), "%c_rx%u", "cs"[e], q);
+		g->rx[q] = rte_ring_create(name, frames, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
+		snprintf(name, sizeof(name), "%c_tx%u", "cs"[e], q);
+		g->tx[q] = rte_ring_create(name, frames, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	}
+	id = rte_eth_from_rings(e ? "server" : "client", g->rx, g->n_q, g->tx, g->n_q, 0);
 	cr_assert_geq(id, 0);
 	g->port = (uint16_t)id;
-	cr_assert_eq(rte_eth_dev_configure(g->port, 1, 1, &conf), 0);
-	cr_assert_eq(rte_eth_rx_queue_setup(g->port, 0, 64, 0, NULL, g->bed->pool), 0);
-	cr_assert_eq(rte_eth_tx_queue_setup(g->port, 0, 64, 0, NULL), 0);
+	cr_assert_eq(rte_eth_dev_configure(g->port, (uint16_t)g->n_q, (uint16_t)g->n_q, &conf), 0);
+	for (uint16_t q = 0; q < g->n_q; q++) {
+		cr_assert_eq(rte_eth_rx_queue_setup(g->port, q, 64, 0, NULL, g->bed->pool), 0);
+		cr_assert_eq(rte_eth_tx_queue_setup(g->port, q, 64, 0, NULL), 0);
+	}
 	cr_assert_eq(rte_eth_dev_start(g->port), 0);
-	g->wp[0] = (struct worker_port){.id = g->port, .steer = true};
-	g->wp[1] = (struct worker_port){.id = g->port, .rxq = -1, .txq = -1, .steer = true};
+	for (int i = 0; i < 2; i++) {
+		int q = i < (int)g->n_q ? i : -1;
+
+		g->wp[i] = (struct worker_port){
+			.id = g->port, .rxq = q, .txq = q, .steer = !g->rss.hw, .rss = g->rss.hw ? &g->rss : NULL};
+	}
 }
 
 static void gate_worker(struct gate *g, int e, unsigned i, const struct bed_conf *c)
@@ -142,7 +168,8 @@ struct bed *bed_new(const struct bed_conf *c)
 		g->n = 1u + (unsigned)e;
 		cr_assert_eq(chan_pool_create(&g->chans, 512, 64, 1, 0), 0);
 		gate_tunnel(g, e, c);
-		gate_tbl(g, e);
+		g->tbl = bed_tbl(e, 1);
+		gate_rss(g, c);
 		gate_port(g, e, c->ring ? c->ring : 2048);
 		g->udp = calloc(1, sizeof(*g->udp));
 		cr_assert_eq(worker_mesh_create(&g->mesh, g->n, 1024, (const int[RTE_MAX_LCORE]){0}), 0);
@@ -150,6 +177,8 @@ struct bed *bed_new(const struct bed_conf *c)
 			gate_worker(g, e, i, c);
 	}
 	atomic_store(&b->g[SERVER].udp->of[BED_PORT], 1);
+	if (c->tcp)
+		atomic_store(&b->g[SERVER].udp->tcp[BED_PORT], 1);
 	return b;
 }
 
@@ -176,10 +205,12 @@ static void gate_end(struct gate *g)
 	worker_mesh_destroy(g->mesh);
 	rte_eth_dev_stop(g->port);
 	rte_eth_dev_close(g->port);
-	ring_empty(g->rx);
-	ring_empty(g->tx);
-	rte_ring_free(g->rx);
-	rte_ring_free(g->tx);
+	for (unsigned q = 0; q < g->n_q; q++) {
+		ring_empty(g->rx[q]);
+		ring_empty(g->tx[q]);
+		rte_ring_free(g->rx[q]);
+		rte_ring_free(g->tx[q]);
+	}
 	net_tbl_free(g->tbl);
 	free(g->udp);
 	if (g->tun.fec)
@@ -299,8 +330,12 @@ static void dial_event(struct bed *b, struct dial *d, uint32_t ev)
 	if (!(ev & DIAL_EV_WANT))
 		return;
 	d->key = (struct flow_key){.peer = gate_addr(SERVER), .local = gate_addr(CLIENT), .peer_port = BED_PORT};
+	d->key.proto = b->g[CLIENT].tun.tcp ? FLOW_TCP : FLOW_UDP;
 	d->key.local_port = next++;
-	atomic_store(&b->g[CLIENT].udp->of[d->key.local_port], 1);
+	if (d->key.proto == FLOW_TCP)
+		atomic_store(&b->g[CLIENT].udp->tcp[d->key.local_port], 1);
+	else
+		atomic_store(&b->g[CLIENT].udp->of[d->key.local_port], 1);
 	mbox_post(b->g[CLIENT].border[0]->to_worker, &d->to_worker, DIAL_EV_READY);
 }
 
@@ -323,20 +358,51 @@ static void gate_control(struct bed *b, int e, unsigned w)
 
 /* ---- frames ---- */
 
-void bed_receive(struct gate *g, struct rte_mbuf *m)
+void bed_receive_at(struct gate *g, unsigned queue, struct rte_mbuf *m)
 {
 	m->port = g->port;
-	if (rte_ring_sp_enqueue(g->rx, m))
+	if (rte_ring_sp_enqueue(g->rx[queue], m))
 		rte_pktmbuf_free(m);
+}
+
+/* Where a NIC puts a frame: datagrams by their ports too, whatever has none (fragments) in one place. */
+static unsigned nic_queue(const struct gate *g, const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod_offset(m, const uint8_t *, RTE_ETHER_HDR_LEN);
+	struct flow_key key = {0};
+
+	if (g->n_q == 1 || m->data_len < 42 || ip[0] != 0x45 || ip[9] != 17 || (ip[6] & 0x3f) || ip[7])
+		return 0;
+	key.peer = addr_v4((uint32_t)ip[12] << 24 | (uint32_t)ip[13] << 16 | (uint32_t)ip[14] << 8 | ip[15]);
+	key.local = addr_v4((uint32_t)ip[16] << 24 | (uint32_t)ip[17] << 16 | (uint32_t)ip[18] << 8 | ip[19]);
+	key.peer_port = (uint16_t)(ip[20] << 8 | ip[21]);
+	key.local_port = (uint16_t)(ip[22] << 8 | ip[23]);
+	return flow_home(&g->rss, &key);
+}
+
+void bed_receive(struct gate *g, struct rte_mbuf *m)
+{
+	bed_receive_at(g, nic_queue(g, m), m);
 }
 
 static void carry(struct bed *b, struct gate *from, struct gate *to)
 {
 	struct rte_mbuf *m;
 
-	while (!from->no_carry && rte_ring_sc_dequeue(from->tx, (void **)&m) == 0)
-		if (!b->wire || !b->wire(b, to, m))
-			bed_receive(to, m);
+	for (unsigned q = 0; q < from->n_q; q++)
+		while (!from->no_carry && rte_ring_sc_dequeue(from->tx[q], (void **)&m) == 0)
+			if (!b->wire || !b->wire(b, to, m))
+				bed_receive(to, m);
+}
+
+struct rte_mbuf *bed_bytes(struct bed *b, const void *frame, unsigned len)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(b->pool);
+	char *to = m ? rte_pktmbuf_append(m, (uint16_t)len) : NULL;
+
+	cr_assert_not_null(to);
+	memcpy(to, frame, len);
+	return m;
 }
 
 struct rte_mbuf *bed_frame(struct bed *b, uint16_t type, const void *body, uint16_t len)
@@ -360,7 +426,8 @@ void bed_step(struct bed *b)
 	tsc = b->clock.base + (uint64_t)((unsigned __int128)b->ms * b->clock.hz / 1000) + 1;
 	for (int e = 0; e < 2; e++) {
 		for (unsigned i = 0; i < b->g[e].n; i++) {
-			worker_turn(b->g[e].w[i], tsc);
+			if (!b->g[e].still[i])
+				worker_turn(b->g[e].w[i], tsc);
 			gate_control(b, e, i);
 			if (shard_stats(b->g[e].shard[i])->held_mbufs > b->most_held)
 				b->most_held = shard_stats(b->g[e].shard[i])->held_mbufs;

@@ -38,7 +38,9 @@ struct gate {
 	struct worker_mesh *mesh;
 	struct net_tbl *tbl;
 	struct net_ports *udp;
-	struct rte_ring *rx, *tx; /* behind the port */
+	struct rte_ring *rx[2], *tx[2]; /* behind the port's queues */
+	unsigned n_q;			/* queues */
+	struct flow_rss rss;
 	uint16_t port;
 	struct worker_port wp[2];
 	struct shard *shard[2];
@@ -48,6 +50,7 @@ struct gate {
 	void *map[2];
 	size_t mem_idle[2];
 	bool no_carry; /* what it sends stays in its ring */
+	bool still[2]; /* the worker makes no turns */
 };
 
 struct bed {
@@ -69,6 +72,8 @@ struct bed_conf {
 	unsigned ds, ps;
 	unsigned ring; /* frames a port's ring holds */
 	unsigned hold; /* received buffers that a worker's FEC groups may keep; 0: 256 */
+	bool rss;      /* the server's port spreads flows over a queue for each worker */
+	bool tcp;      /* fake TCP */
 };
 
 struct bed *bed_new(const struct bed_conf *c);
@@ -82,10 +87,15 @@ void bed_step(struct bed *b);
 bool bed_finish(struct bed *b, unsigned ms);
 void app_complete(const struct app *a);
 
-/* Puts a frame into what the gateway's port receives. */
+/* Puts a frame into what the gateway's port receives: where its NIC does, or into this queue. */
 void bed_receive(struct gate *g, struct rte_mbuf *m);
+void bed_receive_at(struct gate *g, unsigned queue, struct rte_mbuf *m);
 /* A frame of len bytes for the gateway, built of an Ethernet header of `type` and body. */
 struct rte_mbuf *bed_frame(struct bed *b, uint16_t type, const void *body, uint16_t len);
+/* A frame of these bytes. */
+struct rte_mbuf *bed_bytes(struct bed *b, const void *frame, unsigned len);
+/* A picture of the kernel's tables as gateway e begins with it: 10.0.0.(1 + e) and 2001:db8::(1 + e).  net_tbl_free. */
+struct net_tbl *bed_tbl(int e, uint64_t gen);
 uint64_t bed_drops(const struct gate *g, unsigned verdict);
 /* Buffers that are neither in the pool nor lent to a worker for what it sends. */
 unsigned bed_mbufs_out(const struct bed *b);

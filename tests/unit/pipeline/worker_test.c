@@ -196,7 +196,7 @@ Test(pipeline_worker, inject)
 	}
 	bed_step(b);
 	bed_step(b);
-	cr_assert_eq(rte_ring_count(s->tx), 2);
+	cr_assert_eq(rte_ring_count(s->tx[0]), 2);
 	no_drops(b);
 	bed_end(b);
 }
