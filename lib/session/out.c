@@ -195,7 +195,7 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 		k->verdict = VERDICT_OK;
 		bytes += k->n + over;
 	}
-	pace_spend(ss, bytes);
+	pace_spend(ss, n, bytes);
 	ss->cnt->OutBytes += bytes;
 	ss->cnt->OutPkts += n;
 	ss->last_out = now;

@@ -117,8 +117,8 @@ struct sess {
 	bool mid_flush;	    /* the flush under way waits for tokens */
 	bool fec_quiet;	    /* open FEC groups hold nothing */
 	uint8_t proto;	    /* key.proto */
-	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec */
-	uint8_t out_kind : 4, peer_fec : 4;
+	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
+	uint8_t out_kind : 3, peer_fec : 4, young : 1;
 	uint32_t conv;
 	struct comp_enc comp_enc;
 	uint64_t last_in; /* ms: last authenticated datagram */
@@ -158,6 +158,9 @@ struct sess {
 	bool mac_known;	 /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
 	bool fec_told; /* control knows that the two sides differ in FEC */
+	/* datagrams: of this ms, while it is young, and until it no longer is */
+	int32_t portion, young_left;
+	uint64_t portion_at; /* ms: when `portion` was right */
 	struct list stalled_link;
 	struct list knock; /* on shard->knocks when it is due */
 	struct mux_out frame;
@@ -232,8 +235,8 @@ void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
 void pace_init(struct sess *ss, uint64_t now);
 /* How many datagrams, of the `want` asked for, may go now.  With none, ss->pace_at tells when to ask again. */
 unsigned pace_room(struct sess *ss, unsigned want, uint64_t now);
-/* So many bytes of UDP payload have gone. */
-void pace_spend(struct sess *ss, uint64_t bytes);
+/* So many datagrams, and bytes of UDP payload, have gone. */
+void pace_spend(struct sess *ss, unsigned n, uint64_t bytes);
 /* True while tokens are waited for: until pace_at nothing can be sent, and nothing need be looked at. */
 static inline bool pace_waits(const struct sess *ss)
 {

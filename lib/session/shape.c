@@ -2,11 +2,12 @@
 #include "sess.h"
 
 /*
- * FEC on one side only, or of two shapes.  A stock decoder that was not told our shape begins as (1,1), and looks for it
- * in what it gets (wire.md 3.6, 3.7).  Until it has it, releases of 2020 to 2023 take every parity packet with an odd
- * seqid for the copy of a lost data packet, and since the code's rows sum to 1, it looks like one: conversation,
+ * FEC on one side only, or of two shapes.  A stock decoder that was not told our shape begins as (1,1), and looks for
+ * it in what it gets (wire.md 3.6, 3.7).  Until it has it, releases of 2020 to 2023 take every parity packet with an
+ * odd seqid for the copy of a lost data packet, and since the code's rows sum to 1, it looks like one: conversation,
  * command, length are right, only the segment's number and its bytes are not (wire.md 3.8).  In a group of full
- * segments nothing gives it away, and what was acknowledged arrives as other bytes, without any packet having been lost.
+ * segments nothing gives it away, and what was acknowledged arrives as other bytes, without any packet having been
+ * lost.
  *
  * So a peer that sends no FEC is sent none, not even the header, which releases of 2016 do not read where it is not
  * configured; and one that sends another shape than ours no parity.  A client speaks first: until the answer is there

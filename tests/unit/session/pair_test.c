@@ -23,7 +23,7 @@ static const uint32_t losses[] = {0, 10, 100, 200, 400}; /* per mille, both ways
  */
 static const struct {
 	uint64_t median, p90;
-} bounds[2][5] = {{{105, 110}, {130, 245}, {295, 750}, {770, 1590}, {1440, 2440}},
+} bounds[2][5] = {{{105, 110}, {130, 245}, {295, 750}, {770, 1590}, {1440, 3390}},
 		  {{95, 100}, {120, 145}, {280, 505}, {525, 930}, {1420, 3520}}};
 
 static uint64_t transfer(struct rig_conf *c, uint64_t seed)
