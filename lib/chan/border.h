@@ -24,10 +24,14 @@ enum note_type {
 	NOTE_SESS_CLOSE,    /* key; arg: a DROP_* reason, 0 for an ordinary end; arg2: NOTE_AGED_* */
 	NOTE_NEIGH,	    /* key.peer: next hop whose link address is wanted, key.dev: its port */
 	NOTE_BAD_KEY,	    /* tunnel: nothing but checksum failures; arg: how many in the last second */
+	NOTE_FEC, /* key: a session whose sides differ in FEC; arg: the peer's, arg2: ours, as NOTE_FEC_SHAPE */
 };
 
 /* A client session that ended for its age (wire.md 9.1): with nothing to carry, or with its streams. */
 enum { NOTE_AGED_NOT, NOTE_AGED_IDLE, NOTE_AGED_TTL };
+
+/* Data and parity packets of a group; 0: no FEC. */
+#define NOTE_FEC_SHAPE(ds, ps) ((uint32_t)(ds) << 16 | (uint32_t)(ps))
 
 struct note {
 	uint8_t type;

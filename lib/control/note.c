@@ -9,6 +9,8 @@
 #define SESS_LINES     20 /* session lines a tunnel and second: a flood of sessions must not become a flood of lines */
 #define BAD_KEY_LINES  1
 #define BAD_KEY_PERIOD 10
+#define FEC_LINES      1
+#define FEC_PERIOD     60
 
 static bool allow(struct ctl *c, struct log_limit *l, const char *tunnel, unsigned lines, unsigned period_s)
 {
@@ -62,6 +64,30 @@ static void bad_key(struct ctl *c, const struct note *n, struct tunnel *t)
 			 t->conf->name, n->arg, addr_str(&n->key.peer, peer));
 }
 
+/* Two sides that differ in FEC: what becomes of it, and which options to change. */
+static void note_fec(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	unsigned ds = n->arg >> 16, ps = n->arg & UINT16_MAX, own_ds = n->arg2 >> 16, own_ps = n->arg2 & UINT16_MAX;
+	const char *name = t->conf->name, *side = t->conf->client ? "server" : "client";
+	char peer[ADDR_STRLEN];
+
+	if (!allow(c, &t->fec_limit, name, FEC_LINES, FEC_PERIOD))
+		return;
+	addr_port_str(&n->key.peer, n->key.peer_port, peer);
+	if (!n->arg)
+		log_warn("tunnel %s: %s %s sends no FEC, this side is set to %u/%u: the session goes without; set "
+			 "--datashard %u --parityshard %u there, or both to 0 here",
+			 name, side, peer, own_ds, own_ps, own_ds, own_ps);
+	else if (!n->arg2)
+		log_warn("tunnel %s: %s %s sends FEC %u/%u, this side is set to none and sends none; set --datashard "
+			 "%u --parityshard %u here, or both to 0 there",
+			 name, side, peer, ds, ps, ds, ps);
+	else
+		log_warn("tunnel %s: %s %s sends FEC %u/%u, this side is set to %u/%u and sends no parity; set "
+			 "--datashard %u --parityshard %u there, or --datashard %u --parityshard %u here",
+			 name, side, peer, ds, ps, own_ds, own_ps, own_ds, own_ps, ds, ps);
+}
+
 static void take(struct ctl *c, const struct note *n)
 {
 	struct tunnel *t;
@@ -82,6 +108,9 @@ static void take(struct ctl *c, const struct note *n)
 		break;
 	case NOTE_BAD_KEY:
 		bad_key(c, n, t);
+		break;
+	case NOTE_FEC:
+		note_fec(c, n, t);
 		break;
 	}
 }

@@ -298,18 +298,19 @@ static unsigned group_take(struct fec_dec *d, const struct pkt *in, uint32_t id,
 	return 0;
 }
 
-/* Types and places disagree: looks for parameters in the samples and adopts them. */
-static void retune(struct fec_dec *d)
+/* Types and places disagree: looks for parameters in the samples and adopts them.  True when they are others. */
+static bool retune(struct fec_dec *d)
 {
 	unsigned ds, ps;
 
 	if (!fec_tune_find(d->tune, &ds, &ps))
-		return;
+		return false;
 	d->should_tune = false;
 	if (ds == d->ds && ps == d->ps)
-		return;
+		return false;
 	groups_drop(d);
 	dec_params(d, ds, ps);
+	return true;
 }
 
 static unsigned take(struct fec_dec *d, const struct pkt *in, uint8_t *scratch, struct fec_got *got)
@@ -333,7 +334,7 @@ static unsigned take(struct fec_dec *d, const struct pkt *in, uint8_t *scratch, 
 	if ((idx < d->ds) != is_data)
 		d->should_tune = true;
 	if (d->should_tune) {
-		retune(d);
+		got->tuned = retune(d);
 		return 0;
 	}
 	return group_take(d, in, id, (uint8_t)idx, scratch, got);
@@ -346,6 +347,7 @@ unsigned fec_dec_packet(struct fec_dec *d, const struct pkt *in, uint8_t *scratc
 	got->n_data = 0;
 	got->n_freed = 0;
 	got->kept = false;
+	got->tuned = false;
 	if (in->n >= FEC_PARITY_OFF && in->p[4] == FEC_TYPE_PAR)
 		d->cnt->FECSegs++;
 	verdict = take(d, in, scratch, got);

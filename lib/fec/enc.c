@@ -42,6 +42,20 @@ void fec_enc_idle(struct fec_enc *e)
 	e->no_parity = e->in_group > 0;
 }
 
+void fec_enc_parity(struct fec_enc *e, enum fec_parity send)
+{
+	e->send = (uint8_t)send;
+}
+
+/* A hole of n seqids, which keeps the group border where the peer expects it; a group ends at the latest where they
+ * wrap. */
+static void skip(struct fec_enc *e, unsigned n)
+{
+	e->next += n;
+	if (e->next == e->paws)
+		e->next = 0;
+}
+
 /* Moves p to the seqid, where it and the type are written. */
 static void seal(struct fec_enc *e, struct pkt *k, uint16_t type)
 {
@@ -191,8 +205,32 @@ static bool whole_is_cheaper(const struct fec_enc *e, const struct pkt *v, unsig
 	return WHOLE_COST * n * e->longest <= UPDATE_COST * sum;
 }
 
-/* v[0..n) close the group: fills and seals v[n..n+ps). */
-static void emit_parity(struct fec_enc *e, struct pkt *v, unsigned n, unsigned first)
+/* Seals the filled v[0..ps), those that are to be sent, and brings them together at the front.  Returns how many. */
+static unsigned seal_parity(struct fec_enc *e, struct pkt *v)
+{
+	unsigned made = 0;
+
+	for (unsigned j = 0; j < e->codec->ps; j++) {
+		if (e->send == FEC_PARITY_EVEN && (e->next & 1)) {
+			skip(e, 1);
+			continue;
+		}
+		if (made != j) { /* what is left out stays lent, as it was */
+			struct pkt k = v[made];
+
+			v[made] = v[j];
+			v[j] = k;
+		}
+		seal(e, &v[made], FEC_TYPE_PAR);
+		v[made].n = (uint16_t)(FEC_PARITY_OFF + e->longest);
+		v[made].flags |= PKT_F_PARITY;
+		made++;
+	}
+	return made;
+}
+
+/* v[0..n) close the group: fills v[n..n+ps) and seals them.  Returns how many are sent. */
+static unsigned emit_parity(struct fec_enc *e, struct pkt *v, unsigned n, unsigned first)
 {
 	unsigned ps = e->codec->ps;
 	uint8_t *dst[FEC_MAX_SHARDS];
@@ -205,11 +243,7 @@ static void emit_parity(struct fec_enc *e, struct pkt *v, unsigned n, unsigned f
 		encode_whole(e, v, dst);
 	else
 		encode_rest(e, v, n, first, dst);
-	for (unsigned j = 0; j < ps; j++) {
-		seal(e, &v[n + j], FEC_TYPE_PAR);
-		v[n + j].n = (uint16_t)(FEC_PARITY_OFF + e->longest);
-		v[n + j].flags |= PKT_F_PARITY;
-	}
+	return seal_parity(e, v + n);
 }
 
 unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t now_ms)
@@ -228,16 +262,10 @@ unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t no
 			accumulate(e, v, n, first);
 		return 0;
 	}
-	if (timely && !e->no_parity) {
-		emit_parity(e, v, n, first);
-		made = ps;
-	} else {
-		/* A hole keeps the group border where the peer expects it; a group ends at the latest where seqids
-		 * wrap. */
-		e->next += ps;
-		if (e->next == e->paws)
-			e->next = 0;
-	}
+	if (timely && !e->no_parity && e->send != FEC_PARITY_NONE)
+		made = emit_parity(e, v, n, first);
+	else
+		skip(e, ps);
 	acc_free(e);
 	e->in_group = 0;
 	e->longest = 0;

@@ -52,6 +52,7 @@ struct fec_enc {
 	uint16_t longest; /* longest body of this group */
 	uint8_t in_group; /* data packets so far */
 	bool no_parity;	  /* memory ran out, or idled: this group goes without */
+	uint8_t send;	  /* enum fec_parity */
 	uint64_t last_ms; /* time of the previous data packet, 0 before the first (wire.md 3.2) */
 };
 
@@ -63,7 +64,8 @@ unsigned fec_enc_left(const struct fec_enc *e);
 
 /*
  * Gives v[0..n) (n <= fec_enc_left) their FEC headers in the FEC_HEAD bytes before p, moving p and n.  When they close
- * the group and the 500 ms rule allows (wire.md 3.2), fills v[n..n+ps) with the parity packets and returns ps, else 0.
+ * the group and the 500 ms rule allows (wire.md 3.2), fills v[n..n+ps) with the parity packets and returns how many are
+ * sent (ps, but for fec_enc_parity), else 0.
  * The caller lends v[n..n+ps) always.  On entry every v[i].p, data or lent, points where a KCP datagram begins:
  * FEC_HEAD writable bytes before it, and behind it room for the longest datagram of the session.  Parity packets get p,
  * n and PKT_F_PARITY.  Bytes behind a data packet may be overwritten (with padding), within that room.
@@ -77,6 +79,14 @@ unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t no
  */
 void fec_enc_idle(struct fec_enc *e);
 
+/*
+ * Which parity packets are sent; what counts is how it stands when a group closes.  The rest are holes: of a code whose
+ * other packets mean the same without them.  A stock decoder that was not told of FEC begins as (1,1), to which an even
+ * seqid is a data packet's place, so that a parity packet there can never make it rebuild anything.
+ */
+enum fec_parity { FEC_PARITY_ALL, FEC_PARITY_EVEN, FEC_PARITY_NONE };
+void fec_enc_parity(struct fec_enc *e, enum fec_parity send);
+
 /* ---- decoder ---- */
 
 struct fec_dec; /* made on the first FEC packet */
@@ -87,7 +97,8 @@ struct fec_got {
 	unsigned n_data;
 	void *freed[FEC_MAX_SHARDS]; /* `own` handles that the decoder no longer needs: the caller frees them */
 	unsigned n_freed;
-	bool kept; /* the decoder kept in->own: the caller must not free it until it comes back in `freed` */
+	bool tuned; /* the decoder adopted other parameters: fec_dec_params */
+	bool kept;  /* the decoder kept in->own: the caller must not free it until it comes back in `freed` */
 };
 
 /*

@@ -233,6 +233,8 @@ static void sess_fec(struct sess *ss, struct pkt *k, uint64_t now)
 	why = fec_dec_packet(ss->dec, &in, s->fec_scratch, got);
 	if (got->n_freed)
 		fec_freed(s, got->freed, got->n_freed);
+	if (got->tuned)
+		shape_tuned(ss);
 	if (got->kept) {
 		k->own = NULL;
 		if (++s->stats.held_mbufs > s->conf.mbufs_to_hold)
@@ -255,12 +257,16 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 		net_tcp_take(&ss->tcp, k);
 	if (!fec_is_fec(k->p, k->n)) {
 		ret = sess_kcp(ss, k->p, k->n, 0, now);
+		if (ss->peer_fec == PEER_SILENT && ret >= 0)
+			shape_heard(ss, false);
 	} else if (k->p[4] == FEC_TYPE_OOB) {
 		ss->cnt->OOBPackets++;
 		k->verdict = DROP_OOB;
 	} else {
 		if (k->p[4] == FEC_TYPE_DATA && k->n >= FEC_HEAD)
 			ret = sess_kcp(ss, k->p + FEC_HEAD, k->n - (uint32_t)FEC_HEAD, 0, now);
+		if (ss->peer_fec <= PEER_BARE && ret >= 0)
+			shape_heard(ss, true);
 		if (!ss->closed)
 			sess_fec(ss, k, now);
 	}

@@ -99,7 +99,7 @@ static bool sess_next_frame(struct sess *ss)
 /* Data packets to the end of the open FEC group. */
 static uint32_t group_left(const struct sess *ss)
 {
-	return ss->tun->fec ? fec_enc_left(&ss->enc) : 0;
+	return shape_out(ss) ? fec_enc_left(&ss->enc) : 0;
 }
 
 /* With more at hand than was pulled: full segments only, and of FEC groups whole ones, which cost half of what their
@@ -182,7 +182,7 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 
 	if (n == 0)
 		return 0;
-	if (t->fec) {
+	if (shape_out(ss)) {
 		n += fec_enc_burst(&ss->enc, out, n, now);
 		ss->fec_quiet = false;
 	}
@@ -195,7 +195,7 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 		k->verdict = VERDICT_OK;
 		bytes += k->n + over;
 	}
-	pace_spend(ss, bytes);
+	pace_spend(ss, n, bytes);
 	ss->cnt->OutBytes += bytes;
 	ss->cnt->OutPkts += n;
 	ss->last_out = now;
@@ -205,7 +205,8 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 /* Flushes one session into out[0..room).  *over is set when the flush is complete: else it lacked room, or tokens. */
 static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint64_t now, bool *over)
 {
-	unsigned ps = ss->tun->fec ? fec_codec_ps(ss->tun->fec) : 0;
+	const struct fec_codec *fec = shape_out(ss);
+	unsigned ps = fec ? fec_codec_ps(fec) : 0;
 	unsigned total = 0;
 
 	*over = false;

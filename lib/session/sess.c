@@ -3,7 +3,7 @@
 
 #include "sess.h"
 
-static void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2)
+void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2)
 {
 	struct shard *s = ss->shard;
 	struct note n = {
@@ -22,8 +22,10 @@ static void sess_layers(struct sess *ss, uint64_t now)
 	mux_init(&ss->mux, &t->mux, s->mem);
 	comp_enc_init(&ss->comp_enc);
 	comp_dec_init(&ss->comp_dec, s->mem);
-	if (t->fec)
+	if (t->fec) {
 		fec_enc_init(&ss->enc, t->fec, s->mem, ss->cnt);
+		fec_enc_parity(&ss->enc, FEC_PARITY_EVEN); /* shape.c */
+	}
 }
 
 /* How long a client's session takes new streams, and how long it then lives (wire.md 9.1). */

@@ -59,6 +59,14 @@ struct timer {
 	enum timer_kind kind;
 };
 
+/* What is known of the FEC that the peer sends, and so of what its decoder takes (shape.c). */
+enum peer_fec {
+	PEER_SILENT, /* nothing yet: it is sent parity with even seqids only */
+	PEER_BARE,   /* none: it is sent none */
+	PEER_FEC,    /* some, and as far as it can be seen of our shape */
+	PEER_OTHER,  /* another shape: it is sent no parity */
+};
+
 /* One TCP stream: between a mux_stream and a chan, outliving the first and living until control says GONE. */
 struct stream { /* two cache lines, the first of them for every packet */
 	struct shard *shard;
@@ -104,12 +112,13 @@ struct sess {
 	struct timer timer; /* earliest of KCP, keepalive, dead check, FEC idle */
 	uint8_t want;	    /* KCP_WANT_* collected in this turn */
 	bool closed;	    /* unlinked, freed at the end of the turn */
-	uint8_t out_kind;   /* of the flush under way: enum kcp_flush_kind */
 	bool stalled;	    /* reading stopped: on shard->stalled */
 	bool held_frame;    /* `frame` was taken from mux and waits for memory */
 	bool mid_flush;	    /* the flush under way waits for tokens */
 	bool fec_quiet;	    /* open FEC groups hold nothing */
 	uint8_t proto;	    /* key.proto */
+	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
+	uint8_t out_kind : 3, peer_fec : 4, young : 1;
 	uint32_t conv;
 	struct comp_enc comp_enc;
 	uint64_t last_in; /* ms: last authenticated datagram */
@@ -148,6 +157,10 @@ struct sess {
 	uint64_t age_at; /* ms: when its age is looked at */
 	bool mac_known;	 /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
+	bool fec_told; /* control knows that the two sides differ in FEC */
+	/* datagrams: of this ms, while it is young, and until it no longer is */
+	int32_t portion, young_left;
+	uint64_t portion_at; /* ms: when `portion` was right */
 	struct list stalled_link;
 	struct list knock; /* on shard->knocks when it is due */
 	struct mux_out frame;
@@ -213,6 +226,7 @@ bool sess_idle(const struct sess *ss);
 /* Re-arms the wheel entry if something is due earlier than it says. */
 void sess_rearm(struct sess *ss);
 void sess_timer(struct sess *ss, uint64_t now);
+void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2);
 
 /* shard.c */
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
@@ -221,12 +235,23 @@ void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
 void pace_init(struct sess *ss, uint64_t now);
 /* How many datagrams, of the `want` asked for, may go now.  With none, ss->pace_at tells when to ask again. */
 unsigned pace_room(struct sess *ss, unsigned want, uint64_t now);
-/* So many bytes of UDP payload have gone. */
-void pace_spend(struct sess *ss, uint64_t bytes);
+/* So many datagrams, and bytes of UDP payload, have gone. */
+void pace_spend(struct sess *ss, unsigned n, uint64_t bytes);
 /* True while tokens are waited for: until pace_at nothing can be sent, and nothing need be looked at. */
 static inline bool pace_waits(const struct sess *ss)
 {
 	return ss->pace_at != UINT64_MAX;
+}
+
+/* shape.c */
+/* The peer was heard with (or without) FEC, the first time that it says something new. */
+void shape_heard(struct sess *ss, bool fec);
+/* The decoder has found out another shape than it had. */
+void shape_tuned(struct sess *ss);
+/* The codec of what this session sends now; NULL: it sends no FEC. */
+static inline const struct fec_codec *shape_out(const struct sess *ss)
+{
+	return ss->peer_fec == PEER_BARE ? NULL : ss->tun->fec;
 }
 
 /* path.c */

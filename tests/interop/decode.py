@@ -101,12 +101,15 @@ class Fec:
     def __init__(self, shape):
         self.shape, self.rows = shape, parity_rows(shape.ds, shape.ps)
         self.next, self.bodies, self.parities, self.when = 0, [], 0, []
+        self.early = False  # a client of ours that has not heard yet whether its peer sends FEC
 
     def packet(self, t, p):
         """The KCP datagram in it, or None for parity."""
         need(len(p) >= 8, "FEC packet of", len(p), "bytes")
         ds, ps = self.shape.ds, self.shape.ps
         seqid, kind = struct.unpack_from("<IH", p)
+        if self.early and seqid == self.next + 1 and self.next & 1 and self.next % (ds + ps) >= ds == len(self.bodies):
+            self.next += 1  # parity that a decoder of no shape would take for data
         if seqid == self.next + ps and len(self.bodies) == ds and not self.parities:
             # Skipped, which a sender does only when the group's last two packets are half a second apart; a session of
             # ours also when it was quiet for seconds in the middle of one.
@@ -355,7 +358,7 @@ def decode(packets, shape, garbage=False):
     opened = pure.opener(shape.crypt, shape.key.encode())
     s, kcp, smux = Session(), Kcp(shape), Smux(shape)
     fec = {w: Fec(shape) for w in WAYS} if shape.fec else None
-    seen = set()
+    seen, answers = set(), 0
     for t, way, wire in packets:
         need(len(wire) <= min(shape.mtu, 1500), "UDP payload of", len(wire), "bytes")
         p = opened(wire)
@@ -367,7 +370,10 @@ def decode(packets, shape, garbage=False):
         if pure.overhead(shape.crypt):
             need(wire[:12] not in seen, "nonce used again")
             seen.add(wire[:12])
+        answers += way == "s2c"
         if fec:
+            # The answers that are captured may yet be lost; all of the first few are not.
+            fec[way].early = way == "c2s" and way in shape.ours and answers < 10
             p = fec[way].packet(t, p)
             if p is None:
                 s.parities = getattr(s, "parities", 0) + 1

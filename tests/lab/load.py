@@ -8,6 +8,8 @@
   load.py half ADDR PORT BYTES                     request, shutdown(SHUT_WR), then a reply of BYTES in full
   load.py late ADDR PORT BYTES                     the same, but the target answers the request and not the EOF
   load.py fair ADDR PORT STREAMS BYTES             STREAMS streams at once; the slowest beside the median
+  load.py fresh ADDR PORT COUNT UP DOWN            COUNT exchanges, each of which waits for the connection before it to
+                                                   be over; says which of them went wrong, and how
   load.py steady ADDR PORT SECONDS CONNS BYTES     CONNS at once, one short verified exchange after another, for SECONDS
 
 A request: "KG", mode, padding (4 bytes), seed (4), bytes up (8), bytes down (8). The answer to mode B: bytes down while
@@ -144,6 +146,17 @@ async def fair(addr, port, streams, n):
     print("median %.3f slowest %.3f" % (times[len(times) // 2], times[-1]))
 
 
+async def fresh(addr, port, count, up, down):
+    bad = []
+    for i in range(count):
+        try:
+            await asyncio.wait_for(exchange(addr, port, i + 1, up, down), 60)
+        except (EOFError, ValueError, OSError, asyncio.TimeoutError) as e:
+            bad.append("%d: %s: %s" % (i, type(e).__name__, e))
+    if bad:
+        raise ValueError("%d of %d: %s" % (len(bad), count, "; ".join(bad[:4])))
+
+
 async def steady(addr, port, seconds, conns, n):
     end, done, longest = time.monotonic() + seconds, 0, 0.0
 
@@ -161,7 +174,7 @@ async def steady(addr, port, seconds, conns, n):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("mode", choices=["serve", "big", "small", "half", "late", "fair", "mixed", "steady"])
+    a.add_argument("mode", choices=["serve", "big", "small", "half", "late", "fair", "mixed", "fresh", "steady"])
     a.add_argument("addr")
     a.add_argument("port", type=int)
     a.add_argument("n", type=int, nargs="*")
@@ -184,6 +197,8 @@ def main():
             await exchange(o.addr, o.port, o.seed, 5000, o.n[0], o.mode[0].upper().encode())
         elif o.mode == "fair":
             await fair(o.addr, o.port, o.n[0], o.n[1])
+        elif o.mode == "fresh":
+            await fresh(o.addr, o.port, *o.n)
         elif o.mode == "steady":
             await steady(o.addr, o.port, *o.n)
 

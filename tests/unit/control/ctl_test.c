@@ -14,6 +14,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include "ctl_int.h"
 #include "drop.h"
 #include "lab.h"
 #include "net.h"
@@ -90,6 +91,38 @@ Test(ctl, notes, .init = setup, .fini = teardown)
 	cr_assert(lab_logged(&lab, "tunnel hk: 1000 datagrams from 203.0.113.7 failed the checksum: wrong key or "
 				   "cipher on one side?\n"));
 	cr_assert_not(lab_logged(&lab, "tunnel hk: 1019 datagrams"));
+}
+
+/* Sides that differ in FEC: both shapes, and the options to change; once a minute a tunnel, and how many were left out.
+ */
+Test(ctl, fec_notes, .init = setup, .fini = teardown)
+{
+	const uint32_t ours = NOTE_FEC_SHAPE(10, 3), theirs = NOTE_FEC_SHAPE(70, 30);
+
+	lab_start(&lab);
+	note(0, NOTE_FEC, 1, 0, ours);
+	for (unsigned i = 0; i < 30; i++)
+		note(i & 1, NOTE_FEC, 1, theirs, ours);
+	note(0, NOTE_FEC, 0, theirs, ours);
+	lab_turn(&lab, 0);
+	cr_assert(lab_logged(&lab,
+			     "tunnel hk: client 203.0.113.7:4711 sends no FEC, this side is set to 10/3: the session "
+			     "goes without; set --datashard 10 --parityshard 3 there, or both to 0 here\n"));
+	cr_assert_not(lab_logged(&lab, "hk: client 203.0.113.7:4711 sends FEC 70/30"));
+	cr_assert(lab_logged(&lab,
+			     "server 203.0.113.7:4711 sends FEC 70/30, this side is set to 10/3 and sends no parity; "
+			     "set --datashard 10 --parityshard 3 there, or --datashard 70 --parityshard 30 here\n"));
+	lab.ctl->tunnels[1].fec_limit.since_s -= 59;
+	note(0, NOTE_FEC, 1, theirs, 0);
+	lab_turn(&lab, 0);
+	cr_assert_not(lab_logged(&lab, "tunnel hk: client 203.0.113.7:4711 sends FEC 70/30"));
+	lab.ctl->tunnels[1].fec_limit.since_s--;
+	note(0, NOTE_FEC, 1, theirs, 0);
+	lab_turn(&lab, 0);
+	cr_assert(lab_logged(&lab, "tunnel hk: 31 lines like the next one left out\n"));
+	cr_assert(lab_logged(&lab,
+			     "tunnel hk: client 203.0.113.7:4711 sends FEC 70/30, this side is set to none and sends "
+			     "none; set --datashard 70 --parityshard 30 here, or both to 0 there\n"));
 }
 
 /* A worker, on a thread: rings only when it is asked to. */

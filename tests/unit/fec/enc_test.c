@@ -364,6 +364,68 @@ Test(enc, goes_without_parity_when_memory_is_short)
 	line_close(&l);
 }
 
+/* A group of 10+3 as it is sent: which parity packets, by seqid; and with them, what is missing is recovered. */
+static void sent_parity(struct line *l, enum fec_parity send, const uint32_t *seqid, unsigned n)
+{
+	struct bed_dec t;
+	unsigned got;
+
+	bed_dec_init(&t, &bed, l->c, false);
+	cr_assert_eq(line_send(l, 9, 900, 1000), 0);
+	fec_enc_parity(&l->e, send);
+	for (unsigned i = n; i < 9; i++)
+		bed_feed(&t, &l->v[i]);
+	got = line_send(l, 1, 900, 1000);
+	cr_assert_eq(got, n, "%u instead of %u", got, n);
+	bed_feed(&t, &l->v[0]);
+	for (unsigned i = 1; i <= 3; i++) {
+		cr_assert_eq(l->v[i].flags, i <= n ? PKT_F_PARITY : 0);
+		if (i > n)
+			continue;
+		cr_assert_eq(l->v[i].n, FEC_PARITY_OFF + FEC_SIZE_LEN + 900);
+		cr_assert_eq(le32_get(l->v[i].p), seqid[i - 1]);
+		bed_feed(&t, &l->v[i]);
+	}
+	cr_assert_eq(t.got.n_data, n);
+	bed_dec_fini(&t);
+}
+
+/* How it stands at the close counts, for what was summed up before too. */
+Test(enc, parity_left_out)
+{
+	struct line l;
+
+	line_open(&l, 10, 3);
+	sent_parity(&l, FEC_PARITY_EVEN, (uint32_t[]){10, 12}, 2);
+	sent_parity(&l, FEC_PARITY_EVEN, (uint32_t[]){24}, 1);
+	sent_parity(&l, FEC_PARITY_NONE, NULL, 0);
+	sent_parity(&l, FEC_PARITY_ALL, (uint32_t[]){49, 50, 51}, 3);
+	cr_assert_eq(l.e.next, 52);
+	cr_assert_eq(mem_used(bed.mem), bed.idle);
+	fec_enc_parity(&l.e, FEC_PARITY_EVEN);
+	cr_assert_eq(line_send(&l, 10, 900, 1000), 2, "in one burst");
+	cr_assert_eq(l.e.next, 65);
+	cr_assert_eq(bed.cnt.FECErrs, 0);
+	line_close(&l);
+}
+
+/* Leaving out the last seqids before the wrap wraps all the same. */
+Test(enc, parity_left_out_at_the_wrap)
+{
+	struct line l;
+
+	line_open(&l, 10, 3);
+	l.e.next = l.e.paws - 13;
+	fec_enc_parity(&l.e, FEC_PARITY_EVEN);
+	line_send(&l, 10, 900, 1000);
+	cr_assert_eq(l.e.next, 0);
+	l.e.next = l.e.paws - 13;
+	fec_enc_parity(&l.e, FEC_PARITY_NONE);
+	line_send(&l, 10, 900, 1000);
+	cr_assert_eq(l.e.next, 0);
+	line_close(&l);
+}
+
 Test(enc, idle_session_holds_nothing)
 {
 	struct line l;

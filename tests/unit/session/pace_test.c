@@ -2,7 +2,10 @@
 #include "eal.h"
 #include "rig.h"
 
-/* ratelimit (wire.md 5.5): what a session sends, parity, ACKs and the cipher's bytes included. */
+/*
+ * ratelimit (wire.md 5.5): what a session sends, parity, ACKs and the cipher's bytes included; and the portions in
+ * which every session begins.
+ */
 
 TestSuite(session_pace, .init = eal_start);
 
@@ -189,5 +192,83 @@ Test(session_pace, absurd)
 	c = rig_connect(r, 0, 3000000, 0);
 	cr_assert(rig_finish(r, 1000));
 	conn_complete(c);
+	rig_end(r);
+}
+
+#define PORTION 32 /* datagrams a ms */
+#define YOUNG	1024
+#define PARITY	3
+
+/* Nothing but portions until the session is no longer young, whatever is sent again meanwhile; and then windows. */
+static void young(enum rig_end end, unsigned ds, uint32_t loss, uint64_t rate)
+{
+	struct rig_conf conf = rig_defaults();
+	uint64_t most = 0, until;
+	int64_t left;
+	struct rig_side *s;
+	struct rig *r;
+
+	conf.nocomp = true;
+	conf.ds = ds;
+	conf.ps = ds ? PARITY : 0;
+	conf.link.loss = loss;
+	conf.ratelimit[end] = rate;
+	r = pace_rig(&conf);
+	s = &r->side[end];
+	rig_connect(r, 0, LOTS, LOTS);
+	rig_settle(r);
+	left = PORTION - (int64_t)s->dgrams;
+	for (until = r->now + 60000; s->dgrams < YOUNG && r->now < until;) {
+		uint64_t was = s->dgrams;
+
+		run_for(r, 1);
+		left = left + PORTION < PORTION ? left + PORTION : PORTION;
+		left -= (int64_t)(s->dgrams - was);
+		if (s->dgrams >= YOUNG)
+			break;
+		/* Parity is not divided: what it was too much goes off the next portions. */
+		cr_assert_geq(left, -(int64_t)conf.ps, "%lu datagrams in a ms, after %lu", s->dgrams - was, was);
+	}
+	cr_assert_geq(s->dgrams, YOUNG);
+	for (until = r->now + 1000; r->now < until;) {
+		uint64_t was = s->dgrams;
+
+		run_for(r, 1);
+		if (s->dgrams - was > most)
+			most = s->dgrams - was;
+	}
+	if (!rate)
+		cr_assert_gt(most, 3 * PORTION, "it does not end");
+	rig_end(r);
+}
+
+Test(session_pace, young)
+{
+	for (int e = 0; e < 2; e++) {
+		young(e, 0, 0, 0);
+		young(e, 10, 0, 0);
+		young(e, 0, 100, 0);
+		young(e, 10, 100, 0);
+		young(e, 10, 0, 20000000);
+		young(e, 10, 0, 1000000);
+	}
+}
+
+/* The portions are a session's own: many begin at once, and each of them with its own. */
+Test(session_pace, young_together)
+{
+	struct rig_conf conf = rig_defaults();
+	struct rig *r;
+	uint64_t was;
+
+	conf.nocomp = true;
+	conf.conn = 4;
+	r = pace_rig(&conf);
+	for (unsigned i = 0; i < 4; i++)
+		rig_connect(r, i, 0, LOTS);
+	run_for(r, 60);
+	was = r->side[SERVER].dgrams;
+	run_for(r, 1);
+	cr_assert_eq(r->side[SERVER].dgrams - was, 4 * PORTION);
 	rig_end(r);
 }

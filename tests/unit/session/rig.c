@@ -124,6 +124,14 @@ struct rig *rig_new(const struct rig_conf *conf)
 	return r;
 }
 
+void rig_shape(struct rig_side *s, unsigned ds, unsigned ps)
+{
+	fec_codec_put(s->tun.fec);
+	s->tun.fec = NULL;
+	if (ds)
+		cr_assert_eq(fec_codec_get(&s->tun.fec, ds, ps), 0);
+}
+
 static void side_end(struct rig_side *s)
 {
 	cr_assert(shard_drained(s->shard), "%lu streams left", shard_stats(s->shard)->streams);
@@ -475,6 +483,11 @@ static unsigned side_output(struct rig_side *s)
 			cr_assert_not_null(v[i].sess);
 			s->wire += v[i].n;
 			s->dgrams++;
+			s->framed += fec_is_fec(v[i].p, v[i].n);
+			if (fec_is_fec(v[i].p, v[i].n) && v[i].p[4] == FEC_TYPE_PAR) {
+				s->parity++;
+				s->odd_parity += v[i].p[0] & 1;
+			}
 			v[i].p -= 2;
 			memcpy(v[i].p, &port, 2);
 			if (!s->rig->cut[s->end])

@@ -22,7 +22,7 @@ enum rig_end { CLIENT, SERVER };
 struct rig_conf {
 	uint8_t smux;
 	bool nocomp;
-	unsigned ds, ps; /* 0: no FEC */
+	unsigned ds, ps; /* 0: no FEC; rig_shape sets one end */
 	bool hello[2];	 /* false: this end behaves as stock does */
 	uint32_t closewait_ms[2], keepalive_ms;
 	uint32_t smuxbuf, streambuf, max_streams;
@@ -82,7 +82,8 @@ struct rig_side {
 	unsigned wants, drops, keeps;
 	uint64_t wire; /* UDP payload that it has sent, without what the cipher adds */
 	uint64_t dgrams;
-	uint64_t most_read; /* bytes above KCP in one turn */
+	uint64_t framed, parity, odd_parity; /* of them: with an FEC header, parity packets, those with odd seqids */
+	uint64_t most_read;		     /* bytes above KCP in one turn */
 	struct qpp_pads *qpp;
 	uint64_t got;
 };
@@ -102,6 +103,9 @@ struct rig_conf rig_defaults(void);
 struct rig *rig_new(const struct rig_conf *conf);
 /* Closes everything, and checks that every byte of memory, every chunk and every chan has come back. */
 void rig_end(struct rig *r);
+
+/* Gives one end another shape of FEC (0, 0: none), before it has sessions.  conf.ds was not 0. */
+void rig_shape(struct rig_side *s, unsigned ds, unsigned ps);
 
 /* A connection accepted at the client: sends `send` bytes and is sent `reply`, and each end then closes. */
 struct conn *rig_connect(struct rig *r, unsigned slot, uint64_t send, uint64_t reply);

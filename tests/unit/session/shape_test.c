@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+#include "eal.h"
+#include "kcp_wire.h"
+#include "le.h"
+#include "rig.h"
+
+/*
+ * FEC on one side only, or of two shapes: who is sent parity, in what form, and what control hears of it.  A decoder
+ * that was not told our shape takes parity for data: tests/interop/fec_one_side_test.py has real ones.
+ */
+
+TestSuite(session_shape, .init = eal_start);
+
+#define RTT  40
+#define LOTS 400000
+
+static struct rig *shape_rig(const unsigned client[2], const unsigned server[2])
+{
+	struct rig_conf conf = rig_defaults();
+	struct rig *r;
+
+	conf.ds = 10;
+	conf.ps = 3;
+	conf.nocomp = true;
+	r = rig_new(&conf);
+	rig_shape(&r->side[CLIENT], client[0], client[1]);
+	rig_shape(&r->side[SERVER], server[0], server[1]);
+	return r;
+}
+
+static const unsigned none[2] = {0, 0}, ours[2] = {10, 3}, other[2] = {5, 2};
+
+/* Exactly one note of this session, with these shapes. */
+static void noted(struct rig_side *s, const unsigned peer[2], const unsigned own[2])
+{
+	struct note n;
+
+	cr_assert_eq(rig_notes(s, NOTE_FEC, &n), 1, "end %d", s->end);
+	cr_assert_eq(n.arg, NOTE_FEC_SHAPE(peer[0], peer[1]));
+	cr_assert_eq(n.arg2, NOTE_FEC_SHAPE(own[0], own[1]));
+	cr_assert_eq(n.key.proto, s->shard->all[0]->key.proto);
+	cr_assert_eq(n.key.peer_port, s->shard->all[0]->key.peer_port);
+}
+
+/* A client without FEC: the server sends none from its first datagram on, not even the header. */
+Test(session_shape, server_alone)
+{
+	struct rig *r = shape_rig(none, ours);
+	struct conn *c = rig_connect(r, 0, 1000, LOTS);
+
+	cr_assert(rig_finish(r, 60000));
+	conn_complete(c);
+	cr_assert_geq(r->side[SERVER].dgrams, LOTS / 1350);
+	cr_assert_eq(r->side[SERVER].framed, 0);
+	cr_assert_eq(r->side[CLIENT].framed, 0);
+	noted(&r->side[SERVER], none, ours);
+	cr_assert_eq(rig_notes(&r->side[CLIENT], NOTE_FEC, NULL), 0);
+	rig_end(r);
+}
+
+/*
+ * A server without FEC: the client speaks first, as it is set to, but with such parity only as a (1,1) decoder does
+ * nothing with; and after the answer none at all.
+ */
+Test(session_shape, client_alone)
+{
+	struct rig *r = shape_rig(ours, none);
+	struct rig_side *s = &r->side[CLIENT];
+	struct conn *c = rig_connect(r, 0, LOTS, 1000);
+	uint64_t framed, parity;
+
+	rig_run(r, r->now + RTT - 1, NULL, NULL);
+	framed = s->framed;
+	parity = s->parity;
+	cr_assert_eq(parity, 2 + 1 + 2, "the first window, of three groups: %lu", parity);
+	cr_assert_eq(framed, s->dgrams);
+	cr_assert(rig_finish(r, 60000));
+	conn_complete(c);
+	cr_assert_eq(s->odd_parity, 0);
+	cr_assert_eq(s->parity, parity);
+	cr_assert_eq(s->framed, framed);
+	cr_assert_geq(s->dgrams, LOTS / 1350);
+	noted(s, none, ours);
+	rig_end(r);
+}
+
+/* With FEC on both sides nobody goes without longer than until the answer, and nobody is told of anything. */
+Test(session_shape, both)
+{
+	struct rig *r = shape_rig(ours, ours);
+	struct conn *c = rig_connect(r, 0, LOTS, LOTS);
+
+	rig_run(r, r->now + RTT - 1, NULL, NULL);
+	cr_assert_eq(r->side[CLIENT].odd_parity, 0);
+	cr_assert_gt(r->side[SERVER].odd_parity, 0, "a server has heard the client before it speaks");
+	cr_assert(rig_finish(r, 60000));
+	conn_complete(c);
+	for (int e = 0; e < 2; e++) {
+		struct rig_side *s = &r->side[e];
+
+		cr_assert_eq(s->framed, s->dgrams);
+		cr_assert_geq(s->parity + (e == CLIENT ? 4 : 0), s->dgrams / 13 * 3);
+		cr_assert_eq(rig_notes(s, NOTE_FEC, NULL), 0);
+	}
+	rig_end(r);
+}
+
+/*
+ * Two shapes: the client finds out the server's, says so once, and sends no parity from then on.  The server may never
+ * find out the client's, and needs not: a decoder of ours gives it back nothing of which it does not know the shape.
+ */
+Test(session_shape, two_shapes)
+{
+	struct rig *r = shape_rig(other, ours);
+	struct rig_side *s = &r->side[CLIENT];
+	struct conn *c;
+	uint64_t parity;
+
+	r->side[CLIENT].hold_new = r->side[SERVER].hold_new = true;
+	c = rig_connect(r, 0, LOTS, LOTS);
+	rig_run(r, r->now + 2000, NULL, NULL);
+	cr_assert_eq(c->got, LOTS);
+	cr_assert_eq(c->peer->got, LOTS);
+	noted(s, ours, other);
+	parity = s->parity;
+	cr_assert_gt(parity, 0);
+	conn_more(c, LOTS);
+	conn_more(c->peer, LOTS);
+	rig_run(r, r->now + 2000, NULL, NULL);
+	cr_assert_eq(c->got, 2 * LOTS);
+	cr_assert_eq(c->peer->got, 2 * LOTS);
+	cr_assert_eq(s->parity, parity);
+	cr_assert_eq(rig_notes(s, NOTE_FEC, NULL), 0);
+	rig_end(r);
+}
+
+/* Each session says it for itself. */
+Test(session_shape, every_session)
+{
+	struct rig_conf conf = rig_defaults();
+	struct rig *r;
+
+	conf.ds = 10;
+	conf.ps = 3;
+	conf.conn = 3;
+	r = rig_new(&conf);
+	rig_shape(&r->side[CLIENT], 0, 0);
+	for (unsigned i = 0; i < 3; i++)
+		rig_connect(r, i, 1000, 1000);
+	cr_assert(rig_finish(r, 60000));
+	cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_FEC, NULL), 3);
+	rig_end(r);
+}
+
+#define CONV 77
+
+/* A datagram that does nothing: it tells a window. */
+static void wins(uint8_t *k, uint32_t sn)
+{
+	memset(k, 0, KCP_HEAD);
+	le32_put(k, CONV);
+	k[KCP_OFF_CMD] = KCP_WINS;
+	le16_put(k + KCP_OFF_WND, 200);
+	le32_put(k + KCP_OFF_SN, sn);
+}
+
+/* Groups of datagrams from an encoder of this shape, as a client's. */
+static void feed_groups(struct rig *r, struct fec_enc *e, unsigned groups)
+{
+	static uint8_t buf[FEC_MAX_SHARDS][256];
+	struct pkt v[FEC_MAX_SHARDS];
+	unsigned ds = fec_codec_ds(e->codec), ps = fec_codec_ps(e->codec);
+
+	for (unsigned g = 0; g < groups; g++) {
+		for (unsigned i = 0; i < ds + ps; i++) {
+			v[i] = (struct pkt){.p = buf[i] + FEC_HEAD, .n = i < ds ? KCP_HEAD : 0};
+			wins(v[i].p, 0);
+		}
+		cr_assert_eq(fec_enc_burst(e, v, ds, 1000), ps);
+		for (unsigned i = 0; i < ds + ps; i++)
+			rig_feed(r, SERVER, 9999, v[i].p, v[i].n);
+	}
+}
+
+/* The same of a client of this shape, at a server of that: what is sent from then on, and who is told. */
+static void client_of(const unsigned shape[2], const unsigned own[2], bool differs)
+{
+	struct rig *r = shape_rig(none, own);
+	struct fec_codec *c;
+	struct fec_enc e;
+	struct sess *ss;
+
+	cr_assert_eq(fec_codec_get(&c, shape[0], shape[1]), 0);
+	fec_enc_init(&e, c, r->side[SERVER].mem, &r->side[SERVER].shard->snmp[0]);
+	feed_groups(r, &e, 1);
+	ss = r->side[SERVER].shard->all[0];
+	cr_assert_eq(ss->peer_fec, PEER_FEC);
+	feed_groups(r, &e, 3);
+	cr_assert_eq(ss->peer_fec, differs ? PEER_OTHER : PEER_FEC);
+	cr_assert_eq(shape_out(ss), ss->tun->fec);
+	if (own[0])
+		cr_assert_eq(ss->enc.send, differs ? FEC_PARITY_NONE : FEC_PARITY_ALL);
+	if (differs)
+		noted(&r->side[SERVER], shape, own);
+	feed_groups(r, &e, 3);
+	cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_FEC, NULL), 0, "once");
+	fec_enc_fini(&e);
+	fec_codec_put(c);
+	rig_end(r);
+}
+
+Test(session_shape, clients_of_every_shape)
+{
+	client_of(ours, ours, false);
+	client_of(other, ours, true);
+	client_of(ours, other, true);
+	client_of(ours, none, true);
+}
+
+/* One datagram from `port`, with or without FEC's header. */
+static void feed(struct rig *r, uint16_t port, uint32_t sn, bool fec)
+{
+	uint8_t p[FEC_HEAD + KCP_HEAD] = {0};
+
+	le32_put(p, sn);
+	p[4] = FEC_TYPE_DATA;
+	le16_put(p + 6, 2 + KCP_HEAD);
+	wins(p + FEC_HEAD, sn);
+	cr_assert_lt(rig_feed(r, SERVER, port, fec ? p : p + FEC_HEAD, (uint16_t)(fec ? sizeof(p) : KCP_HEAD)),
+		     VERDICT_DROP);
+}
+
+/* A peer that turns out to send FEC after all gets it; one that was heard to has it for good. */
+Test(session_shape, changes_of_mind)
+{
+	struct rig *r = shape_rig(none, ours);
+	struct sess *ss;
+
+	feed(r, 9999, 0, false);
+	ss = r->side[SERVER].shard->all[0];
+	cr_assert_eq(ss->peer_fec, PEER_BARE);
+	cr_assert_null(shape_out(ss));
+	feed(r, 9999, 1, true);
+	cr_assert_eq(ss->peer_fec, PEER_FEC);
+	cr_assert_eq(shape_out(ss), ss->tun->fec);
+	cr_assert_eq(ss->enc.send, FEC_PARITY_ALL);
+	feed(r, 9999, 2, false);
+	cr_assert_eq(ss->peer_fec, PEER_FEC);
+	cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_FEC, NULL), 1);
+	rig_end(r);
+}
+
+/* Garbage says nothing about FEC. */
+Test(session_shape, garbage_is_not_heard)
+{
+	struct rig *r = shape_rig(none, ours);
+	uint8_t p[KCP_HEAD];
+
+	wins(p, 0);
+	p[KCP_OFF_CMD] = 99; /* no such command */
+	cr_assert_eq(rig_feed(r, SERVER, 9999, p, sizeof(p)), DROP_KCP_INPUT);
+	cr_assert_eq(r->side[SERVER].shard->all[0]->peer_fec, PEER_SILENT);
+	rig_end(r);
+}
