@@ -229,14 +229,34 @@ void sess_rearm(struct sess *ss)
 		wheel_arm(&ss->shard->wheel, &ss->timer.ent, at);
 }
 
-/* smux's dead-peer rule (wire.md 8.6): not one frame header since the last check, and we were willing to read. */
+/*
+ * smux's dead-peer rule (wire.md 8.6): not one frame header since the last check, and we were willing to read.  And
+ * whether we read or not: not one datagram.  A peer that lives acknowledges our keepalives, or answers for its window.
+ */
 static bool sess_dead_peer(struct sess *ss, uint64_t now)
 {
-	bool dead = ss->mux.frames_in == ss->frames_seen && mux_may_read(&ss->mux) && !ss->stalled;
+	bool mute = ss->mux.frames_in == ss->frames_seen && mux_may_read(&ss->mux) && !ss->stalled;
+	bool silent = ss->last_in < ss->check_at - SESS_TIMEOUT_MS;
 
 	ss->frames_seen = ss->mux.frames_in;
 	ss->check_at = now + SESS_TIMEOUT_MS;
-	return dead;
+	return mute || silent;
+}
+
+/*
+ * The peer is asked for a sign of life.  A keepalive does not get through a closed window: then the window is asked
+ * for, sooner than KCP's own probes, which come every two minutes in the end, and again if that is lost.
+ */
+static void sess_keepalive(struct sess *ss, uint64_t now)
+{
+	uint64_t ms = ss->tun->keepalive_ms;
+
+	if (kcp_ask(&ss->kcp))
+		ms = min_u64(ms, SESS_PROBE_MS);
+	else
+		mux_keepalive(&ss->mux);
+	ss->keepalive_at = now + ms;
+	sess_ready(ss);
 }
 
 /* True when an expired session is over: it carries nothing, or has had its time. */
@@ -257,11 +277,8 @@ static bool sess_seldom(struct sess *ss, uint64_t now)
 		sess_close(ss, DROP_TIMEOUT, now);
 		return false;
 	}
-	if (now >= ss->keepalive_at) {
-		ss->keepalive_at = now + ss->tun->keepalive_ms;
-		mux_keepalive(&ss->mux);
-		sess_ready(ss);
-	}
+	if (now >= ss->keepalive_at)
+		sess_keepalive(ss, now);
 	sess_slow(ss);
 	return true;
 }

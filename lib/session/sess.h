@@ -10,6 +10,7 @@
 #include "wheel.h"
 
 #define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
+#define SESS_PROBE_MS	 3000  /* a closed window is asked for so often at least */
 #define SESS_PULL_BYTES	 16384 /* taken from streams a session and turn, so that sessions share a turn */
 #define OWING_MAX	 256   /* streams that are to be told of in one go */
 #define OVER_MAX	 8     /* sessions that wait for their groups to be completed before buffers are copied */
