@@ -274,50 +274,44 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 		sess_rearm(ss);
 }
 
-/* What a payload tells of its session (wire.md 5.2).  False: nothing (parity, or too short for it). */
-static bool peek_conv(const struct pkt *k, uint32_t *conv, uint32_t *sn)
+/* k belongs to no session: does it begin one?  Else its verdict says why not. */
+static bool begins(struct shard *s, struct pkt *k, const struct begin *b)
 {
-	unsigned at = 0;
+	if (!b->known) {
+		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
 
-	if (fec_is_fec(k->p, k->n)) {
-		if (k->p[4] == FEC_TYPE_OOB && k->n >= FEC_HEAD + 4) {
-			*conv = le32_get(k->p + FEC_HEAD);
-			*sn = 0;
-			return true;
-		}
-		if (k->p[4] != FEC_TYPE_DATA)
-			return false;
-		at = FEC_HEAD;
-	}
-	if (k->n < at + KCP_HEAD)
+		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
 		return false;
-	*conv = le32_get(k->p + at);
-	*sn = le32_get(k->p + at + KCP_OFF_SN);
-	return true;
+	}
+	/* Datagrams are lost and overtake each other: any of the first window can be the first to arrive. */
+	if (begin_sn(k, b) < s->conf.tunnels[k->tunnel].kcp.rcv_wnd)
+		return true;
+	k->verdict = DROP_STRAY;
+	return false;
 }
 
 /* The session that a server's datagram is for, made when it begins one; NULL with the verdict set otherwise. */
 static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 {
+	struct begin b = begin_look(k);
 	struct sess *ss = k->sess;
-	uint32_t conv = 0, sn = 0;
-	bool known = peek_conv(k, &conv, &sn);
 
-	if (ss && (!known || conv == ss->conv))
+	if (ss && (!b.known || b.conv == ss->conv))
 		return ss;
-	if (ss && sn != 0) {
+	if (b.oob) {
+		s->snmp[k->tunnel].OOBPackets++;
+		k->verdict = DROP_OOB;
+		return NULL;
+	}
+	if (ss && begin_sn(k, &b) != 0) {
 		k->verdict = DROP_CONV;
 		return NULL;
 	}
-	if (!known) {
-		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
-
-		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
+	if (!ss && !begins(s, k, &b))
 		return NULL;
-	}
 	if (ss)
 		sess_close(ss, DROP_REPLACED, now);
-	ss = sess_open(s, k->tunnel, k->key, k->hash, conv, now);
+	ss = sess_open(s, k->tunnel, k->key, k->hash, b.conv, now);
 	if (!ss)
 		k->verdict = DROP_SESSION_LIMIT;
 	else

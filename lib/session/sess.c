@@ -41,10 +41,11 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* After a change of any of the three. */
+/* After a change of any of them. */
 static void sess_slow(struct sess *ss)
 {
 	ss->slow_at = min_u64(ss->age_at, min_u64(ss->keepalive_at, ss->check_at));
+	ss->slow_at = min_u64(ss->slow_at, ss->begin_at);
 }
 
 bool sess_idle(const struct sess *ss)
@@ -96,6 +97,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	ss->retry_at = UINT64_MAX;
 	pace_init(ss, now);
 	sess_age_init(ss);
+	ss->begin_at = ss->tun->client ? UINT64_MAX : now + SESS_BEGIN_MS;
 	sess_slow(ss);
 	ss->fec_quiet = true;
 	ss->timer.kind = TIMER_SESS;
@@ -229,6 +231,14 @@ void sess_rearm(struct sess *ss)
 		wheel_arm(&ss->shard->wheel, &ss->timer.ent, at);
 }
 
+bool sess_begun(const struct sess *ss)
+{
+	struct kcp_info k;
+
+	kcp_info(&ss->kcp, &k);
+	return k.rcv_nxt || ss->bytes_in;
+}
+
 /*
  * smux's dead-peer rule (wire.md 8.6): not one frame header since the last check, and we were willing to read.  And
  * whether we read or not: not one datagram.  A peer that lives acknowledges our keepalives, or answers for its window.
@@ -245,7 +255,8 @@ static bool sess_dead_peer(struct sess *ss, uint64_t now)
 
 /*
  * The peer is asked for a sign of life.  A keepalive does not get through a closed window: then the window is asked
- * for, sooner than KCP's own probes, which come every two minutes in the end, and again if that is lost.
+ * for, sooner than KCP's own probes, which come every two minutes in the end, and again if that is lost.  And none goes
+ * to who has said nothing yet: to a client that was here before us it could look like its own session's first bytes.
  */
 static void sess_keepalive(struct sess *ss, uint64_t now)
 {
@@ -253,7 +264,7 @@ static void sess_keepalive(struct sess *ss, uint64_t now)
 
 	if (kcp_ask(&ss->kcp))
 		ms = min_u64(ms, SESS_PROBE_MS);
-	else
+	else if (ss->tun->client || sess_begun(ss))
 		mux_keepalive(&ss->mux);
 	ss->keepalive_at = now + ms;
 	sess_ready(ss);
@@ -276,6 +287,13 @@ static bool sess_seldom(struct sess *ss, uint64_t now)
 	if (now >= ss->check_at && sess_dead_peer(ss, now)) {
 		sess_close(ss, DROP_TIMEOUT, now);
 		return false;
+	}
+	if (now >= ss->begin_at) {
+		ss->begin_at = UINT64_MAX;
+		if (!sess_begun(ss)) {
+			sess_close(ss, DROP_NEVER_BEGAN, now);
+			return false;
+		}
 	}
 	if (now >= ss->keepalive_at)
 		sess_keepalive(ss, now);

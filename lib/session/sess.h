@@ -10,6 +10,7 @@
 #include "wheel.h"
 
 #define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
+#define SESS_BEGIN_MS	 20000 /* a server's session whose first bytes have not come by then never will */
 #define SESS_PROBE_MS	 3000  /* a closed window is asked for so often at least */
 #define SESS_PULL_BYTES	 16384 /* taken from streams a session and turn, so that sessions share a turn */
 #define OWING_MAX	 256   /* streams that are to be told of in one go */
@@ -116,7 +117,7 @@ struct sess {
 	uint64_t last_in; /* ms: last authenticated datagram */
 	uint64_t last_out;
 	struct fec_dec *dec; /* made on the first FEC packet */
-	uint64_t slow_at;    /* ms: the earliest of keepalive_at, check_at, age_at */
+	uint64_t slow_at;    /* ms: the earliest of keepalive_at, check_at, age_at, begin_at */
 	uint64_t retry_at;   /* ms: a frame waits for memory; UINT64_MAX when none does */
 	uint64_t pace_at;    /* ms: tokens come; UINT64_MAX: none are waited for */
 	uint64_t knock_at;   /* ms: the next SYN; UINT64_MAX once the flow stands, before which nothing else is sent */
@@ -143,11 +144,12 @@ struct sess {
 	uint64_t id, born;
 	uint64_t keepalive_at, check_at;
 	uint64_t tokens_at;
-	int64_t tokens;	 /* thousandths of a byte that may be sent; negative: debt */
-	uint64_t old_at; /* ms: no more new streams (wire.md 9.1); UINT64_MAX: never */
-	uint64_t end_at; /* ms: closed, whatever it carries; UINT64_MAX: never */
-	uint64_t age_at; /* ms: when its age is looked at */
-	bool mac_known;	 /* reply_mac: link address that the peer's first packet came from */
+	int64_t tokens;	   /* thousandths of a byte that may be sent; negative: debt */
+	uint64_t old_at;   /* ms: no more new streams (wire.md 9.1); UINT64_MAX: never */
+	uint64_t end_at;   /* ms: closed, whatever it carries; UINT64_MAX: never */
+	uint64_t age_at;   /* ms: when its age is looked at */
+	uint64_t begin_at; /* ms: server: ends unless it has begun; UINT64_MAX: it has, or is no server's */
+	bool mac_known;	   /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
 	struct list stalled_link;
 	struct list knock; /* on shard->knocks when it is due */
@@ -211,6 +213,8 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now);
 void sess_ready(struct sess *ss);
 /* True when it has no streams, and nothing that the peer has not acknowledged. */
 bool sess_idle(const struct sess *ss);
+/* True when something of the peer's byte stream has arrived in order. */
+bool sess_begun(const struct sess *ss);
 /* Re-arms the wheel entry if something is due earlier than it says. */
 void sess_rearm(struct sess *ss);
 void sess_timer(struct sess *ss, uint64_t now);
@@ -229,6 +233,18 @@ static inline bool pace_waits(const struct sess *ss)
 {
 	return ss->pace_at != UINT64_MAX;
 }
+
+/* begin.c: which datagrams begin a session */
+/* What a server's datagram tells of its session (wire.md 5.2). */
+struct begin {
+	uint32_t conv;
+	bool known; /* conv is; parity, and what is too short, has none */
+	bool oob;   /* an out-of-band packet, which never begins one */
+	uint8_t at; /* where KCP begins */
+};
+struct begin begin_look(const struct pkt *k);
+/* The lowest sequence number of those in k that a peer sends who has heard nothing; UINT32_MAX: there is none. */
+uint32_t begin_sn(const struct pkt *k, const struct begin *b);
 
 /* path.c */
 void sess_learn_mac(struct sess *ss, const struct pkt *k);

@@ -35,6 +35,7 @@
 	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")               \
 	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                \
 	X(CONV, "conv", "conversation id of another session, and not a new one's start")               \
+	X(STRAY, "stray", "datagram of a session that is not known, and that cannot begin one")        \
 	X(PARITY_ALONE, "parity_alone", "parity without a session")                                    \
 	X(SESSION_LIMIT, "session_limit", "no room for a new session")                                 \
 	X(KCP_INPUT, "kcp_input", "malformed KCP segment")                                             \
@@ -43,6 +44,7 @@
 	X(COMP, "comp", "snappy stream corrupt: session closed")                                       \
 	X(MUX, "mux", "smux protocol error: session closed")                                           \
 	X(TIMEOUT, "timeout", "session closed: nothing heard from the peer")                           \
+	X(NEVER_BEGAN, "never_began", "session closed: the peer's first bytes never came")             \
 	X(REPLACED, "replaced", "session closed: the peer began a new one")                            \
 	X(STREAM_LIMIT, "stream_limit", "no room for a new stream")                                    \
 	X(TARGET, "target", "stream closed: the target could not be reached")                          \
