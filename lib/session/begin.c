@@ -2,8 +2,8 @@
 
 /*
  * Which datagrams can be a session's first.  Stock servers take any (wire.md 5.2): a client whose server was restarted
- * then feeds a session that can never deliver anything, for its beginning will not come again.  The first datagrams of a
- * client bear data, and since it has heard nothing they acknowledge nothing: una is 0.  One that has heard a single
+ * then feeds a session that can never deliver anything, for its beginning will not come again.  The first datagrams of
+ * a client bear data, and since it has heard nothing they acknowledge nothing: una is 0.  One that has heard a single
  * segment never sends una 0 again.
  */
 

@@ -62,6 +62,7 @@ static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 		break;
 	case MUX_EV_HELLO:
 		stream_hello(ss);
+		ss->ask_ready = ss->tun->client && mux_peer_answers(&ss->mux);
 		break;
 	case MUX_EV_BROKEN:
 		if (st)
@@ -257,7 +258,7 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 		ret = sess_kcp(ss, k->p, k->n, 0, now);
 	} else if (k->p[4] == FEC_TYPE_OOB) {
 		ss->cnt->OOBPackets++;
-		k->verdict = DROP_OOB;
+		ask_oob(ss, k, now);
 	} else {
 		if (k->p[4] == FEC_TYPE_DATA && k->n >= FEC_HEAD)
 			ret = sess_kcp(ss, k->p + FEC_HEAD, k->n - (uint32_t)FEC_HEAD, 0, now);
@@ -299,8 +300,7 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 	if (ss && (!b.known || b.conv == ss->conv))
 		return ss;
 	if (b.oob) {
-		s->snmp[k->tunnel].OOBPackets++;
-		k->verdict = DROP_OOB;
+		ask_stranger(s, k, now);
 		return NULL;
 	}
 	if (ss && begin_sn(k, &b) != 0) {
@@ -323,6 +323,11 @@ static bool listens(const struct shard_tunnel *t, const struct pkt *k)
 {
 	return (t->dev == UINT16_MAX || t->dev == k->dev) &&
 	       (addr_is_any(&t->local) || addr_eq(&t->local, &k->key->local));
+}
+
+uint8_t shard_class(const struct shard *s, unsigned tunnel)
+{
+	return s->conf.tunnels[tunnel].traffic_class;
 }
 
 bool shard_listens(const struct shard *s, const struct pkt *k)

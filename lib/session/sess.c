@@ -45,7 +45,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 static void sess_slow(struct sess *ss)
 {
 	ss->slow_at = min_u64(ss->age_at, min_u64(ss->keepalive_at, ss->check_at));
-	ss->slow_at = min_u64(ss->slow_at, ss->begin_at);
+	ss->slow_at = min_u64(ss->slow_at, min_u64(ss->begin_at, ss->ask_at));
 }
 
 bool sess_idle(const struct sess *ss)
@@ -98,6 +98,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	pace_init(ss, now);
 	sess_age_init(ss);
 	ss->begin_at = ss->tun->client ? UINT64_MAX : now + SESS_BEGIN_MS;
+	ss->ask_at = UINT64_MAX;
 	sess_slow(ss);
 	ss->fec_quiet = true;
 	ss->timer.kind = TIMER_SESS;
@@ -105,6 +106,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	list_init(&ss->ready);
 	list_init(&ss->stalled_link);
 	list_init(&ss->knock);
+	list_init(&ss->ask);
 	ss->knock_at = UINT64_MAX;
 	if (flow_add(s->flows, key, hash, ss)) {
 		mem_put(s->mem, ss, sizeof(*ss));
@@ -152,6 +154,7 @@ static void sess_unlink(struct sess *ss)
 	list_del(&ss->ready);
 	list_del(&ss->stalled_link);
 	list_del(&ss->knock);
+	list_del(&ss->ask);
 	if (s->out_cur == ss)
 		s->out_cur = NULL;
 	s->all[ss->index] = s->all[--s->n_all];
@@ -297,6 +300,8 @@ static bool sess_seldom(struct sess *ss, uint64_t now)
 	}
 	if (now >= ss->keepalive_at)
 		sess_keepalive(ss, now);
+	if (now >= ss->ask_at)
+		ask_timer(ss, now);
 	sess_slow(ss);
 	return true;
 }
