@@ -7,6 +7,7 @@
 #include "kcp_wire.h"
 #include "le.h"
 #include "rig.h"
+#include "smux_wire.h"
 
 /* A server that has lost its sessions says so to clients of ours that ask (lib/README.md), and to nobody else. */
 
@@ -250,13 +251,16 @@ Test(session_ask, stock_client)
 	not_asked(CLIENT);
 }
 
-/* Traffic that is acknowledged, and rest, raise no questions. */
+/* Traffic that is acknowledged, be there more of it at every moment, and rest, raise no questions. */
 Test(session_ask, no_questions_while_all_is_well)
 {
 	struct rig_conf conf = rig_defaults();
-	struct rig *r = rig_new(&conf);
-	struct conn *c = standing(r);
+	struct conn *c;
+	struct rig *r;
 
+	conf.ratelimit[CLIENT] = 100000;
+	r = rig_new(&conf);
+	c = standing(r);
 	run_for(r, 100000);
 	conn_more(c, 3000000);
 	conn_more(c->peer, 3000000);
@@ -264,6 +268,78 @@ Test(session_ask, no_questions_while_all_is_well)
 	cr_assert_eq(c->got, 3005000);
 	cr_assert_eq(c->peer->got, 3005000);
 	cr_assert_eq(stats(r, CLIENT)->asked, 0);
+	rig_end(r);
+}
+
+/* A HELLO with these bits in this end's byte stream, from a peer that does not say any of itself. */
+static uint64_t asked_after(enum rig_end end, uint32_t bits)
+{
+	struct rig_conf conf = rig_defaults();
+	uint8_t p[KCP_HEAD + MUX_HEAD] = {0};
+	struct conn *c;
+	struct sess *ss;
+	uint64_t asked;
+	struct rig *r;
+
+	conf.nocomp = true;
+	conf.hello[!end] = false;
+	r = rig_new(&conf);
+	c = standing(r);
+	ss = only(r, end);
+	kcp_head_put(p, &(struct kcp_head){.conv = ss->conv,
+					   .cmd = KCP_PUSH,
+					   .wnd = 128,
+					   .sn = ss->kcp.rcv_nxt,
+					   .una = ss->kcp.snd_una,
+					   .len = MUX_HEAD});
+	p[KCP_HEAD + SMUX_VER] = 2;
+	p[KCP_HEAD + SMUX_CMD] = SMUX_NOP;
+	le32_put(p + KCP_HEAD + SMUX_SID, SMUX_NOP_HELLO | bits);
+	cr_assert_eq(rig_feed(r, end, c->port, p, sizeof(p)), VERDICT_OK);
+	cr_assert(mux_can_half(&ss->mux));
+	r->cut[!end] = true;
+	conn_more(end == CLIENT ? c : c->peer, 1000);
+	run_for(r, 10000);
+	asked = stats(r, end)->asked;
+	rig_end(r);
+	return asked;
+}
+
+/* A kcpgate that does not say that it answers, of an earlier release perhaps, is not asked; nor is any client. */
+Test(session_ask, only_who_says_that_it_answers)
+{
+	cr_assert_gt(asked_after(CLIENT, SMUX_HELLO_HALF | SMUX_HELLO_ANSWERS), 0);
+	cr_assert_eq(asked_after(CLIENT, SMUX_HELLO_HALF), 0);
+	cr_assert_eq(asked_after(SERVER, SMUX_HELLO_HALF | SMUX_HELLO_ANSWERS), 0);
+}
+
+/* A question is something to send, though its session has nothing else; and goes with its session. */
+Test(session_ask, question_under_way)
+{
+	struct rig_conf conf = rig_defaults();
+	struct rig *r = rig_new(&conf);
+	struct shard *s = r->side[CLIENT].shard;
+	struct conn *c = standing(r);
+	struct sess *ss = only(r, CLIENT);
+	bool alone = false;
+
+	forget(r);
+	r->cut[CLIENT] = true;
+	conn_more(c, 1000);
+	run_for(r, ASKING - 1);
+	for (unsigned i = 0; i < 20 && !alone; i++) {
+		run_for(r, ss->ask_at - r->now - 1);
+		r->now++;
+		shard_tick(s, r->now);
+		cr_assert(!list_empty(&s->asks));
+		cr_assert(shard_ready(s));
+		alone = list_empty(&s->ready);
+		if (!alone)
+			rig_settle(r);
+	}
+	cr_assert(alone, "it always coincides with something else");
+	sess_close(ss, 0, r->now);
+	cr_assert(list_empty(&s->asks));
 	rig_end(r);
 }
 
