@@ -88,6 +88,10 @@ unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct
  */
 uint64_t kcp_next(const struct kcp *k);
 
+/* Where the peer has closed its window: asks for it with the next flush, ahead of the probe that is due.  False: it is
+ * open. */
+bool kcp_ask(struct kcp *k);
+
 /* ---- receiving ---- */
 
 #define KCP_IN_RECOVERED 0x01 /* rebuilt by FEC: no window update, no RTT sample (wire.md 4.5) */

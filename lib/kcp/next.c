@@ -32,6 +32,14 @@ static bool tick_wanted(const struct kcp *k)
 	return kcp_loss_early(k);
 }
 
+bool kcp_ask(struct kcp *k)
+{
+	if (k->rmt_wnd)
+		return false;
+	k->ask_send = true;
+	return true;
+}
+
 uint64_t kcp_next(const struct kcp *k)
 {
 	const struct kcp_seg *s = kcp_due_head(k);

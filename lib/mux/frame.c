@@ -97,13 +97,19 @@ static bool out_run(struct mux *m, struct mux_out *o)
 	return head(m, o, SMUX_NOP, s->id, 0);
 }
 
+/* What this end can do.  Only servers are asked. */
+static uint32_t hello(const struct mux *m)
+{
+	return SMUX_NOP_HELLO | SMUX_HELLO_HALF | SMUX_HELLO_RESET | (m->conf->client ? 0 : SMUX_HELLO_ANSWERS);
+}
+
 bool mux_out(struct mux *m, struct mux_out *o)
 {
 	*o = (struct mux_out){};
 	if (m->hello_due) {
 		m->hello_due = false;
 		m->hello_sent = true;
-		return head(m, o, SMUX_NOP, SMUX_NOP_HELLO | SMUX_HELLO_HALF | SMUX_HELLO_RESET, 0);
+		return head(m, o, SMUX_NOP, hello(m), 0);
 	}
 	if (m->nop) {
 		m->nop = false;

@@ -68,7 +68,8 @@ struct mux { /* two cache lines */
 	uint32_t body;		    /* its bytes still to come */
 	uint32_t frames_in;	    /* frame headers seen: the keepalive check compares it */
 	bool nop;		    /* keepalive due */
-	bool hello_due, hello_sent, peer_half, peer_resets; /* section 14 */
+	bool hello_due, hello_sent; /* section 14 */
+	bool peer_half : 1, peer_resets : 1, peer_answers : 1;
 	bool dead;	  /* ids used up, or protocol error: no more streams can be opened */
 	bool broken;	  /* protocol error: mux_next fails for good */
 	uint8_t have;	  /* bytes of `head` */
@@ -187,6 +188,12 @@ static inline bool mux_can_half(const struct mux *m)
 static inline bool mux_can_reset(const struct mux *m)
 {
 	return m->peer_resets;
+}
+
+/* The peer is a server that answers those who ask whether it knows a session: HELLO said so. */
+static inline bool mux_peer_answers(const struct mux *m)
+{
+	return m->peer_answers;
 }
 
 /* One frame to write: header bytes, then n payload bytes of `stream` (0 for control frames). */

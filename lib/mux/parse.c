@@ -81,6 +81,7 @@ static void on_nop(struct mux *m, uint32_t sid, struct mux_ev *ev)
 	} else if (sid & SMUX_HELLO_HALF && !m->peer_half) {
 		m->peer_half = true;
 		m->peer_resets = sid & SMUX_HELLO_RESET;
+		m->peer_answers = sid & SMUX_HELLO_ANSWERS;
 		ev->type = MUX_EV_HELLO;
 	}
 }

@@ -28,12 +28,13 @@ enum smux_cmd {
 	SMUX_UPD = 4, /* v2 only */
 };
 
-#define SMUX_NOP_HELLO	  0x80000000u /* and capability bits */
-#define SMUX_NOP_HALF_MAX 0x7fffffffu /* 1..: half-close of that stream */
-#define SMUX_NOP_RESET	  0xc0000000u /* + id: the stream ended by an error, behind all bytes that were sent on it */
-#define SMUX_RESET_ID_MAX 0x1fffffffu /* the highest id that a reset can name */
-#define SMUX_HELLO_HALF	  0x00000001u /* understands half-close */
-#define SMUX_HELLO_RESET  0x00000002u /* understands a stream's reset */
+#define SMUX_NOP_HELLO	   0x80000000u /* and capability bits */
+#define SMUX_NOP_HALF_MAX  0x7fffffffu /* 1..: half-close of that stream */
+#define SMUX_NOP_RESET	   0xc0000000u /* + id: the stream ended by an error, behind all bytes that were sent on it */
+#define SMUX_RESET_ID_MAX  0x1fffffffu /* the highest id that a reset can name */
+#define SMUX_HELLO_HALF	   0x00000001u /* understands half-close */
+#define SMUX_HELLO_RESET   0x00000002u /* understands a stream's reset */
+#define SMUX_HELLO_ANSWERS 0x00000004u /* a server: answers those who ask whether it knows a session */
 
 static_assert(SMUX_SID + 4 == MUX_HEAD, "frame header");
 static_assert(MUX_HEAD + SMUX_UPD_BODY <= sizeof(((struct mux_out *)0)->head), "a UPD goes out in one piece");

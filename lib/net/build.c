@@ -184,3 +184,18 @@ void net_answer_syn(struct pkt *k, uint32_t isn, uint8_t csum)
 	k->n = 0;
 	push_segment(&path, k, &t, to_answer ? TCP_F_ACK : TCP_F_SYN | TCP_F_ACK);
 }
+
+void net_push_back(const uint8_t *frame, struct pkt *k, uint8_t traffic_class, uint8_t csum)
+{
+	struct net_ends ends = {.key = k->key, .traffic_class = traffic_class, .csum = csum};
+	struct net_tcp t = {.seq = k->tcp_ack, .ack = k->tcp_end};
+	struct net_path path;
+
+	memcpy(ends.dst_mac, frame + ETH_SRC, sizeof(ends.dst_mac));
+	memcpy(ends.src_mac, frame, sizeof(ends.src_mac));
+	net_path_init(&path, &ends);
+	if (path.tcp)
+		net_push_tcp(&path, &t, k);
+	else
+		net_push(&path, k);
+}

@@ -208,6 +208,12 @@ void net_push_tcp(const struct net_path *path, struct net_tcp *t, struct pkt *k)
 void net_answer_syn(struct pkt *k, uint32_t isn, uint8_t csum);
 
 /*
+ * The headers of a datagram that goes back where one came from, without a path: k->key is that of the frame at `frame`,
+ * in which k may lie itself.  Its link addresses, and fake TCP's numbers, are taken from there.
+ */
+void net_push_back(const uint8_t *frame, struct pkt *k, uint8_t traffic_class, uint8_t csum);
+
+/*
  * Internet checksum helpers (RFC 1071): a running sum over n bytes, and its folded complement.  Words are summed as
  * they lie in memory, so the result of net_sum_fold is stored as it is (memcpy, le16_put), and a constant is added
  * byte-swapped.  `sum` is 0 or what net_sum gave; every run but the last is of even length; fewer than 2^32 bytes in

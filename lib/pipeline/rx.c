@@ -147,13 +147,25 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 	return kept;
 }
 
-/* The turn is done with these packets: counts what was dropped and frees every buffer that FEC did not keep. */
+/* A datagram that the shard has turned into its own answer. */
+static void pl_answer(struct worker *w, struct pkt *k)
+{
+	crypt_seal_burst(w->conf.mb, k, 1);
+	net_push_back(rte_pktmbuf_mtod((struct rte_mbuf *)k->own, const uint8_t *), k,
+		      shard_class(w->conf.shard, k->tunnel), 0);
+	pl_reply(w, k);
+}
+
+/* The turn is done with these packets: sends back what answers them, counts what was dropped and frees every buffer
+ * that FEC did not keep. */
 void pl_free(struct worker *w, unsigned n)
 {
 	struct rte_mbuf *m[PL_RX];
 	unsigned k = 0;
 
 	for (unsigned i = 0; i < n; i++) {
+		if (w->rx[i].verdict == VERDICT_ANSWER)
+			pl_answer(w, &w->rx[i]);
 		if (w->rx[i].verdict > VERDICT_DROP)
 			pl_count(w, w->rx[i].verdict, 1);
 		if (w->rx[i].own)

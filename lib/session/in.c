@@ -62,6 +62,7 @@ static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 		break;
 	case MUX_EV_HELLO:
 		stream_hello(ss);
+		ss->ask_ready = ss->tun->client && mux_peer_answers(&ss->mux);
 		break;
 	case MUX_EV_BROKEN:
 		if (st)
@@ -261,7 +262,7 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 			shape_heard(ss, false);
 	} else if (k->p[4] == FEC_TYPE_OOB) {
 		ss->cnt->OOBPackets++;
-		k->verdict = DROP_OOB;
+		ask_oob(ss, k, now);
 	} else {
 		if (k->p[4] == FEC_TYPE_DATA && k->n >= FEC_HEAD)
 			ret = sess_kcp(ss, k->p + FEC_HEAD, k->n - (uint32_t)FEC_HEAD, 0, now);
@@ -280,50 +281,43 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 		sess_rearm(ss);
 }
 
-/* What a payload tells of its session (wire.md 5.2).  False: nothing (parity, or too short for it). */
-static bool peek_conv(const struct pkt *k, uint32_t *conv, uint32_t *sn)
+/* k belongs to no session: does it begin one?  Else its verdict says why not. */
+static bool begins(struct shard *s, struct pkt *k, const struct begin *b)
 {
-	unsigned at = 0;
+	if (!b->known) {
+		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
 
-	if (fec_is_fec(k->p, k->n)) {
-		if (k->p[4] == FEC_TYPE_OOB && k->n >= FEC_HEAD + 4) {
-			*conv = le32_get(k->p + FEC_HEAD);
-			*sn = 0;
-			return true;
-		}
-		if (k->p[4] != FEC_TYPE_DATA)
-			return false;
-		at = FEC_HEAD;
-	}
-	if (k->n < at + KCP_HEAD)
+		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
 		return false;
-	*conv = le32_get(k->p + at);
-	*sn = le32_get(k->p + at + KCP_OFF_SN);
-	return true;
+	}
+	/* Datagrams are lost and overtake each other: any of the first window can be the first to arrive. */
+	if (begin_sn(k, b) < s->conf.tunnels[k->tunnel].kcp.rcv_wnd)
+		return true;
+	k->verdict = DROP_STRAY;
+	return false;
 }
 
 /* The session that a server's datagram is for, made when it begins one; NULL with the verdict set otherwise. */
 static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 {
+	struct begin b = begin_look(k);
 	struct sess *ss = k->sess;
-	uint32_t conv = 0, sn = 0;
-	bool known = peek_conv(k, &conv, &sn);
 
-	if (ss && (!known || conv == ss->conv))
+	if (ss && (!b.known || b.conv == ss->conv))
 		return ss;
-	if (ss && sn != 0) {
+	if (b.oob) {
+		ask_stranger(s, k, now);
+		return NULL;
+	}
+	if (ss && begin_sn(k, &b) != 0) {
 		k->verdict = DROP_CONV;
 		return NULL;
 	}
-	if (!known) {
-		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
-
-		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
+	if (!ss && !begins(s, k, &b))
 		return NULL;
-	}
 	if (ss)
 		sess_close(ss, DROP_REPLACED, now);
-	ss = sess_open(s, k->tunnel, k->key, k->hash, conv, now);
+	ss = sess_open(s, k->tunnel, k->key, k->hash, b.conv, now);
 	if (!ss)
 		k->verdict = DROP_SESSION_LIMIT;
 	else
@@ -335,6 +329,11 @@ static bool listens(const struct shard_tunnel *t, const struct pkt *k)
 {
 	return (t->dev == UINT16_MAX || t->dev == k->dev) &&
 	       (addr_is_any(&t->local) || addr_eq(&t->local, &k->key->local));
+}
+
+uint8_t shard_class(const struct shard *s, unsigned tunnel)
+{
+	return s->conf.tunnels[tunnel].traffic_class;
 }
 
 bool shard_listens(const struct shard *s, const struct pkt *k)

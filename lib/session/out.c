@@ -173,21 +173,14 @@ static void sess_end(struct sess *ss, uint64_t now)
 	sess_rearm(ss);
 }
 
-/* Completes n datagrams of one session in out[0..n): FEC, counters, addressing.  Returns how many they became. */
-static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_t now)
+void sess_address(struct sess *ss, struct pkt *v, unsigned n, uint64_t now)
 {
 	const struct shard_tunnel *t = ss->tun;
 	unsigned over = t->head + t->tail;
 	uint64_t bytes = 0;
 
-	if (n == 0)
-		return 0;
-	if (shape_out(ss)) {
-		n += fec_enc_burst(&ss->enc, out, n, now);
-		ss->fec_quiet = false;
-	}
 	for (unsigned i = 0; i < n; i++) {
-		struct pkt *k = &out[i];
+		struct pkt *k = &v[i];
 
 		k->sess = ss;
 		k->crypt = t->crypt;
@@ -199,6 +192,20 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 	ss->cnt->OutBytes += bytes;
 	ss->cnt->OutPkts += n;
 	ss->last_out = now;
+}
+
+/* Completes n datagrams of one session in out[0..n): FEC, counters, addressing.  Returns how many they became. */
+static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_t now)
+{
+	if (n == 0)
+		return 0;
+	if (shape_out(ss)) {
+		n += fec_enc_burst(&ss->enc, out, n, now);
+		ss->fec_quiet = false;
+	}
+	sess_address(ss, out, n, now);
+	if (ss->ask_ready)
+		ask_arm(ss, now);
 	return n;
 }
 
@@ -285,7 +292,7 @@ static unsigned output_round(struct shard *s, struct pkt *out, unsigned max, uin
  * is flushed, and comes back until the burst is as wide as ciphers like it. */
 unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now)
 {
-	unsigned n = 0, got;
+	unsigned n = list_empty(&s->asks) ? 0 : ask_output(s, out, max - s->out_min, now), got;
 
 	do {
 		got = output_round(s, out + n, max - n, now);

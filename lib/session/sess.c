@@ -43,10 +43,11 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* After a change of any of the three. */
+/* After a change of any of them. */
 static void sess_slow(struct sess *ss)
 {
 	ss->slow_at = min_u64(ss->age_at, min_u64(ss->keepalive_at, ss->check_at));
+	ss->slow_at = min_u64(ss->slow_at, min_u64(ss->begin_at, ss->ask_at));
 }
 
 bool sess_idle(const struct sess *ss)
@@ -98,6 +99,8 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	ss->retry_at = UINT64_MAX;
 	pace_init(ss, now);
 	sess_age_init(ss);
+	ss->begin_at = ss->tun->client ? UINT64_MAX : now + SESS_BEGIN_MS;
+	ss->ask_at = UINT64_MAX;
 	sess_slow(ss);
 	ss->fec_quiet = true;
 	ss->timer.kind = TIMER_SESS;
@@ -105,6 +108,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	list_init(&ss->ready);
 	list_init(&ss->stalled_link);
 	list_init(&ss->knock);
+	list_init(&ss->ask);
 	ss->knock_at = UINT64_MAX;
 	if (flow_add(s->flows, key, hash, ss)) {
 		mem_put(s->mem, ss, sizeof(*ss));
@@ -152,6 +156,7 @@ static void sess_unlink(struct sess *ss)
 	list_del(&ss->ready);
 	list_del(&ss->stalled_link);
 	list_del(&ss->knock);
+	list_del(&ss->ask);
 	if (s->out_cur == ss)
 		s->out_cur = NULL;
 	s->all[ss->index] = s->all[--s->n_all];
@@ -231,14 +236,43 @@ void sess_rearm(struct sess *ss)
 		wheel_arm(&ss->shard->wheel, &ss->timer.ent, at);
 }
 
-/* smux's dead-peer rule (wire.md 8.6): not one frame header since the last check, and we were willing to read. */
+bool sess_begun(const struct sess *ss)
+{
+	struct kcp_info k;
+
+	kcp_info(&ss->kcp, &k);
+	return k.rcv_nxt || ss->bytes_in;
+}
+
+/*
+ * smux's dead-peer rule (wire.md 8.6): not one frame header since the last check, and we were willing to read.  And
+ * whether we read or not: not one datagram.  A peer that lives acknowledges our keepalives, or answers for its window.
+ */
 static bool sess_dead_peer(struct sess *ss, uint64_t now)
 {
-	bool dead = ss->mux.frames_in == ss->frames_seen && mux_may_read(&ss->mux) && !ss->stalled;
+	bool mute = ss->mux.frames_in == ss->frames_seen && mux_may_read(&ss->mux) && !ss->stalled;
+	bool silent = ss->last_in < ss->check_at - SESS_TIMEOUT_MS;
 
 	ss->frames_seen = ss->mux.frames_in;
 	ss->check_at = now + SESS_TIMEOUT_MS;
-	return dead;
+	return mute || silent;
+}
+
+/*
+ * The peer is asked for a sign of life.  A keepalive does not get through a closed window: then the window is asked
+ * for, sooner than KCP's own probes, which come every two minutes in the end, and again if that is lost.  And none goes
+ * to who has said nothing yet: to a client that was here before us it could look like its own session's first bytes.
+ */
+static void sess_keepalive(struct sess *ss, uint64_t now)
+{
+	uint64_t ms = ss->tun->keepalive_ms;
+
+	if (kcp_ask(&ss->kcp))
+		ms = min_u64(ms, SESS_PROBE_MS);
+	else if (ss->tun->client || sess_begun(ss))
+		mux_keepalive(&ss->mux);
+	ss->keepalive_at = now + ms;
+	sess_ready(ss);
 }
 
 /* True when an expired session is over: it carries nothing, or has had its time. */
@@ -259,11 +293,17 @@ static bool sess_seldom(struct sess *ss, uint64_t now)
 		sess_close(ss, DROP_TIMEOUT, now);
 		return false;
 	}
-	if (now >= ss->keepalive_at) {
-		ss->keepalive_at = now + ss->tun->keepalive_ms;
-		mux_keepalive(&ss->mux);
-		sess_ready(ss);
+	if (now >= ss->begin_at) {
+		ss->begin_at = UINT64_MAX;
+		if (!sess_begun(ss)) {
+			sess_close(ss, DROP_NEVER_BEGAN, now);
+			return false;
+		}
 	}
+	if (now >= ss->keepalive_at)
+		sess_keepalive(ss, now);
+	if (now >= ss->ask_at)
+		ask_timer(ss, now);
 	sess_slow(ss);
 	return true;
 }

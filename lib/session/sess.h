@@ -10,6 +10,8 @@
 #include "wheel.h"
 
 #define SESS_TIMEOUT_MS	 30000 /* smux's fixed dead-peer check (wire.md 8.6) */
+#define SESS_BEGIN_MS	 20000 /* a server's session whose first bytes have not come by then never will */
+#define SESS_PROBE_MS	 3000  /* a closed window is asked for so often at least */
 #define SESS_PULL_BYTES	 16384 /* taken from streams a session and turn, so that sessions share a turn */
 #define OWING_MAX	 256   /* streams that are to be told of in one go */
 #define OVER_MAX	 8     /* sessions that wait for their groups to be completed before buffers are copied */
@@ -116,6 +118,7 @@ struct sess {
 	bool held_frame;    /* `frame` was taken from mux and waits for memory */
 	bool mid_flush;	    /* the flush under way waits for tokens */
 	bool fec_quiet;	    /* open FEC groups hold nothing */
+	bool ask_ready;	    /* client whose server answers, and no ask_at is set */
 	uint8_t proto;	    /* key.proto */
 	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
 	uint8_t out_kind : 3, peer_fec : 4, young : 1;
@@ -124,7 +127,7 @@ struct sess {
 	uint64_t last_in; /* ms: last authenticated datagram */
 	uint64_t last_out;
 	struct fec_dec *dec; /* made on the first FEC packet */
-	uint64_t slow_at;    /* ms: the earliest of keepalive_at, check_at, age_at */
+	uint64_t slow_at;    /* ms: the earliest of keepalive_at, check_at, age_at, begin_at, ask_at */
 	uint64_t retry_at;   /* ms: a frame waits for memory; UINT64_MAX when none does */
 	uint64_t pace_at;    /* ms: tokens come; UINT64_MAX: none are waited for */
 	uint64_t knock_at;   /* ms: the next SYN; UINT64_MAX once the flow stands, before which nothing else is sent */
@@ -151,11 +154,14 @@ struct sess {
 	uint64_t id, born;
 	uint64_t keepalive_at, check_at;
 	uint64_t tokens_at;
-	int64_t tokens;	 /* thousandths of a byte that may be sent; negative: debt */
-	uint64_t old_at; /* ms: no more new streams (wire.md 9.1); UINT64_MAX: never */
-	uint64_t end_at; /* ms: closed, whatever it carries; UINT64_MAX: never */
-	uint64_t age_at; /* ms: when its age is looked at */
-	bool mac_known;	 /* reply_mac: link address that the peer's first packet came from */
+	int64_t tokens;	   /* thousandths of a byte that may be sent; negative: debt */
+	uint64_t old_at;   /* ms: no more new streams (wire.md 9.1); UINT64_MAX: never */
+	uint64_t end_at;   /* ms: closed, whatever it carries; UINT64_MAX: never */
+	uint64_t age_at;   /* ms: when its age is looked at */
+	uint64_t begin_at; /* ms: server: ends unless it has begun; UINT64_MAX: it has, or is no server's */
+	uint64_t ask_at;   /* ms: client: is an acknowledgement owed, and nothing heard?  UINT64_MAX: see ask_ready */
+	uint64_t ask_token, ask_since; /* of the question last sent, and ms since when it is that one; 0: none */
+	bool mac_known;		       /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
 	bool fec_told; /* control knows that the two sides differ in FEC */
 	/* datagrams: of this ms, while it is young, and until it no longer is */
@@ -163,6 +169,7 @@ struct sess {
 	uint64_t portion_at; /* ms: when `portion` was right */
 	struct list stalled_link;
 	struct list knock; /* on shard->knocks when it is due */
+	struct list ask;   /* on shard->asks while a question is to go out */
 	struct mux_out frame;
 };
 
@@ -186,6 +193,7 @@ struct shard {
 	struct list stalled; /* sessions that read no more until tokens or chunks come back */
 	struct list dead;    /* closed in this turn */
 	struct list knocks;  /* sessions whose SYN is due */
+	struct list asks;    /* sessions that ask whether their server knows them */
 	struct list spilled; /* streams whose bytes wait for chunks */
 	struct stream
 		*owing[OWING_MAX]; /* streams with events for control, of this part of the turn; NULL: told before */
@@ -206,6 +214,8 @@ struct shard {
 	uint64_t rng;
 	unsigned out_min; /* packets that a vector must have left for a session to be flushed */
 	bool closing;	  /* shard_close_all was called */
+	uint32_t answers; /* to questions, in the second that ends at answers_end */
+	uint64_t answers_end;
 	struct shard_stats stats;
 	struct shard_query query;
 };
@@ -223,6 +233,8 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now);
 void sess_ready(struct sess *ss);
 /* True when it has no streams, and nothing that the peer has not acknowledged. */
 bool sess_idle(const struct sess *ss);
+/* True when something of the peer's byte stream has arrived in order. */
+bool sess_begun(const struct sess *ss);
 /* Re-arms the wheel entry if something is due earlier than it says. */
 void sess_rearm(struct sess *ss);
 void sess_timer(struct sess *ss, uint64_t now);
@@ -230,6 +242,8 @@ void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2
 
 /* shard.c */
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
+/* Random bits: unlike each other, and no secret from who sees many of them. */
+uint64_t shard_random(struct shard *s);
 
 /* pace.c */
 void pace_init(struct sess *ss, uint64_t now);
@@ -253,6 +267,33 @@ static inline const struct fec_codec *shape_out(const struct sess *ss)
 {
 	return ss->peer_fec == PEER_BARE ? NULL : ss->tun->fec;
 }
+
+/* begin.c: which datagrams begin a session */
+/* What a server's datagram tells of its session (wire.md 5.2). */
+struct begin {
+	uint32_t conv;
+	bool known; /* conv is; parity, and what is too short, has none */
+	bool oob;   /* an out-of-band packet, which never begins one */
+	uint8_t at; /* where KCP begins */
+};
+struct begin begin_look(const struct pkt *k);
+/* The lowest sequence number of those in k that a peer sends who has heard nothing; UINT32_MAX: there is none. */
+uint32_t begin_sn(const struct pkt *k, const struct begin *b);
+
+/* ask.c: a client asks a silent server whether it knows the session */
+/* Output has gone out, with ask_ready. */
+void ask_arm(struct sess *ss, uint64_t now);
+/* ask_at has come. */
+void ask_timer(struct sess *ss, uint64_t now);
+/* Questions that are due, at most max. */
+unsigned ask_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now);
+/* An out-of-band packet of no session, at a server. */
+void ask_stranger(struct shard *s, struct pkt *k, uint64_t now);
+/* One of a session, which an answer may close. */
+void ask_oob(struct sess *ss, struct pkt *k, uint64_t now);
+
+/* out.c: completes packets that are the session's, as far as this room can */
+void sess_address(struct sess *ss, struct pkt *v, unsigned n, uint64_t now);
 
 /* path.c */
 void sess_learn_mac(struct sess *ss, const struct pkt *k);

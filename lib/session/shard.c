@@ -87,6 +87,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	list_init(&s->stalled);
 	list_init(&s->dead);
 	list_init(&s->knocks);
+	list_init(&s->asks);
 	list_init(&s->spilled);
 	ret = shard_tables(s);
 	if (ret)
@@ -211,6 +212,15 @@ unsigned shard_pull(struct shard *s, uint64_t now)
 	return total;
 }
 
+uint64_t shard_random(struct shard *s)
+{
+	/* xorshift64* */
+	s->rng ^= s->rng >> 12;
+	s->rng ^= s->rng << 25;
+	s->rng ^= s->rng >> 27;
+	return s->rng * 0x2545f4914f6cdd1dull;
+}
+
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now)
 {
 	struct bad_key *b = &s->bad[k->tunnel];
@@ -267,7 +277,7 @@ void shard_tick(struct shard *s, uint64_t now)
 
 bool shard_ready(const struct shard *s)
 {
-	return !list_empty(&s->ready) || s->out_cur;
+	return !list_empty(&s->ready) || !list_empty(&s->asks) || s->out_cur;
 }
 
 bool shard_waits(const struct shard *s)

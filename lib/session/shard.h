@@ -67,8 +67,9 @@ struct shard_stats {
 	uint64_t sessions, streams; /* now */
 	uint64_t sessions_opened, sessions_closed;
 	uint64_t streams_opened, streams_closed;
-	uint64_t held_mbufs; /* now, by FEC groups */
-	uint64_t spilled;    /* bytes now waiting in `mem` because no chunk could be had */
+	uint64_t held_mbufs;	  /* now, by FEC groups */
+	uint64_t asked, answered; /* "do you know this session?" (lib/README.md) */
+	uint64_t spilled;	  /* bytes now waiting in `mem` because no chunk could be had */
 };
 
 int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now);
@@ -107,7 +108,8 @@ void shard_screen(struct shard *s, struct pkt *v, unsigned n);
 
 /*
  * Takes decrypted packets, v[i].sess from flow_find_burst.  Sets `own` to NULL where the shard keeps the buffer;
- * verdicts that are not VERDICT_OK are skipped, and those set here are counted by the caller.
+ * verdicts that are not VERDICT_OK are skipped, and those set here are counted by the caller.  With VERDICT_ANSWER the
+ * packet has become one to be sealed and sent back where it came from.
  */
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now);
 
@@ -145,6 +147,9 @@ struct sess *shard_knock(struct shard *s);
 bool shard_syn_answered(const struct pkt *k);
 struct net_tcp *shard_tcp(struct sess *sess);
 bool shard_listens(const struct shard *s, const struct pkt *k);
+
+/* The traffic class of what a tunnel sends, for those packets that are no session's: VERDICT_ANSWER. */
+uint8_t shard_class(const struct shard *s, unsigned tunnel);
 
 /* True when a session waits for output now. */
 bool shard_ready(const struct shard *s);

@@ -117,11 +117,7 @@ void slot_connect(struct shard *s, struct stream *st, uint64_t now)
 
 static uint32_t slot_conv(struct shard *s)
 {
-	/* xorshift64*: convs must differ, they are no secret. */
-	s->rng ^= s->rng >> 12;
-	s->rng ^= s->rng << 25;
-	s->rng ^= s->rng >> 27;
-	return (uint32_t)((s->rng * 0x2545f4914f6cdd1dull) >> 32);
+	return (uint32_t)(shard_random(s) >> 32);
 }
 
 /* Gives every waiting connection to the session that has been made. */

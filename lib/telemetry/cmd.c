@@ -310,6 +310,8 @@ static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
 	dict_u64(d, "memory_used", shard_mem_used(src->shards[i]));
 	dict_u64(d, "held_mbufs", h->held_mbufs);
 	dict_u64(d, "spilled_bytes", h->spilled);
+	dict_u64(d, "asked", h->asked);
+	dict_u64(d, "answered", h->answered);
 	dict_u64(d, "notes_lost", src->borders[i]->notes_lost);
 	return d;
 }

@@ -35,14 +35,18 @@
 	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")               \
 	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                \
 	X(CONV, "conv", "conversation id of another session, and not a new one's start")               \
+	X(STRAY, "stray", "datagram of a session that is not known, and that cannot begin one")        \
 	X(PARITY_ALONE, "parity_alone", "parity without a session")                                    \
 	X(SESSION_LIMIT, "session_limit", "no room for a new session")                                 \
 	X(KCP_INPUT, "kcp_input", "malformed KCP segment")                                             \
 	X(OOB, "oob", "out-of-band packet, which kcptun does not use")                                 \
+	X(ASK_LIMIT, "ask_limit", "question for a session, beyond those answered a second")            \
 	X(FEC, "fec", "FEC packet malformed, or not fit for its group")                                \
 	X(COMP, "comp", "snappy stream corrupt: session closed")                                       \
 	X(MUX, "mux", "smux protocol error: session closed")                                           \
 	X(TIMEOUT, "timeout", "session closed: nothing heard from the peer")                           \
+	X(NEVER_BEGAN, "never_began", "session closed: the peer's first bytes never came")             \
+	X(FORGOTTEN, "forgotten", "session closed: the server says that it does not know it")          \
 	X(REPLACED, "replaced", "session closed: the peer began a new one")                            \
 	X(STREAM_LIMIT, "stream_limit", "no room for a new stream")                                    \
 	X(TARGET, "target", "stream closed: the target could not be reached")                          \
@@ -51,9 +55,10 @@
 /* Verdicts of a packet on its way in.  Anything from VERDICT_DROP on is a reason to drop it. */
 enum verdict {
 	VERDICT_OK = 0,
-	VERDICT_PUNT = 1, /* not ours: to the kernel */
-	VERDICT_FRAG = 2, /* fragment of what may be ours: to reassembly */
-	VERDICT_SYN = 3,  /* fake TCP: begins a flow, or answers our beginning (PKT_F_ACK) */
+	VERDICT_PUNT = 1,   /* not ours: to the kernel */
+	VERDICT_FRAG = 2,   /* fragment of what may be ours: to reassembly */
+	VERDICT_SYN = 3,    /* fake TCP: begins a flow, or answers our beginning (PKT_F_ACK) */
+	VERDICT_ANSWER = 4, /* an answer lies in its place: to be sealed and sent back where it came from */
 	VERDICT_DROP = 8,
 #define X(name, str, why) DROP_##name,
 	DROP_LIST(X)

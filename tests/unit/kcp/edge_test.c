@@ -214,6 +214,26 @@ Test(kcp_edge, closed_window_is_probed)
 	rig_free(r);
 }
 
+/* Asked ahead of the probe that is due, once, and only where the window is closed; the probes go on as they were. */
+Test(kcp_edge, closed_window_is_asked_for)
+{
+	struct rig *r = plain_rig();
+
+	cr_assert_not(kcp_ask(&r->k), "the window is open");
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1990), 0);
+	feed(r, (struct kcp_head){.cmd = KCP_WINS, .wnd = 0}, 2000, NULL);
+	rig_flush(r, KCP_FLUSH_FULL, 2000);
+	cr_assert_eq(kcp_next(&r->k), 2500);
+	cr_assert(kcp_ask(&r->k));
+	cr_assert_leq(kcp_next(&r->k), 2020);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 2020), 1);
+	cr_assert_eq(out_head(r, 0, 0).cmd, KCP_WASK);
+	cr_assert_eq(kcp_next(&r->k), 2500);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 2500), 1);
+	cr_assert_eq(kcp_next(&r->k), 3250);
+	rig_free(r);
+}
+
 Test(kcp_edge, got_and_queue)
 {
 	struct rig *r = plain_rig();

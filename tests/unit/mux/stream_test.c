@@ -497,7 +497,7 @@ Test(mux_stream, hello_of_a_server)
 	expect_nothing(&m);
 	feed(&m, SYN, 3, 0, 0);
 	mux_keepalive(&m);
-	expect_frame(&m, &o, NOP, 0x80000003, 0);
+	expect_frame(&m, &o, NOP, 0x80000007, 0);
 	expect_frame(&m, &o, NOP, 0, 0);
 	feed(&m, SYN, 5, 0, 0);
 	expect_nothing(&m);
@@ -505,25 +505,41 @@ Test(mux_stream, hello_of_a_server)
 
 Test(mux_stream, hello_from_the_peer)
 {
-	static const uint32_t without[] = {0x80000000, 0x80000002, 0xfffffffe, 1, 0x7fffffff, 0};
+	static const uint32_t without[] = {0x80000000, 0x80000002, 0xfffffffe, 0xc0000005,
+					   0xffffffff, 1,	   0x7fffffff, 0};
 	struct mux_stream *s;
 	struct mux_out o;
 
 	start(2, false);
 	conf.hello = true;
 	s = feed(&m, SYN, 3, 0, 0).stream;
-	expect_frame(&m, &o, NOP, 0x80000003, 0);
+	expect_frame(&m, &o, NOP, 0x80000007, 0);
 	for (unsigned i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
 		cr_assert_eq(feed(&m, NOP, without[i], 0, 0).type, MUX_EV_NONE);
 		cr_assert_not(mux_can_half(&m));
 	}
 	cr_assert_eq(mux_half(&m, s), -ENOTSUP);
-	cr_assert_eq(feed(&m, NOP, 0x80000005, 0, 0).type, MUX_EV_HELLO, "bits to come do not hide bit 0");
+	cr_assert_eq(feed(&m, NOP, 0x80008001, 0, 0).type, MUX_EV_HELLO, "bits to come do not hide bit 0");
 	cr_assert(mux_can_half(&m));
+	cr_assert_not(mux_peer_answers(&m));
 	cr_assert_eq(feed(&m, NOP, 0x80000001, 0, 0).type, MUX_EV_NONE, "told once");
 	cr_assert_eq(mux_half(&m, s), 0);
 	expect_frame(&m, &o, NOP, 3, 0);
 	cr_assert(!o.user && !o.last);
+}
+
+/* A server says that it answers questions after sessions; a client, whom nobody asks, does not. */
+Test(mux_stream, hello_of_who_answers)
+{
+	struct mux_out o;
+
+	conf.hello = true;
+	mux_open(&m, NULL);
+	expect_frame(&m, &o, SYN, 3, 0);
+	expect_frame(&m, &o, NOP, 0x80000003, 0);
+	cr_assert_eq(feed(&m, NOP, 0x80000005, 0, 0).type, MUX_EV_HELLO);
+	cr_assert(mux_peer_answers(&m));
+	cr_assert(mux_can_half(&m));
 }
 
 Test(mux_stream, half_close_out)
@@ -534,7 +550,7 @@ Test(mux_stream, half_close_out)
 	start(2, false);
 	conf.hello = true;
 	s = feed(&m, SYN, 3, 0, 0).stream;
-	expect_frame(&m, &o, NOP, 0x80000003, 0);
+	expect_frame(&m, &o, NOP, 0x80000007, 0);
 	feed(&m, NOP, 0x80000001, 0, 0);
 	mux_avail(&m, s, 10000);
 	cr_assert_eq(mux_half(&m, s), 0);
@@ -617,7 +633,7 @@ Test(mux_stream, reset_out)
 		conf.hello = true;
 		s = feed(&m, SYN, v[i].id, 0, 0).stream;
 		s->user = &m;
-		expect_frame(&m, &o, NOP, 0x80000003, 0);
+		expect_frame(&m, &o, NOP, 0x80000007, 0);
 		if (v[i].hello)
 			feed(&m, NOP, v[i].hello, 0, 0);
 		cr_assert_eq(mux_can_reset(&m), v[i].hello == 0x80000003);
@@ -645,7 +661,7 @@ Test(mux_stream, reset_out_at_once)
 	start(2, false);
 	conf.hello = true;
 	s = feed(&m, SYN, 3, 0, 0).stream;
-	expect_frame(&m, &o, NOP, 0x80000003, 0);
+	expect_frame(&m, &o, NOP, 0x80000007, 0);
 	feed(&m, NOP, 0x80000003, 0, 0);
 	mux_avail(&m, s, 10);
 	mux_close(&m, s, true);

@@ -109,6 +109,42 @@ Test(build, round_trip_of_every_length)
 	free(ports);
 }
 
+/* A datagram's frame turned round where it lies: another's payload of the same length, back to the sender. */
+Test(build, back_in_place)
+{
+	static const char *const ends[2][2] = {{"203.0.113.9", "192.0.2.1"}, {"2001:db8:2::9", "2001:db8::1"}};
+
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned head = i ? 62 : 42;
+		uint8_t block[NET_MAX_HEAD + 28];
+		struct flow_key key = {.peer = addr_of(ends[i][0]),
+				       .local = addr_of(ends[i][1]),
+				       .peer_port = 33333,
+				       .local_port = 4000};
+		struct pkt k = {.p = block + NET_MAX_HEAD, .n = 28};
+		struct net_path path;
+		const uint8_t *ip;
+
+		memset(block, 0x5a, sizeof(block));
+		path_make(&path, ends[i][0], ends[i][1], 7, 0);
+		net_push(&path, &k);
+		k = (struct pkt){.p = block + NET_MAX_HEAD, .n = 28, .key = &key};
+		block[NET_MAX_HEAD] = 1;
+		net_push_back(block + NET_MAX_HEAD - head, &k, 0x88, 0);
+		cr_assert_eq(k.p, block + NET_MAX_HEAD - head);
+		cr_assert_eq(k.n, 28 + head);
+		cr_assert(memcmp(k.p, mac_a, 6) == 0 && memcmp(k.p + 6, mac_b, 6) == 0, "to whom it came from");
+		ip = k.p + 14;
+		(i ? check_v6 : check_v4)(ip, 28, 0x88);
+		cr_assert_eq(memcmp(ip + (i ? 8 : 12), key.local.b + (i ? 0 : 12), i ? 16 : 4), 0);
+		cr_assert_eq(memcmp(ip + (i ? 24 : 16), key.peer.b + (i ? 0 : 12), i ? 16 : 4), 0);
+		cr_assert_eq(be16_get(k.p + head - 8), 4000);
+		cr_assert_eq(be16_get(k.p + head - 6), 33333);
+		cr_assert_eq(be16_get(k.p + head - 2), ref_udp_csum(ip, k.p + head - 8, 36));
+		cr_assert_eq(block[NET_MAX_HEAD], 1);
+	}
+}
+
 /* A sum of zero is sent as ffff, as zero means "no checksum": a payload word is chosen so that it comes out zero. */
 Test(build, zero_is_sent_as_ones)
 {

@@ -327,6 +327,31 @@ Test(tcp, handshake)
 	}
 }
 
+/* A datagram turned round where it lies continues the numbers of the segment that brought it. */
+Test(tcp, back_in_place)
+{
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct flow_key to =
+			key_of(v6 ? "2001:db8::1" : "192.0.2.1", 4000, v6 ? "2001:db8::9" : "192.0.2.9", 33);
+		struct net_tcp t = {.seq = ISN, .ack = 700};
+		uint8_t block[NET_MAX_HEAD + 28] = {0};
+		struct pkt k = {.p = block + NET_MAX_HEAD, .n = 28};
+		struct net_path path;
+		struct flow_key key;
+		const uint8_t *frame;
+
+		path_make(&path, &to, 0);
+		net_push_tcp(&path, &t, &k);
+		frame = k.p;
+		net_parse_burst(&k, &key, 1, tbl, ports);
+		cr_assert_eq(k.verdict, VERDICT_OK);
+		net_push_back(frame, &k, 0, 0);
+		cr_assert_eq(k.p, frame);
+		cr_assert(memcmp(k.p, mac_peer, 6) == 0 && memcmp(k.p + 6, mac_us, 6) == 0);
+		cr_assert_eq(check_frame(&k, v6, PSH | ACK, 20, 700, ISN + 28), 28);
+	}
+}
+
 static void take(struct net_tcp *t, uint8_t flags, uint32_t seq, uint32_t n, uint32_t ack)
 {
 	struct pkt k = {.flags = flags, .tcp_seq = seq, .tcp_ack = ack, .tcp_end = seq + n};

@@ -342,6 +342,53 @@ Test(pipeline_worker, port_stands_still)
 	bed_end(b);
 }
 
+/*
+ * Both workers of a server lose their sessions.  The questions of its client come home by their hash, the answers go
+ * out by the port's owner, and the next connections find service: whatever the cipher, with and without FEC.
+ */
+static void forgotten(const char *cipher, unsigned ds, unsigned ps)
+{
+	struct bed_conf conf = {.cipher = cipher, .ds = ds, .ps = ps};
+	struct bed *b = bed_new(&conf);
+	struct gate *s = &b->g[SERVER];
+
+	transfer(b, 20000);
+	for (unsigned w = 0; w < 2; w++) {
+		cr_assert_gt(s->shard[w]->n_all, 0);
+		while (s->shard[w]->n_all)
+			sess_close(s->shard[w]->all[0], 0, b->ms);
+	}
+	steps(b, 12000); /* a keepalive, and the silence after it */
+	cr_assert_eq(bed_drops(&b->g[CLIENT], DROP_FORGOTTEN), BED_CONN);
+	cr_assert_eq(other_drops(&b->g[CLIENT], DROP_FORGOTTEN, 0), 0);
+	cr_assert_eq(other_drops(s, DROP_STRAY, DROP_PARITY_ALONE), 0);
+	cr_assert_eq(shard_stats(s->shard[0])->answered + shard_stats(s->shard[1])->answered, BED_CONN);
+	cr_assert_gt(shard_stats(s->shard[1])->answered, 0);
+	cr_assert_eq(shard_stats(s->shard[0])->sessions + shard_stats(s->shard[1])->sessions, 0);
+	transfer(b, 20000);
+	bed_end(b);
+}
+
+Test(pipeline_worker, forgotten)
+{
+	forgotten("aes", 10, 3);
+}
+
+Test(pipeline_worker, forgotten_gcm)
+{
+	forgotten("aes-128-gcm", 0, 0);
+}
+
+Test(pipeline_worker, forgotten_none)
+{
+	forgotten("none", 0, 0);
+}
+
+Test(pipeline_worker, forgotten_null)
+{
+	forgotten("null", 10, 3);
+}
+
 /* No packet buffer left: counted by name, and it goes on when they are back. */
 Test(pipeline_worker, no_buffers)
 {

@@ -7,6 +7,7 @@
 
 #include "../util/rnd.h"
 #include "receiver.h"
+#include "sess.h"
 
 #define MAX_PACKETS 64
 #define MAX_GROUPS  16
@@ -286,6 +287,54 @@ ParameterizedTest(struct what *w, replay, lost_for_good)
 		cr_assert(!run_completes(&u, NULL), "%s, way %u: nothing was missed", w->name, way);
 		run_down(&u);
 	}
+}
+
+ParameterizedTestParameters(replay, first_datagrams_begin_a_session)
+{
+	return cr_make_param_array(struct what, captures, N_CAPTURES);
+}
+
+/*
+ * A server's screen for first datagrams (session/begin.c) takes all data that a client sends before it has heard
+ * anything, the very first of it above all; and nothing from then on that bears an acknowledgement of what it heard.
+ */
+ParameterizedTest(struct what *w, replay, first_datagrams_begin_a_session)
+{
+	unsigned first = 0, later = 0;
+	bool heard = false;
+	struct receiver r;
+	struct run u;
+
+	run_up(&u, w, C2S);
+	receiver_up(&r, &u.cap, C2S, false);
+	for (size_t i = 0; i < u.cap.n; i++) {
+		struct cap_pkt *p = &u.cap.v[i];
+		uint8_t buf[2048];
+		struct pkt k = {.p = buf, .n = (uint16_t)p->n, .crypt = r.crypt};
+		struct begin b;
+		uint32_t sn;
+
+		if (p->way == S2C) {
+			heard = true;
+			continue;
+		}
+		memcpy(buf, p->p, p->n);
+		crypt_open_burst(r.mb, &k, 1);
+		b = begin_look(&k);
+		if (k.verdict != VERDICT_OK || !b.known)
+			continue;
+		sn = begin_sn(&k, &b);
+		cr_assert(first || sn == 0, "%s: the first datagram begins no session", w->name);
+		if (heard)
+			later += sn == UINT32_MAX;
+		else
+			first += sn < 32;
+		cr_assert(heard || sn < 32, "%s: packet %zu", w->name, i);
+	}
+	cr_assert_gt(first, 0);
+	cr_assert_gt(later, 0, "%s", w->name);
+	receiver_down(&r);
+	run_down(&u);
 }
 
 ParameterizedTestParameters(replay, one_bit)

@@ -16,10 +16,12 @@ static void run_for(struct rig *r, uint64_t ms)
 	rig_run(r, r->now + ms, NULL, NULL);
 }
 
-/* One KCP segment of n bytes of zeros: which are no smux frame that means anything but SYN for stream 0. */
+/* One KCP segment of n bytes: of smux 2, without compression, NOPs that mean nothing. */
 static uint16_t segment(uint8_t *p, uint32_t conv, uint8_t cmd, uint32_t sn, uint32_t n)
 {
 	memset(p, 0, KCP_HEAD + n);
+	for (uint32_t at = 0; at + MUX_HEAD <= n; at += MUX_HEAD)
+		memcpy(p + KCP_HEAD + at, (uint8_t[]){2, 3}, 2);
 	le32_put(p, conv);
 	p[KCP_OFF_CMD] = cmd;
 	le16_put(p + KCP_OFF_WND, 128);
@@ -35,10 +37,20 @@ static unsigned feed(struct rig *r, uint16_t port, uint32_t conv, uint8_t cmd, u
 	return rig_feed(r, SERVER, port, p, segment(p, conv, cmd, sn, 0));
 }
 
+/* A segment of a client that has heard `una` segments of its server. */
+static unsigned feed_una(struct rig *r, uint16_t port, uint32_t conv, uint8_t cmd, uint32_t sn, uint32_t una)
+{
+	uint8_t p[64];
+	uint16_t n = segment(p, conv, cmd, sn, MUX_HEAD);
+
+	le32_put(p + KCP_OFF_UNA, una);
+	return rig_feed(r, SERVER, port, p, n);
+}
+
 static unsigned feed_fec(struct rig *r, uint16_t port, uint16_t type, uint32_t conv, uint32_t sn, uint16_t cut)
 {
 	uint8_t p[96];
-	uint16_t n = segment(p + FEC_HEAD, conv, KCP_WINS, sn, 0);
+	uint16_t n = segment(p + FEC_HEAD, conv, KCP_PUSH, sn, 0);
 
 	le32_put(p, 0);
 	le16_put(p + 4, type);
@@ -61,26 +73,152 @@ Test(session_demux, server_rules)
 	struct rig_conf conf = rig_defaults();
 	struct rig *r = rig_new(&conf);
 
-	/* Any command and any sn begins a session. */
-	cr_assert_eq(feed(r, 1, 77, KCP_ACK, 5), VERDICT_OK);
+	/* Data of the first window begins a session, be it that its predecessors are lost or late. */
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, 5), VERDICT_OK);
 	cr_assert_eq(sessions(r, SERVER), 1);
 	cr_assert_eq(conv_of(r), 77);
 	cr_assert_eq(feed(r, 1, 77, KCP_WINS, 0), VERDICT_OK);
 	/* Another conversation's: unless it begins one, it is dropped. */
-	cr_assert_eq(feed(r, 1, 78, KCP_WINS, 3), DROP_CONV);
+	cr_assert_eq(feed(r, 1, 78, KCP_PUSH, 3), DROP_CONV);
 	cr_assert_eq(conv_of(r), 77);
-	cr_assert_eq(feed(r, 1, 78, KCP_ACK, 0), VERDICT_OK);
+	cr_assert_eq(feed(r, 1, 78, KCP_PUSH, 0), VERDICT_OK);
 	cr_assert_eq(sessions(r, SERVER), 1);
 	cr_assert_eq(conv_of(r), 78);
 	cr_assert_eq(rig_drops(&r->side[SERVER], DROP_REPLACED), 1);
 	/* The same conversation from another port is another session. */
-	cr_assert_eq(feed(r, 2, 78, KCP_WINS, 9), VERDICT_OK);
+	cr_assert_eq(feed(r, 2, 78, KCP_PUSH, 9), VERDICT_OK);
 	cr_assert_eq(sessions(r, SERVER), 2);
 	/* Nonsense inside a session ends nothing. */
 	cr_assert_eq(feed(r, 2, 78, 1, 9), DROP_KCP_INPUT);
 	cr_assert_eq(sessions(r, SERVER), 2);
 	cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_SESS_OPEN, NULL), 3);
 	shard_reap(r->side[SERVER].shard);
+	rig_end(r);
+}
+
+/* What a client sends whose session the server no longer knows makes none. */
+Test(session_demux, strays_begin_nothing)
+{
+	struct rig_conf conf = rig_defaults();
+	struct rig *r = rig_new(&conf);
+
+	for (uint8_t cmd = KCP_ACK; cmd <= KCP_WINS; cmd++) {
+		cr_assert_eq(feed(r, 1, 77, cmd, 0), DROP_STRAY, "command %u", cmd);
+		cr_assert_eq(feed(r, 1, 77, cmd, 5), DROP_STRAY, "command %u", cmd);
+	}
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, conf.wnd), DROP_STRAY, "beyond the first window");
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, 0x80000000), DROP_STRAY);
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, 0xffffffff), DROP_STRAY);
+	cr_assert_eq(feed_una(r, 1, 77, KCP_PUSH, 0, 1), DROP_STRAY, "its client has heard us");
+	cr_assert_eq(feed_una(r, 1, 77, KCP_PUSH, 40, 3), DROP_STRAY);
+	cr_assert_eq(feed_una(r, 1, 77, KCP_PUSH, 40, 0xfffffff0), DROP_STRAY);
+	cr_assert_eq(feed(r, 1, 77, 1, 0), DROP_STRAY, "no command at all");
+	cr_assert_eq(feed_fec(r, 1, FEC_TYPE_DATA, 77, conf.wnd, 0), DROP_STRAY);
+	cr_assert_eq(feed_fec(r, 1, FEC_TYPE_OOB, 77, 0, 0), DROP_OOB);
+	cr_assert_eq(sessions(r, SERVER), 0);
+	cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_SESS_OPEN, NULL), 0);
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, conf.wnd - 1), VERDICT_OK);
+	cr_assert_eq(sessions(r, SERVER), 1);
+	rig_end(r);
+}
+
+/* sn and ts of an ACK, a window tell or question are left over, often 0: they replace no session. */
+Test(session_demux, strays_replace_nothing)
+{
+	struct rig_conf conf = rig_defaults();
+	struct rig *r = rig_new(&conf);
+
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, 0), VERDICT_OK);
+	for (uint8_t cmd = KCP_ACK; cmd <= KCP_WINS; cmd++)
+		cr_assert_eq(feed(r, 1, 78, cmd, 0), DROP_CONV, "command %u", cmd);
+	cr_assert_eq(feed_una(r, 1, 78, KCP_PUSH, 0, 1), DROP_CONV);
+	cr_assert_eq(feed(r, 1, 78, KCP_PUSH, 1), DROP_CONV);
+	cr_assert_eq(feed_fec(r, 1, FEC_TYPE_OOB, 78, 0, 0), DROP_OOB);
+	cr_assert_eq(conv_of(r), 77);
+	cr_assert_eq(rig_drops(&r->side[SERVER], DROP_REPLACED), 0);
+	rig_end(r);
+}
+
+/* Data that begins a session may have other segments before it; what comes behind a fault is not looked at. */
+Test(session_demux, data_behind_other_segments)
+{
+	struct rig_conf conf = rig_defaults();
+	uint8_t p[256];
+	struct rig *r;
+	uint16_t n;
+
+	conf.nocomp = true;
+	r = rig_new(&conf);
+	n = segment(p, 77, KCP_ACK, 0, 0);
+	n = (uint16_t)(n + segment(p + n, 77, KCP_WASK, 9, 0));
+	cr_assert_eq(rig_feed(r, SERVER, 1, p, n), DROP_STRAY);
+	n = (uint16_t)(n + segment(p + n, 77, KCP_PUSH, 0, MUX_HEAD));
+	cr_assert_eq(rig_feed(r, SERVER, 1, p, n), VERDICT_OK);
+	n = segment(p, 78, KCP_WASK, 0, 0);
+	n = (uint16_t)(n + segment(p + n, 79, KCP_PUSH, 0, MUX_HEAD));
+	cr_assert_eq(rig_feed(r, SERVER, 2, p, n), DROP_STRAY, "of another conversation");
+	n = segment(p, 78, KCP_WASK, 0, 0);
+	n = (uint16_t)(n + segment(p + n, 78, KCP_PUSH, 0, MUX_HEAD));
+	cr_assert_eq(rig_feed(r, SERVER, 2, p, (uint16_t)(n - 1)), DROP_STRAY, "cut off");
+	le32_put(p + KCP_OFF_LEN, 0xfffffff0);
+	cr_assert_eq(rig_feed(r, SERVER, 2, p, n), DROP_STRAY, "a length beyond all bounds");
+	cr_assert_eq(sessions(r, SERVER), 1);
+	cr_assert_eq(conv_of(r), 77);
+	rig_end(r);
+}
+
+/* The first datagrams overtake each other, or are lost for a while: it is one session, and nothing is missing. */
+Test(session_demux, first_datagrams_out_of_order)
+{
+	struct rig_conf conf = rig_defaults();
+	const struct rig_side *s;
+	struct rig *r;
+
+	conf.nocomp = true;
+	r = rig_new(&conf);
+	s = &r->side[SERVER];
+	for (uint32_t sn = 31; sn > 0; sn--)
+		cr_assert_eq(feed_una(r, 1, 77, KCP_PUSH, sn, 0), VERDICT_OK);
+	run_for(r, SESS_BEGIN_MS - 1);
+	cr_assert_eq(feed_una(r, 1, 77, KCP_PUSH, 0, 0), VERDICT_OK);
+	cr_assert_eq(s->shard->all[0]->bytes_in, 32 * MUX_HEAD);
+	run_for(r, 5000);
+	cr_assert_eq(sessions(r, SERVER), 1);
+	cr_assert_eq(shard_stats(s->shard)->sessions_opened, 1);
+	cr_assert_eq(rig_drops(s, DROP_NEVER_BEGAN), 0);
+	rig_end(r);
+}
+
+/*
+ * A session that lacks its beginning ends soon, however often the peer's stray datagrams come, and says nothing
+ * meanwhile that they could take for their own stream's bytes.
+ */
+Test(session_demux, zombie_ends)
+{
+	struct rig_conf conf = rig_defaults();
+	const struct snmp *cnt;
+	struct rig_side *s;
+	struct note n;
+	struct rig *r;
+
+	conf.keepalive_ms = 1000;
+	r = rig_new(&conf);
+	s = &r->side[SERVER];
+	cnt = shard_snmp(s->shard, 0);
+	for (unsigned i = 0; i < SESS_BEGIN_MS / 500; i++) {
+		cr_assert_eq(feed_una(r, 1, 77, KCP_PUSH, 5 + i, 0), VERDICT_OK);
+		run_for(r, 500);
+	}
+	cr_assert_eq(sessions(r, SERVER), 0, "it lives on");
+	cr_assert_eq(rig_drops(s, DROP_NEVER_BEGAN), 1);
+	cr_assert_eq(rig_notes(s, NOTE_SESS_CLOSE, &n), 1);
+	cr_assert_eq(n.arg, DROP_NEVER_BEGAN);
+	cr_assert_eq(cnt->BytesSent, 0, "it has spoken");
+	cr_assert_gt(cnt->OutSegs, 0, "it has acknowledged");
+	/* Once its client has heard anything at all, what it sends makes no other. */
+	cr_assert_eq(feed_una(r, 1, 77, KCP_PUSH, 60, 1), DROP_STRAY);
+	cr_assert_eq(feed(r, 1, 77, KCP_ACK, 0), DROP_STRAY);
+	cr_assert_eq(sessions(r, SERVER), 0);
 	rig_end(r);
 }
 
@@ -102,12 +240,12 @@ Test(session_demux, server_fec_rules)
 	cr_assert_eq(conv_of(r), 77);
 	cr_assert_eq(feed_fec(r, 1, FEC_TYPE_DATA, 99, 0, 0), VERDICT_OK);
 	cr_assert_eq(conv_of(r), 99);
-	/* Out-of-band: its sn counts as 0. */
+	/* Out-of-band: whosever it is, it begins nothing. */
 	cr_assert_eq(feed_fec(r, 1, FEC_TYPE_OOB, 99, 7, 0), DROP_OOB);
-	cr_assert_eq(conv_of(r), 99);
 	cr_assert_eq(feed_fec(r, 1, FEC_TYPE_OOB, 5, 7, 0), DROP_OOB);
-	cr_assert_eq(conv_of(r), 5);
-	cr_assert_eq(shard_snmp(r->side[SERVER].shard, 0)->OOBPackets, 2);
+	cr_assert_eq(feed_fec(r, 1, FEC_TYPE_OOB, 5, 0, 0), DROP_OOB);
+	cr_assert_eq(conv_of(r), 99);
+	cr_assert_eq(shard_snmp(r->side[SERVER].shard, 0)->OOBPackets, 3);
 	shard_reap(r->side[SERVER].shard);
 	rig_end(r);
 }
@@ -125,7 +263,7 @@ Test(session_demux, short_datagrams)
 	cr_assert_eq(sessions(r, SERVER), 0);
 	cr_assert_eq(shard_snmp(r->side[SERVER].shard, 0)->InPkts, 0);
 	/* With a session they are its own, and malformed, from 12 bytes on. */
-	cr_assert_eq(feed(r, 1, 77, KCP_WINS, 0), VERDICT_OK);
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, 0), VERDICT_OK);
 	cr_assert_eq(rig_feed(r, SERVER, 1, p, 11), DROP_SHORT);
 	cr_assert_eq(rig_feed(r, SERVER, 1, p, 12), DROP_KCP_INPUT);
 	cr_assert_eq(rig_feed(r, SERVER, 1, p, KCP_HEAD - 1), DROP_KCP_INPUT);
@@ -167,16 +305,16 @@ Test(session_demux, server_session_limit)
 
 	conf.sessions = 2;
 	r = rig_new(&conf);
-	cr_assert_eq(feed(r, 1, 1, KCP_WINS, 0), VERDICT_OK);
-	cr_assert_eq(feed(r, 2, 2, KCP_WINS, 0), VERDICT_OK);
-	cr_assert_eq(feed(r, 3, 3, KCP_WINS, 0), DROP_SESSION_LIMIT);
+	cr_assert_eq(feed(r, 1, 1, KCP_PUSH, 0), VERDICT_OK);
+	cr_assert_eq(feed(r, 2, 2, KCP_PUSH, 0), VERDICT_OK);
+	cr_assert_eq(feed(r, 3, 3, KCP_PUSH, 0), DROP_SESSION_LIMIT);
 	/* Those that are there may still be replaced. */
-	cr_assert_eq(feed(r, 2, 4, KCP_WINS, 0), VERDICT_OK);
+	cr_assert_eq(feed(r, 2, 4, KCP_PUSH, 0), VERDICT_OK);
 	cr_assert_eq(sessions(r, SERVER), 2);
 	run_for(r, 61000);
 	cr_assert_eq(sessions(r, SERVER), 0);
 	cr_assert_eq(rig_drops(&r->side[SERVER], DROP_TIMEOUT), 2);
-	cr_assert_eq(feed(r, 3, 3, KCP_WINS, 0), VERDICT_OK);
+	cr_assert_eq(feed(r, 3, 3, KCP_PUSH, 0), VERDICT_OK);
 	rig_end(r);
 }
 

@@ -56,11 +56,11 @@ struct bench {
 	uint8_t seg[KCP_HEAD];
 };
 
-static uint16_t window_tell(uint8_t *p)
+static uint16_t beginning(uint8_t *p)
 {
 	memset(p, 0, KCP_HEAD);
 	le32_put(p, 77);
-	p[KCP_OFF_CMD] = KCP_WINS;
+	p[KCP_OFF_CMD] = KCP_PUSH;
 	le16_put(p + KCP_OFF_WND, 128);
 	return KCP_HEAD;
 }
@@ -72,7 +72,7 @@ static struct bench bench(struct rte_mbuf *own, uint16_t dev)
 	struct flow_key key = rig_key(SERVER, 5000);
 	struct bench b = {.r = rig_new(&conf)};
 	struct pkt k = {
-		.p = b.seg, .n = window_tell(b.seg), .key = &key, .hash = flow_hash(&key), .own = own, .dev = dev};
+		.p = b.seg, .n = beginning(b.seg), .key = &key, .hash = flow_hash(&key), .own = own, .dev = dev};
 
 	b.s = b.r->side[SERVER].shard;
 	shard_input(b.s, &k, 1, b.r->now);

@@ -460,9 +460,12 @@ static unsigned side_input(struct rig_side *s)
 	}
 	flow_find_burst(shard_flows(s->shard), v, n);
 	shard_input(s->shard, v, n, s->rig->now);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		if (v[i].verdict > VERDICT_DROP)
 			shard_stats(s->shard)->drops[v[i].verdict - VERDICT_DROP]++;
+		if (v[i].verdict == VERDICT_ANSWER && !s->rig->cut[s->end])
+			sim_link_send(s->out, v[i].p - 2, v[i].n + 2u, s->rig->now * 1000);
+	}
 	return n;
 }
 

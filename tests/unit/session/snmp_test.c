@@ -129,7 +129,7 @@ Test(session_snmp, kcp_errors)
 	uint8_t p[256];
 	uint16_t n;
 
-	n = segment(p, 77, KCP_WINS, 0, 0);
+	n = segment(p, 77, KCP_PUSH, 0, 0);
 	rig_feed(r, SERVER, 1, p, n);
 	cr_assert_eq(cnt->InSegs, 1);
 	/* Two good segments and a bad one. */
@@ -204,7 +204,7 @@ Test(session_snmp, fec)
 	fec_enc_init(&e, r->side[SERVER].tun.fec, r->side[CLIENT].mem, &sent);
 
 	/* Complete without its parity, which is stored when it comes. */
-	group(&e, buf, n, 77, KCP_WINS);
+	group(&e, buf, n, 77, KCP_PUSH);
 	rig_feed(r, SERVER, 1, buf[0], n[0]);
 	cr_assert_eq(cnt->FECShardSet, 1);
 	cr_assert_eq(cnt->FECFullShardSet, 0);
@@ -237,7 +237,7 @@ Test(session_snmp, fec)
 	cr_assert_eq(cnt->FECShardMin, 2);
 	fec_enc_fini(&e);
 	fec_enc_init(&e, r->side[SERVER].tun.fec, r->side[CLIENT].mem, &sent);
-	group(&e, buf, n, 78, KCP_WINS);
+	group(&e, buf, n, 78, KCP_PUSH);
 	rig_feed(r, SERVER, 2, buf[0], n[0]);
 	cr_assert_eq(cnt->FECShardMin, 0);
 	cr_assert_eq(cnt->FECShardSet, 1);
@@ -261,17 +261,17 @@ Test(session_snmp, sessions)
 	uint8_t p[64];
 
 	for (uint16_t i = 1; i <= 3; i++)
-		rig_feed(r, SERVER, i, p, segment(p, i, KCP_WINS, 0, 0));
+		rig_feed(r, SERVER, i, p, segment(p, i, KCP_PUSH, 0, 0));
 	cr_assert_eq(cnt->CurrEstab, 3);
 	cr_assert_eq(cnt->MaxConn, 3);
 	run_for(r, 61000);
 	cr_assert_eq(cnt->CurrEstab, 0);
-	rig_feed(r, SERVER, 1, p, segment(p, 1, KCP_WINS, 0, 0));
+	rig_feed(r, SERVER, 1, p, segment(p, 1, KCP_PUSH, 0, 0));
 	cr_assert_eq(cnt->CurrEstab, 1);
 	cr_assert_eq(cnt->MaxConn, 3);
 	cr_assert_eq(cnt->PassiveOpens, 4);
 	/* Replaced by another conversation: one goes, one comes. */
-	rig_feed(r, SERVER, 1, p, segment(p, 2, KCP_WINS, 0, 0));
+	rig_feed(r, SERVER, 1, p, segment(p, 2, KCP_PUSH, 0, 0));
 	cr_assert_eq(cnt->CurrEstab, 1);
 	cr_assert_eq(cnt->MaxConn, 3);
 	cr_assert_eq(cnt->PassiveOpens, 5);

@@ -204,14 +204,14 @@ Test(handshake, udp_needs_none)
 	cr_assert_eq(ss->knock_at, UINT64_MAX);
 }
 
-/* A datagram of KCP that asks for the window. */
+/* A datagram of KCP that begins a session. */
 static void feed(const struct flow_key *key, uint16_t tunnel, uint32_t conv, uint32_t seq, uint32_t ack)
 {
 	uint8_t d[24] = {0};
 	struct pkt k = {.p = d, .n = 24, .tunnel = tunnel, .key = key, .hash = flow_hash(key), .flags = PKT_F_ACK};
 
 	le32_put(d, conv);
-	d[4] = 83;
+	d[4] = 81;
 	k.tcp_seq = seq;
 	k.tcp_ack = ack;
 	k.tcp_end = seq + 60; /* what was sealed is longer than what it holds */
