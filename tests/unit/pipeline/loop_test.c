@@ -30,8 +30,8 @@ Test(pipeline_loop, a_turn_sends_so_much)
 	uint64_t before, most = 0;
 
 	for (unsigned i = 0; i < BED_CONN; i++)
-		bed_connect(b, i, 2000000);
-	steps(b, 15); /* the windows are open */
+		bed_connect(b, i, 8000000);
+	steps(b, 100); /* the windows are open, and the sessions no longer young */
 	s->still[0] = s->still[1] = true;
 	steps(b, 15); /* and full */
 	c->still[0] = true;
