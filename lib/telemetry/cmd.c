@@ -10,6 +10,7 @@
 #include <rte_telemetry.h>
 #include <rte_version.h>
 
+#include "log.h"
 #include "tlm.h"
 
 /* Rows of one answer: DPDK's has 16 KiB. */
@@ -352,6 +353,7 @@ static int cmd_control(const struct tlm_src *src, const char *params, struct rte
 	dict_u64(d, "evicted", c->evicted);
 	dict_u64(d, "lingering", c->lingering);
 	dict_u64(d, "linger_cut", c->linger_cut);
+	dict_u64(d, "log_lines_lost", log_lost());
 	return 0;
 }
 
