@@ -43,7 +43,7 @@ struct app {
 	struct net_local *ctl_addrs;
 	struct ctl *ctl;
 	struct tlm_src tlm;
-	struct snmplog snmplog;
+	struct snmplog_thread *snmplog;
 	char why[512]; /* of the step that failed */
 };
 
@@ -75,3 +75,5 @@ int app_telemetry_up(struct app *a);
 void app_telemetry_down(struct app *a);
 int app_launch_up(struct app *a);
 void app_launch_down(struct app *a);
+int app_snmplog_up(struct app *a);
+void app_snmplog_down(struct app *a);

@@ -52,6 +52,7 @@ static const struct step steps[] = {
 	{"control", app_ctl_up, app_ctl_down},
 	{"telemetry", app_telemetry_up, app_telemetry_down},
 	{"lcores", app_launch_up, app_launch_down},
+	{"snmplog", app_snmplog_up, app_snmplog_down},
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
@@ -156,11 +157,8 @@ static void serve(struct app *a)
 	const uint64_t end = 1ull << SIGTERM | 1ull << SIGINT;
 	uint64_t signals;
 
-	snmplog_init(&a->snmplog, &a->tlm, a->conf->telemetry.snmplog, a->conf->telemetry.snmpperiod, now_ms());
 	do {
-		int due = snmplog_turn(&a->snmplog, now_ms());
-
-		signals = ctl_turn(a->ctl, due < TURN_MS ? due : TURN_MS);
+		signals = ctl_turn(a->ctl, TURN_MS);
 		if (signals & 1ull << SIGUSR1)
 			print_snmp(a);
 	} while (!(signals & end));

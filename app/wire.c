@@ -510,6 +510,22 @@ void app_telemetry_down(struct app *a)
 	tlm_stop();
 }
 
+/* Not longer than this for a file that hangs: the process ends without it. */
+#define SNMPLOG_STOP_MS 1000
+
+int app_snmplog_up(struct app *a)
+{
+	const struct conf_telemetry *t = &a->conf->telemetry;
+	int ret = snmplog_start(&a->snmplog, &a->tlm, t->snmplog, t->snmpperiod);
+
+	return ret ? app_fail(a, ret, "snmplog") : 0;
+}
+
+void app_snmplog_down(struct app *a)
+{
+	snmplog_stop(a->snmplog, SNMPLOG_STOP_MS);
+}
+
 /* ---- the workers' lcores ---- */
 
 int app_launch_up(struct app *a)
