@@ -51,6 +51,14 @@ struct app {
 void banner(const struct conf *c);
 void banner_listening(const struct conf *c);
 
+/* say.c: what a person should see who starts this, on stderr, which nobody may be reading: then it is lost */
+
+/* So that no file of ours becomes number 0 to 2 where one of these was closed. */
+void app_say_open(void);
+void app_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Behind the log's "ready": the interface that nobody named, and last the key that is missing. */
+void app_say_ready(const struct conf *c);
+
 /* eal.c: 0 or -errno with app->why */
 int app_eal_up(struct app *a);
 void app_eal_down(struct app *a);

@@ -207,6 +207,7 @@ static int run(const struct conf *c)
 	}
 	banner_listening(c);
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
+	app_say_ready(c);
 	serve(&a);
 	steps_down(&a, N_STEPS);
 	log_info("stopped");
@@ -245,7 +246,7 @@ static int with_conf(struct conf *c, conf_fn *fn)
 	int ret;
 
 	for (unsigned i = 0; i < c->n_warnings; i++)
-		fprintf(stderr, "kcpgate: warning: %s\n", c->warnings[i]);
+		app_say("warning: %s", c->warnings[i]);
 	ret = fn(c);
 	conf_free(c);
 	return ret;
@@ -336,6 +337,7 @@ int main(int argc, char **argv)
 {
 	conf_fn *fn = run;
 
+	app_say_open();
 	if (argc > 1 && !strcmp(argv[1], "check")) {
 		fn = check;
 		argv[1] = argv[0];
