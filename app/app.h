@@ -14,8 +14,6 @@
 #include "tlm.h"
 #include "worker.h"
 
-#define APP_RING_FRAMES 2048 /* of punt, inject and steering rings */
-
 struct app {
 	const struct conf *conf;
 	struct plan plan;

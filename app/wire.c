@@ -328,7 +328,7 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 		.poll = a->conf->eal.idle == CONF_IDLE_POLL,
 		.socket = a->plan.place.worker[w],
 	};
-	int ret = border_create(&a->borders[w], w, objects, APP_RING_FRAMES, wc.socket);
+	int ret = border_create(&a->borders[w], w, objects, PLAN_RING_FRAMES, wc.socket);
 
 	if (ret)
 		return app_fail(a, ret, "rings to the control side");
