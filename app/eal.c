@@ -15,7 +15,9 @@
 #include "log.h"
 #include "pages.h"
 
-#define ARGS_MAX 64
+_Static_assert(LIMIT_LCORES <= RTE_MAX_LCORE, "what conf_lcores takes, EAL takes");
+
+#define ARGS_MAX (LIMIT_EAL_ARGS + 20) /* theirs, and ours with the NULL behind */
 /*
  * Less than 1 GB needs no page of that size, but DPDK would take one for its first pool if it could.  So it may grow by
  * no more than this: a driver that wants more than was planned gets it, in pages of 2 MB.
@@ -177,7 +179,7 @@ static int eal_args(struct app *a, char **argv, char mem[2][MEM_ARG])
 		argv[n++] = "--no-telemetry";
 	if (log_on(LOG_DEBUG))
 		argv[n++] = "--log-level=debug";
-	for (char **arg = e->args; arg && *arg && n < ARGS_MAX - 1; arg++)
+	for (char **arg = e->args; arg && *arg; arg++)
 		argv[n++] = *arg;
 	argv[n] = NULL;
 	return n;

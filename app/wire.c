@@ -105,11 +105,6 @@ static int tunnel_qpp(struct app *a, unsigned i)
 		return 0;
 	ret = qpp_pads_create(&q, t->key, t->key_len, t->qpp_count);
 	a->tunnels[i].qpp = q;
-	if (ret == -ERANGE || ret == -EINVAL) {
-		snprintf(a->why, sizeof(a->why), "tunnel %s: %u QPP pads; allowed: a prime number from %u to %u",
-			 t->name, t->qpp_count, QPP_COUNT_MIN, QPP_COUNT_MAX);
-		return ret;
-	}
 	return ret ? app_fail(a, ret, t->name) : 0;
 }
 

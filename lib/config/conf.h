@@ -15,11 +15,12 @@
 #include <stdio.h>
 
 #include "addr.h"
+#include "limit.h"
 
 #define CONF_NAME_MAX	 32
-#define CONF_PORTS_MAX	 16
+#define CONF_PORTS_MAX	 LIMIT_PORTS
 #define CONF_ADDRS_MAX	 16
-#define CONF_WORKERS_MAX 64
+#define CONF_WORKERS_MAX LIMIT_WORKERS
 #define CONF_CPUS_MAX	 1024
 #define CONF_TUNNELS_MAX 1024
 #define CONF_CONN_MAX	 1024 /* sessions of one client tunnel */
@@ -58,7 +59,7 @@ struct conf_port {
 	unsigned n_addresses;
 	struct addr gateway[2]; /* default routes, at most one of each family, in the file's order; tap only */
 	unsigned n_gateway;
-	unsigned mtu; /* 1500; 576..9600 */
+	unsigned mtu; /* 1500; 576..2030 */
 	int line;
 };
 

@@ -58,6 +58,9 @@ static bool is_shared(const struct setup *s)
 	return driver_is(s, "af_packet") || driver_is(s, "AF_PACKET") || driver_is(s, "af_xdp");
 }
 
+_Static_assert(RTE_MBUF_DEFAULT_BUF_SIZE - RTE_PKTMBUF_HEADROOM >= PORT_FRAME_OVH + LIMIT_PORT_MTU,
+	       "the largest MTU that a file may have fits the buffers that the pools have");
+
 static int check_buffers(struct setup *s)
 {
 	unsigned room = rte_pktmbuf_data_room_size(s->conf->pools[0]);

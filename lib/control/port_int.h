@@ -9,7 +9,7 @@
 
 #include "port.h"
 
-#define PORT_DEVARGS_MAX 256
+#define PORT_DEVARGS_MAX (LIMIT_DEVICE + 56) /* with what port_devargs adds */
 
 /* Writes "port NAME: DEVICE: ..." to why and returns err, a negative errno. */
 int port_fail(const struct port_conf *conf, char *why, size_t why_n, int err, const char *fmt, ...)

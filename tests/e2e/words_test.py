@@ -286,5 +286,53 @@ def test_key_of_a_file():
         case.check(gw.stop(timeout=60) == 0, "exit status")
 
 
+SERVER = 'name = "hk"; role = "server"; listen = ":4000"; target = "127.0.0.1:9000"; key = "k";'
+
+
+def check(lab, text):
+    path = lab.file("check.conf", text.replace("@PREFIX@", "kw"))
+    p = subprocess.run([gateway_binary(), "check", "-c", path], capture_output=True, text=True, timeout=60)
+    return p.returncode, p.stdout + p.stderr
+
+
+def test_many_workers():
+    """64 workers: check names the least memory, and with that they start and serve."""
+    with Lab("kw") as lab:
+        link(lab)
+        for n in (64,):
+            rc, text = check(lab, conf([SERVER], workers=n, memory=64) + "limits = { sessions = 1000; };")
+            case.check(rc == 2 and "allowed: " in text, text)
+            least = int(re.search(r"allowed: (\d+) or more for %d workers" % n, text).group(1))
+            good = conf([SERVER], workers=n, memory=least) + "limits = { sessions = 1000; };"
+            rc, text = check(lab, good)
+            case.check(rc == 0 and re.search(r"workers +%d\n" % n, text), text)
+            gw = lab.gateway("many%d" % n, "g", good)
+            case.check("ready: %d workers" % n in gw.log(), gw.log()[-500:])
+            cli = lab.run("cli%d" % n, "p", gateway_binary(), "client", "-r", "10.78.0.1:4000", "-l", ":13000", "--key", "k",
+                          "--conn", "4")
+            cli.wait_for("ready:", 60)
+            load(lab, "small", "127.0.0.1", 13000, 20)
+            case.check(cli.stop(timeout=60) == 0 and gw.stop(timeout=60) == 0, "exit status")
+
+
+def test_check_and_start_agree():
+    """What check takes starts: few pads of QPP, each generation's mtu, as many arguments for EAL as may be."""
+    with Lab("kw") as lab:
+        link(lab)
+        for tunnel, eal_more, port_more, good in (
+                ("qpp = true; qpp-count = 2;", "", "", True), ("qpp = true; qpp-count = 3;", "", "", True),
+                ("qpp = true; qpp-count = 5;", "", "", True), ("qpp = true; qpp-count = 4;", "", "", False),
+                ("qpp = true; qpp-count = 251;", "", "", True), ("", "", "mtu = 1500;", True), ("", "", "mtu = 1501;", False),
+                ("", "args = ( %s );" % ", ".join(['"--log-level=5"'] * 32), "", True),
+                ("", "args = ( %s );" % ", ".join(['"--log-level=5"'] * 33), "", False)):
+            text = conf([SERVER + tunnel], extra=eal_more).replace('exception = "kernel";', 'exception = "kernel"; ' + port_more)
+            rc, words = check(lab, text)
+            case.check((rc == 0) == good, tunnel, port_more, words)
+            gw = lab.gateway("gw", "g", text, ready=False)
+            wait_until("start or end", lambda: "ready:" in gw.log() or not gw.alive(), 60)
+            case.check(("ready:" in gw.log()) == good, tunnel, port_more, gw.log()[-500:])
+            case.check(gw.stop(timeout=60) == (0 if good else 2), "exit status")
+
+
 if __name__ == "__main__":
     case.main(sys.modules[__name__])
