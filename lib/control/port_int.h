@@ -15,6 +15,10 @@
 int port_fail(const struct port_conf *conf, char *why, size_t why_n, int err, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 
+/* The same of what the driver or the kernel refused; names the capability that is missing, if one is. */
+int port_refused(const struct port_conf *conf, char *why, size_t why_n, int err, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+
 /*
  * Finds the ethdev of conf->device, probing it when no ethdev of that name exists.  0, *id and *probed (whether
  * port_dev_remove is owed), or -errno and why.

@@ -334,5 +334,38 @@ def test_check_and_start_agree():
             case.check(gw.stop(timeout=60) == (0 if good else 2), "exit status")
 
 
+def test_missing_capability():
+    """What a capability is missing for is named, by the kind of port; and with no more than those it starts."""
+    raw, admin = "CAP_NET_RAW is missing, for packet sockets", "CAP_NET_ADMIN is missing, for the interface's flags"
+    tap = conf([SERVER], port="none").replace("net_af_packet0,iface=none", "net_tap0,iface=kt0").replace(
+        'exception = "kernel";', 'addresses = [ "10.79.0.1/24" ];')
+    null = tap.replace("net_tap0,iface=kt0", "net_null0")
+    with Lab("kw") as lab:
+        link(lab)
+        os.chmod(lab.dir, 0o755)
+        for text, drop, want in (
+                (conf([SERVER]), "net_raw", "the driver refused (Operation not permitted): " + raw),
+                (conf([SERVER]), "net_admin", "start: Operation not permitted: " + admin),
+                (conf([SERVER]), "net_raw,-net_admin", "the driver refused (Operation not permitted): %s, %s" % (raw, admin)),
+                (tap, "net_admin", "CAP_NET_ADMIN is missing, for making its interface"),
+                (null, "net_admin", "making interface kg-w needs root or CAP_NET_ADMIN"),
+                (conf([SERVER.replace("4000", "500")]), "net_bind_service",
+                 "UDP port 500: Permission denied: CAP_NET_BIND_SERVICE is missing, for ports below 1024"),
+                (conf(['name = "c"; role = "client"; listen = ":80"; remote = "10.78.0.2:4000"; key = "k";']), "net_bind_service",
+                 "TCP port 80 on all addresses: Permission denied: CAP_NET_BIND_SERVICE is missing, for ports below 1024")):
+            path = lab.file("cap.conf", text.replace("@PREFIX@", lab.tag + "-cap"))
+            gw = lab.run("cap", "g", "setpriv", "--bounding-set", "-" + drop, gateway_binary(), "-c", path)
+            wait_until("the end", lambda: not gw.alive(), 60)
+            line = gw.log().splitlines()[-1]
+            case.check("cannot start: " in line and line.endswith(want), drop, line)
+        caps = "+net_raw,+net_admin"
+        path = lab.file("cap.conf", conf([SERVER]).replace("@PREFIX@", lab.tag + "-cap"))
+        os.chmod(path, 0o644)
+        gw = lab.run("cap", "g", "setpriv", "--reuid", "65534", "--clear-groups", "--inh-caps", caps, "--ambient-caps", caps,
+                     gateway_binary(), "-c", path)
+        gw.wait_for("ready:", 60)
+        case.check(gw.stop(timeout=60) == 0, "exit status")
+
+
 if __name__ == "__main__":
     case.main(sys.modules[__name__])

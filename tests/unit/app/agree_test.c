@@ -78,9 +78,9 @@ Test(agree, fec_groups)
 /* Each cipher that a file may have can be made, and leaves KCP its least at the smallest mtu that goes with it. */
 Test(agree, ciphers_and_mtu)
 {
-	static const char *const names[] = {"aes",     "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish",
-					    "twofish", "cast5",	  "3des",    "tea",	    "xtea",    "xor",
-					    "sm4",     "none",	  "null"};
+	static const char *const names[] = {"aes",	"aes-128", "aes-192", "aes-128-gcm", "salsa20",
+					    "blowfish", "twofish", "cast5",   "3des",	     "tea",
+					    "xtea",	"xor",	   "sm4",     "none",	     "null"};
 	const uint8_t key[CRYPT_KEY_LEN] = {1};
 	char options[100];
 
@@ -93,8 +93,8 @@ Test(agree, ciphers_and_mtu)
 			cr_assert_eq(crypt_create(&c, names[i], key), 0, "%s", names[i]);
 			over = crypt_head(c) + crypt_tail(c) + (fec ? FEC_HEAD : 0);
 			do {
-				snprintf(options, sizeof(options), "--crypt %s --ds %u --ps %u --mtu %u", names[i], 2 * fec,
-					 fec, ++least);
+				snprintf(options, sizeof(options), "--crypt %s --ds %u --ps %u --mtu %u", names[i],
+					 2 * fec, fec, ++least);
 				conf = server(options);
 				conf_free(conf);
 			} while (!conf && least < 200);
