@@ -367,5 +367,48 @@ def test_missing_capability():
         case.check(gw.stop(timeout=60) == 0, "exit status")
 
 
+def copies(pid, secret):
+    """Where the bytes are in the memory of a process that it may write, but for DPDK's own."""
+    found = []
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
+        for line in maps:
+            where, perms, rest = line.split(None, 2)
+            if "w" not in perms or "/dev/" in rest:
+                continue
+            a, b = (int(x, 16) for x in where.split("-"))
+            if b - a > 32 << 20:
+                continue
+            mem.seek(a)
+            try:
+                found += [rest.split()[-1]] * mem.read(b - a).count(secret)
+            except OSError:
+                pass
+    return found
+
+
+def test_passphrase_is_forgotten():
+    """Once it runs, no copy of the passphrase is left in its memory, wherever it was read."""
+    secret = "".join("%08x" % (7919 * i) for i in range(1, 100))[:700]
+    with Lab("kw") as lab:
+        link(lab)
+        os.chmod(lab.file("secret", secret + "\n"), 0o600)
+        server = ("server", "-l", ":4000", "-t", "127.0.0.1:9000")
+        tunnel = SERVER.replace('key = "k";', "")
+        json = '{"listen": ":4000", "target": "127.0.0.1:9000", "key": "%s", "nocomp": true, "QPP": true}' % secret
+        text = {"key": tunnel + 'key = "%s"; closewait = 5;' % secret,
+                "parts": tunnel + 'key : "%s" /* and */ "%s"; qpp = true;' % (secret[:9], secret[9:]),
+                "key_file": tunnel + 'key_file = "secret";'}
+        ways = [(k, ("-c", lab.file(k + ".conf", conf([v]).replace("@PREFIX@", lab.tag + k))), {}) for k, v in text.items()]
+        ways += [("argv", (*server, "--key", secret), {}), ("argv=", (*server, "--key=" + secret), {}),
+                 ("json", ("server", "-c", lab.file("s.json", json)), {}), ("env", server, {"KCPTUN_KEY": secret})]
+        for name, argv, env in ways:
+            gw = lab.run("gw", "g", gateway_binary(), *argv, env=env)
+            gw.wait_for("ready:", 60)
+            left = copies(gw.p.pid, secret[500:].encode())
+            case.check(not left, name, left)
+            case.check(copies(gw.p.pid, b"127.0.0.1") != [], "nothing is found at all")
+            case.check(gw.stop(timeout=60) == 0, "exit status")
+
+
 if __name__ == "__main__":
     case.main(sys.modules[__name__])
