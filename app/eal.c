@@ -14,6 +14,7 @@
 #include "app.h"
 #include "log.h"
 #include "pages.h"
+#include "runtime.h"
 
 _Static_assert(LIMIT_LCORES <= RTE_MAX_LCORE, "what conf_lcores takes, EAL takes");
 
@@ -185,6 +186,28 @@ static int eal_args(struct app *a, char **argv, char mem[2][MEM_ARG])
 	return n;
 }
 
+/* DPDK's telemetry removes its socket at the exit too: what was registered before its own runs behind it. */
+static void at_exit(void)
+{
+	const char *dir = rte_eal_get_runtime_dir();
+
+	if (dir && dir[0])
+		runtime_leave(dir);
+}
+
+static void eal_runtime(void)
+{
+	const char *dir = rte_eal_get_runtime_dir();
+	int err = runtime_hold(dir);
+	unsigned n;
+
+	if (err)
+		log_warn("%s: %s: it will be left behind", dir, strerror(-err));
+	n = runtime_sweep(dir);
+	if (n)
+		log_debug("removed %u folders beside %s that ended processes had left", n, dir);
+}
+
 int app_eal_up(struct app *a)
 {
 	char *argv[ARGS_MAX], mem[2][MEM_ARG];
@@ -194,6 +217,7 @@ int app_eal_up(struct app *a)
 		return ret;
 	n = eal_args(a, argv, mem);
 	eal_log_capture();
+	atexit(at_exit);
 	if (eal_init_quiet(n, argv) < 0) {
 		snprintf(a->why, sizeof(a->why),
 			 "DPDK did not start (%s)%s%s: check eal.lcores, eal.memory and eal.args",
@@ -201,6 +225,7 @@ int app_eal_up(struct app *a)
 		return -ENODEV;
 	}
 	a->eal_up = true;
+	eal_runtime();
 	if (rte_lcore_count() != a->plan.workers + 1) {
 		snprintf(a->why, sizeof(a->why), "eal.lcores: DPDK runs %u lcores, not %u", rte_lcore_count(),
 			 a->plan.workers + 1);

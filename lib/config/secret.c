@@ -5,8 +5,8 @@
 #include "parse.h"
 
 /*
- * What libconfig must not see, for it copies all text, and frees it as it is: passphrases.  In the text that it is given
- * each is replaced by its place in a buffer of ours, "#17".  Escapes are read as libconfig reads them.
+ * What libconfig must not see, for it copies all text, and frees it as it is: passphrases.  In the text that it is
+ * given each is replaced by its place in a buffer of ours, "#17".  Escapes are read as libconfig reads them.
  */
 
 int conf_secret_open(struct conf_reader *r, size_t bytes)

@@ -410,5 +410,44 @@ def test_passphrase_is_forgotten():
             case.check(gw.stop(timeout=60) == 0, "exit status")
 
 
+def folders(name):
+    return [d for d in os.listdir("/var/run/dpdk") if name in d]
+
+
+def test_runtime_folders():
+    """DPDK's folder goes at the end of its process, whatever the end; what a killed one left, the next one removes."""
+    with Lab("kw") as lab:
+        link(lab)
+        server = (gateway_binary(), "server", "-l", ":4000", "--key", "k")
+
+        def start(*argv):
+            gw = lab.run("gw", "g", *argv)
+            gw.wait_for("ready:", 60)
+            return gw
+        gw = start(*server)
+        mine = "kcpgate-%d" % gw.p.pid
+        case.check(folders(mine) == [mine], folders(mine))
+        case.check(gw.stop(timeout=60) == 0 and not folders(mine), folders(mine))
+        gw = lab.gateway("file", "g", conf([SERVER]))
+        case.check(folders(gw.prefix) == [gw.prefix], folders(gw.prefix))
+        case.check(gw.stop(timeout=60) == 0 and not folders(gw.prefix), folders(gw.prefix))
+        gw = lab.gateway("fails", "g", conf([SERVER], port="nosuch0"), ready=False)
+        gw.p.wait(60)
+        case.check(gw.p.returncode == 1 and not folders(gw.prefix), folders(gw.prefix))
+        killed, other = lab.gateway("killed", "g", conf([SERVER])), lab.gateway(
+            "other", "p", conf([SERVER.replace(":4000", ":4001")], port="p0"))
+        gw = start(*server[:3], ":4002", *server[4:])
+        for p in killed, gw:
+            p.stop(signal.SIGKILL)
+        left = "kcpgate-%d" % gw.p.pid
+        case.check(folders(left) == [left] and folders(killed.prefix) == [killed.prefix], "left behind")
+        gw = start(*server)
+        case.check(not folders(left) and not folders(killed.prefix), folders(left), folders(killed.prefix))
+        case.check(folders(other.prefix) == [other.prefix], "another's folder is gone")
+        case.check(lab.telemetry(other, "/kcpgate/version")["kcpgate"], "another's telemetry is gone")
+        case.check(other.stop(timeout=60) == 0 and gw.stop(timeout=60) == 0, "exit status")
+        case.check(not folders(other.prefix) and not folders("kcpgate-%d" % gw.p.pid), "left behind")
+
+
 if __name__ == "__main__":
     case.main(sys.modules[__name__])

@@ -108,7 +108,7 @@ static void gone(void)
 
 TestSuite(secret, .fini = gone);
 
-#define HEAD                                                                                             \
+#define HEAD                                                                                               \
 	"ports = ( { name = \"w\"; device = \"net_af_packet0,iface=eth0\"; exception = \"kernel\"; } );\n" \
 	"tunnels = ( { name = \"t\"; role = \"server\"; listen = \":4000\"; target = \"127.0.0.1:9\";\n"
 
@@ -131,7 +131,8 @@ static void expect_key(const struct conf_tunnel *t)
 static void nothing_left(struct conf *c, const char *what)
 {
 	expect_key(&c->tunnels[0]);
-	cr_expect_eq(copies(), 1, "%s of %u bytes: %u copies beside the configuration's own", what, length, copies() - 1);
+	cr_expect_eq(copies(), 1, "%s of %u bytes: %u copies beside the configuration's own", what, length,
+		     copies() - 1);
 	conf_wipe_keys(c);
 	cr_expect_eq(copies(), 0, "%s of %u bytes", what, length);
 	conf_free(c);
@@ -144,7 +145,8 @@ static const unsigned lengths[] = {16, 24, 63, 64, 65, 200, 1000, CONF_KEY_MAX};
 
 Test(secret, of_a_file, .timeout = 120)
 {
-	EACH_LENGTH (i) {
+	EACH_LENGTH(i)
+	{
 		int fd;
 
 		strcpy(path + strlen(path) - 6, "XXXXXX");
@@ -230,8 +232,8 @@ Test(secret, of_the_command_line, .timeout = 120)
 /* A file that is refused behind its passphrase. */
 Test(secret, of_a_wrong_file, .timeout = 120)
 {
-	static const char *const rest[] = {"\"; mtu = 7; } );\n", "\"; ] );\n", "\"", "\\x00\";", "\"; } ); @include \"x\"\n",
-					   "\"; key = 5; } );\n", "\" ) );\n", "\";\n#"};
+	static const char *const rest[] = {"\"; mtu = 7; } );\n",	"\"; ] );\n",	       "\"",	    "\\x00\";",
+					   "\"; } ); @include \"x\"\n", "\"; key = 5; } );\n", "\" ) );\n", "\";\n#"};
 
 	make_secret(300);
 	for (unsigned i = 0; i < sizeof(rest) / sizeof(rest[0]); i++) {
@@ -254,9 +256,19 @@ Test(secret, of_a_wrong_file, .timeout = 120)
 /* Escapes mean in a passphrase what they mean to libconfig, and lines behind it keep their numbers. */
 Test(secret, reads_as_libconfig_does)
 {
-	static const char *const text[] = {"a\\\"b", "\\\\", "\\f\\n\\r\\t", "\\x41\\X42\\x80\\xfF\\x0a", "\\a\\v\\e\\0\\'",
-					   "\\x4 \\xg1 \\x", "a\nb\n\tc", "\xc3\xa4 # // /* */ ; \" \"x", "#3", "\\#3", "",
-					   "\" \"", "a\" /* b */ \"c\"\n# d\n\"e"};
+	static const char *const text[] = {"a\\\"b",
+					   "\\\\",
+					   "\\f\\n\\r\\t",
+					   "\\x41\\X42\\x80\\xfF\\x0a",
+					   "\\a\\v\\e\\0\\'",
+					   "\\x4 \\xg1 \\x",
+					   "a\nb\n\tc",
+					   "\xc3\xa4 # // /* */ ; \" \"x",
+					   "#3",
+					   "\\#3",
+					   "",
+					   "\" \"",
+					   "a\" /* b */ \"c\"\n# d\n\"e"};
 
 	for (unsigned i = 0; i < sizeof(text) / sizeof(text[0]); i++) {
 		char all[1000], why[512];
@@ -266,7 +278,8 @@ Test(secret, reads_as_libconfig_does)
 		strcpy(path + strlen(path) - 6, "XXXXXX");
 		fd = file();
 		snprintf(all, sizeof(all),
-			 HEAD "key = \"%s\"; dscp = 46; } );\ntelemetry = { snmplog = \"%s\"; };\nlog = { level = \"loud\"; };\n",
+			 HEAD "key = \"%s\"; dscp = 46; } );\ntelemetry = { snmplog = \"%s\"; };\nlog = { level = "
+			      "\"loud\"; };\n",
 			 text[i], text[i]);
 		put(fd, all);
 		cr_assert_lt(conf_load(path, &c, why, sizeof(why)), 0);
