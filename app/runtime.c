@@ -123,7 +123,8 @@ static bool is_young(DIR *d)
 	return fstat(dirfd(d), &st) || time(NULL) - st.st_mtime < YOUNG_S;
 }
 
-/* Whether the folder is one that an ended process of ours has left; the lock, if there is one, is then held in *lock. */
+/* Whether the folder is one that an ended process of ours has left; the lock, if there is one, is then held in *lock.
+ */
 static bool is_left(DIR *d, const char *dir, const char *name, int *lock)
 {
 	*lock = openat(dirfd(d), LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * DPDK's folder of this process, /var/run/dpdk/PREFIX, where its telemetry listens.  DPDK makes it and leaves it behind.
- * A lock in it says that a process lives, whatever its PID is called in other namespaces; several may share a folder.
+ * DPDK's folder of this process, /var/run/dpdk/PREFIX, where its telemetry listens.  DPDK makes it and leaves it
+ * behind. A lock in it says that a process lives, whatever its PID is called in other namespaces; several may share a
+ * folder.
  */
 
 /* The folder is in use by this process from here on.  0 or -errno. */
@@ -14,7 +15,7 @@ void runtime_leave(const char *dir);
 
 /*
  * Removes the folders beside `dir` that ended processes of ours have left: those with our lock that nobody holds, and
- * kcpgate-PID without one, if there is no such process and nobody listens.  Others are not touched, nor is anything that
- * does not belong there.  Returns how many.
+ * kcpgate-PID without one, if there is no such process and nobody listens.  Others are not touched, nor is anything
+ * that does not belong there.  Returns how many.
  */
 unsigned runtime_sweep(const char *dir);

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct share { /* of one tunnel */
+struct share {			  /* of one tunnel */
 	_Atomic uint32_t used;	  /* objects that it holds */
 	_Atomic uint64_t refused; /* times that it wanted one and had to wait */
 	uint32_t sure, most;	  /* its own part; the most that it may ever hold */

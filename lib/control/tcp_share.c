@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Who pays when a tunnel's share of chunks runs short.  What a receiver takes slowly is held for as long as it likes; but
- * when others of its tunnel find nothing any more, those that have taken nothing for the longest are reset: first
+ * Who pays when a tunnel's share of chunks runs short.  What a receiver takes slowly is held for as long as it likes;
+ * but when others of its tunnel find nothing any more, those that have taken nothing for the longest are reset: first
  * connections whose stream has ended, then any.  A tunnel's shortage never touches another's connections.
  */
 
@@ -10,12 +10,12 @@
 
 #include "tcp.h"
 
-#define SHARE_LOOK_MS	500
-#define SHARE_GRACE_MS	5000 /* who has taken something since then is not the one */
-#define SHARE_A_LOOK	64   /* connections of a tunnel */
-#define SHARE_LOW_PART	4    /* with less than this part of its most left, ended streams give back what they hold */
-#define SHARE_LINES	1
-#define SHARE_PERIOD	10
+#define SHARE_LOOK_MS  500
+#define SHARE_GRACE_MS 5000 /* who has taken something since then is not the one */
+#define SHARE_A_LOOK   64   /* connections of a tunnel */
+#define SHARE_LOW_PART 4    /* with less than this part of its most left, ended streams give back what they hold */
+#define SHARE_LINES    1
+#define SHARE_PERIOD   10
 
 static void arm(struct ctl *c)
 {

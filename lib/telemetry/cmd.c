@@ -276,7 +276,7 @@ static int cmd_sessions(const struct tlm_src *src, const char *params, struct rt
 
 /* ---- workers and drops ---- */
 
-static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
+static struct rte_tel_data *dict_of_worker(const struct tlm_src *src, unsigned i)
 {
 	const struct worker_stats *s = worker_stats(src->workers[i]);
 	const struct shard_stats *h = shard_stats(src->shards[i]);
@@ -322,7 +322,7 @@ static int cmd_workers(const struct tlm_src *src, const char *params, struct rte
 	rte_tel_data_start_dict(d);
 	for (unsigned i = 0; i < src->n_workers; i++) {
 		snprintf(name, sizeof(name), "%u", i);
-		add_row(d, name, worker_dict(src, i));
+		add_row(d, name, dict_of_worker(src, i));
 	}
 	return 0;
 }

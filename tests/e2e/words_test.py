@@ -286,6 +286,16 @@ def test_key_of_a_file():
         case.check(gw.stop(timeout=60) == 0, "exit status")
 
 
+def test_closed_stderr():
+    """Where standard error is closed, no socket and no file of ours becomes number 2."""
+    with Lab("kw") as lab:
+        link(lab)
+        gw = lab.run("gw", "g", "sh", "-c", "exec %s server --key k 2>&-" % gateway_binary())
+        ready("kcpgate-%d" % gw.p.pid, gw.p)
+        case.check(os.readlink("/proc/%d/fd/2" % gw.p.pid) == "/dev/null", os.readlink("/proc/%d/fd/2" % gw.p.pid))
+        case.check(gw.stop(timeout=60) == 0, "exit status")
+
+
 SERVER = 'name = "hk"; role = "server"; listen = ":4000"; target = "127.0.0.1:9000"; key = "k";'
 
 
@@ -411,7 +421,7 @@ def test_passphrase_is_forgotten():
 
 
 def folders(name):
-    return [d for d in os.listdir("/var/run/dpdk") if name in d]
+    return [d for d in os.listdir("/var/run/dpdk") if d == name]
 
 
 def test_runtime_folders():

@@ -206,14 +206,14 @@ Test(runtime, what_is_not_ours_stays)
 	folder("linked");
 	file("linked/target");
 	cr_assert_eq(symlink("target", at("linked/kcpgate.lock")), 0);
-	for (const char **p = (const char *[]){alive, listened, strange, "kcpgate-", "kcpgate-1x", "kcpgate-99999999999",
-					       "other-4000000", NULL};
+	for (const char **p = (const char *[]){alive, listened, strange, "kcpgate-", "kcpgate-1x",
+					       "kcpgate-99999999999", "other-4000000", NULL};
 	     *p; p++)
 		grows_old(*p);
 	cr_expect_eq(runtime_sweep(at("own")), 0);
 	for (const char **p = (const char *[]){"own", alive, listened, strange, in, "rte", "kcpgate-", "kcpgate-1x",
-					       "kcpgate-99999999999", "other-4000000", "kcpgate-4000001", "kcpgate-4000002",
-					       "linked/kcpgate.lock", NULL};
+					       "kcpgate-99999999999", "other-4000000", "kcpgate-4000001",
+					       "kcpgate-4000002", "linked/kcpgate.lock", NULL};
 	     *p; p++)
 		cr_expect(there(*p), "%s", *p);
 }
