@@ -14,8 +14,6 @@
 #include "tlm.h"
 #include "worker.h"
 
-#define APP_RING_FRAMES 2048 /* of punt, inject and steering rings */
-
 struct app {
 	const struct conf *conf;
 	struct plan plan;
@@ -43,13 +41,21 @@ struct app {
 	struct net_local *ctl_addrs;
 	struct ctl *ctl;
 	struct tlm_src tlm;
-	struct snmplog snmplog;
+	struct snmplog_thread *snmplog;
 	char why[512]; /* of the step that failed */
 };
 
 /* banner.c: kcptun's lines at the start, and those about ports that are served (wire.md 9.5) */
 void banner(const struct conf *c);
 void banner_listening(const struct conf *c);
+
+/* say.c: what a person should see who starts this, on stderr, which nobody may be reading: then it is lost */
+
+/* So that no file of ours becomes number 0 to 2 where one of these was closed. */
+void app_say_open(void);
+void app_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Behind the log's "ready": the interface that nobody named, and last the key that is missing. */
+void app_say_ready(const struct conf *c);
 
 /* eal.c: 0 or -errno with app->why */
 int app_eal_up(struct app *a);
@@ -75,3 +81,5 @@ int app_telemetry_up(struct app *a);
 void app_telemetry_down(struct app *a);
 int app_launch_up(struct app *a);
 void app_launch_down(struct app *a);
+int app_snmplog_up(struct app *a);
+void app_snmplog_down(struct app *a);

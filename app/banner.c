@@ -6,6 +6,7 @@
 #include "app.h"
 #include "log.h"
 
+#define FLUSH_MS   1000
 #define PORT_LINES 16 /* of a tunnel, one a port; a longer range is one line */
 
 /* One line of a tunnel: in a process of one tunnel it is kcptun's word for word. */
@@ -94,8 +95,12 @@ static void say_rest(const struct conf *c, const struct conf_tunnel *t)
 
 void banner(const struct conf *c)
 {
+	bool read = true;
+
 	log_info("version: " KCPGATE_VERSION);
 	for (unsigned i = 0; i < c->n_tunnels; i++) {
+		/* A thousand tunnels have more lines than the log's queue: it may be emptied first, if it can. */
+		read = read && log_flush(FLUSH_MS);
 		say_ends(c, &c->tunnels[i]);
 		say_sizes(c, &c->tunnels[i]);
 		say_rest(c, &c->tunnels[i]);

@@ -14,8 +14,11 @@
 #include "app.h"
 #include "log.h"
 #include "pages.h"
+#include "runtime.h"
 
-#define ARGS_MAX 64
+_Static_assert(LIMIT_LCORES <= RTE_MAX_LCORE, "what conf_lcores takes, EAL takes");
+
+#define ARGS_MAX (LIMIT_EAL_ARGS + 20) /* theirs, and ours with the NULL behind */
 /*
  * Less than 1 GB needs no page of that size, but DPDK would take one for its first pool if it could.  So it may grow by
  * no more than this: a driver that wants more than was planned gets it, in pages of 2 MB.
@@ -177,10 +180,32 @@ static int eal_args(struct app *a, char **argv, char mem[2][MEM_ARG])
 		argv[n++] = "--no-telemetry";
 	if (log_on(LOG_DEBUG))
 		argv[n++] = "--log-level=debug";
-	for (char **arg = e->args; arg && *arg && n < ARGS_MAX - 1; arg++)
+	for (char **arg = e->args; arg && *arg; arg++)
 		argv[n++] = *arg;
 	argv[n] = NULL;
 	return n;
+}
+
+/* DPDK's telemetry removes its socket at the exit too: what was registered before its own runs behind it. */
+static void at_exit(void)
+{
+	const char *dir = rte_eal_get_runtime_dir();
+
+	if (dir && dir[0])
+		runtime_leave(dir);
+}
+
+static void eal_runtime(void)
+{
+	const char *dir = rte_eal_get_runtime_dir();
+	int err = runtime_hold(dir);
+	unsigned n;
+
+	if (err)
+		log_warn("%s: %s: it will be left behind", dir, strerror(-err));
+	n = runtime_sweep(dir);
+	if (n)
+		log_debug("removed %u folders beside %s that ended processes had left", n, dir);
 }
 
 int app_eal_up(struct app *a)
@@ -192,6 +217,7 @@ int app_eal_up(struct app *a)
 		return ret;
 	n = eal_args(a, argv, mem);
 	eal_log_capture();
+	atexit(at_exit);
 	if (eal_init_quiet(n, argv) < 0) {
 		snprintf(a->why, sizeof(a->why),
 			 "DPDK did not start (%s)%s%s: check eal.lcores, eal.memory and eal.args",
@@ -199,6 +225,7 @@ int app_eal_up(struct app *a)
 		return -ENODEV;
 	}
 	a->eal_up = true;
+	eal_runtime();
 	if (rte_lcore_count() != a->plan.workers + 1) {
 		snprintf(a->why, sizeof(a->why), "eal.lcores: DPDK runs %u lcores, not %u", rte_lcore_count(),
 			 a->plan.workers + 1);

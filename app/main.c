@@ -52,6 +52,7 @@ static const struct step steps[] = {
 	{"control", app_ctl_up, app_ctl_down},
 	{"telemetry", app_telemetry_up, app_telemetry_down},
 	{"lcores", app_launch_up, app_launch_down},
+	{"snmplog", app_snmplog_up, app_snmplog_down},
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
@@ -156,11 +157,8 @@ static void serve(struct app *a)
 	const uint64_t end = 1ull << SIGTERM | 1ull << SIGINT;
 	uint64_t signals;
 
-	snmplog_init(&a->snmplog, &a->tlm, a->conf->telemetry.snmplog, a->conf->telemetry.snmpperiod, now_ms());
 	do {
-		int due = snmplog_turn(&a->snmplog, now_ms());
-
-		signals = ctl_turn(a->ctl, due < TURN_MS ? due : TURN_MS);
+		signals = ctl_turn(a->ctl, TURN_MS);
 		if (signals & 1ull << SIGUSR1)
 			print_snmp(a);
 	} while (!(signals & end));
@@ -209,6 +207,7 @@ static int run(const struct conf *c)
 	}
 	banner_listening(c);
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
+	app_say_ready(c);
 	serve(&a);
 	steps_down(&a, N_STEPS);
 	log_info("stopped");
@@ -247,7 +246,7 @@ static int with_conf(struct conf *c, conf_fn *fn)
 	int ret;
 
 	for (unsigned i = 0; i < c->n_warnings; i++)
-		fprintf(stderr, "kcpgate: warning: %s\n", c->warnings[i]);
+		app_say("warning: %s", c->warnings[i]);
 	ret = fn(c);
 	conf_free(c);
 	return ret;
@@ -338,6 +337,7 @@ int main(int argc, char **argv)
 {
 	conf_fn *fn = run;
 
+	app_say_open();
 	if (argc > 1 && !strcmp(argv[1], "check")) {
 		fn = check;
 		argv[1] = argv[0];

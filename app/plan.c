@@ -20,6 +20,7 @@
 #define SESSION_BYTES  2304u /* of a worker's heap: an idle session with a stream and FEC, between two keepalives */
 #define STREAM_BYTES   256u  /* likewise: a further stream of an idle session */
 #define WORKER_BYTES   (2u * MB)
+#define MESH_BYTES     (2 * (PLAN_RING_FRAMES * 8 + 512)) /* of a worker, for each other: two rings that it reads */
 #define EAL_BYTES      (8u * MB)
 #define PORT_BYTES     (4u * MB) /* a driver's rings */
 #define SPARE	       32	 /* this part of all is left over for what lies between two blocks */
@@ -97,7 +98,8 @@ static size_t fixed_bytes(const struct plan *p, const struct conf *c, int node)
 			n += POOL_BYTES + (size_t)at->pool[i].mbufs * MBUF_BYTES;
 	for (unsigned w = 0; w < p->workers; w++)
 		if (at->worker[w] == node)
-			n += WORKER_BYTES + c->max_sessions * (size_t)FLOW_BYTES + p->chans * (size_t)MAIL_BYTES;
+			n += WORKER_BYTES + (p->workers - 1) * (size_t)MESH_BYTES +
+			     c->max_sessions * (size_t)FLOW_BYTES + p->chans * (size_t)MAIL_BYTES;
 	return n;
 }
 

@@ -10,6 +10,8 @@
 #include "conf.h"
 #include "place.h"
 
+#define PLAN_RING_FRAMES 2048u /* of punt, inject and steering rings */
+
 /* How much of everything a configuration needs, and where. */
 struct plan {
 	const char *sys; /* of the machine that it is made for */

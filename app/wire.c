@@ -105,11 +105,6 @@ static int tunnel_qpp(struct app *a, unsigned i)
 		return 0;
 	ret = qpp_pads_create(&q, t->key, t->key_len, t->qpp_count);
 	a->tunnels[i].qpp = q;
-	if (ret == -ERANGE || ret == -EINVAL) {
-		snprintf(a->why, sizeof(a->why), "tunnel %s: %u QPP pads; allowed: a prime number from %u to %u",
-			 t->name, t->qpp_count, QPP_COUNT_MIN, QPP_COUNT_MAX);
-		return ret;
-	}
 	return ret ? app_fail(a, ret, t->name) : 0;
 }
 
@@ -328,7 +323,7 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 		.poll = a->conf->eal.idle == CONF_IDLE_POLL,
 		.socket = a->plan.place.worker[w],
 	};
-	int ret = border_create(&a->borders[w], w, objects, APP_RING_FRAMES, wc.socket);
+	int ret = border_create(&a->borders[w], w, objects, PLAN_RING_FRAMES, wc.socket);
 
 	if (ret)
 		return app_fail(a, ret, "rings to the control side");
@@ -508,6 +503,22 @@ int app_telemetry_up(struct app *a)
 void app_telemetry_down(struct app *a)
 {
 	tlm_stop();
+}
+
+/* Not longer than this for a file that hangs: the process ends without it. */
+#define SNMPLOG_STOP_MS 1000
+
+int app_snmplog_up(struct app *a)
+{
+	const struct conf_telemetry *t = &a->conf->telemetry;
+	int ret = snmplog_start(&a->snmplog, &a->tlm, t->snmplog, t->snmpperiod);
+
+	return ret ? app_fail(a, ret, "snmplog") : 0;
+}
+
+void app_snmplog_down(struct app *a)
+{
+	snmplog_stop(a->snmplog, SNMPLOG_STOP_MS);
 }
 
 /* ---- the workers' lcores ---- */

@@ -22,9 +22,43 @@ MAY_SEE = {
     "telemetry": ["util", "net", "kcp", "fec", "chan", "flow", "config", "session", "pipeline", "control"],
 }
 PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux"]
+# What a room's functions begin with, and nobody else's, not even a static one: a name belongs to one room.  Words that
+# are anybody's too (drop, slot, port, addr, pool) are not among them.
+PREFIXES = {
+    "net": ["net"], "crypt": ["crypt"], "fec": ["fec"], "kcp": ["kcp"], "comp": ["comp"], "mux": ["mux", "qpp"],
+    "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "config": ["conf"], "session": ["sess", "shard"],
+    "pipeline": ["worker", "pl"], "control": ["ctl", "rtnl", "resv", "cap"], "telemetry": ["tlm", "snmplog", "gotime"],
+    "util": ["logq"],
+}
+FUNCTION = re.compile(r"^(?![#/ \t*]|typedef\b|return\b)[A-Za-z_][\w \t*]*?\b([a-z]\w*)\(", re.M)
 # What makes a room depend on a machine: clocks, sockets, threads. fec's codec cache has the one lock, in set-up code.
 SYSTEM = re.compile(r"^(sys/|net/|netinet/|pthread|time\.h|poll|unistd|fcntl|signal|arpa/)")
 ALLOWED_SYSTEM = {("fec", "pthread.h")}
+
+
+def functions(text):
+    """Names of the functions that a file declares or defines, at the beginning of a line."""
+    return FUNCTION.findall(text)
+
+
+def names():
+    """Functions that are called like another room's: by its prefix, or exactly like one of its headers'."""
+    owner = {p: room for room, ps in PREFIXES.items() for p in ps}
+    public, found, bad = {}, [], []
+    for room in MAY_SEE:
+        for path in sorted(glob.glob(os.path.join(ROOT, "lib", room, "*.[ch]"))):
+            with open(path) as f:
+                for name in functions(f.read()):
+                    found.append((room, os.path.relpath(path, ROOT), name))
+                    if path.endswith(".h"):
+                        public.setdefault(name, room)
+    for room, path, name in found:
+        of = public.get(name, room)
+        if of == room:
+            of = owner.get(name.split("_")[0], room) if "_" in name else room
+        if of != room:
+            bad.append("%s: %s() is called like a function of room %s" % (path, name, of))
+    return sorted(set(bad))
 
 
 def main():
@@ -56,6 +90,7 @@ def main():
             lines = text.count("\n")
             if lines > 600:
                 bad.append("%s: %d lines; a file holds one idea in at most 600" % (short, lines))
+    bad += names()
     for b in bad:
         print(b)
     print("layers: %d rooms, %d headers, %d faults" % (len(MAY_SEE), len(home), len(bad)))

@@ -207,7 +207,8 @@ static int set_port(struct conf_args *a)
 	char why[256] = "", device[64];
 	int rc = 0;
 
-	if (p->ifname[0] == '\0' && a->host->iface)
+	p->found = p->ifname[0] == '\0' && a->host->iface;
+	if (p->found)
 		rc = a->host->iface(a->host->ctx, a->r.c->tunnels, p->ifname, why, sizeof(why));
 	if (rc < 0)
 		return conf_fail(&a->r, CONF_LINE_ARGV, "--iface: not given, and %s; allowed: an interface's name",

@@ -59,10 +59,13 @@ static int read_and_check(struct conf_reader *r)
 	int rc;
 
 	rc = conf_text_load(r, &text, &n);
-	if (rc < 0)
+	if (rc < 0) {
+		conf_secret_close(r);
 		return rc;
+	}
 	rc = conf_tree_read(r, text);
 	conf_text_free(text, n);
+	conf_secret_close(r);
 	return rc == 0 ? conf_check(r) : rc;
 }
 

@@ -15,11 +15,12 @@
 #include <stdio.h>
 
 #include "addr.h"
+#include "limit.h"
 
 #define CONF_NAME_MAX	 32
-#define CONF_PORTS_MAX	 16
+#define CONF_PORTS_MAX	 LIMIT_PORTS
 #define CONF_ADDRS_MAX	 16
-#define CONF_WORKERS_MAX 64
+#define CONF_WORKERS_MAX LIMIT_WORKERS
 #define CONF_CPUS_MAX	 1024
 #define CONF_TUNNELS_MAX 1024
 #define CONF_CONN_MAX	 1024 /* sessions of one client tunnel */
@@ -51,13 +52,14 @@ struct conf_port {
 	char *device; /* PCI address, or vdev string "net_af_packet0,iface=eth0"; either with its devargs */
 	bool vdev;
 	enum conf_exception exception;
+	bool found;	 /* nobody named the interface: conf_host.iface did */
 	char ifname[16]; /* TAP's name (default "kg-NAME"); kernel: the interface, from iface= of the vdev when not
 			    given */
 	struct conf_addr addresses[CONF_ADDRS_MAX]; /* tap only */
 	unsigned n_addresses;
 	struct addr gateway[2]; /* default routes, at most one of each family, in the file's order; tap only */
 	unsigned n_gateway;
-	unsigned mtu; /* 1500; 576..9600 */
+	unsigned mtu; /* 1500; 576..2030 */
 	int line;
 };
 
@@ -86,6 +88,7 @@ struct conf_tunnel {
 	struct conf_hostport remote; /* client: UDP of the server */
 	char *key;	  /* passphrase, from `key` or key_file (else kcptun's default); wiped by conf_wipe_keys */
 	uint32_t key_len; /* without the 0 that stands behind; a key file may hold any bytes */
+	bool key_missing; /* neither was given, and so kcptun's public one is used */
 	char *key_file;	  /* as written, relative to the file's folder; NULL: none */
 	char crypt[16];	  /* "aes"; aes, aes-128, aes-192, aes-128-gcm, salsa20, blowfish, twofish, cast5, 3des, tea,
 			     xtea, xor, sm4, none, null */
@@ -108,7 +111,7 @@ struct conf_tunnel {
 	bool qpp;			  /* false; QPP-count of pads, 61 */
 	unsigned qpp_count;
 	bool tcp; /* fake TCP instead of UDP (wire.md 10) */
-	int line;
+	int line; /* of the file; -1: by the command line */
 };
 
 struct conf_telemetry {

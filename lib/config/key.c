@@ -95,6 +95,7 @@ int conf_key_finish(struct conf_reader *r, const struct conf_obj *o)
 		rc = key_from_file(r, o, t);
 	else if (by_default)
 		rc = key_store(t, CONF_DEFAULT_KEY, strlen(CONF_DEFAULT_KEY));
+	t->key_missing = by_default;
 	if (rc < 0)
 		return rc;
 	if (t->key_len == strlen(CONF_DEFAULT_KEY) && memcmp(t->key, CONF_DEFAULT_KEY, t->key_len) == 0)

@@ -11,7 +11,7 @@
  * answer to a slip names neither file nor line, and because memory is sized by the number of workers.
  */
 
-#define LCORE_MAX 128		/* RTE_MAX_LCORE of Debian's DPDK */
+#define LCORE_MAX LIMIT_LCORES
 #define CPU_MAX	  CONF_CPUS_MAX /* CPU_SETSIZE */
 
 static void skip_blanks(const char **s)

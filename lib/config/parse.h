@@ -113,6 +113,8 @@ struct conf_reader {
 	bool world_readable; /* the file itself, until a warning has said so */
 	bool nomem;	     /* a warning was lost */
 	bool lenient;	     /* what stock would do and we refuse is only warned about, for import */
+	char *secrets;	     /* passphrases of a file, while it is read */
+	size_t secrets_size, secrets_n;
 	struct conf_obj eal, limits, telemetry, log;
 	struct conf_obj *ports, *tunnels; /* parallel to c->ports and c->tunnels */
 };
@@ -169,6 +171,19 @@ int conf_reader_close(struct conf_reader *r, int rc, struct conf **out);
 /* The whole file, made safe for libconfig; *text is wiped and freed by conf_text_free. */
 int conf_text_load(struct conf_reader *r, char **text, size_t *n);
 void conf_text_free(char *text, size_t n);
+
+/* ---- secret.c: between conf_text_load, which puts passphrases away, and the tree, which gets them back ---- */
+
+#define CONF_SECRET_NAME "key"
+
+/* Room for the strings of a file of so many bytes.  0, or -1 without memory. */
+int conf_secret_open(struct conf_reader *r, size_t bytes);
+/* Wipes and frees. */
+void conf_secret_close(struct conf_reader *r);
+/* Keeps a string, n bytes between its quotes; more: it goes on with the one before.  Returns its place. */
+size_t conf_secret_put(struct conf_reader *r, const char *p, size_t n, bool more);
+/* What stands in the tree as "#PLACE". */
+const char *conf_secret_get(const struct conf_reader *r, const char *text);
 
 /* The file's bytes and a 0, for conf_text_free with the same n; says whether everybody may read it.  NULL: *rc and why.
  */

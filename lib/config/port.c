@@ -25,6 +25,10 @@ static int put_device(void *field, const char *text, const char **allowed)
 {
 	struct conf_port *p = field;
 
+	if (strlen(text) > LIMIT_DEVICE) {
+		*allowed = "a device of up to " LIMIT_TEXT(LIMIT_DEVICE) " bytes";
+		return -EINVAL;
+	}
 	if (matches("^([[:xdigit:]]{4,8}:)?[[:xdigit:]]{2}:[[:xdigit:]]{2}\\.[0-7](,[^[:space:]]+)?$", text))
 		p->vdev = false;
 	else if (matches("^(net|eth)_[a-z0-9_]+(,[^[:space:]]+)?$", text) ||
@@ -136,7 +140,7 @@ static const struct conf_item items[] = {
 	 .allowed = "a host's ADDRESS/LENGTH, \"192.0.2.7/24\" or \"2001:db8::7/64\"", .help = "set on the TAP"},
 	{"gateway", .kind = CONF_TEXT, .flags = CONF_F_MANY, .put = put_gateway,
 	 .allowed = "a host's address, \"192.0.2.1\" or \"2001:db8::1\"", .help = "default routes through the TAP"},
-	{"mtu", .kind = CONF_UINT, PORT(mtu), .min = 576, .max = 9600, .help = "largest IP packet"},
+	{"mtu", .kind = CONF_UINT, PORT(mtu), .min = 576, .max = LIMIT_PORT_MTU, .help = "largest IP packet"},
 	{NULL},
 };
 
@@ -251,5 +255,8 @@ int conf_port_finish(struct conf_reader *r, const struct conf_obj *o)
 		return rc;
 	if (!conf_obj_line(o, "exception"))
 		p->exception = is_shared(p) ? CONF_EXC_KERNEL : CONF_EXC_TAP;
+	if (p->mtu > LIMIT_AFP_MTU && p->vdev && matches("^(net|eth)_af_packet[0-9]*(,|$)", p->device))
+		return conf_obj_fail(r, o, "mtu", "found %u; allowed: an integer from 576 to %u with net_af_packet",
+				     p->mtu, LIMIT_AFP_MTU);
 	return p->exception == CONF_EXC_KERNEL ? finish_kernel(r, o, p) : finish_tap(r, o, p);
 }

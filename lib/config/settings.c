@@ -67,6 +67,10 @@ static int put_arg(void *field, const char *text, const char **allowed)
 	}
 	while (eal->args && eal->args[n])
 		n++;
+	if (n == LIMIT_EAL_ARGS) {
+		*allowed = "up to " LIMIT_TEXT(LIMIT_EAL_ARGS) " arguments";
+		return -EINVAL;
+	}
 	more = realloc(eal->args, (n + 2) * sizeof(*more));
 	if (!more)
 		return -ENOMEM;

@@ -13,7 +13,8 @@
  * The file as libconfig 1.5 may see it.  Left alone, that library cuts an integer of more than 32 bits down silently,
  * ends a string at \x00, and exits the process when @include names a folder.  So integers are handed over with the
  * suffix L, which it reads in 64 bits, and the rest is refused here.  It also leaks a string that its grammar does not
- * want, which may be a passphrase: so strings are taken only where a value may stand.
+ * want, which may be a passphrase: so strings are taken only where a value may stand.  And it copies the whole text,
+ * and frees it as it is: so passphrases are not in it (secret.c).
  */
 
 #define FILE_MAX (1u << 20)
@@ -23,6 +24,7 @@ struct scan {
 	const char *p;
 	char *out;
 	unsigned line;
+	bool secret;	     /* in the value of a passphrase */
 	char last;	     /* first byte of the token before */
 	char open[NEST_MAX]; /* brackets around */
 	unsigned depth;
@@ -40,9 +42,27 @@ static void take_n(struct scan *s, size_t n)
 		take(s);
 }
 
+/* A passphrase, which has just been taken over to `begin`, is put away; its lines stay, for the numbers of the others.
+ */
+static void hide(struct conf_reader *r, struct scan *s, char *begin, unsigned line)
+{
+	bool more = s->last == '"';
+	size_t at = conf_secret_put(r, begin + 1, (size_t)(s->out - begin) - 2, more);
+
+	explicit_bzero(begin, (size_t)(s->out - begin));
+	s->out = begin;
+	if (more)
+		s->out += sprintf(s->out, "\"\"");
+	else
+		s->out += sprintf(s->out, "\"#%zu\"", at);
+	for (; line < s->line; line++)
+		*s->out++ = '\n';
+}
+
 static int take_string(struct conf_reader *r, struct scan *s)
 {
 	unsigned line = s->line;
+	char *begin = s->out;
 
 	take(s);
 	while (*s->p != '\0' && *s->p != '"') {
@@ -55,7 +75,19 @@ static int take_string(struct conf_reader *r, struct scan *s)
 	if (*s->p == '\0')
 		return conf_fail(r, line, "syntax error: the string that begins here has no end");
 	take(s);
+	if (s->secret)
+		hide(r, s, begin, line);
 	return 0;
+}
+
+/* A name, or true and false. */
+static void take_word(struct scan *s)
+{
+	static const char in_name[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*0123456789_-";
+	const size_t n = strspn(s->p, in_name);
+
+	s->secret = n == strlen(CONF_SECRET_NAME) && memcmp(s->p, CONF_SECRET_NAME, n) == 0;
+	take_n(s, n);
 }
 
 /* After "=", ":", an opening bracket, another string, and a comma in a list; a comma elsewhere ends a setting. */
@@ -113,7 +145,6 @@ static int take_number(struct conf_reader *r, struct scan *s)
 static int take_token(struct conf_reader *r, struct scan *s)
 {
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*";
-	static const char in_name[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*0123456789_-";
 
 	if (*s->p == '"')
 		return string_fits(s) ? take_string(r, s)
@@ -128,7 +159,7 @@ static int take_token(struct conf_reader *r, struct scan *s)
 	if (*s->p >= '0' && *s->p <= '9')
 		return take_number(r, s);
 	if (strchr(letters, *s->p))
-		take_n(s, strspn(s->p, in_name));
+		take_word(s);
 	else
 		take(s);
 	return 0;
@@ -210,8 +241,10 @@ int conf_text_load(struct conf_reader *r, char **text, size_t *n)
 
 	if (!raw)
 		return rc;
-	safe = malloc(2 * raw_n + 1); /* at worst every byte is an integer that grows an L */
-	if (!safe) {
+	/* At worst three bytes become eleven: an empty passphrase in a list, {"",} to {"#1048575",}. */
+	safe = malloc(4 * raw_n + 1);
+	if (!safe || conf_secret_open(r, raw_n) < 0) {
+		free(safe);
 		rc = file_fail(r, ENOMEM);
 		goto out;
 	}

@@ -47,6 +47,8 @@ static int set_one(struct conf_reader *r, struct conf_obj *o, const config_setti
 	struct conf_value v = value_of(s), *list;
 	int rc;
 
+	if (v.kind == CONF_V_TEXT && strcmp(config_setting_name(s), CONF_SECRET_NAME) == 0)
+		v.text = conf_secret_get(r, v.text);
 	if (v.kind != CONF_V_LIST || v.n == 0)
 		return conf_obj_set(r, o, config_setting_name(s), &v);
 	list = calloc(v.n, sizeof(*list));

@@ -142,6 +142,9 @@ static void warn_idle(struct conf_reader *r, const struct conf_obj *o, const str
 		conf_obj_warn(r, o, "sockbuf", "no socket, no effect");
 	if (conf_obj_line(o, "qpp-count") && !t->qpp)
 		conf_obj_warn(r, o, "qpp-count", "has no effect without qpp");
+	if (t->qpp && t->qpp_count < LIMIT_QPP_FEW)
+		conf_obj_warn(r, o, "qpp-count", "%u pads hide little: kcptun asks for %u at least", t->qpp_count,
+			      LIMIT_QPP_FEW);
 }
 
 /* ---- what is refused ---- */
@@ -150,10 +153,10 @@ static int finish_fec(struct conf_reader *r, const struct conf_obj *o, struct co
 {
 	const char *zero = t->datashard == 0 ? "datashard" : "parityshard";
 
-	if (t->datashard + t->parityshard > 256)
+	if (t->datashard + t->parityshard > LIMIT_FEC_SHARDS)
 		return conf_obj_fail(r, o, conf_obj_line(o, "parityshard") ? "parityshard" : "datashard",
-				     "found datashard %u + parityshard %u; allowed: a sum of at most 256", t->datashard,
-				     t->parityshard);
+				     "found datashard %u + parityshard %u; allowed: a sum of at most %u", t->datashard,
+				     t->parityshard, LIMIT_FEC_SHARDS);
 	if ((t->datashard == 0) != (t->parityshard == 0))
 		conf_obj_warn(r, o, zero, "0 alone turns FEC off, as both at 0 would");
 	if (t->datashard == 0 || t->parityshard == 0)
@@ -199,17 +202,13 @@ static int finish_buffers(struct conf_reader *r, const struct conf_obj *o, struc
 			     t->streambuf);
 }
 
-/* The pad is chosen by a word modulo their number: with a common factor, some would be taken more often. */
 static int finish_qpp(struct conf_reader *r, const struct conf_obj *o, struct conf_tunnel *t)
 {
-	bool prime = t->qpp_count >= 2;
-
-	for (unsigned d = 2; d * d <= t->qpp_count && prime; d++)
-		prime = t->qpp_count % d != 0;
-	if (prime || !t->qpp)
+	if (!t->qpp || limit_qpp_count(t->qpp_count))
 		return 0;
 	return conf_obj_fail(r, o, "qpp-count",
-			     "found %u; allowed: a prime number from 2 to 65521, the same on both sides", t->qpp_count);
+			     "found %u; allowed: a prime number from %u to %u, the same on both sides", t->qpp_count,
+			     LIMIT_QPP_MIN, LIMIT_QPP_MAX);
 }
 
 int conf_tunnel_finish(struct conf_reader *r, const struct conf_obj *o)

@@ -12,6 +12,7 @@
 
 #include "ctl.h"
 #include "ev.h"
+#include "limit.h"
 #include "list.h"
 #include "log.h"
 #include "name.h"
@@ -20,7 +21,7 @@
 #include "rtnl.h"
 #include "sock_unix.h"
 
-#define CTL_WORKERS_MAX 64
+#define CTL_WORKERS_MAX LIMIT_WORKERS
 
 /* What lives as long as the turn in which it died: later events of the same epoll_wait may still point at it. */
 struct grave {

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cap.h"
 #include "ctl_int.h"
 #include "sock.h"
 
@@ -177,7 +178,8 @@ static int start_one(struct ctl *c, uint16_t tunnel, const struct addr *host, un
 	if (err == -EADDRNOTAVAIL)
 		return ctl_fail(why, why_n, err, "tunnel %s: listen address %s is not this host's", name, text);
 	if (err)
-		return ctl_fail(why, why_n, err, "tunnel %s: TCP port %u on %s: %s", name, port, text, strerror(-err));
+		return ctl_fail(why, why_n, err, "tunnel %s: TCP port %u on %s: %s%s", name, port, text, strerror(-err),
+				cap_of_listen(err, port));
 	c->n_listeners++;
 	err = ctl_ev_add(c, &l->ev, EPOLLIN);
 	return err ? ctl_fail(why, why_n, err, "tunnel %s: epoll: %s", name, strerror(-err)) : 0;

@@ -23,7 +23,7 @@ static bool allow(struct ctl *c, struct log_limit *l, const char *tunnel, unsign
 	return true;
 }
 
-static void sess_open(struct ctl *c, const struct note *n, struct tunnel *t)
+static void opened(struct ctl *c, const struct note *n, struct tunnel *t)
 {
 	char peer[ADDR_STRLEN], local[ADDR_STRLEN];
 
@@ -39,7 +39,7 @@ static void sess_open(struct ctl *c, const struct note *n, struct tunnel *t)
 		log_info("connection: %s -> %s", local, peer);
 }
 
-static void sess_close(struct ctl *c, const struct note *n, struct tunnel *t)
+static void closed(struct ctl *c, const struct note *n, struct tunnel *t)
 {
 	char peer[ADDR_STRLEN];
 
@@ -55,7 +55,7 @@ static void sess_close(struct ctl *c, const struct note *n, struct tunnel *t)
 		log_info("tunnel %s: %s: %s", t->conf->name, peer, drop_why(n->arg));
 }
 
-static void bad_key(struct ctl *c, const struct note *n, struct tunnel *t)
+static void wrong_key(struct ctl *c, const struct note *n, struct tunnel *t)
 {
 	char peer[ADDR_STRLEN];
 
@@ -101,13 +101,13 @@ static void take(struct ctl *c, const struct note *n)
 	t = &c->tunnels[n->tunnel];
 	switch (n->type) {
 	case NOTE_SESS_OPEN:
-		sess_open(c, n, t);
+		opened(c, n, t);
 		break;
 	case NOTE_SESS_CLOSE:
-		sess_close(c, n, t);
+		closed(c, n, t);
 		break;
 	case NOTE_BAD_KEY:
-		bad_key(c, n, t);
+		wrong_key(c, n, t);
 		break;
 	case NOTE_FEC:
 		note_fec(c, n, t);

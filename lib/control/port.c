@@ -40,7 +40,8 @@ struct setup {
 	size_t why_n;
 };
 
-#define FAIL(s, err, ...) port_fail((s)->conf, (s)->why, (s)->why_n, err, __VA_ARGS__)
+#define FAIL(s, err, ...)    port_fail((s)->conf, (s)->why, (s)->why_n, err, __VA_ARGS__)
+#define REFUSED(s, err, ...) port_refused((s)->conf, (s)->why, (s)->why_n, err, __VA_ARGS__)
 
 static unsigned clamp_u(unsigned v, unsigned max)
 {
@@ -57,6 +58,9 @@ static bool is_shared(const struct setup *s)
 {
 	return driver_is(s, "af_packet") || driver_is(s, "AF_PACKET") || driver_is(s, "af_xdp");
 }
+
+_Static_assert(RTE_MBUF_DEFAULT_BUF_SIZE - RTE_PKTMBUF_HEADROOM >= PORT_FRAME_OVH + LIMIT_PORT_MTU,
+	       "the largest MTU that a file may have fits the buffers that the pools have");
 
 static int check_buffers(struct setup *s)
 {
@@ -140,14 +144,14 @@ static int configure(struct setup *s)
 	want_offloads(s);
 	err = rte_eth_dev_configure(p->id, p->n_rxq, p->n_txq, &s->eth);
 	if (err)
-		return FAIL(s, err, "%u RX and %u TX queues, mtu %u: %s", p->n_rxq, p->n_txq, s->conf->mtu,
-			    rte_strerror(-err));
+		return REFUSED(s, err, "%u RX and %u TX queues, mtu %u: %s", p->n_rxq, p->n_txq, s->conf->mtu,
+			       rte_strerror(-err));
 	if (is_shared(s))
 		return 0;
 	err = rte_eth_dev_set_mtu(p->id, (uint16_t)s->conf->mtu);
 	if (err && err != -ENOTSUP)
-		return FAIL(s, err, "mtu %u: %s (the device takes %u to %u)", s->conf->mtu, rte_strerror(-err),
-			    s->info.min_mtu, s->info.max_mtu);
+		return REFUSED(s, err, "mtu %u: %s (the device takes %u to %u)", s->conf->mtu, rte_strerror(-err),
+			       s->info.min_mtu, s->info.max_mtu);
 	return 0;
 }
 
@@ -168,12 +172,12 @@ static int setup_queues(struct setup *s)
 	for (uint16_t q = 0; q < p->n_rxq; q++) {
 		err = rte_eth_rx_queue_setup(p->id, q, rx, (unsigned)p->socket, NULL, c->pools[q]);
 		if (err)
-			return FAIL(s, err, "RX queue %u with %u descriptors: %s", q, rx, rte_strerror(-err));
+			return REFUSED(s, err, "RX queue %u with %u descriptors: %s", q, rx, rte_strerror(-err));
 	}
 	for (uint16_t q = 0; q < p->n_txq; q++) {
 		err = rte_eth_tx_queue_setup(p->id, q, tx, (unsigned)p->socket, NULL);
 		if (err)
-			return FAIL(s, err, "TX queue %u with %u descriptors: %s", q, tx, rte_strerror(-err));
+			return REFUSED(s, err, "TX queue %u with %u descriptors: %s", q, tx, rte_strerror(-err));
 	}
 	return 0;
 }
@@ -244,7 +248,7 @@ static int start(struct setup *s)
 	int err = rte_eth_dev_start(s->port->id);
 
 	if (err)
-		return FAIL(s, err, "start: %s", rte_strerror(-err));
+		return REFUSED(s, err, "start: %s", rte_strerror(-err));
 	s->port->started = true;
 	if (driver_is(s, "af_packet") || driver_is(s, "AF_PACKET"))
 		af_packet(s);

@@ -8,10 +8,11 @@
 #include <stdint.h>
 
 #include "flow.h"
+#include "limit.h"
 
 struct rte_mempool;
 
-#define PORT_FDS 64
+#define PORT_FDS LIMIT_WORKERS
 
 struct port_conf {
 	const char *name; /* for messages */

@@ -13,6 +13,7 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 
+#include "cap.h"
 #include "port_int.h"
 
 /* Room that a frame of AF_PACKET needs beside its L3 packet: TPACKET_V2's header, its alignment, Ethernet, VLAN. */
@@ -37,6 +38,17 @@ int port_fail(const struct port_conf *conf, char *why, size_t why_n, int err, co
 		va_end(ap);
 	}
 	return err;
+}
+
+int port_refused(const struct port_conf *conf, char *why, size_t why_n, int err, const char *fmt, ...)
+{
+	char text[200], caps[CAP_TEXT];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return port_fail(conf, why, why_n, err, "%s%s", text, cap_of_device(conf->device, conf->vdev, caps));
 }
 
 static bool is_driver(const char *device, const char *driver)
@@ -112,23 +124,22 @@ static int explain_pci(const struct port_conf *conf, char *why, size_t why_n)
 	if (!driver)
 		return port_fail(conf, why, why_n, -ENODEV, "bound to no driver: dpdk-devbind.py -b vfio-pci %s",
 				 conf->device);
-	return port_fail(conf, why, why_n, -ENODEV,
-			 "bound to %s, and DPDK has no port there: dpdk-devbind.py -b vfio-pci %s", driver + 1,
-			 conf->device);
+	return port_refused(conf, why, why_n, -ENODEV,
+			    "bound to %s, and DPDK has no port there: dpdk-devbind.py -b vfio-pci %s", driver + 1,
+			    conf->device);
 }
 
 static int probe(const struct port_conf *conf, const char *devargs, char *why, size_t why_n)
 {
 	int err = rte_dev_probe(devargs);
+	char caps[CAP_TEXT];
 
 	if (err == 0 || err == -EEXIST)
 		return 0;
 	if (!conf->vdev)
 		return explain_pci(conf, why, why_n);
-	if (geteuid())
-		return port_fail(conf, why, why_n, err,
-				 "the driver refused (%s): it may need root or CAP_NET_ADMIN and CAP_NET_RAW",
-				 rte_strerror(-err));
+	if (*cap_of_device(conf->device, conf->vdev, caps))
+		return port_fail(conf, why, why_n, err, "the driver refused (%s)%s", rte_strerror(-err), caps);
 	return port_fail(conf, why, why_n, err, "the driver refused (%s): check the driver's name and its arguments",
 			 rte_strerror(-err));
 }

@@ -9,10 +9,14 @@
 
 #include "port.h"
 
-#define PORT_DEVARGS_MAX 256
+#define PORT_DEVARGS_MAX (LIMIT_DEVICE + 56) /* with what port_devargs adds */
 
 /* Writes "port NAME: DEVICE: ..." to why and returns err, a negative errno. */
 int port_fail(const struct port_conf *conf, char *why, size_t why_n, int err, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+
+/* The same of what the driver or the kernel refused; names the capability that is missing, if one is. */
+int port_refused(const struct port_conf *conf, char *why, size_t why_n, int err, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 
 /*

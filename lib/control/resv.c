@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cap.h"
 #include "ctl_int.h"
 #include "sock.h"
 
@@ -115,7 +116,8 @@ static int reserve(struct ctl *c, unsigned tunnel, const struct addr *host, unsi
 		return ctl_fail(why, why_n, err, "tunnel %s: %s port %u: too many open files (raise ulimit -n)", name,
 				what, port);
 	if (err)
-		return ctl_fail(why, why_n, err, "tunnel %s: %s port %u: %s", name, what, port, strerror(-err));
+		return ctl_fail(why, why_n, err, "tunnel %s: %s port %u: %s%s", name, what, port, strerror(-err),
+				cap_of_listen(err, port));
 	c->n_resv++;
 	resv_enter(c->conf.udp, r, (uint16_t)tunnel);
 	return 0;

@@ -214,7 +214,7 @@ static unsigned keep(struct fec_dec *d, struct group *g, const struct pkt *in, u
 }
 
 /* Puts a copy in the place of a packet in the caller's memory.  Without memory for it, it is as if it had been lost. */
-static void *shard_copy(struct fec_dec *d, struct group *g, struct fec_shard *s)
+static void *copy_shard(struct fec_dec *d, struct group *g, struct fec_shard *s)
 {
 	void *own = s->own;
 	uint8_t *copy = mem_get(d->mem, s->n);
@@ -245,7 +245,7 @@ unsigned fec_dec_let_go(struct fec_dec *d, void **freed, unsigned max)
 		/* From the end: the latest are there, and what a loss moves was looked at. */
 		while (at-- > 0 && g->blk->n_own && k < max)
 			if (g->blk->s[at].own)
-				freed[k++] = shard_copy(d, g, &g->blk->s[at]);
+				freed[k++] = copy_shard(d, g, &g->blk->s[at]);
 	}
 	return k;
 }

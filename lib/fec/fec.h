@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "limit.h"
 #include "mem.h"
 #include "pkt.h"
 #include "slice.h"
@@ -16,7 +17,7 @@
 
 #define FEC_HEAD       8 /* seqid 4, type 2, size 2 */
 #define FEC_PARITY_OFF 6 /* parity bytes begin where a data packet has its size field */
-#define FEC_MAX_SHARDS 256
+#define FEC_MAX_SHARDS LIMIT_FEC_SHARDS
 #define FEC_TYPE_DATA  0xf1
 #define FEC_TYPE_PAR   0xf2
 #define FEC_TYPE_OOB   0xf3

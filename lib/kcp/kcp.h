@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "limit.h"
 #include "list.h"
 #include "mem.h"
 #include "pkt.h"
@@ -20,8 +21,8 @@
 
 #define KCP_HEAD    24 /* bytes of a segment's header */
 #define KCP_MTU_MIN 50
-#define KCP_MTU_MAX 1500
-#define KCP_WND_MAX 65535 /* of what the header can say (wire.md trap 17); send windows too */
+#define KCP_MTU_MAX LIMIT_UDP
+#define KCP_WND_MAX LIMIT_KCP_WND /* of what the header can say (wire.md trap 17); send windows too */
 
 struct kcp_conf {
 	uint32_t mtu;	  /* kcp_mtu of wire.md section 1: largest datagram, 50..1500 */

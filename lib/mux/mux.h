@@ -12,12 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "limit.h"
 #include "list.h"
 #include "mem.h"
 #include "slice.h"
 
 #define MUX_HEAD	   8
-#define MUX_FRAME_MAX	   65535
+#define MUX_FRAME_MAX	   LIMIT_FRAME
 #define MUX_INITIAL_WINDOW 262144 /* v2: what may be sent before the first UPD */
 #define MUX_REFUSED_MAX	   1024	  /* refused SYNs that wait for their FIN; more are left unanswered (stock's backlog) */
 

@@ -13,10 +13,7 @@ int qpp_count_check(unsigned count)
 {
 	if (count < QPP_COUNT_MIN || count > QPP_COUNT_MAX)
 		return -ERANGE;
-	for (unsigned d = 2; d * d <= count; d++)
-		if (count % d == 0)
-			return -EINVAL;
-	return 0;
+	return limit_qpp_count(count) ? 0 : -EINVAL;
 }
 
 int qpp_pads_create(struct qpp_pads **out, const char *key, uint32_t key_len, unsigned count)

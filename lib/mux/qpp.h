@@ -9,9 +9,10 @@
 
 #include <stdint.h>
 
-/* Fewer pads than kcptun's minimum, where stock warns; and n travels through 16 bits there. */
-#define QPP_COUNT_MIN 7
-#define QPP_COUNT_MAX 65535
+#include "limit.h"
+
+#define QPP_COUNT_MIN LIMIT_QPP_MIN
+#define QPP_COUNT_MAX LIMIT_QPP_MAX
 
 struct qpp_pads; /* immutable; any thread may use it */
 
@@ -22,7 +23,8 @@ struct qpp_prng {
 	uint32_t used; /* bytes of `word` that are used up, 8 before the first */
 };
 
-/* 0; -ERANGE outside QPP_COUNT_MIN..MAX; -EINVAL when count is not prime (stock warns, and both sides must agree). */
+/* 0; -ERANGE outside QPP_COUNT_MIN..MAX; -EINVAL when count is not prime (stock warns, and both sides must agree):
+ * limit_qpp_count by reasons. */
 int qpp_count_check(unsigned count);
 
 /*

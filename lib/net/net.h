@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "limit.h"
 #include "pkt.h"
 
 #define NET_MAX_HEAD 86 /* Ethernet 14, VLAN 4, IPv6 40, TCP 28 (a SYN's; a datagram's is 20, or UDP's 8) */
@@ -40,7 +41,7 @@ struct net_local {
 	uint16_t dev;
 };
 
-#define NET_DEV_MAX 16
+#define NET_DEV_MAX LIMIT_PORTS
 struct net_dev {
 	uint8_t mac[6]; /* all zero (loopback): frames bear no addresses, neighbours need no resolution */
 	uint16_t mtu;

@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
 #include "flow.h"
+#include "spsc.h"
 #include "worker_int.h"
-
-static struct rte_ring *mesh_ring(const char *what, unsigned from, unsigned to, unsigned frames, int socket)
-{
-	char name[RTE_RING_NAMESIZE];
-
-	snprintf(name, sizeof(name), "%s-%u-%u", what, from, to);
-	return rte_ring_create(name, frames, socket, RING_F_SP_ENQ | RING_F_SC_DEQ);
-}
 
 int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, const int *socket)
 {
@@ -32,8 +24,9 @@ int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, co
 	for (unsigned i = 0; i < n * n; i++) {
 		if (i / n == i % n)
 			continue;
-		m->steer[i] = mesh_ring("steer", i / n, i % n, frames, socket[i % n]);
-		m->tx[i] = mesh_ring("tx", i / n, i % n, frames, socket[i % n]);
+		/* No memzone each: DPDK has 2560 of them, which 36 workers would use up. */
+		m->steer[i] = spsc_create("steer", sizeof(struct rte_mbuf *), frames - 1, socket[i % n]);
+		m->tx[i] = spsc_create("tx", sizeof(struct rte_mbuf *), frames - 1, socket[i % n]);
 		if (!m->steer[i] || !m->tx[i])
 			goto fail;
 	}
@@ -50,7 +43,7 @@ static void mesh_ring_free(struct rte_ring *r)
 
 	while (r && rte_ring_dequeue(r, (void **)&m) == 0)
 		rte_pktmbuf_free(m);
-	rte_ring_free(r);
+	spsc_free(r);
 }
 
 void worker_mesh_destroy(struct worker_mesh *m)

@@ -170,7 +170,7 @@ static bool sess_dec_make(struct sess *ss)
 	return ss->dec != NULL;
 }
 
-static void fec_freed(struct shard *s, void **own, unsigned n)
+static void shard_fec_freed(struct shard *s, void **own, unsigned n)
 {
 	s->stats.held_mbufs -= n;
 	rte_pktmbuf_free_bulk((struct rte_mbuf **)own, n);
@@ -178,7 +178,7 @@ static void fec_freed(struct shard *s, void **own, unsigned n)
 
 /* The first of the sessions in shard->over, if there are too many buffers held still, lets go of those that it holds.
  */
-static void fec_settle_one(struct shard *s)
+static void shard_fec_settle_one(struct shard *s)
 {
 	struct fec_dec *d = s->over[s->over_at++ % OVER_MAX]->dec; /* none: it has been closed */
 	void *freed[64];
@@ -187,24 +187,24 @@ static void fec_settle_one(struct shard *s)
 	if (!d || s->stats.held_mbufs <= s->conf.mbufs_to_hold)
 		return;
 	while ((n = fec_dec_let_go(d, freed, 64)))
-		fec_freed(s, freed, n);
+		shard_fec_freed(s, freed, n);
 }
 
 /*
  * Whoever kept a buffer when there were too many is on the list, so that with the last of them at the latest there are
  * no longer too many.
  */
-static void fec_settle(struct shard *s)
+static void shard_fec_settle(struct shard *s)
 {
 	while (s->over_at != s->over_end)
-		fec_settle_one(s);
+		shard_fec_settle_one(s);
 }
 
 /*
  * FEC groups keep more receive buffers than they may.  What this session's hold is not copied at once: when packets
  * come in trains, most groups are complete before other sessions have had their turn, or the vector ends.
  */
-static void fec_over(struct sess *ss)
+static void shard_fec_over(struct sess *ss)
 {
 	struct shard *s = ss->shard;
 
@@ -212,7 +212,7 @@ static void fec_over(struct sess *ss)
 		if (s->over[i % OVER_MAX] == ss)
 			return;
 	if (s->over_end - s->over_at == OVER_MAX)
-		fec_settle_one(s);
+		shard_fec_settle_one(s);
 	s->over[s->over_end++ % OVER_MAX] = ss;
 }
 
@@ -233,13 +233,13 @@ static void sess_fec(struct sess *ss, struct pkt *k, uint64_t now)
 		in.own = NULL;
 	why = fec_dec_packet(ss->dec, &in, s->fec_scratch, got);
 	if (got->n_freed)
-		fec_freed(s, got->freed, got->n_freed);
+		shard_fec_freed(s, got->freed, got->n_freed);
 	if (got->tuned)
 		shape_tuned(ss);
 	if (got->kept) {
 		k->own = NULL;
 		if (++s->stats.held_mbufs > s->conf.mbufs_to_hold)
-			fec_over(ss);
+			shard_fec_over(ss);
 	}
 	for (unsigned i = 0; i < got->n_data && !ss->closed; i++)
 		sess_kcp(ss, got->data[i].p, got->data[i].n, KCP_IN_RECOVERED, now);
@@ -418,6 +418,6 @@ void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 		if (ss)
 			sess_packet(ss, k, now);
 	}
-	fec_settle(s);
+	shard_fec_settle(s);
 	shard_settle(s);
 }

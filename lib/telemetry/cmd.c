@@ -10,6 +10,7 @@
 #include <rte_telemetry.h>
 #include <rte_version.h>
 
+#include "log.h"
 #include "tlm.h"
 
 /* Rows of one answer: DPDK's has 16 KiB. */
@@ -275,7 +276,7 @@ static int cmd_sessions(const struct tlm_src *src, const char *params, struct rt
 
 /* ---- workers and drops ---- */
 
-static struct rte_tel_data *worker_dict(const struct tlm_src *src, unsigned i)
+static struct rte_tel_data *dict_of_worker(const struct tlm_src *src, unsigned i)
 {
 	const struct worker_stats *s = worker_stats(src->workers[i]);
 	const struct shard_stats *h = shard_stats(src->shards[i]);
@@ -323,7 +324,7 @@ static int cmd_workers(const struct tlm_src *src, const char *params, struct rte
 	rte_tel_data_start_dict(d);
 	for (unsigned i = 0; i < src->n_workers; i++) {
 		snprintf(name, sizeof(name), "%u", i);
-		add_row(d, name, worker_dict(src, i));
+		add_row(d, name, dict_of_worker(src, i));
 	}
 	return 0;
 }
@@ -354,6 +355,7 @@ static int cmd_control(const struct tlm_src *src, const char *params, struct rte
 	dict_u64(d, "evicted", c->evicted);
 	dict_u64(d, "lingering", c->lingering);
 	dict_u64(d, "linger_cut", c->linger_cut);
+	dict_u64(d, "log_lines_lost", log_lost());
 	return 0;
 }
 

@@ -8,48 +8,73 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "logq.h"
 
-#define LINE_MAX_BYTES 1024 /* newline included */
+#define FLUSH_MS 1000 /* for what is on its way to a file that is changed or left */
 
-/*
- * Read by every thread that logs.  A file is replaced by dup3 on its own descriptor, so that a line which another
- * thread is writing goes to the old or to the new file, never to a descriptor that is closed or somebody else's.
- */
-static atomic_int log_fd = STDERR_FILENO;
+/* Before log_open and after log_close lines go to stderr as they come; between, over the queue and its thread. */
+static _Atomic(struct logq *) log_queue;
 static atomic_int log_level = LOG_INFO;
+static atomic_bool log_stuck; /* a queue was left behind in a write: another would not end either */
+
+/* A FIFO that nobody reads yet is held open by ourselves: its reader finds what fits in. */
+static int open_file(const char *path)
+{
+	const int how = O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	int fd = open(path, O_WRONLY | how, 0640);
+
+	if (fd < 0 && errno == ENXIO)
+		fd = open(path, O_RDWR | how, 0640);
+	return fd < 0 ? -errno : fd;
+}
 
 int log_open(const char *path, enum log_level level)
 {
-	int old = atomic_load(&log_fd);
-	int fd;
+	struct logq *q = atomic_load(&log_queue);
+	int fd, err;
 
-	if (!path || !*path) {
-		log_close();
-		atomic_store(&log_level, level);
-		return 0;
-	}
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	/* stderr has a number of its own too: others play with number 2, as EAL's start does. */
+	if (path && *path)
+		fd = open_file(path);
+	else if ((fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)) < 0)
+		fd = -errno;
 	if (fd < 0)
-		return -errno;
-	if (old == STDERR_FILENO) {
-		atomic_store(&log_fd, fd);
+		return fd;
+	if (q) {
+		logq_flush(q, FLUSH_MS);
+		err = logq_redirect(q, fd);
 	} else {
-		int err = dup3(fd, old, O_CLOEXEC) < 0 ? -errno : 0;
-
-		close(fd);
-		if (err)
-			return err;
+		err = logq_start(&q, fd);
 	}
+	if (err || atomic_load(&log_queue))
+		close(fd);
+	if (err)
+		return err;
+	atomic_store(&log_queue, q);
 	atomic_store(&log_level, level);
 	return 0;
 }
 
 void log_close(void)
 {
-	int fd = atomic_exchange(&log_fd, STDERR_FILENO);
+	struct logq *q = atomic_exchange(&log_queue, NULL);
 
-	if (fd != STDERR_FILENO)
-		close(fd);
+	if (q && !logq_stop(q, FLUSH_MS))
+		atomic_store(&log_stuck, true);
+}
+
+bool log_flush(unsigned ms)
+{
+	struct logq *q = atomic_load(&log_queue);
+
+	return !q || logq_flush(q, ms);
+}
+
+uint64_t log_lost(void)
+{
+	struct logq *q = atomic_load(&log_queue);
+
+	return q ? logq_lost(q) : 0;
 }
 
 bool log_on(enum log_level level)
@@ -57,35 +82,51 @@ bool log_on(enum log_level level)
 	return (int)level <= atomic_load_explicit(&log_level, memory_order_relaxed);
 }
 
+size_t log_stamp(char *buf, size_t n)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	localtime_r(&now, &tm);
+	return strftime(buf, n, "%Y/%m/%d %H:%M:%S ", &tm);
+}
+
+/* One write a line, so that lines of several threads do not mix. */
+static void put_line(const char *line, size_t n)
+{
+	struct logq *q = atomic_load_explicit(&log_queue, memory_order_acquire);
+
+	if (q)
+		logq_put(q, line, n);
+	else if (!atomic_load(&log_stuck))
+		while (write(STDERR_FILENO, line, n) < 0 && errno == EINTR)
+			;
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
-	char line[LINE_MAX_BYTES + 1];
-	time_t now = time(NULL);
+	char line[LOGQ_LINE + 1];
 	size_t head, n;
-	struct tm tm;
 	va_list ap;
 	int len;
 
 	if (!log_on(level))
 		return;
-	localtime_r(&now, &tm);
-	head = strftime(line, sizeof(line), "%Y/%m/%d %H:%M:%S ", &tm);
+	head = log_stamp(line, sizeof(line));
 	va_start(ap, fmt);
-	len = vsnprintf(line + head, LINE_MAX_BYTES - head, fmt, ap);
+	len = vsnprintf(line + head, LOGQ_LINE - head, fmt, ap);
 	va_end(ap);
 	if (len < 0)
 		return;
 	n = head + (size_t)len;
-	if (n > LINE_MAX_BYTES - 1)
-		n = LINE_MAX_BYTES - 1;
+	if (n > LOGQ_LINE - 1)
+		n = LOGQ_LINE - 1;
 	/* Text may come from a peer or a file: what it holds must not look like a line of ours, or steer a terminal. */
 	for (size_t i = head; i < n; i++)
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = line[i] == '\t' ? '\t' : '?';
 	line[n++] = '\n';
-	/* One write a line, so that lines of several threads do not mix.  A log that is full or gone stops nothing. */
-	while (write(atomic_load(&log_fd), line, n) < 0 && errno == EINTR)
-		;
+	put_line(line, n);
 }
 
 bool log_allow(struct log_limit *l, uint64_t now_s, unsigned burst, unsigned period_s, uint32_t *left_out)

@@ -14,13 +14,20 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 /*
  * Sends lines up to `level` to stderr, or appends them to `path` when it is not empty (made with mode 0640).  Called
  * again, it changes over, which is how a rotated file is let go; on failure everything stays as it was.  0 or -errno.
- * Before the first call, lines up to LOG_INFO go to stderr.
+ * Before the first call, lines up to LOG_INFO go to stderr, and whoever logs waits for it.
+ *
+ * From here on nobody waits for a log: a thread writes, and what it cannot write in time is lost and counted (logq.h).
  */
 int log_open(const char *path, enum log_level level);
-/* Back to stderr.  For the end: other threads may not be logging meanwhile. */
+/* Waits a second at most for what is still to be written; then back to stderr.  For the end: other threads may not be
+ * logging meanwhile. */
 void log_close(void);
+/* Waits until the lines so far are written, ms at most; false: they are not. */
+bool log_flush(unsigned ms);
+/* Lines that were lost since log_open, because nobody read or the disk was full. */
+uint64_t log_lost(void);
 bool log_on(enum log_level level);
-/* From any thread.  A line goes out whole, in one write; at 1 KiB it is cut, and control characters in it become '?'.
+/* From any thread.  A line goes out whole; at 1 KiB it is cut, and control characters in it become '?'.
  */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

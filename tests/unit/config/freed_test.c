@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* No memory is given back with a JSON file's passphrase in it: every free of the process is looked at. */
+/* No memory is given back with a passphrase in it: every free of the process is looked at. */
 
 #include <malloc.h>
 
@@ -34,6 +34,26 @@ static void expect_none(const char *what)
 	cr_expect_eq(left, 0, "%s: %u pieces of memory were freed with the passphrase in them", what, left);
 }
 
+/* Loads a text, uses it up as app does, and frees it. */
+static void load_and_free(const char *what, const char *text, int rc)
+{
+	char path[64], why[512] = "";
+	struct conf *c;
+
+	file_make(path, text, strlen(text), 0600);
+	watch();
+	cr_expect_eq(conf_load(path, &c, why, sizeof(why)), rc, "%s: %s", what, why);
+	if (c)
+		conf_wipe_keys(c);
+	conf_free(c);
+	expect_none(what);
+	unlink(path);
+}
+
+#define TUNNEL(more)                                                                                           \
+	PORTS "tunnels = ( { name = \"t\"; role = \"server\"; listen = \":4000\"; target = \"127.0.0.1:80\"; " \
+	      "key = \"" MARK "\"; " more " } );\n"
+
 /* The test sees what it is to see. */
 Test(freed, sees)
 {
@@ -43,6 +63,14 @@ Test(freed, sees)
 	free(p);
 	watching = false;
 	cr_assert_eq(left, 1);
+}
+
+Test(freed, file)
+{
+	load_and_free("a good file", TUNNEL(""), 0);
+	load_and_free("one that is refused", TUNNEL("mtu = 1;"), -EINVAL);
+	load_and_free("one that is no libconfig", TUNNEL("= = ;"), -EINVAL);
+	load_and_free("one with a key in two parts", TUNNEL("localaddr = \"x\" \"y\";"), -EINVAL);
 }
 
 Test(freed, json)

@@ -189,7 +189,7 @@ static const char everything[] =
 	"telemetry = { enable = false; };\n"
 	"log = { level = \"error\"; file = \"/tmp/x.log\"; quiet = true; };\n"
 	"ports = ( { name = \"a\"; device = \"03:00.1,representor=0\"; exception = \"tap\"; ifname = \"tap0\";\n"
-	"    addresses = [ \"10.0.0.2/8\" ]; gateway = ( \"fe80::1\", \"10.0.0.1\" ); mtu = 9000; },\n"
+	"    addresses = [ \"10.0.0.2/8\" ]; gateway = ( \"fe80::1\", \"10.0.0.1\" ); mtu = 2000; },\n"
 	"  { name = \"b\"; device = \"net_af_xdp0,iface=eth9,start_queue=0\"; },\n"
 	"  { name = \"c\"; device = \"net_pcap0,iface=eth8\"; exception = \"kernel\"; } );\n"
 	"tunnels = ( { name = \"t.1-x_Y\"; role = \"client\"; port = \"b\"; localaddr = \"[::1]:1\";\n"
@@ -222,7 +222,7 @@ Test(good, every_option_of_the_groups)
 	cr_assert_eq(c->n_ports, 3);
 	cr_expect_str_eq(c->ports[0].device, "03:00.1,representor=0");
 	cr_expect_str_eq(c->ports[0].ifname, "tap0");
-	cr_expect_eq(c->ports[0].mtu, 9000);
+	cr_expect_eq(c->ports[0].mtu, 2000);
 	expect_addr(&c->ports[0].gateway[0], "fe80::1");
 	expect_addr(&c->ports[0].gateway[1], "10.0.0.1");
 	cr_expect_eq(c->ports[1].exception, CONF_EXC_KERNEL);
@@ -297,7 +297,7 @@ Test(good, edges_are_accepted)
 Test(good, edges_of_ports)
 {
 	static const char text[] =
-		"ports = ( { name = \"abcdefghijkl\"; device = \"0000:03:00.7\"; mtu = 9600;\n"
+		"ports = ( { name = \"abcdefghijkl\"; device = \"0000:03:00.7\"; mtu = 2030;\n"
 		"  addresses = [ \"192.0.2.9/32\", \"2001:db8::9/128\", \"10.0.0.1/1\", \"fd00::1/1\" ]; },\n"
 		"{ name = \"b\"; device = \"net_null0\"; mtu = 576; addresses = [ ]; gateway = [ ]; } );\n"
 		"tunnels = ( { name = \"abcdefghijklmnopqrstuvwxyz01234\"; role = \"server\"; port = \"b\"; mtu = "

@@ -187,9 +187,12 @@ void lab_turn(struct lab *l, int timeout_ms)
 bool lab_logged(const struct lab *l, const char *text)
 {
 	static char buf[1 << 18];
-	FILE *f = fopen(l->log, "r");
-	size_t n = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
+	FILE *f;
+	size_t n;
 
+	log_flush(60000);
+	f = fopen(l->log, "r");
+	n = f ? fread(buf, 1, sizeof(buf) - 1, f) : 0;
 	if (f)
 		fclose(f);
 	buf[n] = '\0';

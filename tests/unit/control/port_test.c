@@ -295,7 +295,7 @@ Test(port, qpairs, .init = setup, .fini = teardown)
 
 Test(port, devargs)
 {
-	char buf[256];
+	char buf[PORT_DEVARGS_MAX], longest[PORT_DEVARGS_MAX];
 	struct port_conf c = {.device = "net_af_packet0,iface=eth0", .vdev = true, .mtu = 1500};
 
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
@@ -310,6 +310,12 @@ Test(port, devargs)
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
 	cr_assert_str_eq(buf, c.device);
 	cr_assert_eq(port_devargs(&c, buf, 4), -E2BIG);
+	/* The longest that a file may have. */
+	snprintf(longest, sizeof(longest), "net_af_packet0,iface=eth0,%0*d", LIMIT_DEVICE - 26, 0);
+	cr_assert_eq(strlen(longest), LIMIT_DEVICE);
+	c.device = longest;
+	c.mtu = LIMIT_PORT_MTU;
+	cr_assert_eq(port_devargs(&c, buf, PORT_DEVARGS_MAX), 0);
 }
 
 static void refused(struct port_conf c, const char *text)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,9 +39,11 @@ static void teardown(void)
 static const char *slurp(const char *path)
 {
 	static char buf[8192];
-	FILE *f = fopen(path, "r");
+	FILE *f;
 	size_t n;
 
+	cr_assert(log_flush(60000));
+	f = fopen(path, "r");
 	cr_assert_not_null(f, "%s", path);
 	n = fread(buf, 1, sizeof(buf) - 1, f);
 	fclose(f);
@@ -137,6 +141,27 @@ Test(snmplog, failures, .init = setup, .fini = teardown)
 	cr_assert_eq(snmplog_append(path, 1, &s), -ENXIO, "nobody reads: it must not wait");
 }
 
+/* A full disk takes a part of a row: the next one begins a line all the same. */
+Test(snmplog, full_disk, .init = setup, .fini = teardown)
+{
+	struct snmp s = numbered();
+	struct rlimit r, old;
+	char path[100];
+
+	snprintf(path, sizeof(path), "%s/a.csv", dir);
+	signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(snmplog_append(path, 1700000000, &s), 0);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+	r = old;
+	r.rlim_cur = strlen(HEADER) + strlen(ROW) + 20;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &r), 0);
+	cr_assert_eq(snmplog_append(path, 1700000000, &s), -ENOSPC);
+	cr_assert_str_eq(slurp(path), HEADER ROW);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+	cr_assert_eq(snmplog_append(path, 1700000000, &s), 0);
+	cr_assert_str_eq(slurp(path), HEADER ROW ROW);
+}
+
 /* Only the file's name is a layout: a folder called 2006 is called so. */
 Test(snmplog, path)
 {
@@ -199,6 +224,25 @@ Test(snmplog, off)
 	cr_assert_eq(snmplog_turn(&l, 1 << 30), INT32_MAX);
 	snmplog_init(&l, NULL, "/nowhere/at-all", 0, 0);
 	cr_assert_eq(snmplog_turn(&l, 1 << 30), INT32_MAX);
+}
+
+/* Rows come by themselves, and the end does not wait for the next. */
+Test(snmplog, thread, .init = setup, .fini = teardown, .timeout = 120)
+{
+	const struct tlm_src none = {0};
+	struct snmplog_thread *t;
+	char path[100];
+
+	cr_assert_eq(snmplog_start(&t, &none, "", 60), 0);
+	cr_assert_null(t);
+	cr_assert(snmplog_stop(t, 0));
+	snprintf(path, sizeof(path), "%s/a.csv", dir);
+	cr_assert_eq(snmplog_start(&t, &none, path, 1), 0);
+	while (access(path, F_OK) || rows(path) < 3)
+		usleep(10000);
+	cr_assert(snmplog_stop(t, 60000));
+	cr_assert_eq(snmplog_start(&t, &none, path, 4000000), 0);
+	cr_assert(snmplog_stop(t, 60000));
 }
 
 /* A folder that is missing is complained of once in ten minutes, and the log goes on when it is there. */

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -30,9 +35,11 @@ static void temp_gone(void)
 
 static size_t slurp(const char *from)
 {
-	FILE *f = fopen(from, "r");
+	FILE *f;
 	size_t n;
 
+	cr_assert(log_flush(60000));
+	f = fopen(from, "r");
 	cr_assert_not_null(f);
 	n = fread(text, 1, sizeof(text) - 1, f);
 	text[n] = '\0';
@@ -119,6 +126,210 @@ Test(log, appends_and_changes_over)
 	unlink(other);
 }
 
+/* ---- nobody reads ---- */
+
+#define MANY 60000 /* lines, more than any pipe and queue hold */
+
+static void number_lines(unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++)
+		log_info("line %u of those that nobody reads", i);
+}
+
+/*
+ * Lines that come out of fd until `last`: whole, in order, and where some are missing, one line says how many.  Returns
+ * how many it said in all.
+ */
+static unsigned read_numbers(int fd, unsigned last)
+{
+	FILE *f = fdopen(dup(fd), "r");
+	unsigned next = 0, told = 0, pending = 0, i, lost;
+	char line[2000], tail[100];
+
+	while (next <= last && fgets(line, sizeof(line), f)) {
+		cr_assert_eq(line[strlen(line) - 1], '\n', "%s", line);
+		if (sscanf(line + STAMP, "%u log lines %99s", &lost, tail) == 2 && !strcmp(tail, "lost")) {
+			cr_assert_eq(pending, 0, "two notices for one gap");
+			pending = lost;
+			told += lost;
+			continue;
+		}
+		cr_assert_eq(sscanf(line + STAMP, "line %u of those that nobody %99s", &i, tail), 2, "%s", line);
+		cr_assert_str_eq(tail, "reads", "%s", line);
+		cr_assert_eq(i, next + pending, "%u lines were said to be lost before %u, found %u", pending, next, i);
+		next = i + 1;
+		pending = 0;
+	}
+	cr_assert_eq(next, last + 1);
+	fclose(f);
+	return told;
+}
+
+struct reading {
+	int fd;
+	unsigned last, told;
+};
+
+static void *reader(void *arg)
+{
+	struct reading *r = arg;
+
+	r->told = read_numbers(r->fd, r->last);
+	return NULL;
+}
+
+/* Whoever logs goes on, and what is lost is counted. */
+static void nobody_reads(void)
+{
+	number_lines(0, MANY);
+	cr_assert_gt(log_lost(), MANY / 10);
+	cr_assert_not(log_flush(10));
+}
+
+/* The number lost is told where they are missing. */
+static void somebody_reads(int read_fd)
+{
+	struct reading r = {.fd = read_fd, .last = MANY};
+	pthread_t t;
+
+	cr_assert_eq(pthread_create(&t, NULL, reader, &r), 0);
+	cr_assert(log_flush(60000));
+	number_lines(MANY, MANY + 1);
+	pthread_join(t, NULL);
+	cr_assert_eq(r.told, log_lost());
+}
+
+static void stderr_is_pipe(int p[2])
+{
+	cr_assert_eq(pipe(p), 0);
+	cr_assert_eq(dup2(p[1], STDERR_FILENO), STDERR_FILENO);
+	cr_assert_eq(log_open("", LOG_INFO), 0);
+}
+
+Test(log, stderr_is_a_full_pipe, .timeout = 120)
+{
+	int p[2];
+
+	stderr_is_pipe(p);
+	nobody_reads();
+	somebody_reads(p[0]);
+	cr_assert_eq(fcntl(p[1], F_GETFL) & O_NONBLOCK, 0, "the pipe is not ours alone");
+	log_close();
+}
+
+Test(log, stderr_is_a_full_pipe_that_does_not_block, .timeout = 120)
+{
+	int p[2];
+
+	stderr_is_pipe(p);
+	cr_assert_eq(fcntl(p[1], F_SETFL, O_NONBLOCK), 0);
+	nobody_reads();
+	somebody_reads(p[0]);
+	log_close();
+}
+
+Test(log, fifo_that_nobody_reads, .timeout = 120)
+{
+	int fd;
+
+	cr_assert_eq(unlink(path), 0);
+	cr_assert_eq(mkfifo(path, 0600), 0);
+	cr_assert_eq(log_open(path, LOG_INFO), 0);
+	nobody_reads();
+	fd = open(path, O_RDONLY);
+	cr_assert_geq(fd, 0);
+	somebody_reads(fd);
+	log_close();
+}
+
+Test(log, terminal_that_is_stopped, .timeout = 120)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY), slave;
+	struct termios raw;
+
+	cr_assert(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+	cr_assert_geq(slave, 0);
+	cr_assert_eq(tcgetattr(slave, &raw), 0);
+	cfmakeraw(&raw);
+	cr_assert_eq(tcsetattr(slave, TCSANOW, &raw), 0);
+	cr_assert_eq(tcflow(slave, TCOOFF), 0);
+	cr_assert_eq(log_open(ptsname(master), LOG_INFO), 0);
+	nobody_reads();
+	cr_assert_eq(tcflow(slave, TCOON), 0);
+	somebody_reads(master);
+	log_close();
+}
+
+/* The end comes though nobody ever reads, and the thread that is left behind harms nobody. */
+Test(log, end_with_a_full_pipe, .timeout = 120)
+{
+	int p[2];
+
+	stderr_is_pipe(p);
+	number_lines(0, MANY);
+	log_close();
+	number_lines(0, MANY);
+	close(p[0]);
+	close(p[1]);
+}
+
+Test(log, end_waits_for_what_is_on_its_way)
+{
+	int p[2];
+
+	stderr_is_pipe(p);
+	number_lines(0, 100);
+	log_close();
+	cr_assert_eq(read_numbers(p[0], 99), 0);
+}
+
+Test(log, reader_is_gone, .timeout = 120)
+{
+	int p[2];
+
+	stderr_is_pipe(p);
+	close(p[0]);
+	number_lines(0, 1000);
+	cr_assert(log_flush(60000));
+	cr_assert_eq(log_lost(), 1000);
+	log_close();
+}
+
+/* A disk that is full takes a part of a line.  The rest follows when there is room, and no line is torn. */
+Test(log, full_disk, .timeout = 120)
+{
+	struct rlimit r, old;
+	unsigned a, b, lost;
+
+	signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+	cr_assert_eq(log_open(path, LOG_INFO), 0);
+	log_info("first");
+	cr_assert(log_flush(60000));
+	r = old;
+	r.rlim_cur = STAMP + 6 + STAMP + 4;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &r), 0);
+	log_info("second line");
+	for (int i = 0; i < 5; i++)
+		log_info("lost");
+	cr_assert(log_flush(60000));
+	log_info("lost");
+	cr_assert(log_flush(60000));
+	cr_assert_eq(log_lost(), 6);
+	cr_assert_eq(slurp(path), r.rlim_cur);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+	log_info("third");
+	slurp(path);
+	cr_assert_eq(sscanf(text, "%*s %*s first\n%*s %*s second line\n%*s %*s %u log lines lost\n%*s %*s thir%n",
+			    &lost, &a),
+		     1, "%s", text);
+	cr_assert_eq(lost, 6);
+	b = (unsigned)strlen(text);
+	cr_assert_eq(a + 2, b, "%s", text);
+	log_close();
+}
+
 static void *writer(void *arg)
 {
 	for (int i = 0; i < 1000; i++)
@@ -138,6 +349,7 @@ Test(log, lines_of_two_threads_do_not_mix)
 	for (int i = 0; i < 2; i++)
 		pthread_join(t[i], NULL);
 	slurp(path);
+	cr_assert_eq(log_lost(), 0);
 	for (char *save, *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
 		int w = l[STAMP] - 'a';
 		char want[64];

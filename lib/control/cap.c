@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cap.h"
+
+/* By the driver's name; "": PCI devices, whatever their driver. */
+static const struct need {
+	const char *driver;
+	unsigned cap;
+	const char *name, *what;
+} needs[] = {
+	{"net_af_packet", CAP_NET_RAW, "CAP_NET_RAW", "packet sockets"},
+	{"net_af_packet", CAP_NET_ADMIN, "CAP_NET_ADMIN", "the interface's flags"},
+	{"net_af_xdp", CAP_NET_RAW, "CAP_NET_RAW", "AF_XDP sockets"},
+	{"net_af_xdp", CAP_NET_ADMIN, "CAP_NET_ADMIN", "the program that is attached to the interface"},
+	{"net_af_xdp", CAP_BPF, "CAP_BPF", "maps and programs of BPF"},
+	{"net_af_xdp", CAP_IPC_LOCK, "CAP_IPC_LOCK", "locked memory beyond ulimit -l"},
+	{"net_tap", CAP_NET_ADMIN, "CAP_NET_ADMIN", "making its interface"},
+	{"", CAP_IPC_LOCK, "CAP_IPC_LOCK", "memory for the device, locked beyond ulimit -l"},
+};
+
+static bool has(unsigned cap, const struct __user_cap_data_struct data[2])
+{
+	return data[cap / 32].effective >> cap % 32 & 1;
+}
+
+static bool cap_has(unsigned cap)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+	struct rlimit r;
+
+	if (cap == CAP_IPC_LOCK && getrlimit(RLIMIT_MEMLOCK, &r) == 0 && r.rlim_cur == RLIM_INFINITY)
+		return true;
+	if (syscall(SYS_capget, &head, data))
+		return true;
+	return has(cap, data) || (cap == CAP_BPF && has(CAP_SYS_ADMIN, data));
+}
+
+static bool needed_by(const struct need *n, const char *device, bool vdev)
+{
+	if (!vdev)
+		return n->driver[0] == '\0';
+	return n->driver[0] && strncmp(device, n->driver, strlen(n->driver)) == 0;
+}
+
+const char *cap_of_device(const char *device, bool vdev, char buf[CAP_TEXT])
+{
+	size_t at = 0;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < sizeof(needs) / sizeof(needs[0]) && at < CAP_TEXT; i++)
+		if (needed_by(&needs[i], device, vdev) && !cap_has(needs[i].cap))
+			at += (size_t)snprintf(buf + at, CAP_TEXT - at, "%s %s is missing, for %s", at ? "," : ":",
+					       needs[i].name, needs[i].what);
+	return buf;
+}
+
+const char *cap_of_listen(int err, unsigned port)
+{
+	if ((err != -EACCES && err != -EPERM) || cap_has(CAP_NET_BIND_SERVICE))
+		return "";
+	return port < 1024 ? ": CAP_NET_BIND_SERVICE is missing, for ports below 1024"
+			   : ": CAP_NET_BIND_SERVICE is missing, for ports below net.ipv4.ip_unprivileged_port_start";
+}
