@@ -257,6 +257,17 @@ void app_ports_down(struct app *a)
 
 /* ---- workers ---- */
 
+/* Workers without a queue of the port whose packets worker w sends. */
+static uint64_t siblings(const struct app *a, unsigned port, unsigned w)
+{
+	unsigned queues = a->ports[port].n_txq;
+	uint64_t of = 0;
+
+	for (unsigned i = queues; i < a->plan.workers; i++)
+		of |= (uint64_t)(i % queues == w) << i;
+	return of;
+}
+
 /* Queue q is worker q's; where a port has fewer queues than workers, the others go over the owner of one. */
 static void worker_ports(struct app *a, unsigned w)
 {
@@ -270,6 +281,10 @@ static void worker_ports(struct app *a, unsigned w)
 		wp->tx_owner = (uint16_t)(w % p->n_txq);
 		wp->steer = !(p->has_rss && p->rss.hw);
 		wp->rss = &p->rss;
+		wp->sends_for = siblings(a, i, w);
+		if (wp->txq >= 0)
+			wp->ring = (struct worker_ring){p->ring[w].base, p->ring[w].frames, p->ring[w].frame_size,
+							p->ring[w].longest};
 		wp->rx_fd = wp->rxq < 0 ? 0 : p->rx_fd[wp->rxq];
 	}
 }

@@ -27,6 +27,15 @@ struct port_conf {
 	bool tcp;		   /* and TCP can be: some tunnel fakes it */
 };
 
+/* The ring that AF_PACKET's driver sends by, for reading; base NULL: there is none to be seen. */
+struct port_ring {
+	const uint8_t *base;
+	void *map;
+	size_t map_n;
+	uint32_t frames, frame_size;
+	uint32_t longest; /* packet that fits a frame */
+};
+
 struct port {
 	uint16_t id; /* DPDK's */
 	uint16_t n_rxq, n_txq;
@@ -37,7 +46,9 @@ struct port {
 	struct flow_rss rss; /* hw false when there is no RSS: software steering */
 	int socket;
 	int rx_fd[PORT_FDS]; /* [RX queue] readable when it holds frames; the driver's own, 0: there is none */
-	bool probed;	     /* the device was attached by port_start, and port_stop detaches it */
+	struct port_ring ring[PORT_FDS]; /* [TX queue] */
+	int ifindex; /* the kernel interface that the device stands on, or has made; 0: there is none */
+	bool probed; /* the device was attached by port_start, and port_stop detaches it */
 	bool started;
 };
 

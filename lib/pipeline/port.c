@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#include <rte_ring.h>
+
+#include "worker_int.h"
+
+/* What siblings have left for a port that is closed, or was when they did. */
+static void drop_siblings(struct worker *w, unsigned dev)
+{
+	const struct worker_mesh *mesh = w->conf.mesh;
+	struct rte_mbuf *m;
+
+	for (unsigned from = 0; from < mesh->n; from++) {
+		if (from == w->conf.id || !(w->conf.ports[dev].sends_for >> from & 1))
+			continue;
+		while (rte_ring_sc_dequeue(mesh->tx[from * mesh->n_ports + dev], (void **)&m) == 0) {
+			pl_count(w, DROP_PORT_DOWN, 1);
+			rte_pktmbuf_free(m);
+		}
+	}
+}
+
+/* It may be another device than before, with other queues. */
+static void port_opened(struct worker *w, unsigned dev)
+{
+	w->dev_of[w->conf.ports[dev].id] = (uint8_t)dev;
+	w->txq[dev].at = 0;
+	w->txq[dev].refused = 0;
+	drop_siblings(w, dev);
+}
+
+/*
+ * What a new snapshot says of the ports.  One that is closed is not touched any more, from here on: so its adoption
+ * tells control that the device may go.
+ */
+void pl_ports_adopt(struct worker *w, const struct net_tbl *t)
+{
+	uint32_t shut = 0, down = 0, before = w->shut;
+
+	for (unsigned i = 0; i < w->conf.n_ports; i++) {
+		shut |= (uint32_t)(i < t->n_dev && t->dev[i].closed) << i;
+		down |= (uint32_t)(i < t->n_dev && !t->dev[i].up) << i;
+	}
+	w->down = down | shut;
+	w->shut = shut;
+	if (before == shut)
+		return;
+	for (unsigned i = 0; i < w->conf.n_ports; i++) {
+		if (before & ~shut & 1u << i)
+			port_opened(w, i);
+		else if (shut & ~before & 1u << i)
+			drop_siblings(w, i);
+	}
+	worker_idle_init(w);
+}
