@@ -210,84 +210,7 @@ void app_tunnels_down(struct app *a)
 	free(a->crypts);
 }
 
-/* ---- ports ---- */
-
-static bool any_tcp(const struct conf *c)
-{
-	for (unsigned i = 0; i < c->n_tunnels; i++)
-		if (c->tunnels[i].tcp)
-			return true;
-	return false;
-}
-
-int app_ports_up(struct app *a)
-{
-	struct rte_mempool *pools[CONF_WORKERS_MAX];
-
-	for (unsigned i = 0; i < a->conf->n_ports; i++) {
-		const struct conf_port *p = &a->conf->ports[i];
-		struct port_conf pc = {
-			.name = p->name,
-			.device = p->device,
-			.vdev = p->vdev,
-			.workers = a->plan.workers,
-			.mtu = p->mtu,
-			.pools = pools,
-			.shared = p->exception == CONF_EXC_KERNEL,
-			.tcp = any_tcp(a->conf),
-		};
-		int ret;
-
-		for (unsigned w = 0; w < a->plan.workers; w++)
-			pools[w] = a->pools[a->plan.place.rx_pool[i][w]];
-		ret = port_start(&pc, &a->ports[i], a->why, sizeof(a->why));
-		if (ret)
-			return app_fail(a, ret, p->name);
-		a->n_started++;
-		a->dev_csum[i] = a->ports[i].csum;
-	}
-	return 0;
-}
-
-void app_ports_down(struct app *a)
-{
-	while (a->n_started)
-		port_stop(&a->ports[--a->n_started]);
-}
-
 /* ---- workers ---- */
-
-/* Workers without a queue of the port whose packets worker w sends. */
-static uint64_t siblings(const struct app *a, unsigned port, unsigned w)
-{
-	unsigned queues = a->ports[port].n_txq;
-	uint64_t of = 0;
-
-	for (unsigned i = queues; i < a->plan.workers; i++)
-		of |= (uint64_t)(i % queues == w) << i;
-	return of;
-}
-
-/* Queue q is worker q's; where a port has fewer queues than workers, the others go over the owner of one. */
-static void worker_ports(struct app *a, unsigned w)
-{
-	for (unsigned i = 0; i < a->conf->n_ports; i++) {
-		const struct port *p = &a->ports[i];
-		struct worker_port *wp = &a->worker_ports[w][i];
-
-		wp->id = p->id;
-		wp->rxq = w < p->n_rxq ? (int32_t)w : -1;
-		wp->txq = w < p->n_txq ? (int32_t)w : -1;
-		wp->tx_owner = (uint16_t)(w % p->n_txq);
-		wp->steer = !(p->has_rss && p->rss.hw);
-		wp->rss = &p->rss;
-		wp->sends_for = siblings(a, i, w);
-		if (wp->txq >= 0)
-			wp->ring = (struct worker_ring){p->ring[w].base, p->ring[w].frames, p->ring[w].frame_size,
-							p->ring[w].longest};
-		wp->rx_fd = wp->rxq < 0 ? 0 : p->rx_fd[wp->rxq];
-	}
-}
 
 static int shard_up(struct app *a, unsigned w)
 {
@@ -356,7 +279,7 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 	a->worker_ports[w] = calloc(a->conf->n_ports, sizeof(struct worker_port));
 	if (!a->worker_ports[w])
 		return app_fail(a, -ENOMEM, "ports");
-	worker_ports(a, w);
+	app_worker_ports(a, w);
 	wc.ports = a->worker_ports[w];
 	wc.shard = a->shards[w];
 	wc.border = a->borders[w];
@@ -453,6 +376,7 @@ static void ctl_port(struct app *a, unsigned i)
 		.port = &a->ports[i],
 		.tap = p->exception == CONF_EXC_TAP,
 		.ifname = p->ifname,
+		.base = a->bases[i],
 		.mtu = p->mtu,
 		.addresses = addr,
 		.n_addresses = p->n_addresses,
@@ -472,6 +396,9 @@ int app_ctl_up(struct app *a)
 		.udp = a->udp,
 		.frames = a->pools[a->plan.place.ctl_pool],
 		.quiet = a->conf->log.quiet,
+		.port_open = app_port_open,
+		.port_close = app_port_close,
+		.ctx = a,
 	};
 	int ret;
 

@@ -231,16 +231,15 @@ static void af_packet(struct setup *s)
 	int fd[PORT_FDS];
 	unsigned n;
 
-	if (!port_devarg(s->conf->device, "iface", iface, sizeof(iface)))
+	if (port_devargs(s->conf, devargs, sizeof(devargs)) || !port_devarg(devargs, "iface", iface, sizeof(iface)))
 		return;
 	n = port_afp_tune(s->conf, iface, fd, PORT_FDS);
 	if (n != s->info.max_rx_queues || n > PORT_FDS)
 		return;
 	memcpy(s->port->rx_fd, fd, n * sizeof(*fd));
 	/* A socket is both queues'. */
-	if (port_devargs(s->conf, devargs, sizeof(devargs)) == 0)
-		for (unsigned i = 0; i < s->port->n_txq && i < n; i++)
-			port_afp_map(devargs, fd[i], &s->port->ring[i]);
+	for (unsigned i = 0; i < s->port->n_txq && i < n; i++)
+		port_afp_map(devargs, fd[i], &s->port->ring[i]);
 }
 
 static int start(struct setup *s)
@@ -323,4 +322,5 @@ void port_stop(struct port *p)
 	rte_eth_dev_stop(p->id);
 	port_dev_remove(p->id, p->probed);
 	p->started = false;
+	p->ifindex = 0;
 }

@@ -16,10 +16,11 @@ struct rte_mempool;
 struct port_conf {
 	const char *name; /* for messages */
 	const char
-		*device;  /* PCI address or vdev string; AF_PACKET gets the block sizes it needs when none are given */
-	bool vdev;	  /* made in software: what it says of its hashing is not relied on */
-	unsigned workers; /* RX and TX queues wanted; fewer are used when the port has fewer */
-	unsigned mtu;	  /* L3; the MTU of an interface that the kernel keeps (AF_PACKET, AF_XDP) is left alone */
+		*device;   /* PCI address or vdev string; AF_PACKET gets the block sizes it needs when none are given */
+	const char *iface; /* the kernel interface to stand on, instead of the iface= of device; NULL: that one */
+	bool vdev;	   /* made in software: what it says of its hashing is not relied on */
+	unsigned workers;  /* RX and TX queues wanted; fewer are used when the port has fewer */
+	unsigned mtu;	   /* L3; the MTU of an interface that the kernel keeps (AF_PACKET, AF_XDP) is left alone */
 	/* [RX queue]; all with buffers whose room after the headroom holds a frame of that MTU */
 	struct rte_mempool *const *pools;
 	uint16_t rx_desc, tx_desc; /* 0: the driver's */
@@ -51,6 +52,12 @@ struct port {
 	bool probed; /* the device was attached by port_start, and port_stop detaches it */
 	bool started;
 };
+
+/*
+ * The interface that the kernel must have before the port can be started: its name to buf.  False: there is none such,
+ * as the device is none of the kernel's, or makes its interface itself.
+ */
+bool port_base(const struct port_conf *conf, char *buf, size_t n);
 
 /* Probes, configures and starts.  0, or -errno and one line in why that says what to do.  Undone by port_stop. */
 int port_start(const struct port_conf *conf, struct port *out, char *why, size_t why_n);

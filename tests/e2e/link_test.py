@@ -116,5 +116,127 @@ def test_one_slow():
         case.check(cli.stop() == 0, "exit status")
 
 
+def one_link(lab, **kw):
+    """g and p, a link between them, and a target in g."""
+    lab.add_ns("g", "p")
+    join(lab, **kw)
+    target(lab, "g")
+
+
+def join(lab, g="g1", p="p1"):
+    lab.veth("g", g, "p", p)
+    lab.addr("g", g, "10.77.1.1/24")
+    lab.addr("p", p, "10.77.1.2/24")
+
+
+def server(lab, iface="g1", more='exception = "kernel";', device="", **kw):
+    return lab.gateway("server", "g", conf([port("a", iface + device, more)],
+                                           [tunnel("s", "server", ":4000", "127.0.0.1:9000")], **kw))
+
+
+def client(lab, iface="p1", remote="10.77.1.1:4000", **kw):
+    return lab.gateway("client", "p", conf([port("a", iface)], [tunnel("c", "client", "127.0.0.1:13000", remote)]), **kw)
+
+
+def sessions(lab, gw):
+    return sorted(k for k, v in lab_telemetry(gw.prefix, "/kcpgate/sessions").items() if isinstance(v, dict))
+
+
+def transfer(lab, n=BIG):
+    load(lab, "p", "big", "127.0.0.1", 13000, n)
+
+
+def anew(workers):
+    with Lab("kk") as lab:
+        one_link(lab)
+        srv, cli = server(lab, workers=workers), client(lab)
+        transfer(lab)
+        before = sessions(lab, srv)
+        slow = load(lab, "p", "big", "127.0.0.1", 13000, 80 * BIG, wait=False)
+        wait_until("a transfer", lambda: any(s["bytes_in"] > 4 * BIG for s in lab.telemetry(srv, "/kcpgate/sessions")))
+        lab.ip("g", "link", "del", "g1")
+        for gw, iface in (srv, "g1"), (cli, "p1"):
+            gw.wait_for("interface %s has gone" % iface, 60)
+        time.sleep(1)
+        case.check(slow.alive() and srv.alive() and cli.alive(), slow.log())
+        join(lab)
+        for gw, iface in (srv, "g1"), (cli, "p1"):
+            gw.wait_for("interface %s is there, and served" % iface, 60)
+        slow.p.wait(110)
+        case.check(slow.p.returncode == 0, slow.log())
+        case.check(sessions(lab, srv) == before, "other sessions", before, sessions(lab, srv))
+        # Once more, now with nothing to do, and with other names of the queues' sockets.
+        lab.ip("g", "link", "del", "g1")
+        wait_until("it is gone", lambda: srv.log().count("has gone") == 2 and cli.log().count("has gone") == 2, 60)
+        join(lab)
+        wait_until("it is there", lambda: srv.log().count("is there, and") == 2 and cli.log().count("is there, and") == 2, 60)
+        transfer(lab)
+        n = dropped(lab, srv, "port_down")
+        case.check(n > 0, drops(lab, srv))
+        case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
+        return "port_down: %d" % n
+
+
+def test_made_anew():
+    """An interface that is deleted and made again under both gateways: the sessions live on and their transfer is whole."""
+    return anew(1)
+
+
+def test_made_anew_two_workers():
+    return anew(2)
+
+
+def test_renamed():
+    """An interface that gets another name is served as before; made anew it is found by its old name, or the new one."""
+    with Lab("kk") as lab:
+        one_link(lab)
+        srv, cli = server(lab), client(lab)
+        transfer(lab)
+        before = sessions(lab, srv)
+        lab.ip("g", "link", "set", "g1", "down")
+        lab.ip("g", "link", "set", "g1", "name", "wan")
+        lab.ip("g", "link", "set", "wan", "up")
+        srv.wait_for("interface g1 is called wan now", 60)
+        transfer(lab)
+        case.check(sessions(lab, srv) == before, "other sessions", before, sessions(lab, srv))
+        for name in "wan", "g1":
+            lab.ip("p", "link", "del", "p1")
+            gone = "interface %s has gone" % ("wan")
+            srv.wait_for(gone, 60)
+            join(lab, g=name)
+            srv.wait_for("interface %s is there" % name, 60)
+            cli.wait_for("interface p1 is there", 60)
+            transfer(lab)
+        case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
+
+
+EXCLUSIVE = ('exception = "tap"; ifname = "kg0"; addresses = [ "10.77.1.1/24" ];')
+
+
+def test_tap_removed():
+    """The TAP of an exclusive port that somebody removes is made again, with its addresses; then its base goes and comes."""
+    with Lab("kk") as lab:
+        one_link(lab)
+        lab.ip("g", "addr", "del", "10.77.1.1/24", "dev", "g1")
+        srv, cli = server(lab, more=EXCLUSIVE), client(lab)
+        transfer(lab)
+        before = sessions(lab, srv)
+        lab.ip("g", "link", "del", "kg0")
+        srv.wait_for("interface kg0 has been removed", 60)
+        wait_until("the TAP is back", lambda: "10.77.1.1/24" in lab.sh("g", "ip", "addr", "show", check=False), 60)
+        transfer(lab)
+        lab.sh("p", "ping", "-c", "1", "-W", "20", "10.77.1.1")
+        case.check(sessions(lab, srv) == before, "other sessions", before, sessions(lab, srv))
+        lab.ip("g", "link", "del", "g1")
+        srv.wait_for("interface g1 has gone", 60)
+        lab.veth("g", "g1", "p", "p1")
+        lab.addr("p", "p1", "10.77.1.2/24")
+        srv.wait_for("interface g1 is there", 60)
+        cli.wait_for("interface p1 is there", 60)
+        transfer(lab)
+        lab.sh("p", "ping", "-c", "1", "-W", "20", "10.77.1.1")
+        case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
+
+
 if __name__ == "__main__":
     case.main(sys.modules[__name__])
