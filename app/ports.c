@@ -2,6 +2,7 @@
 #include <net/if.h>
 
 #include "app.h"
+#include "host.h"
 #include "log.h"
 
 static bool any_tcp(const struct conf *c)
@@ -48,6 +49,8 @@ int app_ports_up(struct app *a)
 		int ret;
 
 		/* A gateway may be started before the network is: what is not there yet is no fault of the file's. */
+		if (a->conf->ports[i].seek)
+			continue;
 		if (port_base(&pc, a->bases[i], sizeof(a->bases[i])) && if_nametoindex(a->bases[i]) == 0)
 			continue;
 		ret = start(a, i, &pc, a->why, sizeof(a->why));
@@ -102,6 +105,19 @@ void app_worker_ports(struct app *a, unsigned w)
 			worker_port(a, w, i);
 }
 
+/* The file was checked against the MTU that most interfaces have; this one was not known then. */
+static void see_mtu(const struct conf *c, const struct conf_port *p, const char *ifname)
+{
+	const unsigned head = 48; /* of IPv6 and UDP */
+	unsigned mtu = host_mtu(ifname);
+
+	for (unsigned i = 0; p->seek && i < c->n_tunnels; i++)
+		if (c->tunnels[i].mtu + head > mtu)
+			log_warn(
+				"tunnel %s: mtu %u does not fit interface %s, whose MTU is %u: set --mtu to %u or less",
+				c->tunnels[i].name, c->tunnels[i].mtu, ifname, mtu, mtu - head);
+}
+
 int app_port_open(void *app, unsigned port, const char *ifname, char *why, size_t why_n)
 {
 	struct rte_mempool *pools[CONF_WORKERS_MAX];
@@ -113,6 +129,8 @@ int app_port_open(void *app, unsigned port, const char *ifname, char *why, size_
 	ret = start(a, port, &pc, why, why_n);
 	for (unsigned w = 0; ret == 0 && w < a->plan.workers; w++)
 		worker_port(a, w, port);
+	if (ret == 0)
+		see_mtu(a->conf, &a->conf->ports[port], ifname);
 	return ret;
 }
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,24 +45,18 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	return ret ? app_fail(a, ret, t->name) : 0;
 }
 
-/* The address that a server listens on: unspecified for none given.  Start-up may wait for a name. */
-static int listen_addr(struct app *a, const struct conf_tunnel *t, struct addr *out)
+/* The address that a server listens on: unspecified for none given, and for a name until control has resolved it. */
+static void listen_addr(const struct conf_tunnel *t, struct addr *out)
 {
-	const char *host = t->listen.host;
-	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *ai;
+	if (t->listen.host && addr_parse(t->listen.host, out))
+		*out = (struct addr){{0}};
+}
 
-	if (!host || !host[0] || addr_parse(host, out) == 0)
-		return 0;
-	if (getaddrinfo(host, NULL, &hints, &ai)) {
-		snprintf(a->why, sizeof(a->why), "tunnel %s: listen: no address for %s", t->name, host);
-		return -EADDRNOTAVAIL;
-	}
-	if (ai->ai_family == AF_INET)
-		*out = addr_v4(ntohl(((struct sockaddr_in *)ai->ai_addr)->sin_addr.s_addr));
-	else
-		memcpy(out->b, &((struct sockaddr_in6 *)ai->ai_addr)->sin6_addr, 16);
-	freeaddrinfo(ai);
-	return 0;
+static void on_listens(void *app, unsigned tunnel, const struct addr *addr)
+{
+	struct app *a = app;
+
+	a->tunnels[tunnel].local = *addr; /* no worker has looked: none of its ports is in the map yet */
 }
 
 static int tunnel_slots(struct app *a, unsigned i)
@@ -136,8 +128,8 @@ static int tunnel_make(struct app *a, unsigned i)
 	s->head = crypt_head(s->crypt);
 	s->tail = crypt_tail(s->crypt);
 	s->dev = port_index(a->conf, t->port);
-	if (!s->client && (ret = listen_addr(a, t, &s->local)))
-		return ret;
+	if (!s->client)
+		listen_addr(t, &s->local);
 	if (fec && (ret = fec_codec_get(&s->fec, t->datashard, t->parityshard)))
 		return app_fail(a, ret, t->name);
 	s->kcp = (struct kcp_conf){
@@ -361,6 +353,26 @@ static void ctl_tunnel(struct app *a, unsigned i)
 	};
 }
 
+/* A port without an interface's name is a command line's, and so its one tunnel's. */
+static const char *seek_host(const struct conf *c)
+{
+	const struct conf_tunnel *t = &c->tunnels[0];
+
+	return t->role == CONF_CLIENT ? t->remote.host : t->listen.host;
+}
+
+static enum ctl_seek seek(const struct conf *c, const struct conf_port *p)
+{
+	const char *host = seek_host(c);
+	struct addr a;
+
+	if (!p->seek)
+		return CTL_SEEK_NO;
+	if (c->tunnels[0].role == CONF_CLIENT)
+		return CTL_SEEK_ROUTE;
+	return !host || !host[0] || (addr_parse(host, &a) == 0 && addr_is_any(&a)) ? CTL_SEEK_DEFAULT : CTL_SEEK_OWNER;
+}
+
 static void ctl_port(struct app *a, unsigned i)
 {
 	const struct conf_port *p = &a->conf->ports[i];
@@ -377,6 +389,8 @@ static void ctl_port(struct app *a, unsigned i)
 		.tap = p->exception == CONF_EXC_TAP,
 		.ifname = p->ifname,
 		.base = a->bases[i],
+		.seek = seek(a->conf, p),
+		.seek_host = seek_host(a->conf),
 		.mtu = p->mtu,
 		.addresses = addr,
 		.n_addresses = p->n_addresses,
@@ -398,6 +412,7 @@ int app_ctl_up(struct app *a)
 		.quiet = a->conf->log.quiet,
 		.port_open = app_port_open,
 		.port_close = app_port_close,
+		.listens = on_listens,
 		.ctx = a,
 	};
 	int ret;

@@ -85,6 +85,9 @@ struct ctl_conf {
 	 */
 	int (*port_open)(void *ctx, unsigned port, const char *ifname, char *why, size_t why_n);
 	void (*port_close)(void *ctx, unsigned port);
+	/* A server's listen address, given as a name, was found: before any port of the tunnel is in `udp`.  May be
+	 * NULL. */
+	void (*listens)(void *ctx, unsigned tunnel, const struct addr *a);
 	void *ctx;
 };
 
@@ -123,6 +126,9 @@ void ctl_destroy(struct ctl *c);
  * negative: for as long as it takes).  Returns the set of signals that arrived as a bit mask (1 << signo), or 0.
  */
 uint64_t ctl_turn(struct ctl *c, int timeout_ms);
+
+/* True while the first attempt to find a port's interface is under way, or what it found is not in use yet. */
+bool ctl_seeking(const struct ctl *c);
 
 /*
  * Stops accepting, reads no more, and asks the workers to end all streams (RESET with ESHUTDOWN) behind what was read;

@@ -71,6 +71,12 @@ struct tunnel {
 	struct list waiting;	/* struct tcp.waiting, longest first */
 	uint64_t refused;	/* what the tunnel's share of chunks had counted at the last look */
 	uint64_t starved, starved_seen; /* times that reading waited for chunks, and of them at the last look */
+	/* server: where it listens, when that is a name; until it is known the tunnel hears nothing */
+	struct name listen;
+	struct name_wait listen_wait;
+	struct timer listen_retry;
+	bool listen_told; /* why it does not yet */
+	bool deaf;
 };
 
 struct ctl {
@@ -148,7 +154,7 @@ int iface_up(struct ctl *c, char *why, size_t why_n);
 void iface_down(struct ctl *c);
 /* The table of links has been read: which interface each port stands for now, in c->nl.ifindex. */
 void iface_look(struct ctl *c);
-/* A snapshot was published, or workers may have adopted one. */
+/* The newest snapshot says of every port what its interface is now. */
 void iface_published(struct ctl *c);
 void iface_turn(struct ctl *c);
 /* Opens a port that is away on this interface.  True when it is open. */
@@ -165,6 +171,8 @@ void seek_try(struct ctl *c, unsigned port);
 /* ---- lo.c: after the tables have been read ---- */
 int lo_up(struct ctl *c, char *why, size_t why_n);
 void lo_down(struct ctl *c);
+/* The same for a port that was opened later. */
+void lo_opened(struct ctl *c, unsigned port);
 
 /* ---- listen.c ---- */
 int listen_up(struct ctl *c, char *why, size_t why_n);

@@ -75,6 +75,7 @@ bool iface_open(struct ctl *c, unsigned port, const char *ifname)
 		rtnl_link_set(&c->rtnl, c->tap[port].ifindex, p->port->mac, p->mtu);
 	if (p->port->id <= UINT8_MAX)
 		c->port_of[p->port->id] = (uint16_t)port;
+	lo_opened(c, port);
 	c->stats.ports_opened++;
 	log_info("port %s: interface %s is there, and served from now on", p->name, f->base);
 	nl_again(c);

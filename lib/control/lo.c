@@ -58,6 +58,12 @@ static void prepare(const struct ctl_port *p, const char *ifname)
 	}
 }
 
+void lo_opened(struct ctl *c, unsigned port)
+{
+	if (nl_is_loopback(&c->nl, c->conf.ports[port].port->ifindex) && !c->conf.ports[port].tap)
+		prepare(&c->conf.ports[port], c->iface[port].name);
+}
+
 int lo_up(struct ctl *c, char *why, size_t why_n)
 {
 	(void)why;

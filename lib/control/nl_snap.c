@@ -174,6 +174,8 @@ int nl_publish(struct ctl *c)
 	if (same(n->tbl, t)) {
 		net_tbl_free(t);
 		free(old);
+		iface_published(
+			c); /* a port that was opened and has gone since: the last one says already that it is closed */
 		return 0;
 	}
 	t->gen = ++n->gen;

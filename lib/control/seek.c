@@ -5,34 +5,48 @@
  * name resolves and there is one, and anew when it has gone: it need not be the same.
  */
 
-#include <errno.h>
+#include <ifaddrs.h>
 #include <net/if.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "ctl_int.h"
 #include "route.h"
+#include "sock.h"
 
-/* The interface that has this address, as its own, by the mirror. */
-static bool owner(const struct ctl *c, const struct addr *a, char ifname[IF_NAMESIZE])
+/* The interface that has this address as its own: by the kernel, for the mirror may be behind. */
+static bool owner(const struct addr *a, char ifname[IF_NAMESIZE])
 {
-	const struct nl_vec *addrs = &c->nl.table[NL_ADDR];
+	struct ifaddrs *all, *i;
+	bool found = false;
 
-	for (unsigned i = 0; i < addrs->n; i++) {
-		const struct nl_addr *e = (const struct nl_addr *)addrs->v + i;
+	if (getifaddrs(&all))
+		return false;
+	for (i = all; i && !found; i = i->ifa_next) {
+		struct sockaddr_storage ss = {0};
+		struct addr own;
+		uint16_t none;
 
-		if (addr_eq(&e->local.addr, a))
-			return if_indextoname((unsigned)e->index, ifname) != NULL;
+		if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
+			continue;
+		memcpy(&ss, i->ifa_addr,
+		       i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+		sock_addr_read(&ss, &own, &none);
+		found = addr_eq(&own, a);
+		if (found)
+			snprintf(ifname, IF_NAMESIZE, "%s", i->ifa_name);
 	}
-	return false;
+	freeifaddrs(all);
+	return found;
 }
 
 static bool find(const struct ctl *c, unsigned port, const struct addr *a, char ifname[IF_NAMESIZE])
 {
-	if (c->conf.ports[port].seek == CTL_SEEK_OWNER && owner(c, a, ifname))
-		return true;
-	return route_iface(a, ifname, IF_NAMESIZE) == 0;
+	bool found = route_iface(a, ifname, IF_NAMESIZE) == 0;
+
+	/* Afterwards: the route to an address of our own leaves by loopback, whoever has it. */
+	return (c->conf.ports[port].seek == CTL_SEEK_OWNER && owner(a, ifname)) || found;
 }
 
 static void on_host(struct ctl *c, unsigned port)
@@ -74,6 +88,22 @@ void seek_try(struct ctl *c, unsigned port)
 	}
 	if (list_empty(&f->wait.link) && name_ask(&c->names, &f->host, &f->wait, c->now))
 		on_host(c, port);
+}
+
+bool ctl_seeking(const struct ctl *c)
+{
+	bool any = false;
+
+	if (resv_seeking(c))
+		return true;
+	for (unsigned d = 0; d < c->conf.n_ports; d++) {
+		if (!c->conf.ports[d].seek)
+			continue;
+		if (c->iface[d].state == IFACE_AWAY && c->iface[d].reason[0] == '\0')
+			return true;
+		any = true;
+	}
+	return any && (c->nl.dirty || c->nl.changed || c->nl.reading >= 0);
 }
 
 void seek_up(struct ctl *c, unsigned port)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <rte_ether.h>
 #include <rte_ring.h>
 
 #include "worker_int.h"
@@ -29,6 +30,24 @@ static void port_opened(struct worker *w, unsigned dev)
 }
 
 /*
+ * AF_PACKET's driver passes over what is longer than a frame of its ring, and says nothing; and a frame that is longer
+ * than the interface's MTU stays in the ring for good, and all others behind it.
+ */
+static void see_longest(struct worker *w, const struct net_tbl *t)
+{
+	for (unsigned i = 0; i < w->conf.n_ports; i++) {
+		uint32_t mtu = i < t->n_dev ? t->dev[i].mtu : 0;
+
+		w->longest[i] = UINT32_MAX;
+		if (w->shut >> i & 1 || !w->conf.ports[i].ring.base)
+			continue;
+		w->longest[i] = w->conf.ports[i].ring.longest;
+		if (mtu && mtu + RTE_ETHER_HDR_LEN < w->longest[i])
+			w->longest[i] = mtu + RTE_ETHER_HDR_LEN;
+	}
+}
+
+/*
  * What a new snapshot says of the ports.  One that is closed is not touched any more, from here on: so its adoption
  * tells control that the device may go.
  */
@@ -42,6 +61,7 @@ void pl_ports_adopt(struct worker *w, const struct net_tbl *t)
 	}
 	w->down = down | shut;
 	w->shut = shut;
+	see_longest(w, t);
 	if (before == shut)
 		return;
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {

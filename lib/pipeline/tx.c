@@ -114,12 +114,9 @@ static void txq_flush(struct worker *w, unsigned dev)
 /* Why a frame cannot go to a port at all, or 0. */
 static unsigned tx_refusal(const struct worker *w, unsigned dev, const struct rte_mbuf *m)
 {
-	const struct worker_ring *r;
-
 	if (w->down >> dev & 1)
 		return DROP_PORT_DOWN;
-	r = &w->conf.ports[dev].ring;
-	return r->base && m->pkt_len > r->longest ? DROP_TX_LONG : 0;
+	return m->pkt_len > w->longest[dev] ? DROP_TX_LONG : 0;
 }
 
 static void txq_add(struct worker *w, unsigned dev, struct rte_mbuf *m)

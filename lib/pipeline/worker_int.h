@@ -37,6 +37,7 @@ struct worker {
 	unsigned first_port, first_sibling; /* to be received from first, in this turn */
 	uint64_t poked;			    /* bit a worker: something was put into its rings */
 	uint64_t now;			    /* ms, of this turn */
+	uint32_t longest[NET_DEV_MAX];	    /* frame that the kernel takes of an interface that it keeps */
 	uint32_t shut, down;		    /* bit a gateway port: nobody may touch it; it sends nothing */
 	struct frag *frag;
 	unsigned n_tx;			   /* packets a vector out */

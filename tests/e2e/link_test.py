@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
@@ -235,6 +234,139 @@ def test_tap_removed():
         cli.wait_for("interface p1 is there", 60)
         transfer(lab)
         lab.sh("p", "ping", "-c", "1", "-W", "20", "10.77.1.1")
+        case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
+
+
+# ---- started before the network is there ----
+
+DNS = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.53", 53))
+print("answering", flush=True)
+while True:
+    q, peer = s.recvfrom(512)
+    end = q.index(0, 12) + 5
+    a = q[end - 4:end - 2] == bytes([0, 1])
+    head = q[:2] + bytes([0x81, 0x80, 0, 1, 0, a, 0, 0, 0, 0])
+    record = bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 10, 77, 1, 1]) if a else b""
+    s.sendto(head + q[12:end] + record, peer)
+"""
+
+
+def resolver(lab, ns):
+    """The namespace's resolver is at an address where nobody answers until dns() is called."""
+    folder = "/etc/netns/" + lab.ns(ns)
+    os.makedirs(folder)
+    lab.undo.append(["rm", "-r", folder])
+    with open(folder + "/resolv.conf", "w") as f:
+        f.write("nameserver 127.0.0.53\noptions timeout:1 attempts:1\n")
+
+
+def dns(lab, ns):
+    lab.run("dns-" + ns, ns, sys.executable, lab.file("dns.py", DNS)).wait_for("answering")
+
+
+def command(lab, ns, role, *argv):
+    """A gateway from its command line, which may have to wait."""
+    p = lab.run("kcpgate-" + role, ns, gateway_binary(), role, "--key", "k", "-mode", "fast3", *argv)
+    p.wait_for("ready:", 60)
+    return p
+
+
+def gateways(lab):
+    """A server by its address and a client by a name, without a link, a route or a resolver; both wait."""
+    lab.add_ns("g", "p")
+    resolver(lab, "p")
+    target(lab, "g")
+    srv = command(lab, "g", "server", "-l", "10.77.1.1:4000", "-t", "127.0.0.1:9000")
+    cli = command(lab, "p", "client", "-r", "far.test:4000", "-l", "127.0.0.1:13000")
+    srv.wait_for("re-connecting: port port0: the kernel has no route to 10.77.1.1", 60)
+    cli.wait_for("re-connecting: port port0: far.test: ", 60)
+    return srv, cli
+
+
+def test_before_the_network():
+    """Both wait for link, route and DNS, which come in this order; an application that connected meanwhile is served."""
+    with Lab("kk") as lab:
+        srv, cli = gateways(lab)
+        early = load(lab, "p", "small", "127.0.0.1", 13000, 3, wait=False)
+        time.sleep(2)
+        case.check(srv.alive() and cli.alive() and early.alive(), early.log())
+        lab.veth("g", "g1", "p", "p1")
+        lab.addr("g", "g1", "10.77.1.1/24")
+        lab.addr("p", "p1", "192.0.2.1/24")
+        dns(lab, "p")
+        srv.wait_for("interface g1 is there", 60)
+        cli.wait_for("the kernel has no route to far.test", 60)
+        lab.ip("p", "route", "add", "10.77.1.0/24", "dev", "p1")
+        lab.ip("g", "route", "add", "192.0.2.0/24", "dev", "g1")
+        cli.wait_for("interface p1 is there", 60)
+        early.p.wait(110)
+        case.check(early.p.returncode == 0, early.log())
+        transfer(lab)
+        case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
+
+
+def test_ended_while_waiting():
+    """SIGTERM ends a gateway that waits, with status 0."""
+    with Lab("kk") as lab:
+        srv, cli = gateways(lab)
+        for p in srv, cli:
+            case.check(p.stop(timeout=30) == 0, p.name, p.p.returncode)
+            case.check("stopped" in p.log(), p.log()[-300:])
+        lab.sysctl("p", "net.ipv6.conf.all.disable_ipv6", 0)
+        cli = lab.run("int", "p", gateway_binary(), "client", "-r", "far.test:4000", "-l", "127.0.0.1:13000")
+        cli.wait_for("initiating key derivation", 60)  # still starting
+        case.check(cli.stop(signal.SIGINT, timeout=30) == 0, cli.p.returncode, cli.log())
+
+
+def test_file_before_the_network():
+    """A file's interfaces, remote and listen name come later; check says what is missing, and that the file is good."""
+    with Lab("kk") as lab:
+        lab.add_ns("g", "p")
+        resolver(lab, "g")
+        resolver(lab, "p")
+        target(lab, "g")
+        text = conf([port("a", "g1")], [tunnel("s", "server", "own.test:4000", "127.0.0.1:9000")])
+        out = lab.sh("g", gateway_binary(), "check", "-c", lab.file("check.conf", text.replace("@PREFIX@", "x")))
+        case.check("port a: no interface g1 now" in out and "tunnels: good" in out, out)
+        srv = lab.gateway("server", "g", text)
+        srv.wait_for("re-connecting: port a: no interface g1", 60)
+        srv.wait_for("tunnel s: listen address own.test: ", 60)
+        cli = client(lab, remote="far.test:4000")
+        early = load(lab, "p", "small", "127.0.0.1", 13000, 3, wait=False)
+        cli.wait_for("re-connecting: port a: no interface p1", 60)
+        cli.wait_for("re-connecting: far.test: ", 60)
+        join(lab)
+        for gw, ns in (srv, "g"), (cli, "p"):
+            gw.wait_for("is there, and served", 60)
+            dns(lab, ns)
+        srv.wait_for("tunnel s: listens on 10.77.1.1 now", 60)
+        early.p.wait(110)
+        case.check(early.p.returncode == 0, early.log())
+        transfer(lab)
+        case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
+
+
+def test_sought_anew():
+    """A command line's client whose interface goes finds the one that the route leaves by then, of whatever name."""
+    with Lab("kk") as lab:
+        one_link(lab)
+        srv = server(lab)
+        cli = command(lab, "p", "client", "-r", "10.77.1.1:4000", "-l", "127.0.0.1:13000", "--iface", "p1")
+        transfer(lab)
+        case.check(cli.stop() == 0, "exit status")
+        resolver(lab, "p")
+        dns(lab, "p")
+        cli = command(lab, "p", "client", "-r", "far.test:4000", "-l", "127.0.0.1:13000")
+        transfer(lab)
+        lab.ip("p", "link", "del", "p1")
+        cli.wait_for("interface p1 has gone", 60)
+        join(lab, p="usb7")
+        cli.wait_for("interface usb7 is there", 60)
+        srv.wait_for("interface g1 is there", 60)
+        transfer(lab)
         case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
 
 
