@@ -90,7 +90,7 @@ static void worker_port(struct app *a, unsigned w, unsigned i)
 	if (w < p->n_txq) {
 		wp->txq = (int32_t)w;
 		wp->ring = (struct worker_ring){p->ring[w].base, p->ring[w].frames, p->ring[w].frame_size,
-						p->ring[w].longest};
+						p->ring[w].longest, p->rx_fd[w]};
 	}
 	if (w < p->n_rxq) {
 		wp->rxq = (int32_t)w;

@@ -53,6 +53,7 @@ struct iface {
 	char name[IF_NAMESIZE]; /* the kernel's, by which it knows the port: an exclusive port's TAP, else the base */
 	char base[IF_NAMESIZE]; /* what the device stands on, or stood on last */
 	uint64_t gen;		/* closing: of the first snapshot that says so; 0: none does yet */
+	bool elsewhere;		/* the driver made it, and somebody took it to another network namespace */
 	struct timer retry;
 	char reason[160]; /* last told why it is not there */
 	uint64_t told;	  /* ms */

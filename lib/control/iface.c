@@ -7,15 +7,21 @@
  * may go; then that it is open.
  */
 
-#include <errno.h>
+#include <dirent.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "ctl_int.h"
 
 #define RETRY_MS 1000  /* as stock's client tries again */
 #define TELL_MS	 60000 /* the same reason is told again */
+
+#define TUN_DEVICE "/dev/net/tun"
 
 void iface_tell(struct ctl *c, unsigned port, const char *reason)
 {
@@ -25,7 +31,7 @@ void iface_tell(struct ctl *c, unsigned port, const char *reason)
 		return;
 	snprintf(f->reason, sizeof(f->reason), "%s", reason);
 	f->told = c->now;
-	log_warn("re-connecting: port %s: %s: trying again each second", c->conf.ports[port].name, reason);
+	log_warn("re-connecting: port %s: %s", c->conf.ports[port].name, reason);
 }
 
 /* Not in the mirror, which may be behind, and not in the kernel. */
@@ -34,6 +40,41 @@ static bool is_gone(const struct ctl *c, int index)
 	char name[IF_NAMESIZE];
 
 	return !nl_link_at(&c->nl, index) && !if_indextoname((unsigned)index, name);
+}
+
+/* The interface of this TUN or TAP descriptor, wherever it is: another network namespace may have it.  False: it is no
+ * more. */
+static bool tun_alive(int fd, char name[IF_NAMESIZE])
+{
+	struct ifreq ifr = {0};
+
+	if (ioctl(fd, TUNGETIFF, &ifr))
+		return false;
+	memcpy(name, ifr.ifr_name, IF_NAMESIZE);
+	name[IF_NAMESIZE - 1] = '\0';
+	return true;
+}
+
+/* A driver that makes its interface, as net_tap does, goes on when somebody takes that to another namespace. */
+static bool made_elsewhere(const struct iface *f)
+{
+	DIR *d = opendir("/proc/self/fd");
+	char path[300], to[16], name[IF_NAMESIZE];
+	bool found = false;
+	struct dirent *e;
+
+	while (d && !found && (e = readdir(d))) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%s", e->d_name);
+		n = readlink(path, to, sizeof(to));
+		if (n != (ssize_t)strlen(TUN_DEVICE) || memcmp(to, TUN_DEVICE, (size_t)n) != 0)
+			continue;
+		found = tun_alive(atoi(e->d_name), name) && strcmp(name, f->base) == 0;
+	}
+	if (d)
+		closedir(d);
+	return found;
 }
 
 static void renamed(struct ctl *c, unsigned port, char name[IF_NAMESIZE], int index)
@@ -67,6 +108,7 @@ bool iface_open(struct ctl *c, unsigned port, const char *ifname)
 		return false;
 	}
 	f->state = IFACE_OPEN;
+	f->elsewhere = false;
 	f->reason[0] = '\0';
 	take_base(c, port);
 	if (!p->tap)
@@ -123,11 +165,17 @@ static void on_retry(struct ctl *c, struct timer *t)
 static void look_tap(struct ctl *c, unsigned port)
 {
 	struct tap *t = &c->tap[port];
+	char name[IF_NAMESIZE];
 
 	if (t->ev.fd < 0)
 		return; /* it is being tried already */
 	if (!is_gone(c, t->ifindex)) {
 		renamed(c, port, c->iface[port].name, t->ifindex);
+		return;
+	}
+	if (tun_alive(t->ev.fd, name)) {
+		iface_tell(c, port,
+			   "its TAP is in another network namespace, where its addresses and routes are not seen");
 		return;
 	}
 	log_warn("port %s: its interface %s has been removed: making it again", c->conf.ports[port].name,
@@ -142,12 +190,15 @@ static void look_base(struct ctl *c, unsigned port)
 	const struct ctl_port *p = &c->conf.ports[port];
 	struct iface *f = &c->iface[port];
 
-	if (p->port->ifindex == 0 || !c->conf.port_close)
-		return; /* it stands on none of the kernel's */
+	if (p->port->ifindex == 0 || !c->conf.port_close || f->elsewhere)
+		return; /* it stands on none of the kernel's, or on none that we could see */
 	if (!is_gone(c, p->port->ifindex)) {
 		renamed(c, port, p->tap ? f->base : f->name, p->port->ifindex);
 		return;
 	}
+	f->elsewhere = !p->seek && !(p->base && p->base[0]) && made_elsewhere(f);
+	if (f->elsewhere)
+		return;
 	log_warn("port %s: interface %s has gone: what is to leave by it is dropped until it is back", p->name,
 		 p->tap ? f->base : f->name);
 	if (!p->tap)

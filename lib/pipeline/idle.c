@@ -186,3 +186,10 @@ void worker_bells(struct worker *w)
 			eventfd_write(to->conf.border->worker_bell, 1);
 	}
 }
+
+void worker_kick(const struct worker *w)
+{
+	for (unsigned i = 0; i < w->conf.n_ports; i++)
+		if (w->txq[i].refused && !pl_shut(w, i) && w->conf.ports[i].ring.base)
+			sendto(w->conf.ports[i].ring.fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
+}

@@ -91,6 +91,7 @@ static void txq_flush(struct worker *w, unsigned dev)
 		return;
 	if (w->down >> dev & 1) {
 		txq_drop(w, q, DROP_PORT_DOWN);
+		q->refused = 0;
 		return;
 	}
 	if (p->txq >= 0) {

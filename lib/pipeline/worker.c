@@ -199,6 +199,7 @@ int worker_main(void *arg)
 		unsigned work = worker_turn(w, tsc);
 		uint64_t end = rte_rdtsc();
 
+		worker_kick(w);
 		worker_bells(w);
 		worker_aside(w, tsc);
 		w->stats.turns++;

@@ -28,6 +28,7 @@ struct worker_ring {
 	const uint8_t *base;
 	uint32_t frames, frame_size;
 	uint32_t longest; /* packet that fits a frame */
+	int fd;		  /* its socket */
 };
 
 /*
@@ -123,6 +124,8 @@ unsigned worker_turn(struct worker *w, uint64_t tsc);
 
 /* The lcore's main: turns, and sleeps between them, until worker_stop.  arg: struct worker. */
 int worker_main(void *arg);
+/* Between turns: has the kernel send what lies in rings that have no room, which otherwise a burst would tell it to. */
+void worker_kick(const struct worker *w);
 void worker_stop(struct worker *w);
 /* Lets what is under way go out (shard_drain); worker_drained: it has, and was acknowledged. */
 void worker_drain(struct worker *w);

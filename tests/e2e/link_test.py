@@ -237,6 +237,42 @@ def test_tap_removed():
         case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
 
 
+def test_tap_device():
+    """A port that makes its own interface, as net_tap does: down it holds nobody up, removed it is made again."""
+    with Lab("kk") as lab:
+        two_links(lab)
+        lab.ip("g", "addr", "del", "10.77.1.1/24", "dev", "g1")
+        lab.ip("g", "link", "add", "br0", "type", "bridge")
+        lab.ip("g", "link", "set", "g1", "master", "br0")
+        lab.ip("g", "link", "set", "br0", "up")
+        srv = lab.gateway("server", "g", conf(['{ name = "a"; device = "net_tap0,iface=w0"; %s }' % EXCLUSIVE,
+                                               port("b", "g2", n=1)], [tunnel("s", "server", ":4000", "127.0.0.1:9000")]))
+        cli = lab.gateway("client", "p", conf([port("a", "p1"), port("b", "p2", n=1)],
+                                              [tunnel("t%d" % i, "client", "127.0.0.1:1300%d" % i, "10.77.%d.1:4000" % i)
+                                               for i in (1, 2)]))
+        # The bridge would keep the port's frames for itself under the port's own address, and its host answer for the TAP.
+        lab.sysctl("g", "net.ipv4.conf.br0.arp_ignore", 1)
+        plug = lambda mac: [lab.ip("g", "link", "set", "w0", *words.split()) for words in ("address " + mac, "master br0")]
+        plug("02:00:00:00:00:77")
+        load(lab, "p", "big", "127.0.0.1", 13001, BIG)
+        slow = load(lab, "p", "big", "127.0.0.1", 13001, 20 * BIG, wait=False)
+        wait_until("bytes by port a", lambda: any(s["bytes_in"] > BIG + 100000 for s in lab.telemetry(
+            srv, "/kcpgate/sessions") if "10.77.1." in s["peer"]))
+        lab.ip("g", "link", "set", "w0", "down")
+        wait_until("port_down counted", lambda: dropped(lab, srv, "port_down"), 60)
+        load(lab, "p", "big", "127.0.0.1", 13002, BIG)
+        case.check(slow.alive(), "the transfer over the TAP has ended", slow.log())
+        lab.ip("g", "link", "set", "w0", "up")
+        slow.p.wait(110)
+        case.check(slow.p.returncode == 0, slow.log())
+        lab.ip("g", "link", "del", "w0")
+        srv.wait_for("interface w0 has gone", 60)
+        srv.wait_for("interface w0 is there", 60)
+        plug("02:00:00:00:00:78")
+        load(lab, "p", "big", "127.0.0.1", 13001, BIG)
+        case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
+
+
 # ---- started before the network is there ----
 
 DNS = """

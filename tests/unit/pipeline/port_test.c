@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <linux/if_packet.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "bed.h"
 #include "eal.h"
@@ -186,6 +188,41 @@ Test(pipeline_port, ring_in_use)
 	cr_assert_eq(rte_ring_count(c->tx[0]), 24);
 	cr_assert_eq(bed_drops(c, DROP_TX_FULL), 0);
 	bed_end(b);
+	free(ring);
+}
+
+/* A burst tells the kernel to send what lies in the ring: where it is full, and so no burst goes, somebody else must.
+ */
+Test(pipeline_port, full_ring_is_sent)
+{
+	struct bed_conf conf = {.cipher = "aes", .ring = 256};
+	struct bed *b = bed_new(&conf);
+	struct gate *c = &b->g[CLIENT];
+	uint8_t *ring = calloc(FRAMES, FRAME), arp[46] = {0};
+	struct rte_mbuf *m = bed_frame(b, 0x806, arp, sizeof(arp));
+	int fd[2];
+	char buf[8];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fd), 0);
+	set(b, 0, true, true);
+	c->wp[0][0].ring =
+		(struct worker_ring){.base = ring, .frames = FRAMES, .frame_size = FRAME, .longest = 1600, .fd = fd[0]};
+	set(b, 0, true, false);
+	worker_kick(c->w[0]);
+	cr_assert_eq(recv(fd[1], buf, sizeof(buf), 0), -1);
+	((struct tpacket2_hdr *)ring)->tp_status = TP_STATUS_SEND_REQUEST;
+	m->port = c->p[0].id;
+	cr_assert_eq(rte_ring_sp_enqueue(c->border[0]->inject, m), 0);
+	steps(b, 2);
+	worker_kick(c->w[0]);
+	cr_assert_eq(recv(fd[1], buf, sizeof(buf), 0), 0);
+	((struct tpacket2_hdr *)ring)->tp_status = TP_STATUS_AVAILABLE;
+	steps(b, 2);
+	worker_kick(c->w[0]);
+	cr_assert_eq(recv(fd[1], buf, sizeof(buf), 0), -1);
+	bed_end(b);
+	close(fd[0]);
+	close(fd[1]);
 	free(ring);
 }
 
