@@ -26,7 +26,6 @@ static void port_opened(struct worker *w, unsigned dev)
 	w->dev_of[w->conf.ports[dev].id] = (uint8_t)dev;
 	w->txq[dev].at = 0;
 	w->txq[dev].refused = 0;
-	drop_siblings(w, dev);
 }
 
 /*
@@ -67,7 +66,8 @@ void pl_ports_adopt(struct worker *w, const struct net_tbl *t)
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {
 		if (before & ~shut & 1u << i)
 			port_opened(w, i);
-		else if (shut & ~before & 1u << i)
+		/* But for the first snapshot: siblings may have begun before us. */
+		if (before != UINT32_MAX && (before ^ shut) & 1u << i)
 			drop_siblings(w, i);
 	}
 	worker_idle_init(w);

@@ -55,7 +55,7 @@ struct gate {
 	void *map[2];
 	size_t mem_idle[2];
 	uint32_t no_carry; /* bit a port: what it sends stays in its ring */
-	bool still[2]; /* the worker makes no turns */
+	bool still[2];	   /* the worker makes no turns */
 };
 
 struct bed {
@@ -75,10 +75,10 @@ struct bed {
 struct bed_conf {
 	const char *cipher;
 	unsigned ds, ps;
-	unsigned ring; /* frames a port's ring holds */
-	unsigned hold; /* received buffers that a worker's FEC groups may keep; 0: 256 */
-	bool rss;      /* the server's port spreads flows over a queue for each worker */
-	bool tcp;      /* fake TCP */
+	unsigned ring;	/* frames a port's ring holds */
+	unsigned hold;	/* received buffers that a worker's FEC groups may keep; 0: 256 */
+	bool rss;	/* the server's port spreads flows over a queue for each worker */
+	bool tcp;	/* fake TCP */
 	unsigned ports; /* of each gateway, each a network of its own; slot s goes by port s % ports.  0: 1 */
 };
 

@@ -211,7 +211,7 @@ Test(pipeline_port, full_ring_is_sent)
 	worker_kick(c->w[0]);
 	cr_assert_eq(recv(fd[1], buf, sizeof(buf), 0), -1);
 	((struct tpacket2_hdr *)ring)->tp_status = TP_STATUS_SEND_REQUEST;
-	m->port = c->p[0].id;
+	m->port = c->port;
 	cr_assert_eq(rte_ring_sp_enqueue(c->border[0]->inject, m), 0);
 	steps(b, 2);
 	worker_kick(c->w[0]);
