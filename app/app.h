@@ -24,7 +24,7 @@ struct app {
 	struct net_ports *udp;
 	struct worker_mesh *mesh;
 	struct port ports[CONF_PORTS_MAX];
-	unsigned n_started;
+	char bases[CONF_PORTS_MAX][16]; /* the interface that a port stands on; empty: none of the kernel's */
 	uint8_t dev_csum[CONF_PORTS_MAX];
 	struct crypt **crypts;	      /* [tunnel] */
 	struct shard_tunnel *tunnels; /* [tunnel] */
@@ -68,11 +68,17 @@ int app_fail(struct app *a, int err, const char *what);
 int app_memory_up(struct app *a);
 void app_memory_down(struct app *a);
 
+/* ports.c: the ports, of which those whose interface is not there yet are opened later, by control */
+int app_ports_up(struct app *a);
+void app_ports_down(struct app *a);
+/* What worker w knows of the ports that are open. */
+void app_worker_ports(struct app *a, unsigned w);
+int app_port_open(void *app, unsigned port, const char *ifname, char *why, size_t why_n);
+void app_port_close(void *app, unsigned port);
+
 /* wire.c: the steps between memory and the running gateway, each undone by its twin */
 int app_tunnels_up(struct app *a);
 void app_tunnels_down(struct app *a);
-int app_ports_up(struct app *a);
-void app_ports_down(struct app *a);
 int app_workers_up(struct app *a);
 void app_workers_down(struct app *a);
 int app_ctl_up(struct app *a);

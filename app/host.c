@@ -83,32 +83,38 @@ static int resolve(const char *name, struct addr *a)
 	return rc;
 }
 
-/* A client's: that of the route to the server.  A server's: that of its address, or of the default route. */
+/* The network, or a part of it, may come later; anything else is an error. */
+static int later(int rc, const char *what, const char *of, char *why, size_t why_n)
+{
+	if (rc < 0)
+		snprintf(why, why_n, "%s%.100s (%s)", what, of, strerror(-rc));
+	return rc == -ENETUNREACH ? -EAGAIN : rc;
+}
+
+/*
+ * A client's: that of the route to the server.  A server's: that of its address, or of the default route.  A gateway
+ * that runs resolves names by itself, without holding up its start, nor its end.
+ */
 static int iface(void *ctx, const struct conf_tunnel *t, char ifname[16], char *why, size_t why_n)
 {
 	const char *name = t->role == CONF_CLIENT ? t->remote.host : t->listen.host;
+	const struct host *h = ctx;
 	struct addr a;
-	int rc;
 
-	if (!name || name[0] == '\0' || (addr_parse(name, &a) == 0 && addr_is_any(&a))) {
-		rc = route_iface(NULL, ifname, 16);
-		if (rc < 0)
-			snprintf(why, why_n, "the kernel has no default route (%s)", strerror(-rc));
-		return rc;
-	}
+	if (!name || name[0] == '\0' || (addr_parse(name, &a) == 0 && addr_is_any(&a)))
+		return later(route_iface(NULL, ifname, 16), "the kernel has no default route", "", why, why_n);
+	if (!h->lookup && addr_parse(name, &a))
+		return -EAGAIN;
 	if (resolve(name, &a) < 0) {
 		snprintf(why, why_n, "%.100s has no address", name);
-		return -ENOENT;
+		return -EAGAIN;
 	}
 	if (t->role == CONF_SERVER && iface_owner(&a, ifname) == 0)
 		return 0;
-	rc = route_iface(&a, ifname, 16);
-	if (rc < 0)
-		snprintf(why, why_n, "the kernel has no route to %.100s (%s)", name, strerror(-rc));
-	return rc;
+	return later(route_iface(&a, ifname, 16), "the kernel has no route to ", name, why, why_n);
 }
 
-static unsigned iface_mtu(void *ctx, const char *ifname)
+unsigned host_mtu(const char *ifname)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq r = {0};
@@ -124,13 +130,21 @@ static unsigned iface_mtu(void *ctx, const char *ifname)
 	return mtu < MTU_MOST ? mtu : MTU_MOST;
 }
 
-void host_init(struct host *h)
+static unsigned iface_mtu(void *ctx, const char *ifname)
 {
+	(void)ctx;
+	return host_mtu(ifname);
+}
+
+void host_init(struct host *h, bool lookup)
+{
+	h->lookup = lookup;
 	cpus(h->lcores, sizeof(h->lcores));
 	snprintf(h->file_prefix, sizeof(h->file_prefix), "kcpgate-%d", (int)getpid());
 	h->conf = (struct conf_host){
 		.key = getenv("KCPTUN_KEY"),
 		.lcores = h->lcores,
+		.ctx = h,
 		.file_prefix = h->file_prefix,
 		.iface = iface,
 		.mtu = iface_mtu,

@@ -7,11 +7,15 @@
 
 struct host {
 	struct conf_host conf;
+	bool lookup; /* names are resolved here and now, however long that takes */
 	char lcores[4096];
 	char file_prefix[32];
 };
 
+/* An interface's MTU within what a port may have; 1500 when there is none of that name. */
+unsigned host_mtu(const char *ifname);
+
 /* KCPTUN_KEY, one control and one worker thread that float over all CPUs we may use, and the kernel's routes. */
-void host_init(struct host *h);
+void host_init(struct host *h, bool lookup);
 /* Overwrites the key in the environment, where others of this user could read it. */
 void host_wipe(struct host *h);

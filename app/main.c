@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #define DRAIN_MS   4000 /* for what is under way to be delivered, at the stop */
 #define CLOSE_MS   2000 /* for the workers to hand everything back */
 #define TURN_MS	   1000 /* longest sleep of the control side */
+#define SETTLE_MS  1000 /* for a port's interface to be found by its route, before we are ready all the same */
 
 static const char usage[] =
 	"kcpgate: TCP through KCP on DPDK, speaking kcptun's protocol\n"
@@ -152,16 +154,26 @@ static void drain(struct app *a)
 	tell_cut(a);
 }
 
-static void serve(struct app *a)
-{
-	const uint64_t end = 1ull << SIGTERM | 1ull << SIGINT;
-	uint64_t signals;
+#define END_SIGNALS (1ull << SIGTERM | 1ull << SIGINT)
 
-	do {
+/* A port that is found by a name or a route is found at once where there is one: then it is there when we are ready. */
+static uint64_t settle(struct app *a)
+{
+	uint64_t until = now_ms() + SETTLE_MS, signals = 0;
+
+	while (ctl_seeking(a->ctl) && now_ms() < until && !(signals & END_SIGNALS))
+		signals |= ctl_turn(a->ctl, 10);
+	return signals;
+}
+
+/* signals: those that have come already. */
+static void serve(struct app *a, uint64_t signals)
+{
+	while (!(signals & END_SIGNALS)) {
 		signals = ctl_turn(a->ctl, TURN_MS);
 		if (signals & 1ull << SIGUSR1)
 			print_snmp(a);
-	} while (!(signals & end));
+	}
 	log_info("stopping on %s", signals & 1ull << SIGTERM ? "SIGTERM" : "SIGINT");
 	drain(a);
 }
@@ -192,6 +204,7 @@ static void raise_limits(void)
 static int run(const struct conf *c)
 {
 	struct app a = {.conf = c};
+	uint64_t signals;
 	int ret = log_open(c->log.file, (enum log_level)c->log.level);
 
 	if (ret) {
@@ -205,14 +218,31 @@ static int run(const struct conf *c)
 		log_close();
 		return EXIT_FAILURE;
 	}
+	signals = settle(&a);
 	banner_listening(c);
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
 	app_say_ready(c);
-	serve(&a);
+	serve(&a, signals);
 	steps_down(&a, N_STEPS);
 	log_info("stopped");
 	log_close();
 	return EXIT_SUCCESS;
+}
+
+/* What the gateway would wait for. */
+static void check_ports(const struct conf *c)
+{
+	char base[IF_NAMESIZE];
+
+	for (unsigned i = 0; i < c->n_ports; i++) {
+		const struct conf_port *p = &c->ports[i];
+		struct port_conf pc = {.device = p->device, .vdev = p->vdev};
+
+		if (port_base(&pc, base, sizeof(base)) && if_nametoindex(base) == 0)
+			fprintf(stderr,
+				"kcpgate: warning: %s: port %s: no interface %s now: the gateway waits for it\n",
+				c->path, p->name, base);
+	}
 }
 
 static int check(const struct conf *c)
@@ -225,6 +255,7 @@ static int check(const struct conf *c)
 		fprintf(stderr, "kcpgate: %s: %s\n", c->path, why);
 		return EXIT_WRONG;
 	}
+	check_ports(c);
 	printf("%s: %u ports, %u tunnels: good\n", c->path, c->n_ports, c->n_tunnels);
 	plan_print(&p, c);
 	return EXIT_SUCCESS;
@@ -261,7 +292,7 @@ static int role(int argc, char **argv, conf_fn *fn)
 	char why[512];
 	int ret;
 
-	host_init(&host);
+	host_init(&host, fn == check);
 	ret = conf_args(of, argc, argv, &host.conf, &c, why, sizeof(why));
 	host_wipe(&host);
 	if (ret == CONF_ARGS_HELP)

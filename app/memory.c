@@ -94,7 +94,7 @@ int app_memory_up(struct app *a)
 		return app_fail(a, -ENOMEM, "port map");
 	for (unsigned w = 0; w < a->plan.workers; w++)
 		sockets[w] = at->worker[w];
-	ret = worker_mesh_create(&a->mesh, a->plan.workers, PLAN_RING_FRAMES, sockets);
+	ret = worker_mesh_create(&a->mesh, a->plan.workers, a->conf->n_ports, PLAN_RING_FRAMES, sockets);
 	return ret ? app_fail(a, ret, "rings between workers") : 0;
 }
 

@@ -20,7 +20,7 @@
 #define SESSION_BYTES  2304u /* of a worker's heap: an idle session with a stream and FEC, between two keepalives */
 #define STREAM_BYTES   256u  /* likewise: a further stream of an idle session */
 #define WORKER_BYTES   (2u * MB)
-#define MESH_BYTES     (2 * (PLAN_RING_FRAMES * 8 + 512)) /* of a worker, for each other: two rings that it reads */
+#define MESH_BYTES     (PLAN_RING_FRAMES * 8 + 512) /* of a worker, for each other and for each port: a ring */
 #define EAL_BYTES      (8u * MB)
 #define PORT_BYTES     (4u * MB) /* a driver's rings */
 #define SPARE	       32	 /* this part of all is left over for what lies between two blocks */
@@ -99,6 +99,7 @@ static size_t fixed_bytes(const struct plan *p, const struct conf *c, int node)
 	for (unsigned w = 0; w < p->workers; w++)
 		if (at->worker[w] == node)
 			n += WORKER_BYTES + (p->workers - 1) * (size_t)MESH_BYTES +
+			     (p->workers > 1 && w == 0 ? p->workers * c->n_ports * (size_t)MESH_BYTES : 0) +
 			     c->max_sessions * (size_t)FLOW_BYTES + p->chans * (size_t)MAIL_BYTES;
 	return n;
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,24 +45,18 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	return ret ? app_fail(a, ret, t->name) : 0;
 }
 
-/* The address that a server listens on: unspecified for none given.  Start-up may wait for a name. */
-static int listen_addr(struct app *a, const struct conf_tunnel *t, struct addr *out)
+/* The address that a server listens on: unspecified for none given, and for a name until control has resolved it. */
+static void listen_addr(const struct conf_tunnel *t, struct addr *out)
 {
-	const char *host = t->listen.host;
-	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *ai;
+	if (t->listen.host && addr_parse(t->listen.host, out))
+		*out = (struct addr){{0}};
+}
 
-	if (!host || !host[0] || addr_parse(host, out) == 0)
-		return 0;
-	if (getaddrinfo(host, NULL, &hints, &ai)) {
-		snprintf(a->why, sizeof(a->why), "tunnel %s: listen: no address for %s", t->name, host);
-		return -EADDRNOTAVAIL;
-	}
-	if (ai->ai_family == AF_INET)
-		*out = addr_v4(ntohl(((struct sockaddr_in *)ai->ai_addr)->sin_addr.s_addr));
-	else
-		memcpy(out->b, &((struct sockaddr_in6 *)ai->ai_addr)->sin6_addr, 16);
-	freeaddrinfo(ai);
-	return 0;
+static void on_listens(void *app, unsigned tunnel, const struct addr *addr)
+{
+	struct app *a = app;
+
+	a->tunnels[tunnel].local = *addr; /* no worker has looked: none of its ports is in the map yet */
 }
 
 static int tunnel_slots(struct app *a, unsigned i)
@@ -131,8 +123,8 @@ static int tunnel_make(struct app *a, unsigned i)
 	s->head = crypt_head(s->crypt);
 	s->tail = crypt_tail(s->crypt);
 	s->dev = port_index(a->conf, t->port);
-	if (!s->client && (ret = listen_addr(a, t, &s->local)))
-		return ret;
+	if (!s->client)
+		listen_addr(t, &s->local);
 	if (fec && (ret = fec_codec_get(&s->fec, t->datashard, t->parityshard)))
 		return app_fail(a, ret, t->name);
 	s->kcp = (struct kcp_conf){
@@ -205,69 +197,7 @@ void app_tunnels_down(struct app *a)
 	free(a->crypts);
 }
 
-/* ---- ports ---- */
-
-static bool any_tcp(const struct conf *c)
-{
-	for (unsigned i = 0; i < c->n_tunnels; i++)
-		if (c->tunnels[i].tcp)
-			return true;
-	return false;
-}
-
-int app_ports_up(struct app *a)
-{
-	struct rte_mempool *pools[CONF_WORKERS_MAX];
-
-	for (unsigned i = 0; i < a->conf->n_ports; i++) {
-		const struct conf_port *p = &a->conf->ports[i];
-		struct port_conf pc = {
-			.name = p->name,
-			.device = p->device,
-			.vdev = p->vdev,
-			.workers = a->plan.workers,
-			.mtu = p->mtu,
-			.pools = pools,
-			.shared = p->exception == CONF_EXC_KERNEL,
-			.tcp = any_tcp(a->conf),
-		};
-		int ret;
-
-		for (unsigned w = 0; w < a->plan.workers; w++)
-			pools[w] = a->pools[a->plan.place.rx_pool[i][w]];
-		ret = port_start(&pc, &a->ports[i], a->why, sizeof(a->why));
-		if (ret)
-			return app_fail(a, ret, p->name);
-		a->n_started++;
-		a->dev_csum[i] = a->ports[i].csum;
-	}
-	return 0;
-}
-
-void app_ports_down(struct app *a)
-{
-	while (a->n_started)
-		port_stop(&a->ports[--a->n_started]);
-}
-
 /* ---- workers ---- */
-
-/* Queue q is worker q's; where a port has fewer queues than workers, the others go over the owner of one. */
-static void worker_ports(struct app *a, unsigned w)
-{
-	for (unsigned i = 0; i < a->conf->n_ports; i++) {
-		const struct port *p = &a->ports[i];
-		struct worker_port *wp = &a->worker_ports[w][i];
-
-		wp->id = p->id;
-		wp->rxq = w < p->n_rxq ? (int32_t)w : -1;
-		wp->txq = w < p->n_txq ? (int32_t)w : -1;
-		wp->tx_owner = (uint16_t)(w % p->n_txq);
-		wp->steer = !(p->has_rss && p->rss.hw);
-		wp->rss = &p->rss;
-		wp->rx_fd = wp->rxq < 0 ? 0 : p->rx_fd[wp->rxq];
-	}
-}
 
 static int shard_up(struct app *a, unsigned w)
 {
@@ -336,7 +266,7 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 	a->worker_ports[w] = calloc(a->conf->n_ports, sizeof(struct worker_port));
 	if (!a->worker_ports[w])
 		return app_fail(a, -ENOMEM, "ports");
-	worker_ports(a, w);
+	app_worker_ports(a, w);
 	wc.ports = a->worker_ports[w];
 	wc.shard = a->shards[w];
 	wc.border = a->borders[w];
@@ -418,6 +348,26 @@ static void ctl_tunnel(struct app *a, unsigned i)
 	};
 }
 
+/* A port without an interface's name is a command line's, and so its one tunnel's. */
+static const char *seek_host(const struct conf *c)
+{
+	const struct conf_tunnel *t = &c->tunnels[0];
+
+	return t->role == CONF_CLIENT ? t->remote.host : t->listen.host;
+}
+
+static enum ctl_seek seek(const struct conf *c, const struct conf_port *p)
+{
+	const char *host = seek_host(c);
+	struct addr a;
+
+	if (!p->seek)
+		return CTL_SEEK_NO;
+	if (c->tunnels[0].role == CONF_CLIENT)
+		return CTL_SEEK_ROUTE;
+	return !host || !host[0] || (addr_parse(host, &a) == 0 && addr_is_any(&a)) ? CTL_SEEK_DEFAULT : CTL_SEEK_OWNER;
+}
+
 static void ctl_port(struct app *a, unsigned i)
 {
 	const struct conf_port *p = &a->conf->ports[i];
@@ -433,6 +383,9 @@ static void ctl_port(struct app *a, unsigned i)
 		.port = &a->ports[i],
 		.tap = p->exception == CONF_EXC_TAP,
 		.ifname = p->ifname,
+		.base = a->bases[i],
+		.seek = seek(a->conf, p),
+		.seek_host = seek_host(a->conf),
 		.mtu = p->mtu,
 		.addresses = addr,
 		.n_addresses = p->n_addresses,
@@ -452,6 +405,10 @@ int app_ctl_up(struct app *a)
 		.udp = a->udp,
 		.frames = a->pools[a->plan.place.ctl_pool],
 		.quiet = a->conf->log.quiet,
+		.port_open = app_port_open,
+		.port_close = app_port_close,
+		.listens = on_listens,
+		.ctx = a,
 	};
 	int ret;
 

@@ -169,7 +169,7 @@ static void gate_worker(struct bed_gate *g, int e)
 	if (e == BED_SERVER && g->shares)
 		g->mesh = g->shares->mesh;
 	else
-		bed_need(worker_mesh_create(&g->mesh, e == BED_SERVER ? PAIR : 1, 1024, (const int[PAIR]){0}) == 0,
+		bed_need(worker_mesh_create(&g->mesh, e == BED_SERVER ? PAIR : 1, 1, 1024, (const int[PAIR]){0}) == 0,
 			 "a mesh");
 	wc.mesh = g->mesh;
 	wc.shard = g->shard;

@@ -200,6 +200,17 @@ static int set_defaults(struct conf_args *a)
 	return rc == 0 ? set_text(a, a->r.tunnels, "name", role_name(a), NULL) : rc;
 }
 
+/* A gateway may be started before the network is. */
+static int seek_port(struct conf_args *a, const char *why)
+{
+	int rc = set_text(a, a->r.ports, "name", "port0", "iface");
+
+	if (why[0] != '\0')
+		conf_warn(&a->r, CONF_LINE_ARGV, "--iface: not given, and %s: the gateway waits until there is one",
+			  why);
+	return rc == 0 ? set_text(a, a->r.ports, "device", "net_af_packet0", "iface") : rc;
+}
+
 /* The one port: an interface that the kernel keeps, named by --iface or by the kernel's routes. */
 static int set_port(struct conf_args *a)
 {
@@ -210,6 +221,9 @@ static int set_port(struct conf_args *a)
 	p->found = p->ifname[0] == '\0' && a->host->iface;
 	if (p->found)
 		rc = a->host->iface(a->host->ctx, a->r.c->tunnels, p->ifname, why, sizeof(why));
+	p->seek = rc == -EAGAIN;
+	if (p->seek)
+		return seek_port(a, why);
 	if (rc < 0)
 		return conf_fail(&a->r, CONF_LINE_ARGV, "--iface: not given, and %s; allowed: an interface's name",
 				 why);

@@ -51,6 +51,7 @@ struct conf_port {
 	char name[CONF_NAME_MAX];
 	char *device; /* PCI address, or vdev string "net_af_packet0,iface=eth0"; either with its devargs */
 	bool vdev;
+	bool seek; /* device names no interface, nor does ifname: the gateway finds it by the tunnel's addresses */
 	enum conf_exception exception;
 	bool found;	 /* nobody named the interface: conf_host.iface did */
 	char ifname[16]; /* TAP's name (default "kg-NAME"); kernel: the interface, from iface= of the vdev when not
@@ -156,7 +157,9 @@ struct conf_host {
 	const char *lcores;	 /* for eal.lcores */
 	const char *file_prefix; /* for eal.file_prefix */
 	void *ctx;
-	/* The interface for a tunnel whose addresses are known, when none was named.  0, or -errno and what was sought.
+	/*
+	 * The interface for a tunnel whose addresses are known, when none was named.  0, or -errno and what was sought;
+	 * -EAGAIN: not now, and the gateway looks for it while it runs (why is then a warning, or empty).
 	 */
 	int (*iface)(void *ctx, const struct conf_tunnel *t, char ifname[16], char *why, size_t why_n);
 	unsigned (*mtu)(void *ctx, const char *ifname); /* within conf_port.mtu's limits */

@@ -175,6 +175,8 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 {
 	char iface[64];
 
+	if (p->seek)
+		return 0;
 	vdev_iface(p, iface, sizeof(iface));
 	if (p->n_addresses)
 		return conf_obj_fail(r, o, "addresses",

@@ -172,8 +172,9 @@ static const struct {
 	int (*up)(struct ctl *c, char *why, size_t why_n);
 	void (*down)(struct ctl *c);
 } parts[] = {
-	{up_tunnels, down_tunnels}, {up_bells, down_bells}, {up_rtnl, down_rtnl}, {tap_up, tap_down},
-	{resv_up, resv_down},	    {nl_up, nl_down},	    {lo_up, lo_down},	  {listen_up, listen_down},
+	{up_tunnels, down_tunnels}, {up_bells, down_bells}, {up_rtnl, down_rtnl},
+	{iface_up, iface_down},	    {tap_up, tap_down},	    {resv_up, resv_down},
+	{nl_up, nl_down},	    {lo_up, lo_down},	    {listen_up, listen_down},
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
@@ -338,6 +339,7 @@ uint64_t ctl_turn(struct ctl *c, int timeout_ms)
 	run_timers(c);
 	tcp_turn(c);
 	nl_turn(c);
+	iface_turn(c);
 	ring_bells(c);
 	free_dead(c);
 	signals = c->signals;

@@ -43,11 +43,22 @@ struct ctl_tunnel {
 	bool tcp; /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
 };
 
+/* How the interface of a port that names none is found, again and again until there is one. */
+enum ctl_seek {
+	CTL_SEEK_NO,	  /* it is named */
+	CTL_SEEK_ROUTE,	  /* by the kernel's route to seek_host: a client's remote */
+	CTL_SEEK_OWNER,	  /* it has the address seek_host, or else by the route to it: a server's listen address */
+	CTL_SEEK_DEFAULT, /* by the kernel's default route */
+};
+
 struct ctl_port {
 	const char *name;
-	const struct port *port;
+	const struct port *port; /* not started: its interface is not there yet */
 	bool tap; /* exclusive, with a kernel TAP; false: shared, `ifname` is the kernel's own interface */
 	const char *ifname;
+	const char *base; /* kernel interface that the device stands on, and waits for; "": none, or it is sought */
+	enum ctl_seek seek;
+	const char *seek_host; /* literal or name */
 	unsigned mtu;
 	const struct net_local *addresses; /* tap: to be configured; plen in bits of the 128-bit form; dev ignored */
 	unsigned n_addresses;
@@ -68,6 +79,16 @@ struct ctl_conf {
 	struct rte_mempool *frames; /* mbufs for frames from the TAP */
 	bool quiet;		    /* no "stream opened/closed" lines */
 	sigset_t signals;	    /* blocked by the caller in all threads; read here by signalfd */
+	/*
+	 * Opens a port's device on the interface `ifname`, or closes it, when no worker touches it: port_of ctl_port is
+	 * started, or not, afterwards.  0, or -errno and why.  NULL: ports are open, and stay so.
+	 */
+	int (*port_open)(void *ctx, unsigned port, const char *ifname, char *why, size_t why_n);
+	void (*port_close)(void *ctx, unsigned port);
+	/* A server's listen address, given as a name, was found: before any port of the tunnel is in `udp`.  May be
+	 * NULL. */
+	void (*listens)(void *ctx, unsigned tunnel, const struct addr *a);
+	void *ctx;
 };
 
 struct ctl_stats {
@@ -79,6 +100,8 @@ struct ctl_stats {
 	uint64_t punted, injected; /* frames to and from the TAPs */
 	uint64_t punt_errors;	   /* frames for no TAP, or that it refused */
 	uint64_t inject_no_mbuf, inject_full;
+	uint64_t inject_down;			    /* frames from TAPs whose port is closed */
+	uint64_t ports_closed, ports_opened;	    /* while running: an interface went, or came */
 	uint64_t snapshots;			    /* published */
 	uint64_t sessions_dialled, sessions_failed; /* client tunnels' session slots */
 	uint64_t accept_paused;			    /* times that a listener waited for file descriptors or chans */
@@ -103,6 +126,9 @@ void ctl_destroy(struct ctl *c);
  * negative: for as long as it takes).  Returns the set of signals that arrived as a bit mask (1 << signo), or 0.
  */
 uint64_t ctl_turn(struct ctl *c, int timeout_ms);
+
+/* True while the first attempt to find a port's interface is under way, or what it found is not in use yet. */
+bool ctl_seeking(const struct ctl *c);
 
 /*
  * Stops accepting, reads no more, and asks the workers to end all streams (RESET with ESHUTDOWN) behind what was read;

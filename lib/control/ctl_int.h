@@ -42,6 +42,26 @@ struct tap {
 	int ifindex;
 };
 
+/* A gateway port's interface, which may go and come: what its device stands on. */
+enum iface_state {
+	IFACE_OPEN,
+	IFACE_CLOSING, /* it has gone, and workers are being told */
+	IFACE_AWAY,    /* the device is closed */
+};
+
+struct iface {
+	enum iface_state state;
+	char name[IF_NAMESIZE]; /* the kernel's, by which it knows the port: an exclusive port's TAP, else the base */
+	char base[IF_NAMESIZE]; /* what the device stands on, or stood on last */
+	uint64_t gen;		/* closing: of the first snapshot that says so; 0: none does yet */
+	bool elsewhere;		/* the driver made it, and somebody took it to another network namespace */
+	struct timer retry;
+	char reason[160]; /* last told why it is not there */
+	uint64_t told;	  /* ms */
+	struct name host; /* sought */
+	struct name_wait wait;
+};
+
 /* A tunnel as it runs. */
 struct tunnel {
 	const struct ctl_tunnel *conf;
@@ -53,6 +73,12 @@ struct tunnel {
 	struct list waiting;	/* struct tcp.waiting, longest first */
 	uint64_t refused;	/* what the tunnel's share of chunks had counted at the last look */
 	uint64_t starved, starved_seen; /* times that reading waited for chunks, and of them at the last look */
+	/* server: where it listens, when that is a name; until it is known the tunnel hears nothing */
+	struct name listen;
+	struct name_wait listen_wait;
+	struct timer listen_retry;
+	bool listen_told; /* why it does not yet */
+	bool deaf;
 };
 
 struct ctl {
@@ -86,6 +112,7 @@ struct ctl {
 	struct resv *resv; /* server ports */
 	unsigned n_resv;
 	struct tap tap[NET_DEV_MAX];
+	struct iface iface[NET_DEV_MAX];
 	uint16_t port_of[UINT8_MAX + 1]; /* DPDK port id -> gateway port, UINT16_MAX: none */
 	uint8_t *frame;			 /* where TAP frames go when there is no mbuf */
 	struct rtnl rtnl;
@@ -121,9 +148,33 @@ int tap_up(struct ctl *c, char *why, size_t why_n);
 void tap_down(struct ctl *c);
 void tap_punts(struct ctl *c);
 
+/* Makes a TAP again that somebody has removed; 0, or -errno and why. */
+int tap_again(struct ctl *c, unsigned port, char *why, size_t why_n);
+
+/* ---- iface.c ---- */
+int iface_up(struct ctl *c, char *why, size_t why_n);
+void iface_down(struct ctl *c);
+/* The table of links has been read: which interface each port stands for now, in c->nl.ifindex. */
+void iface_look(struct ctl *c);
+/* The newest snapshot says of every port what its interface is now. */
+void iface_published(struct ctl *c);
+void iface_turn(struct ctl *c);
+/* Opens a port that is away on this interface.  True when it is open. */
+bool iface_open(struct ctl *c, unsigned port, const char *ifname);
+/* Says why a port is not there: each reason once, and again after a while. */
+void iface_tell(struct ctl *c, unsigned port, const char *reason);
+
+/* ---- seek.c ---- */
+void seek_up(struct ctl *c, unsigned port);
+void seek_down(struct ctl *c, unsigned port);
+/* Looks once for the interface of a port that is away; goes on by itself when a name must be resolved first. */
+void seek_try(struct ctl *c, unsigned port);
+
 /* ---- lo.c: after the tables have been read ---- */
 int lo_up(struct ctl *c, char *why, size_t why_n);
 void lo_down(struct ctl *c);
+/* The same for a port that was opened later. */
+void lo_opened(struct ctl *c, unsigned port);
 
 /* ---- listen.c ---- */
 int listen_up(struct ctl *c, char *why, size_t why_n);

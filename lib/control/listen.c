@@ -102,7 +102,7 @@ static void on_accept(struct ctl *c, struct ev *e, uint32_t events)
 		;
 }
 
-static int open_one(const struct addr *a, uint16_t port, int *out)
+static int open_one(const struct addr *a, uint16_t port, bool later, int *out)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sock_addr(a, port, &ss);
@@ -113,6 +113,10 @@ static int open_one(const struct addr *a, uint16_t port, int *out)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (ss.ss_family == AF_INET6 && addr_is_any(a))
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	/* An address that the host gets later, with its network, may be listened on now. */
+	if (later)
+		setsockopt(fd, ss.ss_family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP,
+			   ss.ss_family == AF_INET6 ? IPV6_FREEBIND : IP_FREEBIND, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&ss, len) || listen(fd, SOMAXCONN)) {
 		err = -errno;
 		close(fd);
@@ -125,9 +129,9 @@ static int open_one(const struct addr *a, uint16_t port, int *out)
 static int open_any(uint16_t port, int *fd)
 {
 	const struct addr any6 = {{0}}, any4 = addr_v4(0);
-	int err = open_one(&any6, port, fd);
+	int err = open_one(&any6, port, false, fd);
 
-	return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL ? open_one(&any4, port, fd) : err;
+	return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL ? open_one(&any4, port, false, fd) : err;
 }
 
 /* A listener that accepts nothing yet, in the next place. */
@@ -169,9 +173,14 @@ static int start_one(struct ctl *c, uint16_t tunnel, const struct addr *host, un
 	char text[ADDR_STRLEN] = "all addresses";
 	int err;
 
-	err = host ? open_one(host, (uint16_t)port, &l->ev.fd) : open_any((uint16_t)port, &l->ev.fd);
+	err = host ? open_one(host, (uint16_t)port, false, &l->ev.fd) : open_any((uint16_t)port, &l->ev.fd);
 	if (host)
 		addr_str(host, text);
+	if (host && err == -EADDRNOTAVAIL) {
+		err = open_one(host, (uint16_t)port, true, &l->ev.fd);
+		if (err == 0)
+			log_warn("tunnel %s: listen address %s is not this host's (yet)", name, text);
+	}
 	if (err == -EADDRINUSE)
 		return ctl_fail(why, why_n, err, "tunnel %s: TCP port %u on %s is in use by another process", name,
 				port, text);

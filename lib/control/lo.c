@@ -41,21 +41,27 @@ static int switch_on(const char *ifname, const char *key)
 	return err ? err : 1;
 }
 
-static void prepare(const struct ctl_port *p)
+static void prepare(const struct ctl_port *p, const char *ifname)
 {
 	static const char *const keys[] = {"route_localnet", "accept_local"};
 
 	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		int err = switch_on(p->ifname, keys[i]);
+		int err = switch_on(ifname, keys[i]);
 
 		if (err > 0)
 			log_info("port %s: net.ipv4.conf.%s.%s is on now, for stock kcptun on this host", p->name,
-				 p->ifname, keys[i]);
+				 ifname, keys[i]);
 		else if (err)
 			log_warn("port %s: net.ipv4.conf.%s.%s cannot be set (%s): a stock kcptun on this host gets no "
 				 "IPv4 from this gateway",
-				 p->name, p->ifname, keys[i], strerror(-err));
+				 p->name, ifname, keys[i], strerror(-err));
 	}
+}
+
+void lo_opened(struct ctl *c, unsigned port)
+{
+	if (nl_is_loopback(&c->nl, c->conf.ports[port].port->ifindex) && !c->conf.ports[port].tap)
+		prepare(&c->conf.ports[port], c->iface[port].name);
 }
 
 int lo_up(struct ctl *c, char *why, size_t why_n)
@@ -64,7 +70,7 @@ int lo_up(struct ctl *c, char *why, size_t why_n)
 	(void)why_n;
 	for (unsigned d = 0; d < c->conf.n_ports; d++)
 		if (nl_is_loopback(&c->nl, c->nl.ifindex[d]) && !c->conf.ports[d].tap)
-			prepare(&c->conf.ports[d]);
+			prepare(&c->conf.ports[d], c->iface[d].name);
 	return 0;
 }
 

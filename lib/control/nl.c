@@ -65,6 +65,11 @@ static void soil(struct ctl *c, unsigned bits)
 	c->nl.dirty |= bits;
 }
 
+void nl_again(struct ctl *c)
+{
+	soil(c, (1u << NL_TABLES) - 1);
+}
+
 static void on_events(struct ctl *c, struct ev *e, uint32_t events)
 {
 	char buf[NL_BUF] __attribute__((aligned(8)));
@@ -119,20 +124,24 @@ static void read_next(struct ctl *c)
 	}
 }
 
-/* Which interface each gateway port stands for: by name, so that one which was made anew is found again. */
-static void map_ports(struct ctl *c)
+const struct nl_link *nl_link_at(const struct nl *n, int index)
 {
-	const struct nl_vec *links = &c->nl.table[NL_LINK];
+	const struct nl_link *v = n->table[NL_LINK].v;
 
-	memset(c->nl.ifindex, 0, sizeof(c->nl.ifindex));
-	for (unsigned d = 0; d < c->conf.n_ports; d++) {
-		for (unsigned i = 0; i < links->n; i++) {
-			const struct nl_link *l = (const struct nl_link *)links->v + i;
+	for (unsigned i = 0; index > 0 && i < n->table[NL_LINK].n; i++)
+		if (v[i].index == index)
+			return &v[i];
+	return NULL;
+}
 
-			if (c->conf.ports[d].ifname && strcmp(l->name, c->conf.ports[d].ifname) == 0)
-				c->nl.ifindex[d] = l->index;
-		}
-	}
+const struct nl_link *nl_link_named(const struct nl *n, const char *name)
+{
+	const struct nl_link *v = n->table[NL_LINK].v;
+
+	for (unsigned i = 0; i < n->table[NL_LINK].n; i++)
+		if (strcmp(v[i].name, name) == 0)
+			return &v[i];
+	return NULL;
 }
 
 static void read_end(struct ctl *c)
@@ -150,7 +159,7 @@ static void read_end(struct ctl *c)
 		n->table[t] = n->fresh;
 		n->changed = true;
 		if (t == NL_LINK)
-			map_ports(c);
+			iface_look(c);
 		if (t == NL_NEIGH)
 			nl_use_sort(&n->table[t]);
 	}

@@ -85,6 +85,14 @@ struct nl {
 	struct timer use_timer;
 };
 
+/* The link of this index or name in the mirror, or NULL. */
+const struct nl_link *nl_link_at(const struct nl *n, int index);
+const struct nl_link *nl_link_named(const struct nl *n, const char *name);
+/* All tables are read again. */
+void nl_again(struct ctl *c);
+/* The oldest snapshot that a worker has adopted last. */
+uint64_t nl_adopted(const struct ctl *c);
+
 /* Opens the sockets, reads everything, publishes the first snapshot.  0 or -errno. */
 int nl_up(struct ctl *c, char *why, size_t why_n);
 void nl_down(struct ctl *c);

@@ -11,7 +11,8 @@
 
 #include "ctl_int.h"
 
-#define NUD_USABLE (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
+#define LINK_LOWER_UP 0x10000 /* IFF_LOWER_UP, which net/if.h does not have */
+#define NUD_USABLE    (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
 
 struct nl_old {
 	struct nl_old *next;
@@ -19,14 +20,10 @@ struct nl_old {
 	uint64_t until; /* gen of its successor: free when every worker has adopted that or a later one */
 };
 
-static const struct nl_link *find_link(const struct nl *n, int index)
+/* It can send: up, and with a carrier (the kernel's own rule; whether it is ready for use is another question). */
+static bool link_sends(const struct nl_link *l)
 {
-	const struct nl_link *v = n->table[NL_LINK].v;
-
-	for (unsigned i = 0; index > 0 && i < n->table[NL_LINK].n; i++)
-		if (v[i].index == index)
-			return &v[i];
-	return NULL;
+	return l && (l->flags & IFF_UP) && (l->flags & LINK_LOWER_UP);
 }
 
 static void put_devs(const struct ctl *c, struct net_tbl *t)
@@ -34,20 +31,23 @@ static void put_devs(const struct ctl *c, struct net_tbl *t)
 	t->n_dev = c->conf.n_ports;
 	for (unsigned d = 0; d < c->conf.n_ports; d++) {
 		const struct ctl_port *p = &c->conf.ports[d];
-		const struct nl_link *l = find_link(&c->nl, c->nl.ifindex[d]);
+		const struct nl_link *l = nl_link_at(&c->nl, c->nl.ifindex[d]);
 		struct net_dev *dev = &t->dev[d];
 
 		/* Frames leave by the NIC: on an exclusive port its own address is the only one that replies reach. */
 		memcpy(dev->mac, l && !p->tap ? l->mac : p->port->mac, sizeof(dev->mac));
 		dev->mtu = (uint16_t)(l && l->mtu < p->mtu ? l->mtu : p->mtu);
 		dev->exclusive = p->tap;
-		dev->up = l && (l->flags & IFF_UP) && (l->flags & IFF_RUNNING);
+		dev->closed = c->iface[d].state != IFACE_OPEN;
+		/* An exclusive port's device may stand on an interface of the kernel's, too. */
+		dev->up = link_sends(l) && (p->port->ifindex == 0 || !nl_link_at(&c->nl, p->port->ifindex) ||
+					    link_sends(nl_link_at(&c->nl, p->port->ifindex)));
 	}
 }
 
 bool nl_is_loopback(const struct nl *n, int index)
 {
-	const struct nl_link *l = find_link(n, index);
+	const struct nl_link *l = nl_link_at(n, index);
 
 	return l && (l->flags & IFF_LOOPBACK);
 }
@@ -174,6 +174,8 @@ int nl_publish(struct ctl *c)
 	if (same(n->tbl, t)) {
 		net_tbl_free(t);
 		free(old);
+		iface_published(
+			c); /* a port that was opened and has gone since: the last one says already that it is closed */
 		return 0;
 	}
 	t->gen = ++n->gen;
@@ -190,21 +192,30 @@ int nl_publish(struct ctl *c)
 	}
 	n->tbl = t;
 	c->stats.snapshots++;
+	iface_published(c);
 	return 0;
 }
 
-void nl_reap(struct ctl *c)
+uint64_t nl_adopted(const struct ctl *c)
 {
 	uint64_t adopted = UINT64_MAX;
-	struct nl_old **p = &c->nl.old;
 
-	if (!*p)
-		return;
 	for (unsigned w = 0; w < c->conf.n_workers; w++) {
 		uint64_t gen = atomic_load_explicit(&c->conf.borders[w]->adopted, memory_order_acquire);
 
 		adopted = gen < adopted ? gen : adopted;
 	}
+	return adopted;
+}
+
+void nl_reap(struct ctl *c)
+{
+	struct nl_old **p = &c->nl.old;
+	uint64_t adopted;
+
+	if (!*p)
+		return;
+	adopted = nl_adopted(c);
 	while (*p) {
 		struct nl_old *o = *p;
 

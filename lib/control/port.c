@@ -231,15 +231,19 @@ static void read_rss(const struct setup *s)
 /* Its sockets: what they take, and which queue each is.  Some more on that interface would be somebody else's. */
 static void af_packet(struct setup *s)
 {
-	char iface[IF_NAMESIZE];
+	char iface[IF_NAMESIZE], devargs[PORT_DEVARGS_MAX];
 	int fd[PORT_FDS];
 	unsigned n;
 
-	if (!port_devarg(s->conf->device, "iface", iface, sizeof(iface)))
+	if (port_devargs(s->conf, devargs, sizeof(devargs)) || !port_devarg(devargs, "iface", iface, sizeof(iface)))
 		return;
 	n = port_afp_tune(s->conf, iface, fd, PORT_FDS);
-	if (n == s->info.max_rx_queues && n <= PORT_FDS)
-		memcpy(s->port->rx_fd, fd, n * sizeof(*fd));
+	if (n != s->info.max_rx_queues || n > PORT_FDS)
+		return;
+	memcpy(s->port->rx_fd, fd, n * sizeof(*fd));
+	/* A socket is both queues'. */
+	for (unsigned i = 0; i < s->port->n_txq && i < n; i++)
+		port_afp_map(devargs, fd[i], &s->port->ring[i]);
 }
 
 static int start(struct setup *s)
@@ -265,6 +269,12 @@ static int start(struct setup *s)
 	return 0;
 }
 
+static void port_unmap(struct port *p)
+{
+	for (unsigned i = 0; i < PORT_FDS; i++)
+		port_afp_unmap(&p->ring[i]);
+}
+
 int port_start(const struct port_conf *conf, struct port *out, char *why, size_t why_n)
 {
 	struct setup s = {.conf = conf, .port = out, .why = why, .why_n = why_n};
@@ -287,6 +297,7 @@ int port_start(const struct port_conf *conf, struct port *out, char *why, size_t
 	out->socket = rte_eth_dev_socket_id(out->id);
 	if (out->socket < 0)
 		out->socket = 0;
+	out->ifindex = (int)s.info.if_index;
 	err = configure(&s);
 	if (err)
 		goto remove;
@@ -298,6 +309,7 @@ int port_start(const struct port_conf *conf, struct port *out, char *why, size_t
 		goto stop;
 	return 0;
 stop:
+	port_unmap(out);
 	if (out->started)
 		rte_eth_dev_stop(out->id);
 remove:
@@ -310,7 +322,9 @@ void port_stop(struct port *p)
 {
 	if (!p->started)
 		return;
+	port_unmap(p);
 	rte_eth_dev_stop(p->id);
 	port_dev_remove(p->id, p->probed);
 	p->started = false;
+	p->ifindex = 0;
 }

@@ -17,15 +17,25 @@ struct rte_mempool;
 struct port_conf {
 	const char *name; /* for messages */
 	const char
-		*device;  /* PCI address or vdev string; AF_PACKET gets the block sizes it needs when none are given */
-	bool vdev;	  /* made in software: what it says of its hashing is not relied on */
-	unsigned workers; /* RX and TX queues wanted; fewer are used when the port has fewer */
-	unsigned mtu;	  /* L3; the MTU of an interface that the kernel keeps (AF_PACKET, AF_XDP) is left alone */
+		*device;   /* PCI address or vdev string; AF_PACKET gets the block sizes it needs when none are given */
+	const char *iface; /* the kernel interface to stand on, instead of the iface= of device; NULL: that one */
+	bool vdev;	   /* made in software: what it says of its hashing is not relied on */
+	unsigned workers;  /* RX and TX queues wanted; fewer are used when the port has fewer */
+	unsigned mtu;	   /* L3; the MTU of an interface that the kernel keeps (AF_PACKET, AF_XDP) is left alone */
 	/* [RX queue]; all with buffers whose room after the headroom holds a frame of that MTU */
 	struct rte_mempool *const *pools;
 	uint16_t rx_desc, tx_desc; /* 0: the driver's */
 	bool shared;		   /* the kernel keeps the interface: AF_PACKET is to bring only what can be ours */
 	bool tcp;		   /* and TCP can be: some tunnel fakes it */
+};
+
+/* The ring that AF_PACKET's driver sends by, for reading; base NULL: there is none to be seen. */
+struct port_ring {
+	const uint8_t *base;
+	void *map;
+	size_t map_n;
+	uint32_t frames, frame_size;
+	uint32_t longest; /* packet that fits a frame */
 };
 
 struct port {
@@ -38,9 +48,17 @@ struct port {
 	struct flow_rss rss; /* hw false when there is no RSS: software steering */
 	int socket;
 	int rx_fd[PORT_FDS]; /* [RX queue] readable when it holds frames; the driver's own, 0: there is none */
-	bool probed;	     /* the device was attached by port_start, and port_stop detaches it */
+	struct port_ring ring[PORT_FDS]; /* [TX queue] */
+	int ifindex; /* the kernel interface that the device stands on, or has made; 0: there is none */
+	bool probed; /* the device was attached by port_start, and port_stop detaches it */
 	bool started;
 };
+
+/*
+ * The interface that the kernel must have before the port can be started: its name to buf.  False: there is none such,
+ * as the device is none of the kernel's, or makes its interface itself.
+ */
+bool port_base(const struct port_conf *conf, char *buf, size_t n);
 
 /* Probes, configures and starts.  0, or -errno and one line in why that says what to do.  Undone by port_stop. */
 int port_start(const struct port_conf *conf, struct port *out, char *why, size_t why_n);

@@ -13,7 +13,10 @@
 #include <net/if.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "net_wire.h"
 #include "port_int.h"
@@ -23,6 +26,9 @@
 #define AT_PKTTYPE   ((uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE))
 #define PROTO_TCP    6
 #define TAKE	     0xffffffff
+/* The driver's own sizes, where its arguments name none. */
+#define DRIVER_FRAME  2048
+#define DRIVER_FRAMES 512
 
 static int attach(int fd, struct sock_filter *code, size_t n)
 {
@@ -116,4 +122,40 @@ unsigned port_afp_tune(const struct port_conf *conf, const char *iface, int *fd,
 		closedir(d);
 	qsort(fd, found < max ? found : max, sizeof(*fd), by_number);
 	return found;
+}
+
+static uint32_t size_arg(const char *devargs, const char *key, uint32_t otherwise)
+{
+	char v[32];
+
+	return port_devarg(devargs, key, v, sizeof(v)) ? (uint32_t)strtoul(v, NULL, 10) : otherwise;
+}
+
+int port_afp_map(const char *devargs, int fd, struct port_ring *r)
+{
+	uint32_t block = size_arg(devargs, "blocksz", (uint32_t)getpagesize());
+	uint32_t frame = size_arg(devargs, "framesz", DRIVER_FRAME);
+	uint32_t frames = size_arg(devargs, "framecnt", DRIVER_FRAMES);
+	size_t one;
+	void *map;
+
+	memset(r, 0, sizeof(*r));
+	if (frame == 0 || block < frame || frames < block / frame)
+		return -EINVAL;
+	/* As the driver: whole blocks, one ring in and one ring out, the latter behind the former. */
+	one = (size_t)block * (frames / (block / frame));
+	map = mmap(NULL, 2 * one, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	*r = (struct port_ring){.base = (uint8_t *)map + one, .map = map, .map_n = 2 * one, .frame_size = frame};
+	r->frames = frames;
+	r->longest = frame - (uint32_t)(TPACKET2_HDRLEN - sizeof(struct sockaddr_ll));
+	return 0;
+}
+
+void port_afp_unmap(struct port_ring *r)
+{
+	if (r->map)
+		munmap(r->map, r->map_n);
+	memset(r, 0, sizeof(*r));
 }

@@ -71,36 +71,67 @@ bool port_devarg(const char *device, const char *key, char *buf, size_t n)
 	return false;
 }
 
+/* The device string as it stands, or on another interface than it names. */
+static int on_iface(const struct port_conf *conf, char *buf, size_t n)
+{
+	const char *at = strstr(conf->device, ",iface="), *rest = "";
+	int head = at ? (int)(at - conf->device) : (int)strlen(conf->device), len;
+
+	if (!conf->iface)
+		return snprintf(buf, n, "%s", conf->device);
+	if (at)
+		rest = at + 1 + strcspn(at + 1, ",");
+	len = snprintf(buf, n, "%.*s,iface=%s%s", head, conf->device, conf->iface, rest);
+	return len;
+}
+
 int port_devargs(const struct port_conf *conf, char *buf, size_t n)
 {
 	unsigned frame = AFP_FRAME, block;
+	int len = on_iface(conf, buf, n), more;
 	char v[32];
-	int len;
 
+	if (len < 0 || (size_t)len >= n)
+		return -E2BIG;
 	if (!conf->vdev || !is_driver(conf->device, "net_af_packet") ||
 	    port_devarg(conf->device, "blocksz", v, sizeof(v)) || port_devarg(conf->device, "framesz", v, sizeof(v)) ||
-	    port_devarg(conf->device, "framecnt", v, sizeof(v))) {
-		len = snprintf(buf, n, "%s", conf->device);
-	} else {
-		while (frame < conf->mtu + AFP_OVERHEAD)
-			frame *= 2;
-		block = frame > AFP_BLOCK ? frame : AFP_BLOCK;
-		len = snprintf(buf, n, "%s,blocksz=%u,framesz=%u,framecnt=%u", conf->device, block, frame, AFP_FRAMES);
+	    port_devarg(conf->device, "framecnt", v, sizeof(v)))
+		return 0;
+	while (frame < conf->mtu + AFP_OVERHEAD)
+		frame *= 2;
+	block = frame > AFP_BLOCK ? frame : AFP_BLOCK;
+	more = snprintf(buf + len, n - (size_t)len, ",blocksz=%u,framesz=%u,framecnt=%u", block, frame, AFP_FRAMES);
+	return more < 0 || (size_t)(len + more) >= n ? -E2BIG : 0;
+}
+
+/* Drivers that stand on an interface of the kernel's, and do not make it. */
+static bool needs_iface(const char *device)
+{
+	return is_driver(device, "net_af_packet") || is_driver(device, "net_af_xdp");
+}
+
+bool port_base(const struct port_conf *conf, char *buf, size_t n)
+{
+	if (!conf->vdev || !needs_iface(conf->device))
+		return false;
+	if (conf->iface) {
+		snprintf(buf, n, "%s", conf->iface);
+		return true;
 	}
-	return len < 0 || (size_t)len >= n ? -E2BIG : 0;
+	return port_devarg(conf->device, "iface", buf, n);
 }
 
 /* The kernel interface that a vdev stands on must be there: the drivers themselves only say that they failed. */
-static int check_iface(const struct port_conf *conf, char *why, size_t why_n)
+static int check_iface(const struct port_conf *conf, const char *devargs, char *why, size_t why_n)
 {
+	bool needed = needs_iface(devargs);
 	char name[64];
-	bool needed = is_driver(conf->device, "net_af_packet") || is_driver(conf->device, "net_af_xdp");
 
-	if (needed && !port_devarg(conf->device, "iface", name, sizeof(name)))
+	if (needed && !port_devarg(devargs, "iface", name, sizeof(name)))
 		return port_fail(conf, why, why_n, -EINVAL, "iface=NAME is missing");
 	if (needed && if_nametoindex(name) == 0)
 		return port_fail(conf, why, why_n, -ENODEV, "no interface %s", name);
-	if (is_driver(conf->device, "net_tap") && port_devarg(conf->device, "remote", name, sizeof(name)) &&
+	if (is_driver(devargs, "net_tap") && port_devarg(devargs, "remote", name, sizeof(name)) &&
 	    if_nametoindex(name) == 0)
 		return port_fail(conf, why, why_n, -ENODEV, "no interface %s", name);
 	return 0;
@@ -157,7 +188,7 @@ int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char
 	if (rte_eth_dev_get_port_by_name(name, id) == 0)
 		return 0;
 	if (conf->vdev) {
-		err = check_iface(conf, why, why_n);
+		err = check_iface(conf, devargs, why, why_n);
 		if (err)
 			return err;
 	}

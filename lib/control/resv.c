@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +11,8 @@
 #include "cap.h"
 #include "ctl_int.h"
 #include "sock.h"
+
+#define RETRY_MS 1000
 
 /*
  * Of family `af`, deaf: its filter drops everything, before it is bound.  For TCP that keeps a listening socket from
@@ -123,12 +126,98 @@ static int reserve(struct ctl *c, unsigned tunnel, const struct addr *host, unsi
 	return 0;
 }
 
+/* All ports of a server tunnel, or none. */
+static int reserve_all(struct ctl *c, unsigned tunnel, const struct addr *host, char *why, size_t why_n)
+{
+	const struct ctl_tunnel *t = &c->conf.tunnels[tunnel];
+	unsigned before = c->n_resv;
+	int err = 0;
+
+	for (unsigned p = t->listen.port_min; p <= t->listen.port_max && !err; p++) {
+		err = reserve(c, tunnel, host, p, FLOW_UDP, why, why_n);
+		if (err == 0 && t->tcp)
+			err = reserve(c, tunnel, host, p, FLOW_TCP, why, why_n);
+	}
+	while (err && c->n_resv > before)
+		resv_free(c->conf.udp, &c->resv[--c->n_resv]);
+	return err;
+}
+
+/* It listens from now on, or the next attempt is due. */
+static void listen_now(struct ctl *c, unsigned tunnel)
+{
+	struct tunnel *t = &c->tunnels[tunnel];
+	char why[256], text[ADDR_STRLEN];
+	int err = -EADDRNOTAVAIL;
+
+	if (t->listen.n == 0) {
+		snprintf(why, sizeof(why), "tunnel %s: listen address %s: %s", t->conf->name, t->listen.host,
+			 name_error(&t->listen));
+	} else {
+		if (c->conf.listens)
+			c->conf.listens(c->conf.ctx, tunnel, &t->listen.addrs[0]);
+		err = reserve_all(c, tunnel, &t->listen.addrs[0], why, sizeof(why));
+	}
+	if (err) {
+		if (!t->listen_told)
+			log_warn("%s: trying again each second", why);
+		t->listen_told = true;
+		ctl_arm(c, &t->listen_retry, RETRY_MS);
+		return;
+	}
+	t->deaf = false;
+	if (t->listen_told)
+		log_info("tunnel %s: listens on %s now", t->conf->name, addr_str(&t->listen.addrs[0], text));
+}
+
+static void on_listen_name(struct ctl *c, struct name_wait *w)
+{
+	listen_now(c, (unsigned)(container_of(w, struct tunnel, listen_wait) - c->tunnels));
+}
+
+static void ask_listen(struct ctl *c, struct tunnel *t)
+{
+	if (name_ask(&c->names, &t->listen, &t->listen_wait, c->now))
+		listen_now(c, (unsigned)(t - c->tunnels));
+}
+
+static void on_retry(struct ctl *c, struct timer *timer)
+{
+	ask_listen(c, container_of(timer, struct tunnel, listen_retry));
+}
+
+bool resv_seeking(const struct ctl *c)
+{
+	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
+		if (c->tunnels[i].deaf && !c->tunnels[i].listen_told)
+			return true;
+	return false;
+}
+
+/* Where a tunnel listens: at once, or, where a name must be resolved first, as soon as it is. */
+static int up_one(struct ctl *c, unsigned tunnel, char *why, size_t why_n)
+{
+	struct tunnel *t = &c->tunnels[tunnel];
+	const char *host = t->conf->listen.host;
+	struct addr any = {{0}};
+
+	wheel_ent_init(&t->listen_retry.ent);
+	t->listen_retry.fn = on_retry;
+	name_wait_init(&t->listen_wait, on_listen_name);
+	if (!host || !*host)
+		return reserve_all(c, tunnel, &any, why, why_n);
+	name_init(&t->listen, host);
+	if (t->listen.literal)
+		return reserve_all(c, tunnel, &t->listen.addrs[0], why, why_n);
+	t->deaf = true;
+	ask_listen(c, t);
+	return 0;
+}
+
 int resv_up(struct ctl *c, char *why, size_t why_n)
 {
-	struct addr any = {{0}}, *host;
 	unsigned total = 0;
-	struct name name;
-	int err;
+	int err = 0;
 
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
 		if (!c->conf.tunnels[i].client)
@@ -137,32 +226,20 @@ int resv_up(struct ctl *c, char *why, size_t why_n)
 	c->resv = calloc(total ? total : 1, sizeof(*c->resv));
 	if (!c->resv)
 		return ctl_fail(why, why_n, -ENOMEM, "no memory for %u port reservations", total);
-	for (unsigned i = 0; i < c->conf.n_tunnels; i++) {
-		const struct ctl_tunnel *t = &c->conf.tunnels[i];
-
-		if (t->client)
-			continue;
-		host = &any;
-		if (t->listen.host && *t->listen.host) {
-			name_init(&name, t->listen.host);
-			if (name_now(&name))
-				return ctl_fail(why, why_n, -EADDRNOTAVAIL, "tunnel %s: listen address %s: %s", t->name,
-						t->listen.host, name_error(&name));
-			host = &name.addrs[0];
-		}
-		for (unsigned p = t->listen.port_min; p <= t->listen.port_max; p++) {
-			err = reserve(c, i, host, p, FLOW_UDP, why, why_n);
-			if (err == 0 && t->tcp)
-				err = reserve(c, i, host, p, FLOW_TCP, why, why_n);
-			if (err)
-				return err;
-		}
-	}
-	return 0;
+	for (unsigned i = 0; i < c->conf.n_tunnels && !err; i++)
+		if (!c->conf.tunnels[i].client)
+			err = up_one(c, i, why, why_n);
+	return err;
 }
 
 void resv_down(struct ctl *c)
 {
+	for (unsigned i = 0; i < c->conf.n_tunnels; i++) {
+		if (!c->tunnels[i].listen_retry.fn)
+			continue;
+		name_cancel(&c->tunnels[i].listen_wait);
+		wheel_disarm(&c->wheel, &c->tunnels[i].listen_retry.ent);
+	}
 	while (c->n_resv > 0)
 		resv_free(c->conf.udp, &c->resv[--c->n_resv]);
 	free(c->resv);

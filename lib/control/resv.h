@@ -7,6 +7,7 @@
  * unreachable", with RST, with a handshake of its own.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,3 +37,5 @@ void resv_free(struct net_ports *t, struct resv *r);
 /* The server tunnels' listen ports; with fake TCP, both UDP's and TCP's, as stock has it (wire.md 9.2). */
 int resv_up(struct ctl *c, char *why, size_t why_n);
 void resv_down(struct ctl *c);
+/* True while the first lookup of a listen address is under way. */
+bool resv_seeking(const struct ctl *c);

@@ -72,7 +72,7 @@ static uint8_t family(const struct addr *a)
 	return addr_is_v4(a) ? AF_INET : AF_INET6;
 }
 
-int rtnl_link_set(struct rtnl *r, int ifindex, const uint8_t mac[6], unsigned mtu)
+int rtnl_link_set(struct rtnl *r, int ifindex, const uint8_t *mac, unsigned mtu)
 {
 	char buf[REQ_MAX] __attribute__((aligned(8)));
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
@@ -80,7 +80,8 @@ int rtnl_link_set(struct rtnl *r, int ifindex, const uint8_t mac[6], unsigned mt
 
 	h->nlmsg_type = RTM_NEWLINK;
 	m->ifi_index = ifindex;
-	mnl_attr_put(h, IFLA_ADDRESS, 6, mac);
+	if (mac)
+		mnl_attr_put(h, IFLA_ADDRESS, 6, mac);
 	mnl_attr_put_u32(h, IFLA_MTU, mtu);
 	return talk(r, h);
 }

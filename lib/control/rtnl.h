@@ -19,7 +19,8 @@ int rtnl_open(struct rtnl *r);
 void rtnl_close(struct rtnl *r);
 
 /* All return 0 or -errno. */
-int rtnl_link_set(struct rtnl *r, int ifindex, const uint8_t mac[6], unsigned mtu);
+/* mac: 6 bytes, or NULL: it keeps its own. */
+int rtnl_link_set(struct rtnl *r, int ifindex, const uint8_t *mac, unsigned mtu);
 int rtnl_link_up(struct rtnl *r, int ifindex);
 /* plen: bits of the 128-bit form.  An IPv6 address is usable at once: no duplicate address detection. */
 int rtnl_addr_add(struct rtnl *r, int ifindex, const struct addr *a, unsigned plen);

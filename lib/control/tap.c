@@ -53,6 +53,11 @@ static bool take_frame(struct ctl *c, struct tap *t, const struct ctl_port *p)
 		rte_pktmbuf_free(m);
 		return false;
 	}
+	if (c->iface[t - c->tap].state != IFACE_OPEN) {
+		rte_pktmbuf_free(m);
+		c->stats.inject_down++;
+		return true;
+	}
 	if (!m) {
 		c->stats.inject_no_mbuf++;
 		return true;
@@ -162,7 +167,8 @@ static int tap_start(struct ctl *c, struct tap *t, const struct ctl_port *p, cha
 		return err;
 	/* Link-local and configured addresses are usable at once: the NIC may see no other host for seconds. */
 	sysctl6(p->ifname, "accept_dad", "0");
-	err = rtnl_link_set(&c->rtnl, t->ifindex, p->port->mac, p->mtu);
+	err = rtnl_link_set(&c->rtnl, t->ifindex, c->iface[t - c->tap].state == IFACE_OPEN ? p->port->mac : NULL,
+			    p->mtu);
 	if (!err)
 		err = rtnl_link_up(&c->rtnl, t->ifindex);
 	if (err)
@@ -180,15 +186,12 @@ int tap_up(struct ctl *c, char *why, size_t why_n)
 {
 	int err;
 
-	memset(c->port_of, 0xff, sizeof(c->port_of));
 	c->frame = malloc(TAP_FRAME_MAX);
 	if (!c->frame)
 		return ctl_fail(why, why_n, -ENOMEM, "no memory for a frame");
 	for (unsigned d = 0; d < c->conf.n_ports; d++) {
 		const struct ctl_port *p = &c->conf.ports[d];
 
-		if (p->port->id <= UINT8_MAX)
-			c->port_of[p->port->id] = (uint16_t)d;
 		if (!p->tap)
 			continue;
 		err = tap_start(c, &c->tap[d], p, why, why_n);
@@ -196,6 +199,19 @@ int tap_up(struct ctl *c, char *why, size_t why_n)
 			return err;
 	}
 	return 0;
+}
+
+int tap_again(struct ctl *c, unsigned port, char *why, size_t why_n)
+{
+	struct tap *t = &c->tap[port];
+	int err;
+
+	ctl_ev_close(&t->ev);
+	t->ifindex = 0;
+	err = tap_start(c, t, &c->conf.ports[port], why, why_n);
+	if (err)
+		ctl_ev_close(&t->ev);
+	return err;
 }
 
 void tap_down(struct ctl *c)

@@ -47,6 +47,7 @@ struct net_dev {
 	uint16_t mtu;
 	bool exclusive; /* frames that are not ours are punted; false: they are the kernel's already */
 	bool up;
+	bool closed; /* its device is not there (any more): nobody may touch it */
 };
 
 /* The routes of one prefix length, [first, first of the next run). */

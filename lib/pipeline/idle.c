@@ -40,7 +40,7 @@ void worker_idle_init(struct worker *w)
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {
 		const struct worker_port *p = &w->conf.ports[i];
 
-		if (p->rxq < 0)
+		if (pl_shut(w, i) || p->rxq < 0)
 			continue;
 		if (p->rx_fd > 0)
 			w->wake[w->n_wake++] = (struct pollfd){.fd = p->rx_fd, .events = POLLIN};
@@ -57,8 +57,8 @@ static bool siblings_quiet(const struct worker *w)
 	const struct worker_mesh *mesh = w->conf.mesh;
 
 	for (unsigned i = 0; i < mesh->n; i++)
-		if (i != w->conf.id && (!rte_ring_empty(mesh->steer[i * mesh->n + w->conf.id]) ||
-					!rte_ring_empty(mesh->tx[i * mesh->n + w->conf.id])))
+		if (i != w->conf.id &&
+		    (!rte_ring_empty(mesh->steer[i * mesh->n + w->conf.id]) || pl_sibling_sends(w, i)))
 			return false;
 	return true;
 }
@@ -76,13 +76,19 @@ static unsigned rx_rate(struct worker *w, uint64_t now)
 	return w->rate;
 }
 
-/* Nothing is left that a turn could do before something comes. */
-static bool caught_up(const struct worker *w, uint64_t now)
+/* Frames wait for a port, of whose taking some again nobody tells. */
+static bool tx_waits(const struct worker *w)
 {
 	for (unsigned i = 0; i < w->conf.n_ports; i++)
 		if (w->txq[i].n)
-			return false;
-	return !shard_ready(w->conf.shard) && shard_next(w->conf.shard) > now;
+			return true;
+	return false;
+}
+
+/* Nothing is left that a turn could do before something comes. */
+static bool caught_up(const struct worker *w, uint64_t now)
+{
+	return !tx_waits(w) && !shard_ready(w->conf.shard) && shard_next(w->conf.shard) > now;
 }
 
 static unsigned nap_us(struct worker *w, unsigned work, uint64_t now)
@@ -98,7 +104,7 @@ static unsigned nap_us(struct worker *w, unsigned work, uint64_t now)
 /* How long to sleep where a bell can be heard; 0: not at all. */
 static uint64_t sleep_us(const struct worker *w, uint64_t idle_us, uint64_t now)
 {
-	bool woken = w->all_wake && !shard_waits(w->conf.shard);
+	bool woken = w->all_wake && !shard_waits(w->conf.shard) && !tx_waits(w);
 	uint64_t step = woken		     ? LONG_STEP_US
 			: idle_us < BUSY_US  ? STEP_US
 			: idle_us < QUIET_US ? QUIET_STEP_US
@@ -179,4 +185,11 @@ void worker_bells(struct worker *w)
 		if (atomic_exchange_explicit(&to->asleep, 0, memory_order_acq_rel))
 			eventfd_write(to->conf.border->worker_bell, 1);
 	}
+}
+
+void worker_kick(const struct worker *w)
+{
+	for (unsigned i = 0; i < w->conf.n_ports; i++)
+		if (w->txq[i].refused && !pl_shut(w, i) && w->conf.ports[i].ring.base)
+			sendto(w->conf.ports[i].ring.fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
 }

@@ -70,7 +70,7 @@ unsigned pl_rx(struct worker *w)
 	for (unsigned i = 0; i < w->conf.n_ports && n < PL_RX; i++, at = after(at, w->conf.n_ports)) {
 		const struct worker_port *p = &w->conf.ports[at];
 
-		if (p->rxq < 0)
+		if (pl_shut(w, at) || p->rxq < 0)
 			continue;
 		got = rte_eth_rx_burst(p->id, (uint16_t)p->rxq, m, (uint16_t)(PL_RX - n));
 		w->stats.rx_packets += got;

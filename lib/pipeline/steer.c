@@ -9,15 +9,16 @@
 #include "spsc.h"
 #include "worker_int.h"
 
-int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, const int *socket)
+int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned n_ports, unsigned frames, const int *socket)
 {
 	struct worker_mesh *m = calloc(1, sizeof(*m));
 
 	if (!m)
 		return -ENOMEM;
 	m->n = n;
+	m->n_ports = n_ports;
 	m->steer = calloc(n * n, sizeof(*m->steer));
-	m->tx = calloc(n * n, sizeof(*m->tx));
+	m->tx = calloc(n * n_ports, sizeof(*m->tx));
 	m->worker = calloc(n, sizeof(*m->worker));
 	if (!m->steer || !m->tx || !m->worker)
 		goto fail;
@@ -26,8 +27,13 @@ int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, co
 			continue;
 		/* No memzone each: DPDK has 2560 of them, which 36 workers would use up. */
 		m->steer[i] = spsc_create("steer", sizeof(struct rte_mbuf *), frames - 1, socket[i % n]);
-		m->tx[i] = spsc_create("tx", sizeof(struct rte_mbuf *), frames - 1, socket[i % n]);
-		if (!m->steer[i] || !m->tx[i])
+		if (!m->steer[i])
+			goto fail;
+	}
+	/* One for each port: what one port does not take must not stand in another's way. */
+	for (unsigned i = 0; n > 1 && i < n * n_ports; i++) {
+		m->tx[i] = spsc_create("tx", sizeof(struct rte_mbuf *), frames - 1, socket[0]);
+		if (!m->tx[i])
 			goto fail;
 	}
 	*out = m;
@@ -50,12 +56,10 @@ void worker_mesh_destroy(struct worker_mesh *m)
 {
 	if (!m)
 		return;
-	for (unsigned i = 0; i < m->n * m->n; i++) {
-		if (m->steer)
-			mesh_ring_free(m->steer[i]);
-		if (m->tx)
-			mesh_ring_free(m->tx[i]);
-	}
+	for (unsigned i = 0; m->steer && i < m->n * m->n; i++)
+		mesh_ring_free(m->steer[i]);
+	for (unsigned i = 0; m->tx && i < m->n * m->n_ports; i++)
+		mesh_ring_free(m->tx[i]);
 	free(m->steer);
 	free(m->tx);
 	free(m->worker);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <linux/if_packet.h>
+
 #include <rte_ethdev.h>
 #include <rte_ring.h>
 
@@ -40,6 +42,43 @@ static void tx_close_up(struct worker *w, unsigned n)
 		tx_lend(w, i, w->txm[--end]);
 }
 
+static void txq_drop(struct worker *w, struct txq *q, unsigned why)
+{
+	pl_count(w, why, q->n);
+	rte_pktmbuf_free_bulk(q->m, q->n);
+	q->n = 0;
+}
+
+/* Frames of the driver's ring that are free, one behind the other, up to as many as are wanted. */
+static unsigned ring_room(const struct worker_ring *r, unsigned at, unsigned want)
+{
+	const uint32_t stamps = TP_STATUS_TS_SOFTWARE | TP_STATUS_TS_RAW_HARDWARE;
+	unsigned n = 0;
+
+	for (; n < want; n++) {
+		const struct tpacket2_hdr *h = (const void *)(r->base + (size_t)at * r->frame_size);
+
+		if (__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & ~stamps)
+			break;
+		at = at + 1 < r->frames ? at + 1 : 0;
+	}
+	return n;
+}
+
+/* By the port's own queue: no more than it takes without waiting for anything. */
+static unsigned txq_burst(struct txq *q, const struct worker_port *p)
+{
+	unsigned n = p->ring.base ? ring_room(&p->ring, q->at, q->n) : q->n;
+	unsigned sent = n ? rte_eth_tx_burst(p->id, (uint16_t)p->txq, q->m, (uint16_t)n) : 0;
+
+	if (!p->ring.base)
+		return sent;
+	q->at += sent;
+	if (q->at >= p->ring.frames)
+		q->at -= p->ring.frames;
+	return sent;
+}
+
 /* Gives a port what waits for it, by its own queue or over the worker that owns one. */
 static void txq_flush(struct worker *w, unsigned dev)
 {
@@ -50,40 +89,62 @@ static void txq_flush(struct worker *w, unsigned dev)
 
 	if (q->n == 0)
 		return;
+	if (w->down >> dev & 1) {
+		txq_drop(w, q, DROP_PORT_DOWN);
+		q->refused = 0;
+		return;
+	}
 	if (p->txq >= 0) {
-		sent = rte_eth_tx_burst(p->id, (uint16_t)p->txq, q->m, (uint16_t)q->n);
+		sent = txq_burst(q, p);
 		w->stats.tx_packets += sent;
 	} else {
-		sent = rte_ring_sp_enqueue_burst(mesh->tx[w->conf.id * mesh->n + p->tx_owner], (void **)q->m, q->n,
-						 NULL);
+		sent = rte_ring_sp_enqueue_burst(mesh->tx[w->conf.id * mesh->n_ports + dev], (void **)q->m, q->n, NULL);
 		w->poked |= 1ull << p->tx_owner;
 	}
 	q->n -= sent;
+	if (sent)
+		q->refused = 0;
+	else if (!q->refused)
+		q->refused = w->now;
+	else if (w->now - q->refused >= PL_STUCK_MS)
+		txq_drop(w, q, DROP_TX_FULL);
 	if (q->n && sent)
 		memmove(q->m, q->m + sent, q->n * sizeof(*q->m));
+}
+
+/* Why a frame cannot go to a port at all, or 0. */
+static unsigned tx_refusal(const struct worker *w, unsigned dev, const struct rte_mbuf *m)
+{
+	if (w->down >> dev & 1)
+		return DROP_PORT_DOWN;
+	return m->pkt_len > w->longest[dev] ? DROP_TX_LONG : 0;
 }
 
 static void txq_add(struct worker *w, unsigned dev, struct rte_mbuf *m)
 {
 	struct txq *q = &w->txq[dev];
+	unsigned why = tx_refusal(w, dev, m);
 
-	if (q->n == PL_PENDING)
+	if (!why && q->n == PL_PENDING)
 		txq_flush(w, dev);
-	if (q->n == PL_PENDING) {
-		pl_count(w, DROP_TX_FULL, 1);
+	if (!why && q->n == PL_PENDING)
+		why = DROP_TX_FULL;
+	if (why) {
+		pl_count(w, why, 1);
 		rte_pktmbuf_free(m);
 		return;
 	}
 	q->m[q->n++] = m;
 }
 
-/* True when a port is so far behind that sessions had better keep their packets. */
-bool pl_tx_full(const struct worker *w)
+/* Ports that are so far behind, a bit each, that their sessions had better keep their packets. */
+uint32_t pl_tx_full(const struct worker *w)
 {
+	uint32_t full = 0;
+
 	for (unsigned i = 0; i < w->conf.n_ports; i++)
-		if (w->txq[i].n >= PL_HOLD)
-			return true;
-	return false;
+		full |= (uint32_t)(w->txq[i].n >= PL_HOLD) << i;
+	return full;
 }
 
 static void tx_dress(struct rte_mbuf *m, const struct pkt *k, const struct net_path *path, uint16_t port)
@@ -148,28 +209,58 @@ void pl_send(struct worker *w, unsigned n, uint64_t now)
 		txq_flush(w, i);
 }
 
-/* Frames from the exception path, and from siblings whose port has its queue here. */
-unsigned pl_inject(struct worker *w)
+static bool sends_for(const struct worker *w, unsigned from, unsigned dev)
+{
+	return !pl_shut(w, dev) && w->conf.ports[dev].sends_for >> from & 1;
+}
+
+/* Frames of one sibling for one port, while that takes them. */
+static unsigned take_sibling(struct worker *w, unsigned from, unsigned dev)
 {
 	const struct worker_mesh *mesh = w->conf.mesh;
 	struct rte_mbuf *m[64];
 	unsigned total = 0, n;
 
-	n = rte_ring_sc_dequeue_burst(w->conf.border->inject, (void **)m, 64, NULL);
+	do {
+		if (w->txq[dev].n >= PL_HOLD)
+			break;
+		n = rte_ring_sc_dequeue_burst(mesh->tx[from * mesh->n_ports + dev], (void **)m, 64, NULL);
+		for (unsigned i = 0; i < n; i++)
+			txq_add(w, dev, m[i]);
+		total += n;
+	} while (n == 64);
+	return total;
+}
+
+/* Frames from the exception path, and from siblings whose port has its queue here. */
+unsigned pl_inject(struct worker *w)
+{
+	const struct worker_mesh *mesh = w->conf.mesh;
+	struct rte_mbuf *m[64];
+	unsigned total, n;
+
+	total = n = rte_ring_sc_dequeue_burst(w->conf.border->inject, (void **)m, 64, NULL);
 	for (unsigned i = 0; i < n; i++)
 		txq_add(w, w->dev_of[m[i]->port], m[i]);
-	total += n;
 	for (unsigned from = 0; from < mesh->n; from++) {
-		if (from == w->conf.id || pl_tx_full(w))
+		if (from == w->conf.id)
 			continue;
-		do {
-			n = rte_ring_sc_dequeue_burst(mesh->tx[from * mesh->n + w->conf.id], (void **)m, 64, NULL);
-			for (unsigned i = 0; i < n; i++)
-				txq_add(w, w->dev_of[m[i]->port], m[i]);
-			total += n;
-		} while (n == 64 && !pl_tx_full(w));
+		for (unsigned dev = 0; dev < w->conf.n_ports; dev++)
+			if (sends_for(w, from, dev))
+				total += take_sibling(w, from, dev);
 	}
 	return total;
+}
+
+/* A sibling has left frames for a port whose queue is here. */
+bool pl_sibling_sends(const struct worker *w, unsigned from)
+{
+	const struct worker_mesh *mesh = w->conf.mesh;
+
+	for (unsigned dev = 0; dev < w->conf.n_ports; dev++)
+		if (sends_for(w, from, dev) && !rte_ring_empty(mesh->tx[from * mesh->n_ports + dev]))
+			return true;
+	return false;
 }
 
 /* Frames that a port did not take before.  Returns how many are left. */

@@ -37,8 +37,7 @@ int worker_create(struct worker **out, const struct worker_conf *conf, const str
 	w->clock = clock;
 	w->drops = shard_stats(conf->shard)->drops;
 	w->n_tx = 2 * shard_out_min(conf->shard) > PL_TX ? PL_TX_LONG : PL_TX;
-	for (unsigned i = 0; i < conf->n_ports; i++)
-		w->dev_of[conf->ports[i].id] = (uint8_t)i;
+	w->shut = w->down = UINT32_MAX; /* until the first snapshot says which are open */
 	ret = frag_create(&w->frag, conf->pool, conf->socket);
 	if (ret) {
 		rte_free(w);
@@ -71,6 +70,7 @@ static void turn_adopt(struct worker *w)
 		return;
 	w->tbl = t;
 	shard_adopt(w->conf.shard, t);
+	pl_ports_adopt(w, t);
 	atomic_store_explicit(&w->conf.border->adopted, t->gen, memory_order_release);
 }
 
@@ -105,9 +105,14 @@ static unsigned turn_output(struct worker *w, uint64_t now)
 	pl_knock(w, now);
 	pl_drain(w);
 	pl_lap(w, WORKER_SEND);
-	while (sent < PL_TURN && shard_ready(w->conf.shard) && !pl_tx_full(w)) {
-		unsigned max = pl_txbuf(w), n;
+	while (sent < PL_TURN) {
+		unsigned max, n;
 
+		/* Before one knows what is ready: those whose port takes again are, too. */
+		shard_hold(w->conf.shard, pl_tx_full(w));
+		if (!shard_ready(w->conf.shard))
+			break;
+		max = pl_txbuf(w);
 		if (max < shard_out_min(w->conf.shard)) {
 			pl_count(w, DROP_NO_MBUF, 1);
 			break;
@@ -137,6 +142,7 @@ unsigned worker_turn(struct worker *w, uint64_t tsc)
 	uint64_t now = worker_clock_ms(w->clock, tsc);
 	unsigned work;
 
+	w->now = now;
 	w->lap = rte_rdtsc();
 	memset(w->in_turn, 0, sizeof(w->in_turn));
 	turn_adopt(w);
@@ -193,6 +199,7 @@ int worker_main(void *arg)
 		unsigned work = worker_turn(w, tsc);
 		uint64_t end = rte_rdtsc();
 
+		worker_kick(w);
 		worker_bells(w);
 		worker_aside(w, tsc);
 		w->stats.turns++;

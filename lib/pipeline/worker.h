@@ -20,27 +20,43 @@ struct rte_mempool;
 struct rte_ring;
 struct worker;
 
-/* A gateway port as one worker sees it. */
+/*
+ * The ring that AF_PACKET's driver sends by, to be looked at: the driver waits in the kernel for a frame that is still
+ * in use, however long that takes, and all ports of the worker with it.  base NULL: the port has no such ring.
+ */
+struct worker_ring {
+	const uint8_t *base;
+	uint32_t frames, frame_size;
+	uint32_t longest; /* packet that fits a frame */
+	int fd;		  /* its socket */
+};
+
+/*
+ * A gateway port as one worker sees it.  Whoever fills this in again does so while the port is closed in the snapshot
+ * that the worker has adopted: until it adopts one in which the port is open, it does not look here.
+ */
 struct worker_port {
 	uint16_t id;		    /* DPDK's */
 	int32_t rxq;		    /* its receive queue here, or -1 */
 	int32_t txq;		    /* its transmit queue, or -1: packets go to `tx_owner`, which sends them */
 	uint16_t tx_owner;	    /* worker */
+	uint64_t sends_for;	    /* bit a worker: those whose packets this one sends */
 	bool steer;		    /* no RSS: packets go to their home worker in software */
 	const struct flow_rss *rss; /* how the port spreads flows; NULL: without RSS */
 	int rx_fd;		    /* readable when the receive queue holds frames; 0: there is no such thing */
+	struct worker_ring ring;    /* of the transmit queue */
 };
 
 /* What the workers share: rings between each pair, written by the first and read by the second. */
 struct worker_mesh {
-	unsigned n;
+	unsigned n, n_ports;
 	struct rte_ring **steer; /* [from * n + to]: received frames on their way home */
-	struct rte_ring **tx;	 /* [from * n + to]: frames for a port whose queue the other owns; mbuf->port */
+	struct rte_ring **tx;	 /* [from * n_ports + port]: frames for a port whose queue another owns, who reads it */
 	struct worker **worker;
 };
 
-/* socket[worker]: where the rings that it reads lie. */
-int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned frames, const int *socket);
+/* socket[worker]: where the rings that it reads lie; those of ports, which the first workers own, by the first one. */
+int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned n_ports, unsigned frames, const int *socket);
 void worker_mesh_destroy(struct worker_mesh *m);
 
 struct worker_conf {
@@ -108,6 +124,8 @@ unsigned worker_turn(struct worker *w, uint64_t tsc);
 
 /* The lcore's main: turns, and sleeps between them, until worker_stop.  arg: struct worker. */
 int worker_main(void *arg);
+/* Between turns: has the kernel send what lies in rings that have no room, which otherwise a burst would tell it to. */
+void worker_kick(const struct worker *w);
 void worker_stop(struct worker *w);
 /* Lets what is under way go out (shard_drain); worker_drained: it has, and was acknowledged. */
 void worker_drain(struct worker *w);

@@ -9,18 +9,21 @@
 #include "frag.h"
 #include "worker.h"
 
-#define PL_RX	   256	/* packets a turn */
-#define PL_TX_LONG 512	/* packets a vector out, where wide FEC groups need so many */
-#define PL_TX	   128	/* and otherwise: a vector stays in the caches on its way through the stages */
-#define PL_TURN	   512	/* packets sent a turn: the rest stays ready for the next */
-#define PL_PENDING 1024 /* frames that wait for a port */
-#define PL_HOLD	   512	/* with so many waiting, sessions make no new ones */
+#define PL_RX	    256	 /* packets a turn */
+#define PL_TX_LONG  512	 /* packets a vector out, where wide FEC groups need so many */
+#define PL_TX	    128	 /* and otherwise: a vector stays in the caches on its way through the stages */
+#define PL_TURN	    512	 /* packets sent a turn: the rest stays ready for the next */
+#define PL_PENDING  1024 /* frames that wait for a port */
+#define PL_HOLD	    512	 /* with so many waiting, the port's sessions make no new ones */
+#define PL_STUCK_MS 3000 /* a port that has taken nothing for so long loses what waits for it */
 
 _Static_assert(PL_TX_LONG >= SHARD_OUT_MIN + 32, "a vector must hold a session's packets and their parity");
 
 /* Frames for one port, in order; what the port does not take waits. */
 struct txq {
 	unsigned n;
+	unsigned at;	  /* next frame of the driver's ring, where we see that */
+	uint64_t refused; /* ms: since when it has taken nothing of what waits; 0: it takes */
 	struct rte_mbuf *m[PL_PENDING];
 };
 
@@ -33,6 +36,9 @@ struct worker {
 	uint8_t dev_of[RTE_MAX_ETHPORTS];   /* DPDK port -> gateway port */
 	unsigned first_port, first_sibling; /* to be received from first, in this turn */
 	uint64_t poked;			    /* bit a worker: something was put into its rings */
+	uint64_t now;			    /* ms, of this turn */
+	uint32_t longest[NET_DEV_MAX];	    /* frame that the kernel takes of an interface that it keeps */
+	uint32_t shut, down;		    /* bit a gateway port: nobody may touch it; it sends nothing */
 	struct frag *frag;
 	unsigned n_tx;			   /* packets a vector out */
 	unsigned n_lent;		   /* buffers ready in tx[] */
@@ -86,8 +92,15 @@ void pl_send(struct worker *w, unsigned n, uint64_t now);
 void pl_send_one(struct worker *w, struct pkt *k, uint64_t now);
 void pl_reply(struct worker *w, struct pkt *k);
 unsigned pl_inject(struct worker *w);
+bool pl_sibling_sends(const struct worker *w, unsigned from);
 unsigned pl_drain(struct worker *w);
-bool pl_tx_full(const struct worker *w);
+uint32_t pl_tx_full(const struct worker *w);
+/* port.c */
+void pl_ports_adopt(struct worker *w, const struct net_tbl *t);
+static inline bool pl_shut(const struct worker *w, unsigned dev)
+{
+	return w->shut >> dev & 1;
+}
 /* idle.c */
 void worker_idle_init(struct worker *w);
 void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc);

@@ -173,6 +173,15 @@ static void sess_end(struct sess *ss, uint64_t now)
 	sess_rearm(ss);
 }
 
+/* The same; a session with nothing to flush is done with. */
+static bool output_begin(struct sess *ss, uint64_t now)
+{
+	if (sess_begin(ss, now))
+		return true;
+	sess_end(ss, now);
+	return false;
+}
+
 void sess_address(struct sess *ss, struct pkt *v, unsigned n, uint64_t now)
 {
 	const struct shard_tunnel *t = ss->tun;
@@ -265,13 +274,16 @@ static unsigned output_round(struct shard *s, struct pkt *out, unsigned max, uin
 				break;
 			ss = container_of(e, struct sess, ready);
 			output_warm(s);
-			if (!sess_begin(ss, now)) {
-				sess_end(ss, now);
+			if (sess_park(ss, now) || !output_begin(ss, now)) {
 				if (e == last)
 					break;
 				continue;
 			}
 			s->out_cur = ss;
+		} else if (sess_park(ss, now)) {
+			ss->mid_flush = true; /* as one that waits for tokens */
+			s->out_cur = NULL;
+			continue;
 		}
 		resumed = ss->mid_flush;
 		n += sess_flush(ss, out + n, max - n, now, &over);

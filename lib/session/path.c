@@ -69,3 +69,26 @@ const struct net_path *shard_path(struct shard *s, struct sess *ss, uint64_t now
 	*why = ss->path_why;
 	return ss->path_ok ? &ss->path : NULL;
 }
+
+bool sess_park(struct sess *ss, uint64_t now)
+{
+	struct shard *s = ss->shard;
+	const struct net_path *path;
+	unsigned why;
+
+	if (!s->held)
+		return false;
+	path = shard_path(s, ss, now, &why);
+	if (!path || !(s->held >> path->dev & 1))
+		return false;
+	list_del(&ss->ready);
+	list_add_tail(&s->parked, &ss->ready);
+	return true;
+}
+
+void shard_hold(struct shard *s, uint32_t ports)
+{
+	if (s->held & ~ports)
+		list_splice_tail(&s->ready, &s->parked);
+	s->held = ports;
+}

@@ -110,13 +110,13 @@ struct sess {
 	struct shard *shard;
 	const struct shard_tunnel *tun;
 	struct snmp *cnt;
-	struct list ready;  /* on shard->ready while output is due; closed: on shard->dead */
+	struct list ready;  /* on shard->ready (or parked) while output is due; closed: on shard->dead */
 	struct timer timer; /* earliest of KCP, keepalive, dead check, FEC idle */
 	uint8_t want;	    /* KCP_WANT_* collected in this turn */
 	bool closed;	    /* unlinked, freed at the end of the turn */
 	bool stalled;	    /* reading stopped: on shard->stalled */
 	bool held_frame;    /* `frame` was taken from mux and waits for memory */
-	bool mid_flush;	    /* the flush under way waits for tokens */
+	bool mid_flush;	    /* the flush under way waits for tokens, or for its port */
 	bool fec_quiet;	    /* open FEC groups hold nothing */
 	bool ask_ready;	    /* client whose server answers, and no ask_at is set */
 	uint8_t proto;	    /* key.proto */
@@ -190,6 +190,8 @@ struct shard {
 	struct flow_tbl *flows;
 	const struct net_tbl *tbl;
 	struct list ready;   /* sessions with output due, round robin */
+	struct list parked;  /* sessions with output due whose port takes nothing now */
+	uint32_t held;	     /* bit a gateway port: those ports */
 	struct list stalled; /* sessions that read no more until tokens or chunks come back */
 	struct list dead;    /* closed in this turn */
 	struct list knocks;  /* sessions whose SYN is due */
@@ -296,6 +298,8 @@ void ask_oob(struct sess *ss, struct pkt *k, uint64_t now);
 void sess_address(struct sess *ss, struct pkt *v, unsigned n, uint64_t now);
 
 /* path.c */
+/* Where its port takes nothing now, the session leaves shard->ready until that has changed.  True: so it is. */
+bool sess_park(struct sess *ss, uint64_t now);
 void sess_learn_mac(struct sess *ss, const struct pkt *k);
 
 /* in.c */

@@ -84,6 +84,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	s->next_id = ((uint64_t)conf->id << 48) + 1;
 	wheel_init(&s->wheel, now);
 	list_init(&s->ready);
+	list_init(&s->parked);
 	list_init(&s->stalled);
 	list_init(&s->dead);
 	list_init(&s->knocks);

@@ -134,6 +134,12 @@ unsigned shard_out_min(const struct shard *s);
  */
 unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now);
 
+/*
+ * Sessions that leave by these gateway ports, a bit each, keep what they have: shard_output leaves them out, and
+ * shard_ready knows nothing of them, until a later call no longer names their port.
+ */
+void shard_hold(struct shard *s, uint32_t ports);
+
 /* The headers for a packet of this session, or NULL when its next hop is not known: *why is the drop reason. */
 const struct net_path *shard_path(struct shard *s, struct sess *sess, uint64_t now, unsigned *why);
 

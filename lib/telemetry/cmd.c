@@ -356,6 +356,8 @@ static int cmd_control(const struct tlm_src *src, const char *params, struct rte
 	dict_u64(d, "lingering", c->lingering);
 	dict_u64(d, "linger_cut", c->linger_cut);
 	dict_u64(d, "log_lines_lost", log_lost());
+	dict_u64(d, "ports_closed", c->ports_closed);
+	dict_u64(d, "ports_opened", c->ports_opened);
 	return 0;
 }
 
@@ -363,8 +365,11 @@ static int cmd_drops(const struct tlm_src *src, const char *params, struct rte_t
 {
 	rte_tel_data_start_dict(d);
 	for (unsigned v = VERDICT_DROP + 1; v < VERDICT_MAX; v++) {
-		/* Frames from the kernel that find a worker's ring full are control's to drop. */
-		uint64_t sum = v == DROP_INJECT_FULL ? ctl_stats(src->ctl)->inject_full : 0;
+		/* Frames from the kernel that find a worker's ring full, or their port closed, are control's to drop.
+		 */
+		uint64_t sum = v == DROP_INJECT_FULL ? ctl_stats(src->ctl)->inject_full
+			       : v == DROP_PORT_DOWN ? ctl_stats(src->ctl)->inject_down
+						     : 0;
 
 		for (unsigned w = 0; w < src->n_workers; w++)
 			sum += __atomic_load_n(&shard_stats(src->shards[w])->drops[v - VERDICT_DROP], __ATOMIC_RELAXED);

@@ -25,6 +25,8 @@
 	X(INJECT_FULL, "inject_full", "ring from the exception path full")                             \
 	X(NO_MBUF, "no_mbuf", "packet buffers exhausted")                                              \
 	X(TX_FULL, "tx_full", "port took no more packets")                                             \
+	X(TX_LONG, "tx_long", "longer than the port's frames")                                         \
+	X(PORT_DOWN, "port_down", "the port's interface is down, or gone")                             \
 	X(NO_ROUTE, "no_route", "no route or source address for the peer")                             \
 	X(NO_NEIGHBOUR, "no_neighbour", "next hop's link address not known (yet)")                     \
 	/* crypt */                                                                                    \

@@ -365,7 +365,7 @@ def test_idle():
 
 
 def test_failures_at_start():
-    """What is missing is named in one line: interface, memory, hugepages, a port that is taken."""
+    """What is missing is named in one line: memory, hugepages, a port that is taken."""
     good = tunnel("s", "server", ":4000", "127.0.0.1:9000")
     with Lab("kb") as lab:
         link(lab)
@@ -375,7 +375,6 @@ def test_failures_at_start():
         free.wait_for("held")
         huge = 'hugepages = true;'
         cases = [
-            ("iface", conf("nope0", good), ["nope0"]),
             ("memory", conf("g0", good).replace("hugepages = false;", "hugepages = false; memory = 900000;"), ["900000 MB"]),
             ("hugepages", conf("g0", good).replace("hugepages = false;", huge + " memory = 8192;"),
              ["8192 MB", "eal.hugepages"]),

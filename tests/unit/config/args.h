@@ -15,6 +15,12 @@ static int args_iface(void *ctx, const struct conf_tunnel *t, char ifname[16], c
 		snprintf(why, why_n, "there is no way");
 		return -ENETUNREACH;
 	}
+	if (t->remote.host && strcmp(t->remote.host, "later") == 0) {
+		snprintf(why, why_n, "there is no way yet");
+		return -EAGAIN;
+	}
+	if (t->remote.host && strcmp(t->remote.host, "a.name") == 0)
+		return -EAGAIN;
 	strcpy(ifname, t->role == CONF_CLIENT ? "if-client" : "if-server");
 	return 0;
 }

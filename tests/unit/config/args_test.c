@@ -106,6 +106,31 @@ Test(args, port_and_eal)
 	conf_free(c);
 }
 
+/* What is not to be found yet is no fault of the line's: the gateway looks for it, and the line is warned of it. */
+Test(args, interface_comes_later)
+{
+	struct conf *c = args_good("client --key k -r later:1");
+
+	cr_assert_eq(c->n_ports, 1);
+	cr_expect(c->ports[0].seek);
+	cr_expect_str_eq(c->ports[0].name, "port0");
+	cr_expect_str_eq(c->ports[0].device, "net_af_packet0");
+	cr_expect_str_eq(c->ports[0].ifname, "");
+	cr_expect_eq(c->ports[0].exception, CONF_EXC_KERNEL);
+	cr_expect_eq(c->ports[0].mtu, 1500);
+	cr_assert_eq(c->n_warnings, 1);
+	cr_expect_str_eq(c->warnings[0],
+			 "--iface: not given, and there is no way yet: the gateway waits until there is one");
+	conf_free(c);
+	c = args_good("client --key k -r a.name:1");
+	cr_expect(c->ports[0].seek);
+	cr_expect_eq(c->n_warnings, 0);
+	conf_free(c);
+	c = args_good("client --key k -r later:1 --iface eth0");
+	cr_expect(!c->ports[0].seek && c->n_warnings == 0);
+	conf_free(c);
+}
+
 /* A server on all addresses serves loopback too, unless an interface was named. */
 Test(args, loopback)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <poll.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -226,6 +227,45 @@ Test(port, af_packet, .init = setup, .fini = teardown)
 	cr_assert(seen);
 	port_stop(&a);
 	port_stop(&b);
+}
+
+/* Frames of the ring that the driver sends by, from the first on, which are in use. */
+static unsigned in_use(const struct port_ring *r)
+{
+	unsigned n = 0;
+
+	while (n < r->frames && ((const struct tpacket2_hdr *)(r->base + n * r->frame_size))->tp_status)
+		n++;
+	return n;
+}
+
+/* Where the interface is down, what the driver took stays in its ring: there it is to be seen, whatever its sizes. */
+Test(port, af_packet_ring_is_seen, .init = setup, .fini = teardown)
+{
+	static const char *const devices[] = {"net_af_packet0,iface=ve0", "net_af_packet0,iface=ve0,framecnt=64"};
+	static const unsigned frames[] = {1024, 64};
+	struct rte_mbuf *m[40];
+
+	lab_sh("ip link add ve0 type veth peer name ve1");
+	for (unsigned d = 0; d < 2; d++) {
+		struct port_conf c = conf(devices[d], 1);
+		struct port p;
+
+		lab_sh("ip link set ve0 up; ip link set ve1 up");
+		start(&c, &p);
+		cr_assert_eq(p.ifindex, if_nametoindex("ve0"));
+		cr_assert_eq(p.ring[0].frames, frames[d]);
+		cr_assert_eq(p.ring[0].longest, 2048 - 32);
+		cr_assert_eq(in_use(&p.ring[0]), 0);
+		lab_sh("ip link set ve0 down");
+		cr_assert_eq(rte_pktmbuf_alloc_bulk(pool, m, 40), 0);
+		for (unsigned i = 0; i < 40; i++)
+			memset(rte_pktmbuf_append(m[i], 60), 2, 60);
+		cr_assert_eq(rte_eth_tx_burst(p.id, 0, m, 40), 40);
+		cr_assert_eq(in_use(&p.ring[0]), 40, "%u", in_use(&p.ring[0]));
+		port_stop(&p);
+		cr_assert_null(p.ring[0].base);
+	}
 }
 
 /* Frames that come out of the device within 50 ms and hold the mark. */

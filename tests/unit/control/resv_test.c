@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +16,8 @@
 
 #include "lab.h"
 #include "net.h"
+
+#define SOON 30000 /* ms: a limit, not a figure */
 
 static struct lab lab;
 
@@ -132,10 +136,74 @@ Test(resv, one_address, .init = setup, .fini = teardown)
 	cr_assert_eq(refusal(AF_INET, 4000), ECONNREFUSED, "127.0.0.1 is somebody else's");
 	ctl_destroy(lab.ctl);
 	lab.ctl = NULL;
-	lab.tunnels[0].listen.host = "no such host";
-	cr_assert_lt(ctl_create(&lab.ctl, &lab.conf, lab.why, sizeof(lab.why)), 0);
-	cr_assert(strstr(lab.why, "tunnel hk: listen address no such host: "), "%s", lab.why);
-	lab.ctl = NULL;
+}
+
+static unsigned heard;
+static struct addr heard_at;
+
+static void on_listens(void *ctx, unsigned tunnel, const struct addr *a)
+{
+	cr_assert_eq(tunnel, 1);
+	cr_assert_eq(lab.udp->of[4001], 0, "before the port is in the map");
+	heard++;
+	heard_at = *a;
+}
+
+static char hosts_path[64];
+
+/* The process's own table of names, and no other resolver. */
+static void own_hosts(void)
+{
+	char nss[] = "/tmp/control-nss-XXXXXX";
+
+	strcpy(hosts_path, "/tmp/control-hosts-XXXXXX");
+	close(mkstemp(hosts_path));
+	close(mkstemp(nss));
+	cr_assert_eq(unshare(CLONE_NEWNS), 0);
+	lab_sh("echo 'hosts: files' > %s; mount --make-rprivate / && mount --bind %s /etc/hosts && "
+	       "mount --bind %s /etc/nsswitch.conf",
+	       nss, hosts_path, nss);
+	unlink(nss);
+}
+
+/* A listen address whose name does not resolve yet: asked for again, and the other tunnels do not wait for it. */
+Test(resv, name_comes_later, .init = setup, .fini = teardown)
+{
+	own_hosts();
+	lab_server(&lab, 4000, 4000, "127.0.0.1", 1);
+	lab_server(&lab, 4001, 4002, "127.0.0.1", 1);
+	lab.tunnels[1].listen.host = "own.test";
+	lab.conf.listens = on_listens;
+	lab_start(&lab);
+	cr_assert_eq(lab.udp->of[4000], 1);
+	cr_assert(lab_until(&lab, SOON, lab_logged(&lab, "tunnel hk: listen address own.test: ")));
+	cr_assert_eq(lab.udp->of[4001], 0);
+	cr_assert_eq(heard, 0);
+	cr_assert_not(ctl_seeking(lab.ctl));
+	lab_sh("echo 127.0.0.5 own.test > %s", hosts_path);
+	cr_assert(lab_until(&lab, SOON, lab_logged(&lab, "tunnel hk: listens on 127.0.0.5 now")));
+	cr_assert(heard == 1 && heard_at.b[15] == 5);
+	cr_assert(lab.udp->of[4001] == 2 && lab.udp->of[4002] == 2);
+	unlink(hosts_path);
+}
+
+/* And a port that somebody else has by then is asked for again, too: the tunnel gets all or none meanwhile. */
+Test(resv, name_and_port_come_later, .init = setup, .fini = teardown)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(4002)};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	own_hosts();
+	lab_sh("echo 127.0.0.5 own.test > %s", hosts_path);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	lab_server(&lab, 4001, 4002, "127.0.0.1", 1);
+	lab.tunnels[0].listen.host = "own.test";
+	lab_start(&lab);
+	cr_assert(lab_until(&lab, SOON, lab_logged(&lab, "UDP port 4002 is in use by another process: trying again")));
+	cr_assert(lab.udp->of[4001] == 0 && lab.udp->of[4002] == 0);
+	close(fd);
+	cr_assert(lab_until(&lab, SOON, lab.udp->of[4001] == 1 && lab.udp->of[4002] == 1));
+	unlink(hosts_path);
 }
 
 Test(resv, without_ipv6, .init = setup, .fini = teardown)

@@ -19,9 +19,9 @@
 
 static const uint8_t no_csum[NET_DEV_MAX];
 
-static struct addr gate_addr(int e)
+static struct addr gate_addr(int e, unsigned port)
 {
-	return addr_v4(0x0a000001u + (uint32_t)e);
+	return addr_v4(0x0a000001u + (uint32_t)e + (port << 8));
 }
 
 static void gate_tunnel(struct gate *g, int e, const struct bed_conf *c)
@@ -31,6 +31,7 @@ static void gate_tunnel(struct gate *g, int e, const struct bed_conf *c)
 
 	cr_assert_eq(crypt_create(&g->crypt, c->cipher, key), 0);
 	t->client = e == CLIENT;
+	t->dev = UINT16_MAX;
 	t->crypt = g->crypt;
 	t->head = crypt_head(g->crypt);
 	t->tail = crypt_tail(g->crypt);
@@ -61,21 +62,48 @@ static void gate_tunnel(struct gate *g, int e, const struct bed_conf *c)
 	t->tcp = c->tcp;
 }
 
-struct net_tbl *bed_tbl(int e, uint64_t gen)
+static struct net_tbl *tbl_of(int e, uint64_t gen, unsigned ports)
 {
-	struct net_tbl *t = net_tbl_alloc(1, 1, 2);
+	struct net_tbl *t = net_tbl_alloc(ports, ports, ports + 1);
 
 	t->gen = gen;
-	t->n_dev = t->n_route = t->n_neigh = 1;
-	t->n_local = 2;
-	t->dev[0] =
-		(struct net_dev){.mac = {2, 0, 0, 0, 0, (uint8_t)(1 + e)}, .mtu = 1500, .exclusive = true, .up = true};
-	t->route[0] = (struct net_route){.prefix = addr_v4(0x0a000000), .plen = 120};
-	t->neigh[0] = (struct net_neigh){.addr = gate_addr(!e), .mac = {2, 0, 0, 0, 0, (uint8_t)(1 + !e)}};
-	t->local[0] = (struct net_local){.addr = gate_addr(e), .plen = 120};
-	t->local[1] = (struct net_local){.addr = {{0x20, 1, 0x0d, 0xb8, [15] = (uint8_t)(1 + e)}}, .plen = 64};
+	t->n_dev = t->n_route = t->n_neigh = ports;
+	t->n_local = ports + 1;
+	for (uint16_t p = 0; p < ports; p++) {
+		t->dev[p] = (struct net_dev){.mac = {2, 0, 0, 0, (uint8_t)p, (uint8_t)(1 + e)}, .mtu = 1500};
+		t->dev[p].exclusive = t->dev[p].up = true;
+		t->route[p] = (struct net_route){.prefix = gate_addr(-1, p), .plen = 120, .dev = p};
+		t->neigh[p] = (struct net_neigh){.addr = gate_addr(!e, p), .dev = p};
+		memcpy(t->neigh[p].mac, (uint8_t[6]){2, 0, 0, 0, (uint8_t)p, (uint8_t)(1 + !e)}, 6);
+		t->local[p] = (struct net_local){.addr = gate_addr(e, p), .plen = 120, .dev = p};
+	}
+	t->local[ports] = (struct net_local){.addr = {{0x20, 1, 0x0d, 0xb8, [15] = (uint8_t)(1 + e)}}, .plen = 64};
 	net_tbl_sort(t);
 	return t;
+}
+
+struct net_tbl *bed_tbl(int e, uint64_t gen)
+{
+	return tbl_of(e, gen, 1);
+}
+
+struct net_tbl *bed_copy(const struct gate *g)
+{
+	struct net_tbl *t = tbl_of(g == &g->bed->g[SERVER], g->tbl->gen + 1, g->bed->n_ports);
+
+	memcpy(t->dev, g->tbl->dev, sizeof(t->dev));
+	return t;
+}
+
+void bed_publish(struct gate *g, struct net_tbl *t)
+{
+	for (unsigned i = 0; i < g->n; i++)
+		atomic_store(&g->border[i]->tbl, t);
+	bed_step(g->bed);
+	for (unsigned i = 0; i < g->n; i++)
+		cr_assert_eq(atomic_load(&g->border[i]->adopted), t->gen);
+	net_tbl_free(g->tbl);
+	g->tbl = t;
 }
 
 /* A queue each on a port that spreads flows, and else one for all. */
@@ -113,15 +141,38 @@ static void gate_port(struct gate *g, int e, unsigned frames)
 	for (int i = 0; i < 2; i++) {
 		int q = i < (int)g->n_q ? i : -1;
 
-		g->wp[i] = (struct worker_port){
+		g->wp[i][0] = (struct worker_port){
 			.id = g->port, .rxq = q, .txq = q, .steer = !g->rss.hw, .rss = g->rss.hw ? &g->rss : NULL};
+		g->wp[i][0].tx_owner = q < 0 ? 0 : (uint16_t)i;
+		g->wp[i][0].sends_for = i == 0 && g->n_q == 1 ? 2 : 0;
 	}
+}
+
+static void gate_more(struct gate *g, int e, unsigned frames)
+{
+	struct rte_eth_conf conf = {0};
+	char name[16];
+	int id;
+
+	snprintf(name, sizeof(name), "%c_rx_more", "cs"[e]);
+	g->more.rx = rte_ring_create(name, frames, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	snprintf(name, sizeof(name), "%c_tx_more", "cs"[e]);
+	g->more.tx = rte_ring_create(name, frames, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	id = rte_eth_from_rings(name, &g->more.rx, 1, &g->more.tx, 1, 0);
+	cr_assert_geq(id, 0);
+	g->more.id = (uint16_t)id;
+	cr_assert_eq(rte_eth_dev_configure((uint16_t)id, 1, 1, &conf), 0);
+	cr_assert_eq(rte_eth_rx_queue_setup((uint16_t)id, 0, 64, 0, NULL, g->bed->pool), 0);
+	cr_assert_eq(rte_eth_tx_queue_setup((uint16_t)id, 0, 64, 0, NULL), 0);
+	cr_assert_eq(rte_eth_dev_start((uint16_t)id), 0);
+	g->wp[0][1] = (struct worker_port){.id = (uint16_t)id, .steer = true, .sends_for = 2};
+	g->wp[1][1] = (struct worker_port){.id = (uint16_t)id, .rxq = -1, .txq = -1, .steer = true};
 }
 
 static void gate_worker(struct gate *g, int e, unsigned i, const struct bed_conf *c)
 {
 	struct shard_conf sc = {.id = e ? i : 7, .tunnels = &g->tun, .n_tunnels = 1, .max_sessions = 32, .seed = 5 + i};
-	struct worker_conf wc = {.id = i, .mesh = g->mesh, .udp = g->udp, .n_tunnels = 1, .n_ports = 1};
+	struct worker_conf wc = {.id = i, .mesh = g->mesh, .udp = g->udp, .n_tunnels = 1};
 	uint8_t seed[32] = {(uint8_t)(1 + 2 * e + (int)i)};
 	void *region;
 
@@ -142,7 +193,8 @@ static void gate_worker(struct gate *g, int e, unsigned i, const struct bed_conf
 	wc.border = g->border[i];
 	wc.mb = g->mb[i];
 	wc.crypts = (const struct crypt *const *)&g->crypt;
-	wc.ports = &g->wp[i];
+	wc.ports = g->wp[i];
+	wc.n_ports = g->bed->n_ports;
 	wc.pool = g->bed->pool;
 	cr_assert_eq(worker_create(&g->w[i], &wc, &g->bed->clock), 0);
 	atomic_store(&g->border[i]->tbl, g->tbl);
@@ -156,6 +208,7 @@ struct bed *bed_new(const struct bed_conf *c)
 	cr_assert_not_null(b->pool);
 	worker_clock_init(&b->clock);
 	b->ms = 1000;
+	b->n_ports = c->ports ? c->ports : 1;
 	for (unsigned i = 0; i < BED_CONN; i++) {
 		b->dials[i].to_ctl.kind = b->dials[i].to_worker.kind = MBOX_DIAL;
 		b->dials[i].slot = (uint16_t)i;
@@ -168,11 +221,13 @@ struct bed *bed_new(const struct bed_conf *c)
 		g->n = 1u + (unsigned)e;
 		cr_assert_eq(chan_pool_create(&g->chans, 512, 64, 1, 0), 0);
 		gate_tunnel(g, e, c);
-		g->tbl = bed_tbl(e, 1);
+		g->tbl = tbl_of(e, 1, b->n_ports);
 		gate_rss(g, c);
 		gate_port(g, e, c->ring ? c->ring : 2048);
+		if (b->n_ports > 1)
+			gate_more(g, e, c->ring ? c->ring : 2048);
 		g->udp = calloc(1, sizeof(*g->udp));
-		cr_assert_eq(worker_mesh_create(&g->mesh, g->n, 1024, (const int[RTE_MAX_LCORE]){0}), 0);
+		cr_assert_eq(worker_mesh_create(&g->mesh, g->n, b->n_ports, 1024, (const int[RTE_MAX_LCORE]){0}), 0);
 		for (unsigned i = 0; i < g->n; i++)
 			gate_worker(g, e, i, c);
 	}
@@ -210,6 +265,14 @@ static void gate_end(struct gate *g)
 		ring_empty(g->tx[q]);
 		rte_ring_free(g->rx[q]);
 		rte_ring_free(g->tx[q]);
+	}
+	if (g->bed->n_ports > 1) {
+		rte_eth_dev_stop(g->more.id);
+		rte_eth_dev_close(g->more.id);
+		ring_empty(g->more.rx);
+		ring_empty(g->more.tx);
+		rte_ring_free(g->more.rx);
+		rte_ring_free(g->more.tx);
 	}
 	net_tbl_free(g->tbl);
 	free(g->udp);
@@ -326,10 +389,12 @@ static void echo_event(struct gate *g, unsigned w, struct chan *ch, uint32_t ev)
 static void dial_event(struct bed *b, struct dial *d, uint32_t ev)
 {
 	static uint16_t next = 20000;
+	uint16_t port = (uint16_t)(d->slot % b->n_ports);
 
 	if (!(ev & DIAL_EV_WANT))
 		return;
-	d->key = (struct flow_key){.peer = gate_addr(SERVER), .local = gate_addr(CLIENT), .peer_port = BED_PORT};
+	d->key = (struct flow_key){.peer = gate_addr(SERVER, port), .local = gate_addr(CLIENT, port), .dev = port};
+	d->key.peer_port = BED_PORT;
 	d->key.proto = b->g[CLIENT].tun.tcp ? FLOW_TCP : FLOW_UDP;
 	d->key.local_port = next++;
 	if (d->key.proto == FLOW_TCP)
@@ -390,9 +455,14 @@ static void carry(struct bed *b, struct gate *from, struct gate *to)
 	struct rte_mbuf *m;
 
 	for (unsigned q = 0; q < from->n_q; q++)
-		while (!from->no_carry && rte_ring_sc_dequeue(from->tx[q], (void **)&m) == 0)
+		while (!(from->no_carry & 1) && rte_ring_sc_dequeue(from->tx[q], (void **)&m) == 0)
 			if (!b->wire || !b->wire(b, to, m))
 				bed_receive(to, m);
+	while (b->n_ports > 1 && !(from->no_carry & 2) && rte_ring_sc_dequeue(from->more.tx, (void **)&m) == 0) {
+		m->port = to->more.id;
+		if (rte_ring_sp_enqueue(to->more.rx, m))
+			rte_pktmbuf_free(m);
+	}
 }
 
 struct rte_mbuf *bed_bytes(struct bed *b, const void *frame, unsigned len)

@@ -22,6 +22,7 @@ enum { CLIENT, SERVER };
 #define BED_CONN  8    /* client sessions */
 #define BED_PORT  4000 /* the server's UDP port */
 #define BED_MBUFS 8191
+#define BED_PORTS 2
 
 struct app { /* one connection at the client */
 	struct chan *chan;
@@ -42,15 +43,19 @@ struct gate {
 	unsigned n_q;			/* queues */
 	struct flow_rss rss;
 	uint16_t port;
-	struct worker_port wp[2];
+	struct bed_port {
+		uint16_t id;
+		struct rte_ring *rx, *tx;
+	} more;				     /* a second port, of one queue, where the bed has it */
+	struct worker_port wp[2][BED_PORTS]; /* [worker][port] */
 	struct shard *shard[2];
 	struct border *border[2];
 	struct crypt_mb *mb[2];
 	struct worker *w[2];
 	void *map[2];
 	size_t mem_idle[2];
-	bool no_carry; /* what it sends stays in its ring */
-	bool still[2]; /* the worker makes no turns */
+	uint32_t no_carry; /* bit a port: what it sends stays in its ring */
+	bool still[2];	   /* the worker makes no turns */
 };
 
 struct bed {
@@ -59,7 +64,7 @@ struct bed {
 	struct worker_clock clock;
 	struct dial dials[BED_CONN];
 	struct app app[64];
-	unsigned n_app;
+	unsigned n_app, n_ports;
 	uint64_t ms;
 	uint64_t most_held;
 	/* Takes a frame off its way: returns true when it has seen to m.  NULL: all go. */
@@ -70,10 +75,11 @@ struct bed {
 struct bed_conf {
 	const char *cipher;
 	unsigned ds, ps;
-	unsigned ring; /* frames a port's ring holds */
-	unsigned hold; /* received buffers that a worker's FEC groups may keep; 0: 256 */
-	bool rss;      /* the server's port spreads flows over a queue for each worker */
-	bool tcp;      /* fake TCP */
+	unsigned ring;	/* frames a port's ring holds */
+	unsigned hold;	/* received buffers that a worker's FEC groups may keep; 0: 256 */
+	bool rss;	/* the server's port spreads flows over a queue for each worker */
+	bool tcp;	/* fake TCP */
+	unsigned ports; /* of each gateway, each a network of its own; slot s goes by port s % ports.  0: 1 */
 };
 
 struct bed *bed_new(const struct bed_conf *c);
@@ -96,6 +102,9 @@ struct rte_mbuf *bed_frame(struct bed *b, uint16_t type, const void *body, uint1
 struct rte_mbuf *bed_bytes(struct bed *b, const void *frame, unsigned len);
 /* A picture of the kernel's tables as gateway e begins with it: 10.0.0.(1 + e) and 2001:db8::(1 + e).  net_tbl_free. */
 struct net_tbl *bed_tbl(int e, uint64_t gen);
+/* A copy of a gateway's own, to be changed and given to bed_publish, which frees the one before. */
+struct net_tbl *bed_copy(const struct gate *g);
+void bed_publish(struct gate *g, struct net_tbl *t);
 uint64_t bed_drops(const struct gate *g, unsigned verdict);
 /* Buffers that are neither in the pool nor lent to a worker for what it sends. */
 unsigned bed_mbufs_out(const struct bed *b);

@@ -171,7 +171,7 @@ Test(pipeline_rings, tx_full_by_a_sibling)
 	b->wire = count;
 	s->still[0] = true;
 	put = inject(b, 1, 2500);
-	wait = rte_ring_count(s->mesh->tx[1 * 2 + 0]) + s->w[1]->txq[0].n;
+	wait = rte_ring_count(s->mesh->tx[1]) + s->w[1]->txq[0].n;
 	cr_assert_eq(put, 2500);
 	cr_assert_gt(bed_drops(s, DROP_TX_FULL), 0);
 	cr_assert_eq(bed_drops(s, DROP_TX_FULL) + wait, put);

@@ -157,7 +157,7 @@ Test(pipeline_turn, nobody_sleeps_on_work)
 {
 	struct bed *b = bed_new(&(struct bed_conf){.cipher = "aes"});
 	struct gate *s = &b->g[SERVER];
-	struct rte_ring *rings[] = {s->mesh->steer[1 * 2 + 0], s->mesh->tx[1 * 2 + 0], s->border[0]->inject};
+	struct rte_ring *rings[] = {s->mesh->steer[1 * 2 + 0], s->mesh->tx[1], s->border[0]->inject};
 	struct net_tbl *t = bed_tbl(SERVER, 2);
 
 	steps(b, 5);

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include <net/if.h>
+
+#include "app.h"
+#include "host.h"
+#include "log.h"
+
+static bool any_tcp(const struct conf *c)
+{
+	for (unsigned i = 0; i < c->n_tunnels; i++)
+		if (c->tunnels[i].tcp)
+			return true;
+	return false;
+}
+
+static struct port_conf port_conf(const struct app *a, unsigned i, struct rte_mempool *pools[CONF_WORKERS_MAX])
+{
+	const struct conf_port *p = &a->conf->ports[i];
+
+	for (unsigned w = 0; w < a->plan.workers; w++)
+		pools[w] = a->pools[a->plan.place.rx_pool[i][w]];
+	return (struct port_conf){
+		.name = p->name,
+		.device = p->device,
+		.vdev = p->vdev,
+		.workers = a->plan.workers,
+		.mtu = p->mtu,
+		.pools = pools,
+		.shared = p->exception == CONF_EXC_KERNEL,
+		.tcp = any_tcp(a->conf),
+	};
+}
+
+static int start(struct app *a, unsigned i, const struct port_conf *pc, char *why, size_t why_n)
+{
+	int ret = port_start(pc, &a->ports[i], why, why_n);
+
+	if (ret == 0)
+		a->dev_csum[i] = a->ports[i].csum;
+	return ret;
+}
+
+int app_ports_up(struct app *a)
+{
+	struct rte_mempool *pools[CONF_WORKERS_MAX];
+
+	for (unsigned i = 0; i < a->conf->n_ports; i++) {
+		struct port_conf pc = port_conf(a, i, pools);
+		int ret;
+
+		/* A gateway may be started before the network is: what is not there yet is no fault of the file's. */
+		if (a->conf->ports[i].seek)
+			continue;
+		if (port_base(&pc, a->bases[i], sizeof(a->bases[i])) && if_nametoindex(a->bases[i]) == 0)
+			continue;
+		ret = start(a, i, &pc, a->why, sizeof(a->why));
+		if (ret)
+			return app_fail(a, ret, pc.name);
+	}
+	return 0;
+}
+
+void app_ports_down(struct app *a)
+{
+	for (unsigned i = a->conf->n_ports; i > 0; i--)
+		port_stop(&a->ports[i - 1]);
+}
+
+/* Workers without a queue of the port whose packets worker w sends. */
+static uint64_t siblings(const struct app *a, unsigned port, unsigned w)
+{
+	unsigned queues = a->ports[port].n_txq;
+	uint64_t of = 0;
+
+	for (unsigned i = queues; i < a->plan.workers; i++)
+		of |= (uint64_t)(i % queues == w) << i;
+	return of;
+}
+
+/* Queue q is worker q's; where a port has fewer queues than workers, the others go over the owner of one. */
+static void worker_port(struct app *a, unsigned w, unsigned i)
+{
+	struct worker_port *wp = &a->worker_ports[w][i];
+	const struct port *p = &a->ports[i];
+
+	*wp = (struct worker_port){.id = p->id, .rxq = -1, .txq = -1, .rss = &p->rss};
+	wp->tx_owner = (uint16_t)(w % p->n_txq);
+	wp->sends_for = siblings(a, i, w);
+	wp->steer = !(p->has_rss && p->rss.hw);
+	if (w < p->n_txq) {
+		wp->txq = (int32_t)w;
+		wp->ring = (struct worker_ring){p->ring[w].base, p->ring[w].frames, p->ring[w].frame_size,
+						p->ring[w].longest, p->rx_fd[w]};
+	}
+	if (w < p->n_rxq) {
+		wp->rxq = (int32_t)w;
+		wp->rx_fd = p->rx_fd[w];
+	}
+}
+
+void app_worker_ports(struct app *a, unsigned w)
+{
+	for (unsigned i = 0; i < a->conf->n_ports; i++)
+		if (a->ports[i].started)
+			worker_port(a, w, i);
+}
+
+/* The file was checked against the MTU that most interfaces have; this one was not known then. */
+static void see_mtu(const struct conf *c, const struct conf_port *p, const char *ifname)
+{
+	const unsigned head = 48; /* of IPv6 and UDP */
+	unsigned mtu = host_mtu(ifname);
+
+	for (unsigned i = 0; p->seek && i < c->n_tunnels; i++)
+		if (c->tunnels[i].mtu + head > mtu)
+			log_warn(
+				"tunnel %s: mtu %u does not fit interface %s, whose MTU is %u: set --mtu to %u or less",
+				c->tunnels[i].name, c->tunnels[i].mtu, ifname, mtu, mtu - head);
+}
+
+int app_port_open(void *app, unsigned port, const char *ifname, char *why, size_t why_n)
+{
+	struct rte_mempool *pools[CONF_WORKERS_MAX];
+	struct app *a = app;
+	struct port_conf pc = port_conf(a, port, pools);
+	int ret;
+
+	pc.iface = ifname[0] ? ifname : NULL;
+	ret = start(a, port, &pc, why, why_n);
+	for (unsigned w = 0; ret == 0 && w < a->plan.workers; w++)
+		worker_port(a, w, port);
+	if (ret == 0)
+		see_mtu(a->conf, &a->conf->ports[port], ifname);
+	return ret;
+}
+
+void app_port_close(void *app, unsigned port)
+{
+	struct app *a = app;
+
+	port_stop(&a->ports[port]);
+}

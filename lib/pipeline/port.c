@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include <rte_ether.h>
+#include <rte_ring.h>
+
+#include "worker_int.h"
+
+/* What siblings have left for a port that is closed, or was when they did. */
+static void drop_siblings(struct worker *w, unsigned dev)
+{
+	const struct worker_mesh *mesh = w->conf.mesh;
+	struct rte_mbuf *m;
+
+	for (unsigned from = 0; from < mesh->n; from++) {
+		if (from == w->conf.id || !(w->conf.ports[dev].sends_for >> from & 1))
+			continue;
+		while (rte_ring_sc_dequeue(mesh->tx[from * mesh->n_ports + dev], (void **)&m) == 0) {
+			pl_count(w, DROP_PORT_DOWN, 1);
+			rte_pktmbuf_free(m);
+		}
+	}
+}
+
+/* It may be another device than before, with other queues. */
+static void port_opened(struct worker *w, unsigned dev)
+{
+	w->dev_of[w->conf.ports[dev].id] = (uint8_t)dev;
+	w->txq[dev].at = 0;
+	w->txq[dev].refused = 0;
+}
+
+/*
+ * AF_PACKET's driver passes over what is longer than a frame of its ring, and says nothing; and a frame that is longer
+ * than the interface's MTU stays in the ring for good, and all others behind it.
+ */
+static void see_longest(struct worker *w, const struct net_tbl *t)
+{
+	for (unsigned i = 0; i < w->conf.n_ports; i++) {
+		uint32_t mtu = i < t->n_dev ? t->dev[i].mtu : 0;
+
+		w->longest[i] = UINT32_MAX;
+		if (w->shut >> i & 1 || !w->conf.ports[i].ring.base)
+			continue;
+		w->longest[i] = w->conf.ports[i].ring.longest;
+		if (mtu && mtu + RTE_ETHER_HDR_LEN < w->longest[i])
+			w->longest[i] = mtu + RTE_ETHER_HDR_LEN;
+	}
+}
+
+/*
+ * What a new snapshot says of the ports.  One that is closed is not touched any more, from here on: so its adoption
+ * tells control that the device may go.
+ */
+void pl_ports_adopt(struct worker *w, const struct net_tbl *t)
+{
+	uint32_t shut = 0, down = 0, before = w->shut;
+
+	for (unsigned i = 0; i < w->conf.n_ports; i++) {
+		shut |= (uint32_t)(i < t->n_dev && t->dev[i].closed) << i;
+		down |= (uint32_t)(i < t->n_dev && !t->dev[i].up) << i;
+	}
+	w->down = down | shut;
+	w->shut = shut;
+	see_longest(w, t);
+	if (before == shut)
+		return;
+	for (unsigned i = 0; i < w->conf.n_ports; i++) {
+		if (before & ~shut & 1u << i)
+			port_opened(w, i);
+		/* But for the first snapshot: siblings may have begun before us. */
+		if (before != UINT32_MAX && (before ^ shut) & 1u << i)
+			drop_siblings(w, i);
+	}
+	worker_idle_init(w);
+}
