@@ -72,7 +72,9 @@ def up(lab):
     lab.veth("g", "g0", "p", "p0")
     lab.addr("g", "g0", "10.77.0.1/24")
     lab.addr("p", "p0", "10.77.0.2/24")
-    lab.run("target", "g", sys.executable, LOAD, "serve", "127.0.0.1", "9000").wait_for("serving")
+    target = lab.run("target", "g", sys.executable, LOAD, "serve", "127.0.0.1", "9000")
+    target.wait_for("serving")
+    return target
 
 
 def client(**opts):
@@ -197,9 +199,9 @@ def test_server_killed_under_stock_client():
 
 
 def test_clients_of_a_hung_target_killed():
-    """A target that reads nothing: when its clients are killed, their sessions go, and what those held."""
+    """A target that reads nothing: when its clients are killed, their sessions go; with the target, all that was held."""
     with Lab("kr") as lab:
-        up(lab)
+        target = up(lab)
         srv = lab.gateway("server", "g", server(smuxver=1))
 
         def chunks():
@@ -225,6 +227,8 @@ def test_clients_of_a_hung_target_killed():
         wait_until("sessions gone", lambda: not lab.telemetry(srv, "/kcpgate/sessions"), 90)
         took = time.monotonic() - begin
         case.check(drops(lab, srv, "timeout") == (2,), lab.telemetry(srv, "/kcpgate/drops"))
+        # What the clients' applications sent is still the target's to take, who lives: until it does not.
+        kill(target)
         wait_until("streams gone", lambda: sum(w["streams"] for w in lab.telemetry(srv, "/kcpgate/workers")) == 0, GUARD)
         # All but what the lcores keep at hand.
         wait_until("chunks back", lambda: chunks() >= free - (free - low) // 2, GUARD)
