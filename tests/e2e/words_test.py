@@ -306,23 +306,23 @@ def check(lab, text):
 
 
 def test_many_workers():
-    """64 workers: check names the least memory, and with that they start and serve."""
+    """40 workers, which need more rings than DPDK has memzones: check names the least memory, with it they serve."""
+    n = 40
     with Lab("kw") as lab:
         link(lab)
-        for n in (64,):
-            rc, text = check(lab, conf([SERVER], workers=n, memory=64) + "limits = { sessions = 1000; };")
-            case.check(rc == 2 and "allowed: " in text, text)
-            least = int(re.search(r"allowed: (\d+) or more for %d workers" % n, text).group(1))
-            good = conf([SERVER], workers=n, memory=least) + "limits = { sessions = 1000; };"
-            rc, text = check(lab, good)
-            case.check(rc == 0 and re.search(r"workers +%d\n" % n, text), text)
-            gw = lab.gateway("many%d" % n, "g", good)
-            case.check("ready: %d workers" % n in gw.log(), gw.log()[-500:])
-            cli = lab.run("cli%d" % n, "p", gateway_binary(), "client", "-r", "10.78.0.1:4000", "-l", ":13000", "--key", "k",
-                          "--conn", "4")
-            cli.wait_for("ready:", 60)
-            load(lab, "small", "127.0.0.1", 13000, 20)
-            case.check(cli.stop(timeout=60) == 0 and gw.stop(timeout=60) == 0, "exit status")
+        rc, text = check(lab, conf([SERVER], workers=n, memory=64) + "limits = { sessions = 1000; };")
+        case.check(rc == 2 and "allowed: " in text, text)
+        least = int(re.search(r"allowed: (\d+) or more for %d workers" % n, text).group(1))
+        good = conf([SERVER], workers=n, memory=least) + "limits = { sessions = 1000; };"
+        rc, text = check(lab, good)
+        case.check(rc == 0 and re.search(r"workers +%d\n" % n, text), text)
+        gw = lab.gateway("many", "g", good)
+        case.check("ready: %d workers" % n in gw.log(), gw.log()[-500:])
+        cli = lab.run("cli", "p", gateway_binary(), "client", "-r", "10.78.0.1:4000", "-l", ":13000", "--key", "k",
+                      "--conn", "4")
+        cli.wait_for("ready:", 60)
+        load(lab, "small", "127.0.0.1", 13000, 20)
+        case.check(cli.stop(timeout=60) == 0 and gw.stop(timeout=60) == 0, "exit status")
 
 
 def test_check_and_start_agree():
