@@ -83,7 +83,7 @@ Test(nl, first_snapshot, .init = setup, .fini = teardown)
 	const struct addr own = ip("192.0.2.1");
 	struct net_hop hop;
 
-	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip addr add 2001:db8::1/64 dev ve0");
+	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip addr add 2001:db8::1/64 dev ve0 nodad");
 	lab_sh("ip route add default via 192.0.2.254; ip route add 198.51.100.0/24 via 192.0.2.253");
 	lab_sh("ip neigh add 192.0.2.254 lladdr 02:11:22:33:44:55 dev ve0");
 	lab_start(&lab);
