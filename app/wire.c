@@ -154,6 +154,8 @@ static int tunnel_make(struct app *a, unsigned i)
 		.max_streams = a->conf->max_streams,
 		.hello = true,
 	};
+	if (getrandom(s->mux.hash_key, sizeof(s->mux.hash_key), 0) != sizeof(s->mux.hash_key))
+		return app_fail(a, -EIO, "random numbers");
 	s->keepalive_ms = t->keepalive * 1000;
 	s->closewait_ms = t->closewait * 1000;
 	s->traffic_class = (uint8_t)(t->dscp << 2);

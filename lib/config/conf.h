@@ -134,7 +134,7 @@ struct conf {
 	struct conf_tunnel *tunnels;
 	unsigned n_tunnels;
 	unsigned max_sessions; /* limits.sessions: a worker; 65536 */
-	unsigned max_streams;  /* limits.streams: a session; 65536 */
+	unsigned max_streams;  /* limits.streams: a session; 4096 */
 	struct conf_telemetry telemetry;
 	struct conf_log log;
 	unsigned n_warnings; /* what is allowed but hardly meant: "FILE:LINE: NAME: text", for the caller to log */

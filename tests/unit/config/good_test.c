@@ -112,7 +112,7 @@ Test(good, defaults_of_the_file)
 	cr_expect_null(c->eal.args);
 	cr_expect_eq(c->eal.idle, CONF_IDLE_ADAPTIVE);
 	cr_expect_eq(c->max_sessions, 65536);
-	cr_expect_eq(c->max_streams, 65536);
+	cr_expect_eq(c->max_streams, 4096);
 	cr_expect(c->telemetry.enable);
 	cr_expect_eq(c->log.level, LOG_INFO);
 	cr_expect_str_eq(c->log.file, "");
