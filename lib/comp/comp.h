@@ -61,7 +61,8 @@ void comp_dec_fini(struct comp_dec *d);
  * first; -EBADMSG for a corrupt stream (wire.md 6, receiver rules), which is final; -ENOMEM, after which the same call
  * may be made again.  Zero-length data chunks give 1 with out->n == 0.
  *
- * Memory is held for a chunk only while it waits for its rest, and for a raw one until the call after its delivery:
+ * Memory is held for a chunk only while it waits for its rest, a few times as much as has come of it; and for a raw one
+ * until the call after its delivery:
  * call until 0, also when *in is empty after a 1.
  */
 int comp_dec(struct comp_dec *d, struct comp_scratch *s, struct slice *in, struct slice *out);
