@@ -174,9 +174,13 @@ void kcp_recv_push(struct kcp *k, uint32_t sn, uint32_t ts, const uint8_t *data,
 	k->cnt->RepeatSegs += repeat && !recovered;
 	if (beyond)
 		return;
-	/* What finds no memory is not acknowledged, so that it comes again. */
-	if (!acks_fit(k))
+	/* What finds no memory is not acknowledged, so that it comes again; what needs none is told of by any una. */
+	if (!acks_fit(k)) {
+		if (!repeat && give(k, sn, data, len, got))
+			drain(k);
+		k->ask_tell |= seq_lt(sn, k->rcv_nxt);
 		return;
+	}
 	if (!repeat && !give(k, sn, data, len, got) && !hold(k, sn, data, len))
 		return;
 	k->acks.v[k->acks.n++] = (struct kcp_ack){.sn = sn, .ts = ts};

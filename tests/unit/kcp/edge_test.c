@@ -383,6 +383,45 @@ Test(kcp_edge, out_of_memory)
 	rig_free(r);
 }
 
+/* Without a byte of memory what comes in order is taken all the same, and told by una. */
+Test(kcp_edge, in_order_needs_no_memory)
+{
+	struct rig *r = rig_new(CONV, &plain, 1 << 20, 1000);
+	struct {
+		void *next;
+	} *hogs = NULL, *h;
+	struct kcp_got got;
+
+	for (size_t size = 65536; size >= 16; size /= 2) {
+		while ((h = mem_get(r->mem, size))) {
+			h->next = hogs;
+			hogs = (void *)h;
+			((size_t *)h)[1] = size;
+		}
+	}
+	for (uint32_t sn = 0; sn < 100; sn++) {
+		cr_assert_geq(feed_push(r, sn, 100, 1000, &got), 0);
+		cr_assert_eq(got.n, 1);
+		feed_push(r, sn + 2, 100, 1000, &got);
+		cr_assert_eq(got.n, 0);
+	}
+	cr_assert_eq(r->k.rcv_nxt, 100);
+	cr_assert_lt(kcp_next(&r->k), 1200);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1100), 1);
+	cr_assert_eq(r->out[0].n, KCP_HEAD);
+	cr_assert(out_head(r, 0, 0).cmd == KCP_WINS && out_head(r, 0, 0).una == 100);
+	/* What has come before is told of again: that una may have been lost. */
+	feed_push(r, 50, 100, 1200, &got);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1300), 1);
+	cr_assert_eq(out_head(r, 0, 0).una, 100);
+	while (hogs) {
+		h = (void *)hogs;
+		hogs = h->next;
+		mem_put(r->mem, h, ((size_t *)h)[1]);
+	}
+	rig_free(r);
+}
+
 #define FLOOD 37000
 
 static uint64_t heap_bytes(const struct rig *r)
