@@ -102,12 +102,14 @@ static bool sess_bytes(struct sess *ss, struct slice in, uint64_t now)
 	ss->bytes_in += in.n;
 	if (ss->tun->nocomp)
 		return sess_frames(ss, &in, now);
-	while ((ret = comp_dec(&ss->comp_dec, ss->shard->comp, &in, &out)) > 0)
-		if (!sess_frames(ss, &out, now))
-			return false;
+	do {
+		while ((ret = comp_dec(&ss->comp_dec, ss->shard->comp, &in, &out)) > 0)
+			if (!sess_frames(ss, &out, now))
+				return false;
+	} while (ret == -ENOMEM && share_relieve(ss, now));
 	if (ret == 0)
 		return true;
-	sess_close(ss, ret == -ENOMEM ? DROP_NO_MEMORY : DROP_COMP, now);
+	sess_close(ss, ret == -ENOMEM ? share_why(ss) : DROP_COMP, now);
 	return false;
 }
 
@@ -166,7 +168,7 @@ static int sess_kcp(struct sess *ss, const uint8_t *p, uint32_t n, unsigned flag
 static bool sess_dec_make(struct sess *ss)
 {
 	if (!ss->dec)
-		ss->dec = fec_dec_create(ss->tun->fec, ss->shard->mem, ss->cnt);
+		ss->dec = fec_dec_create(ss->tun->fec, &ss->mem, ss->cnt);
 	return ss->dec != NULL;
 }
 
@@ -275,6 +277,7 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 		k->verdict = DROP_KCP_INPUT;
 	if (ss->closed)
 		return;
+	share_look(ss);
 	if (ss->want)
 		sess_ready(ss);
 	else
@@ -319,7 +322,7 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 		sess_close(ss, DROP_REPLACED, now);
 	ss = sess_open(s, k->tunnel, k->key, k->hash, b.conv, now);
 	if (!ss)
-		k->verdict = DROP_SESSION_LIMIT;
+		k->verdict = mem_low(&s->accounts[k->tunnel]) ? DROP_NO_MEMORY : DROP_SESSION_LIMIT;
 	else
 		sess_learn_mac(ss, k);
 	return ss;
