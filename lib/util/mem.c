@@ -44,25 +44,44 @@ static size_t left_for(const struct root *r, const struct mem_tunnel *t)
 	return own + (r->spare > r->over ? r->spare - r->over : 0);
 }
 
-/* May m, which is not the heap's own, have n bytes more? */
-static bool may_take(const struct root *r, struct mem *m, size_t n)
+/* m's tunnel has passed its share, or m what is surely left: looks at what is left for all. */
+static bool charge_slow(struct root *r, struct mem *m, struct mem_tunnel *t, size_t n)
 {
-	size_t left = left_for(r, tunnel_of(m)), most = left < MEM_LEAST ? MEM_LEAST : left;
+	size_t left = left_for(r, t), before = over_share(t);
 
-	m->greedy = !m->firm && n <= left && m->used + n > most;
-	return n <= left && !m->greedy;
+	m->greedy = n <= left && !m->firm && m->used + n > (left < MEM_LEAST ? MEM_LEAST : left);
+	if (n > left || m->greedy)
+		return false;
+	if (m != &t->own)
+		m->used += n;
+	t->own.used += n;
+	r->over += over_share(t) - before;
+	return true;
 }
 
-/* n bytes more in m's account and in those above it, or with a negative n less. */
-static void charge(struct root *r, struct mem *m, ptrdiff_t n)
+/* n bytes more in m's account and in those above it; m is not the heap's own.  False: it may not have them. */
+static bool charge(struct root *r, struct mem *m, size_t n)
+{
+	struct mem_tunnel *t = tunnel_of(m);
+	size_t all = t->own.used + n;
+
+	if (m == &t->own || all > t->share || (!m->firm && m->used > t->share - all))
+		return charge_slow(r, m, t, n);
+	m->used += n;
+	t->own.used = all;
+	return true;
+}
+
+static void discharge(struct root *r, struct mem *m, size_t n)
 {
 	struct mem_tunnel *t = tunnel_of(m);
 	size_t before = over_share(t);
 
 	if (m != &t->own)
-		m->used += (size_t)n;
-	t->own.used += (size_t)n;
-	r->over += over_share(t) - before;
+		m->used -= n;
+	t->own.used -= n;
+	if (before)
+		r->over -= before - over_share(t);
 }
 
 void mem_tunnel(struct mem_tunnel *t, struct mem *heap, size_t share)
@@ -88,7 +107,7 @@ size_t mem_over(const struct mem *heap)
 
 void mem_leave(struct mem *m, size_t n)
 {
-	m->used -= mem_class(n);
+	m->used -= heap_class(n);
 }
 
 bool mem_low(const struct mem_tunnel *t)
@@ -117,17 +136,20 @@ void mem_fini(struct mem *m)
 void *mem_get(struct mem *m, size_t n)
 {
 	struct root *r = root_of(m);
-	size_t c = mem_class(n);
+	size_t c = heap_class(n);
 	void *p = NULL;
 
 	if (!c) /* 0, or too much */
 		return NULL;
-	if (!m->up || may_take(r, m, c))
+	if (!m->up)
+		return heap_get(r->heap, n);
+	if (charge(r, m, c)) {
 		p = heap_get(r->heap, n);
+		if (!p)
+			discharge(r, m, c);
+	}
 	if (!p)
 		m->missed = true;
-	else if (m->up)
-		charge(r, m, (ptrdiff_t)c);
 	return p;
 }
 
@@ -144,7 +166,7 @@ void mem_put(struct mem *m, void *p, size_t n)
 		return;
 	heap_put(r->heap, p, n);
 	if (m->up)
-		charge(r, m, -(ptrdiff_t)mem_class(n));
+		discharge(r, m, heap_class(n));
 }
 
 size_t mem_used(const struct mem *m)

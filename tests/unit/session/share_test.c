@@ -11,8 +11,8 @@
 
 TestSuite(session_share, .init = eal_start);
 
-#define PORT 20000 /* of the peers that this suite plays, upward */
-#define BODY 1300
+#define PORT  20000 /* of the peers that this suite plays, upward */
+#define BODY  1300
 #define SMALL 110 /* sessions */
 
 static void run_for(struct rig *r, uint64_t ms)
@@ -126,8 +126,8 @@ Test(session_share, another_tunnels_share)
 
 	for (uint16_t i = 0; i < 2000; i++)
 		refused += segments(r, 1, (uint16_t)(PORT + i), 1, 4);
-	printf("the other tunnel: %lu sessions hold %zu of %zu\n", shard_stats(r->side[SERVER].shard)->sessions, used(r),
-	       mem_total(r->side[SERVER].mem));
+	printf("the other tunnel: %lu sessions hold %zu of %zu\n", shard_stats(r->side[SERVER].shard)->sessions,
+	       used(r), mem_total(r->side[SERVER].mem));
 	cr_assert_gt(refused, 100, "no new sessions");
 	for (uint16_t i = 0; i < 2000; i++)
 		if (sess_of(r, (uint16_t)(PORT + i)))
