@@ -67,6 +67,10 @@ void comp_dec_fini(struct comp_dec *d);
  */
 int comp_dec(struct comp_dec *d, struct comp_scratch *s, struct slice *in, struct slice *out);
 
+/* False when there is no memory for n more bytes of input (1..COMP_BLOCK_MAX): then it is better not to take them yet.
+ */
+bool comp_dec_room(struct comp_dec *d, uint32_t n);
+
 /* True while part of a chunk waits for the rest of it. */
 static inline bool comp_dec_partial(const struct comp_dec *d)
 {

@@ -135,6 +135,21 @@ static bool hold(struct comp_dec *d, uint32_t n)
 	return true;
 }
 
+bool comp_dec_room(struct comp_dec *d, uint32_t n)
+{
+	uint32_t len;
+	void *p;
+
+	if (d->have < SNAPPY_HEAD || type_of(d) > SNAPPY_T_RAW) {
+		p = mem_get(d->mem, n); /* a chunk that begins will want it, if it does not end as well */
+		mem_put(d->mem, p, n);
+		return p != NULL;
+	}
+	len = body_of(d);
+	n = min32(n, len - (d->have - SNAPPY_HEAD));
+	return hold(d, d->have - SNAPPY_HEAD + n);
+}
+
 /* 1 with *body when checksum and block lie in one piece, in the input if it holds them; 0 when the input ends before.
  */
 static int get_data(struct comp_dec *d, struct slice *in, const uint8_t **body)

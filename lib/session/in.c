@@ -34,6 +34,12 @@ static void sess_stall(struct sess *ss)
 	}
 }
 
+/* Can what is taken from KCP be kept until its chunk is whole?  Otherwise KCP has to keep it, or the peer. */
+static bool sess_has_room(struct sess *ss, uint32_t n)
+{
+	return ss->tun->nocomp || comp_dec_room(&ss->comp_dec, n);
+}
+
 static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 {
 	struct stream *st = ev->stream ? ev->stream->user : NULL;
@@ -126,7 +132,7 @@ unsigned sess_read(struct sess *ss, uint64_t now)
 	unsigned n, i, total = 0;
 
 	while ((n = kcp_peek(&ss->kcp, v, 16))) {
-		for (i = 0; i < n && sess_may_read(ss); i++) {
+		for (i = 0; i < n && sess_may_read(ss) && sess_has_room(ss, v[i].n); i++) {
 			if (i + 1 < n)
 				slice_prefetch(&v[i + 1]);
 			if (!sess_bytes(ss, v[i], now))
@@ -149,7 +155,7 @@ unsigned sess_read(struct sess *ss, uint64_t now)
 /* One KCP datagram of the session, as received or as rebuilt by FEC. */
 static int sess_kcp(struct sess *ss, const uint8_t *p, uint32_t n, unsigned flags, uint64_t now)
 {
-	bool direct = sess_may_read(ss);
+	bool direct = sess_may_read(ss) && sess_has_room(ss, n);
 	struct kcp_got got;
 	int ret;
 

@@ -82,8 +82,10 @@ void share_look(struct sess *ss)
 	}
 	if (ss->mem.missed || ss->mem_in.missed) {
 		shard_drop(s, DROP_NO_MEMORY);
-		/* One that has its MEM_LEAST goes on with it, slower: nobody need be closed for that. */
-		if (!s->short_of_mem && share_why(ss) == DROP_NO_MEMORY && held_by(ss) < MEM_LEAST)
+		/* One that has its MEM_LEAST goes on with it, slower, if nothing holds it up: nobody is closed for
+		 * that. */
+		if (!s->short_of_mem && share_why(ss) == DROP_NO_MEMORY &&
+		    (ss->mem_in.missed || held_by(ss) < MEM_LEAST))
 			s->short_of_mem = ss;
 		ss->mem.missed = ss->mem_in.missed = false;
 	}

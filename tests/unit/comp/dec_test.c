@@ -172,13 +172,16 @@ Test(comp_dec, out_of_memory_can_be_retried)
 
 	while (k < 4096 && (small[k] = mem_get(mem, 9004)))
 		k++;
+	cr_assert_not(comp_dec_room(&d, 4000), "a chunk may begin");
 	in = (struct slice){wire.p, 4000};
 	cr_assert_eq(comp_dec(&d, scratch, &in, &out), -ENOMEM);
 	cr_assert_eq(comp_dec(&d, scratch, &in, &out), -ENOMEM);
+	cr_assert_not(comp_dec_room(&d, 4000), "one has");
 	while (k)
 		mem_put(mem, small[--k], 9004);
 	while (n)
 		mem_put(mem, hog[--n], 65536);
+	cr_assert(comp_dec_room(&d, 4000));
 	cr_assert_eq(comp_dec(&d, scratch, &in, &out), 0);
 	in = (struct slice){wire.p + 4000, (uint32_t)wire.n - 4000};
 	cr_assert_eq(comp_dec(&d, scratch, &in, &out), 1);
