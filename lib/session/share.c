@@ -144,3 +144,13 @@ void share_tick(struct shard *s, uint64_t now)
 	if (ss)
 		share_relieve(ss, now);
 }
+
+size_t shard_tunnel_mem(const struct shard *s, unsigned tunnel)
+{
+	return s->accounts[tunnel].own.used;
+}
+
+size_t shard_tunnel_share(const struct shard *s, unsigned tunnel)
+{
+	return s->accounts[tunnel].share;
+}

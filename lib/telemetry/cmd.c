@@ -103,10 +103,15 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	const struct conf_tunnel *t = &src->conf->tunnels[i];
 	struct rte_tel_data *d = rte_tel_data_alloc();
 	char text[300];
+	uint64_t memory = 0, share = 0;
 	struct snmp sum;
 
 	if (!d)
 		return NULL;
+	for (unsigned w = 0; w < src->n_workers; w++) {
+		memory += shard_tunnel_mem(src->shards[w], i);
+		share += shard_tunnel_share(src->shards[w], i);
+	}
 	tlm_snmp(src, (int)i, &sum);
 	rte_tel_data_start_dict(d);
 	rte_tel_data_add_dict_string(d, "role", t->role == CONF_SERVER ? "server" : "client");
@@ -125,6 +130,8 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	dict_u64(d, "csum_errors", sum.InCsumErrors);
 	dict_share(d, "chunks", &src->chans->chunk_shares, i);
 	dict_share(d, "streams", &src->chans->chan_shares, i);
+	dict_u64(d, "memory", memory);
+	dict_u64(d, "memory_share", share);
 	return d;
 }
 
@@ -173,6 +180,7 @@ static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct
 	dict_u64(d, "streams", r->streams);
 	dict_u64(d, "held_bytes", r->held);
 	rte_tel_data_add_dict_string(d, "reading_waits_for", r->waits ? r->waits : "");
+	dict_u64(d, "memory", r->memory);
 	dict_u64(d, "srtt_ms", r->kcp.srtt);
 	dict_u64(d, "rto_ms", r->kcp.rto);
 	dict_u64(d, "rmt_wnd", r->kcp.rmt_wnd);
