@@ -454,6 +454,8 @@ int app_ctl_up(struct app *a)
 		.udp = a->udp,
 		.frames = a->pools[a->plan.place.ctl_pool],
 		.quiet = a->conf->log.quiet,
+		.dials = a->conf->max_dials,
+		.dial_ms = a->conf->dial_timeout * 1000,
 	};
 	int ret;
 

@@ -176,7 +176,7 @@ struct shard_row {   /* one session, or one stream of it */
 	uint64_t age_ms, idle_ms;
 	uint32_t streams, held;
 	const char *waits; /* what its reading waits for; NULL: it does not wait */
-	uint64_t memory; /* bytes of the worker's heap */
+	uint64_t memory;   /* bytes of the worker's heap */
 	struct kcp_info kcp;
 	uint64_t bytes_in, bytes_out; /* above KCP */
 	unsigned fec_ds, fec_ps;      /* of what arrives, 0 when none did */

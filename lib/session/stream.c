@@ -384,7 +384,7 @@ static void stream_reset(struct stream *st, uint64_t now)
 		return;
 	}
 	if (!(st->flags & ST_UP))
-		shard_drop(st->shard, DROP_TARGET);
+		shard_drop(st->shard, st->chan->err == CHAN_ERR_DIALS ? DROP_DIAL_LIMIT : DROP_TARGET);
 	if (st->chan->err == CHAN_ERR_UP) {
 		stream_cut(st, true);
 		stream_close_chan(st, true);
