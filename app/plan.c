@@ -18,7 +18,8 @@
 #define MAIL_BYTES     48u   /* of each worker's two rings, a chan's place: they grow by powers of two */
 #define FLOW_BYTES     96u   /* a session's place in the flow table and the list of all */
 #define SESSION_BYTES  2304u /* of a worker's heap: an idle session with a stream and FEC, between two keepalives */
-#define STREAM_BYTES   256u  /* likewise: a further stream of an idle session */
+#define HEAP_FOR(n)    ((n) / 9 * 10) /* of it, a tenth is for what sessions come to need (lib/session/share.c) */
+#define STREAM_BYTES   256u	      /* likewise: a further stream of an idle session */
 #define WORKER_BYTES   (2u * MB)
 #define MESH_BYTES     (PLAN_RING_FRAMES * 8 + 512) /* of a worker, for each other and for each port: a ring */
 #define EAL_BYTES      (8u * MB)
@@ -142,8 +143,8 @@ static void defaults(struct plan *p, const struct conf *c)
 {
 	p->chunks = DEFAULT_CHUNKS;
 	p->heap = DEFAULT_HEAP;
-	if (p->heap < (size_t)c->max_sessions * SESSION_BYTES)
-		p->heap = align_64k((size_t)c->max_sessions * SESSION_BYTES + 0xffff);
+	if (p->heap < HEAP_FOR((size_t)c->max_sessions * SESSION_BYTES))
+		p->heap = align_64k(HEAP_FOR((size_t)c->max_sessions * SESSION_BYTES) + 0xffff);
 }
 
 /* What is given beyond the fixed part goes to streams in transit (a third) and to the sessions' heaps. */
@@ -244,7 +245,7 @@ static void print_fault(void *ctx, enum place_fault what, unsigned a, unsigned b
 /* Idle sessions with one stream each, of all workers: the least that heaps, chans and limits.sessions allow. */
 static size_t idle_sessions(const struct plan *p, const struct conf *c)
 {
-	size_t a = p->heap / SESSION_BYTES;
+	size_t a = p->heap / 10 * 9 / SESSION_BYTES;
 
 	if (a > c->max_sessions)
 		a = c->max_sessions;

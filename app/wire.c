@@ -146,6 +146,8 @@ static int tunnel_make(struct app *a, unsigned i)
 		.max_streams = a->conf->max_streams,
 		.hello = true,
 	};
+	if (getrandom(s->mux.hash_key, sizeof(s->mux.hash_key), 0) != sizeof(s->mux.hash_key))
+		return app_fail(a, -EIO, "random numbers");
 	s->keepalive_ms = t->keepalive * 1000;
 	s->closewait_ms = t->closewait * 1000;
 	s->traffic_class = (uint8_t)(t->dscp << 2);
@@ -409,6 +411,8 @@ int app_ctl_up(struct app *a)
 		.port_close = app_port_close,
 		.listens = on_listens,
 		.ctx = a,
+		.dials = a->conf->max_dials,
+		.dial_ms = a->conf->dial_timeout * 1000,
 	};
 	int ret;
 

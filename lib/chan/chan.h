@@ -80,6 +80,7 @@ _Static_assert(sizeof(struct chan_ring) == 128, "a line for each side");
 #define CHAN_ERR_STOPS ESHUTDOWN /* the program stops */
 #define CHAN_ERR_DOWN  ENOBUFS	 /* the socket takes nothing, and others want the chunks of its ring */
 #define CHAN_ERR_UP    ENOSPC	 /* the peer takes nothing, likewise: here the ring is void */
+#define CHAN_ERR_DIALS EUSERS	 /* too many dials to the target wait already: this one was refused */
 
 /*
  * Life: the opener takes a chan from the pool and posts OPEN.  Either side may then post DATA, ROOM, EOF; control posts

@@ -61,10 +61,15 @@ void comp_dec_fini(struct comp_dec *d);
  * first; -EBADMSG for a corrupt stream (wire.md 6, receiver rules), which is final; -ENOMEM, after which the same call
  * may be made again.  Zero-length data chunks give 1 with out->n == 0.
  *
- * Memory is held for a chunk only while it waits for its rest, and for a raw one until the call after its delivery:
+ * Memory is held for a chunk only while it waits for its rest, a few times as much as has come of it; and for a raw one
+ * until the call after its delivery:
  * call until 0, also when *in is empty after a 1.
  */
 int comp_dec(struct comp_dec *d, struct comp_scratch *s, struct slice *in, struct slice *out);
+
+/* False when there is no memory for n more bytes of input (1..COMP_BLOCK_MAX): then it is better not to take them yet.
+ */
+bool comp_dec_room(struct comp_dec *d, uint32_t n);
 
 /* True while part of a chunk waits for the rest of it. */
 static inline bool comp_dec_partial(const struct comp_dec *d)

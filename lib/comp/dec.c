@@ -8,6 +8,10 @@
 #include "le.h"
 #include "scratch.h"
 
+#define HOLD_MIN 64 /* a cache line for the first bytes of a chunk, */
+#define HOLD_TIMES \
+	4 /* then so many times what has come: a frame's chunk is moved once, and a head alone holds nothing */
+
 void comp_dec_init(struct comp_dec *d, struct mem *mem)
 {
 	*d = (struct comp_dec){.mem = mem};
@@ -110,6 +114,42 @@ static int get_id(struct comp_dec *d, struct slice *in)
 	return 1;
 }
 
+/* Room for the first n bytes behind the head: memory is taken for what came, not for what the head announces. */
+static bool hold(struct comp_dec *d, uint32_t n)
+{
+	uint32_t len = body_of(d), old = d->have - SNAPPY_HEAD, cap = n > HOLD_MIN ? HOLD_TIMES * n : HOLD_MIN;
+	uint8_t *part;
+
+	if (n <= d->cap)
+		return true;
+	cap = min32(cap, len);
+	part = mem_get(d->mem, cap);
+	if (!part)
+		return false;
+	if (d->part) {
+		memcpy(part, d->part, old);
+		mem_put(d->mem, d->part, d->cap);
+	}
+	d->part = part;
+	d->cap = cap;
+	return true;
+}
+
+bool comp_dec_room(struct comp_dec *d, uint32_t n)
+{
+	uint32_t len;
+	void *p;
+
+	if (d->have < SNAPPY_HEAD || type_of(d) > SNAPPY_T_RAW) {
+		p = mem_get(d->mem, n); /* a chunk that begins will want it, if it does not end as well */
+		mem_put(d->mem, p, n);
+		return p != NULL;
+	}
+	len = body_of(d);
+	n = min32(n, len - (d->have - SNAPPY_HEAD));
+	return hold(d, d->have - SNAPPY_HEAD + n);
+}
+
 /* 1 with *body when checksum and block lie in one piece, in the input if it holds them; 0 when the input ends before.
  */
 static int get_data(struct comp_dec *d, struct slice *in, const uint8_t **body)
@@ -124,12 +164,10 @@ static int get_data(struct comp_dec *d, struct slice *in, const uint8_t **body)
 		}
 		if (!in->n)
 			return 0;
-		d->part = mem_get(d->mem, len);
-		if (!d->part)
-			return -ENOMEM;
-		d->cap = len;
 	}
 	n = min32(len - (d->have - SNAPPY_HEAD), in->n);
+	if (n && !hold(d, d->have - SNAPPY_HEAD + n))
+		return -ENOMEM;
 	if (n)
 		memcpy(d->part + d->have - SNAPPY_HEAD, in->p, n);
 	take(in, n);

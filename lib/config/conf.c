@@ -12,7 +12,9 @@ static int set_defaults(struct conf *c, const char *path)
 {
 	c->eal.n_lcores = 2;
 	c->max_sessions = 65536;
-	c->max_streams = 65536;
+	c->max_streams = 4096;
+	c->max_dials = 512;
+	c->dial_timeout = 30;
 	c->telemetry.enable = true;
 	c->log.level = LOG_INFO;
 	c->path = strdup(path);

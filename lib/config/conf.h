@@ -135,7 +135,9 @@ struct conf {
 	struct conf_tunnel *tunnels;
 	unsigned n_tunnels;
 	unsigned max_sessions; /* limits.sessions: a worker; 65536 */
-	unsigned max_streams;  /* limits.streams: a session; 65536 */
+	unsigned max_streams;  /* limits.streams: a session; 4096 */
+	unsigned max_dials;    /* limits.dials: under way at once, to all targets; 512 */
+	unsigned dial_timeout; /* limits.dialtimeout: s; 30 */
 	struct conf_telemetry telemetry;
 	struct conf_log log;
 	unsigned n_warnings; /* what is allowed but hardly meant: "FILE:LINE: NAME: text", for the caller to log */

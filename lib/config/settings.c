@@ -108,6 +108,10 @@ static const struct conf_item limits_items[] = {
 	 .help = "KCP sessions a worker"},
 	{"streams", .kind = CONF_UINT, .offset = offsetof(struct conf, max_streams), .min = 1, .max = 1048576,
 	 .help = "streams a session"},
+	{"dials", .kind = CONF_UINT, .offset = offsetof(struct conf, max_dials), .min = 1, .max = 65536,
+	 .help = "connections to targets that are being made at once; more wait"},
+	{"dialtimeout", .kind = CONF_UINT, .offset = offsetof(struct conf, dial_timeout), .min = 1, .max = 3600,
+	 .help = "seconds after which a connection to a target has failed"},
 	{NULL},
 };
 

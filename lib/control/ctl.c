@@ -134,6 +134,8 @@ static int up_tunnels(struct ctl *c, char *why, size_t why_n)
 		list_init(&c->tunnels[i].blocked[0]);
 		list_init(&c->tunnels[i].blocked[1]);
 		list_init(&c->tunnels[i].waiting);
+		list_init(&c->tunnels[i].dial_wait);
+		list_init(&c->tunnels[i].turn);
 		name_init(&c->tunnels[i].host, t->client ? t->remote.host : t->target.host);
 		if (!t->client)
 			continue;
@@ -172,9 +174,9 @@ static const struct {
 	int (*up)(struct ctl *c, char *why, size_t why_n);
 	void (*down)(struct ctl *c);
 } parts[] = {
-	{up_tunnels, down_tunnels}, {up_bells, down_bells}, {up_rtnl, down_rtnl},
-	{iface_up, iface_down},	    {tap_up, tap_down},	    {resv_up, resv_down},
-	{nl_up, nl_down},	    {lo_up, lo_down},	    {listen_up, listen_down},
+	{up_tunnels, down_tunnels}, {up_bells, down_bells},   {up_rtnl, down_rtnl}, {iface_up, iface_down},
+	{tap_up, tap_down},	    {resv_up, resv_down},     {nl_up, nl_down},	    {lo_up, lo_down},
+	{listen_up, listen_down},   {limits_up, limits_down},
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
@@ -221,6 +223,7 @@ int ctl_create(struct ctl **out, const struct ctl_conf *conf, char *why, size_t 
 	list_init(&c->dials);
 	list_init(&c->holds);
 	list_init(&c->kept);
+	list_init(&c->dial_turn);
 	tcp_up(c);
 	c->sig.fd = c->names_ev.fd = -1;
 	for (unsigned d = 0; d < NET_DEV_MAX; d++)
@@ -338,6 +341,7 @@ uint64_t ctl_turn(struct ctl *c, int timeout_ms)
 	tap_punts(c);
 	run_timers(c);
 	tcp_turn(c);
+	tcp_dial_turn(c);
 	nl_turn(c);
 	iface_turn(c);
 	ring_bells(c);
@@ -370,4 +374,11 @@ uint64_t ctl_undelivered(const struct ctl *c, unsigned *conns)
 const struct ctl_stats *ctl_stats(const struct ctl *c)
 {
 	return &c->stats;
+}
+
+struct ctl_parts ctl_parts(const struct ctl *c, unsigned tunnel)
+{
+	const struct tunnel *t = &c->tunnels[tunnel];
+
+	return (struct ctl_parts){t->dials.used, t->n_dial_wait, t->fds.used};
 }

@@ -78,6 +78,9 @@ struct ctl_conf {
 	struct net_ports *udp;
 	struct rte_mempool *frames; /* mbufs for frames from the TAP */
 	bool quiet;		    /* no "stream opened/closed" lines */
+	unsigned dials;		    /* under way at once, to all targets; 0: 512 */
+	uint32_t dial_ms;	    /* after which a dial has failed, waiting for its turn included; 0: 30 s */
+	unsigned descriptors;	    /* for connections and sessions' ports; 0: what RLIMIT_NOFILE leaves */
 	sigset_t signals;	    /* blocked by the caller in all threads; read here by signalfd */
 	/*
 	 * Opens a port's device on the interface `ifname`, or closes it, when no worker touches it: port_of ctl_port is
@@ -109,6 +112,12 @@ struct ctl_stats {
 	uint64_t evicted;    /* connections reset, since what they did not take was wanted by others of their tunnel */
 	uint64_t lingering;  /* connections now whose last bytes the kernel still delivers */
 	uint64_t linger_cut; /* and those that were reset, the oldest, since there were too many */
+	uint64_t dials, dials_limit;		 /* under way now, and at most */
+	uint64_t dials_waiting;			 /* now, for one of those, or for a descriptor */
+	uint64_t dial_refused;			 /* streams for which too many waited */
+	uint64_t dial_timeouts;			 /* of dial_failed */
+	uint64_t descriptors, descriptors_limit; /* of connections now, and at most */
+	uint64_t holds, holds_given_up;		 /* ports of ended sessions now; those given up before their time */
 };
 
 /*
@@ -141,3 +150,9 @@ bool ctl_idle(const struct ctl *c);
 uint64_t ctl_undelivered(const struct ctl *c, unsigned *conns);
 
 const struct ctl_stats *ctl_stats(const struct ctl *c);
+
+/* What a tunnel has of what tunnels share. */
+struct ctl_parts {
+	unsigned dials, dials_waiting, descriptors;
+};
+struct ctl_parts ctl_parts(const struct ctl *c, unsigned tunnel);

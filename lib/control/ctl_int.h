@@ -17,6 +17,7 @@
 #include "log.h"
 #include "name.h"
 #include "nl.h"
+#include "quota.h"
 #include "resv.h"
 #include "rtnl.h"
 #include "sock_unix.h"
@@ -79,6 +80,11 @@ struct tunnel {
 	struct timer listen_retry;
 	bool listen_told; /* why it does not yet */
 	bool deaf;
+	struct part fds;		/* descriptors of connections, and of sessions that were replaced */
+	struct part dials;		/* server: under way */
+	struct list dial_wait;		/* server: struct tcp.dial, in order */
+	unsigned n_dial_wait;
+	struct list turn; /* server: on ctl->dial_turn while any wait */
 };
 
 struct ctl {
@@ -106,8 +112,14 @@ struct ctl {
 	struct timer lines_timer; /* ends a period of lines about streams */
 	unsigned lines, lines_left_out;
 	struct list dials; /* struct dialer.all */
-	struct list holds; /* struct hold.all: ports of ended sessions */
-	struct list kept;  /* struct hold.all: ports of sessions that were replaced, and go on */
+	struct list holds; /* struct hold.all: ports of ended sessions, the oldest first */
+	unsigned max_holds;
+	struct list kept; /* struct hold.all: ports of sessions that were replaced, and go on */
+	struct quota fds, dials_under_way;
+	unsigned dial_queue; /* dials of a tunnel that may wait */
+	uint32_t dial_ms;
+	struct list dial_turn; /* struct tunnel.turn: those whose dials wait */
+	bool dial_wake;	       /* something was given back that they may wait for */
 	struct names names;
 	struct resv *resv; /* server ports */
 	unsigned n_resv;
@@ -180,9 +192,21 @@ void lo_opened(struct ctl *c, unsigned port);
 int listen_up(struct ctl *c, char *why, size_t why_n);
 void listen_down(struct ctl *c);
 
+/* ---- limits.c ---- */
+int limits_up(struct ctl *c, char *why, size_t why_n);
+void limits_down(struct ctl *c);
+/* A descriptor for a connection: may the tunnel have one, it has one, it has given one back. */
+bool fd_may(const struct ctl *c, unsigned tunnel);
+void fd_add(struct ctl *c, unsigned tunnel);
+void fd_give(struct ctl *c, unsigned tunnel);
+
+/* ---- tcp_dial.c ---- */
+/* Begins dials that waited, where that has become possible. */
+void tcp_dial_turn(struct ctl *c);
+
 /* ---- tcp.c ---- */
-/* Takes over an accepted socket and a chan that is filled in but for ctl; posts OPEN.  0, or -errno: both stay the
- * caller's. */
+/* Takes over an accepted socket, for which fd_add was called, and a chan that is filled in but for ctl; posts OPEN.
+ * 0, or -errno: all stay the caller's. */
 int tcp_accepted(struct ctl *c, int fd, struct chan *ch);
 void tcp_mail(struct ctl *c, struct chan *ch, uint32_t events);
 /* Moves bytes for connections that are ready, each a bounded share. */
@@ -198,3 +222,5 @@ void dial_mail(struct ctl *c, struct dial *d, uint32_t events);
 /* The session on one of our UDP ports has ended. */
 void dial_ended(struct ctl *c, uint16_t port);
 void dial_down(struct ctl *c);
+/* Gives up the oldest of the ports that are held, for there are no descriptors.  False: none is held. */
+bool dial_give_up(struct ctl *c);

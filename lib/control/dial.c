@@ -32,10 +32,16 @@ struct hold {
 	struct list all;
 	struct timer timer;
 	struct resv resv;
+	uint16_t tunnel;
+	bool kept; /* on ctl->kept: its session goes on, and counts for its tunnel's descriptors */
 };
 
 static void free_hold(struct ctl *c, struct hold *h)
 {
+	if (h->kept)
+		fd_give(c, h->tunnel);
+	else
+		c->stats.holds--;
 	resv_free(c->conf.udp, &h->resv);
 	wheel_disarm(&c->wheel, &h->timer.ent);
 	list_del(&h->all);
@@ -47,8 +53,27 @@ static void on_hold(struct ctl *c, struct timer *t)
 	free_hold(c, container_of(t, struct hold, timer));
 }
 
-/* The port is no longer the slot's: it goes after `ms`, if nothing else is heard of it. */
-static void hold(struct ctl *c, struct dialer *d, struct list *where, uint64_t ms)
+bool dial_give_up(struct ctl *c)
+{
+	if (list_empty(&c->holds))
+		return false;
+	free_hold(c, container_of(c->holds.next, struct hold, all));
+	c->stats.holds_given_up++;
+	return true;
+}
+
+/* One more port of an ended session: of more than are allowed the oldest goes. */
+static void hold_ended(struct ctl *c, struct hold *h)
+{
+	list_add_tail(&c->holds, &h->all);
+	h->kept = false;
+	ctl_arm(c, &h->timer, HOLD_MS);
+	if (++c->stats.holds > c->max_holds)
+		dial_give_up(c);
+}
+
+/* The port is no longer the slot's: its session has ended, or was replaced and goes on. */
+static void hold(struct ctl *c, struct dialer *d, bool kept)
 {
 	struct hold *h;
 
@@ -62,9 +87,17 @@ static void hold(struct ctl *c, struct dialer *d, struct list *where, uint64_t m
 	h->resv = d->resv;
 	d->resv.fd = -1;
 	h->timer.fn = on_hold;
+	h->tunnel = d->d->tunnel;
 	wheel_ent_init(&h->timer.ent);
-	list_add_tail(where, &h->all);
-	ctl_arm(c, &h->timer, ms);
+	if (!kept) {
+		hold_ended(c, h);
+		return;
+	}
+	list_add_tail(&c->kept, &h->all);
+	h->kept = true;
+	fd_add(c, h->tunnel);
+	/* A note may be lost: so a port that is kept has its time, too. */
+	ctl_arm(c, &h->timer, (uint64_t)c->tunnels[h->tunnel].conf->scavenge_ms + HOLD_MS);
 }
 
 void dial_ended(struct ctl *c, uint16_t port)
@@ -75,8 +108,8 @@ void dial_ended(struct ctl *c, uint16_t port)
 		if (h->resv.port != port)
 			continue;
 		list_del(&h->all);
-		list_add_tail(&c->holds, &h->all);
-		ctl_arm(c, &h->timer, HOLD_MS);
+		fd_give(c, h->tunnel);
+		hold_ended(c, h);
 		return;
 	}
 }
@@ -147,7 +180,9 @@ static int find_port(struct ctl *c, const struct dialer *d, struct flow_key *key
 	int err;
 
 	for (unsigned i = 0; i < DIAL_TRIES * c->conf.n_workers; i++) {
-		err = resv_bind(r, NULL, 0, key->proto);
+		do {
+			err = resv_bind(r, NULL, 0, key->proto);
+		} while (err == -EMFILE && dial_give_up(c));
 		if (err)
 			return err;
 		key->local_port = r->port;
@@ -222,12 +257,11 @@ void dial_mail(struct ctl *c, struct dial *d, uint32_t events)
 			ctl_post(c, d->worker_id, &d->to_worker, DIAL_EV_FAIL);
 		return;
 	}
-	/* A note may be lost: so a port that is kept has its time, too. */
 	if (events & DIAL_EV_KEEP)
-		hold(c, r, &c->kept, (uint64_t)c->tunnels[d->tunnel].conf->scavenge_ms + HOLD_MS);
+		hold(c, r, true);
 	/* DROP and WANT at once: the old session ended before the new one was wanted.  Nor is its port used again
 	 * without DROP. */
-	hold(c, r, &c->holds, HOLD_MS);
+	hold(c, r, false);
 	if (!(events & DIAL_EV_WANT) || r->asked)
 		return;
 	r->asked = true;

@@ -67,14 +67,21 @@ static bool accept_one(struct ctl *c, struct listener *l)
 {
 	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
-	struct chan *ch = chan_alloc(c->conf.chans, l->tunnel);
+	struct chan *ch;
 	int fd;
 
+	if (!fd_may(c, l->tunnel)) {
+		pause_listener(c, l, "it has its share of the file descriptors (raise ulimit -n)");
+		return false;
+	}
+	ch = chan_alloc(c->conf.chans, l->tunnel);
 	if (!ch) {
 		pause_listener(c, l, "the tunnel's share of streams is in use");
 		return false;
 	}
-	fd = accept4(l->ev.fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	do {
+		fd = accept4(l->ev.fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	} while (fd < 0 && errno == EMFILE && dial_give_up(c));
 	if (fd < 0) {
 		chan_free(c->conf.chans, ch);
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -89,6 +96,7 @@ static bool accept_one(struct ctl *c, struct listener *l)
 		pause_listener(c, l, "no memory");
 		return false;
 	}
+	fd_add(c, l->tunnel);
 	c->stats.accepted++;
 	return true;
 }

@@ -27,7 +27,7 @@ static void on_timer(struct ctl *c, struct timer *timer);
 
 static void on_name(struct ctl *c, struct name_wait *w)
 {
-	tcp_dial(c, container_of(w, struct tcp, wait));
+	tcp_dial_named(c, container_of(w, struct tcp, wait));
 }
 
 static struct tcp *tcp_new(struct ctl *c, struct chan *ch, int fd)
@@ -51,15 +51,26 @@ static struct tcp *tcp_new(struct ctl *c, struct chan *ch, int fd)
 	if (c->conf.tunnels[t->tunnel].client ? c->conf.tunnels[t->tunnel].listen_path != NULL
 					      : c->conf.tunnels[t->tunnel].target_path != NULL)
 		t->flags |= TCP_F_UNIX;
+	list_init(&t->dial);
 	list_add_tail(&c->conns, &t->all);
 	ch->ctl = t;
 	c->stats.streams++;
 	return t;
 }
 
+/* Its descriptor is closed, and another connection's to have. */
+static void without_fd(struct ctl *c, struct tcp *t)
+{
+	if (t->has_fd)
+		fd_give(c, t->tunnel);
+	t->has_fd = false;
+}
+
 void tcp_free(struct ctl *c, struct tcp *t)
 {
 	ctl_ev_close(&t->ev);
+	without_fd(c, t);
+	tcp_dial_over(c, t);
 	wheel_disarm(&c->wheel, &t->timer.ent);
 	name_cancel(&t->wait);
 	list_del(&t->all);
@@ -110,6 +121,7 @@ int tcp_accepted(struct ctl *c, int fd, struct chan *ch)
 		tcp_free(c, t);
 		return err;
 	}
+	t->has_fd = true;
 	ctl_post(c, ch->worker_id, &ch->to_worker, CHAN_EV_OPEN);
 	return 0;
 }
@@ -158,8 +170,10 @@ void tcp_fail(struct ctl *c, struct tcp *t, int err)
 		return;
 	}
 	name_cancel(&t->wait);
+	tcp_dial_over(c, t);
 	wheel_disarm(&c->wheel, &t->timer.ent);
 	reset_socket(t);
+	without_fd(c, t);
 	list_del(&t->ready);
 	list_del(&t->starved);
 	list_del(&t->blocked);
@@ -248,20 +262,14 @@ static void linger_more(struct ctl *c, struct tcp *t)
 		linger_over(c, t);
 }
 
-/* The timer of a connection with a Unix target that was too busy; it ends by itself. */
-static bool dials_again(const struct tcp *t)
-{
-	return t->state == TCP_RESOLVE && (t->flags & TCP_F_UNIX);
-}
-
 static void on_timer(struct ctl *c, struct timer *timer)
 {
 	struct tcp *t = container_of(timer, struct tcp, timer);
 
 	if (t->state == TCP_LINGER)
 		linger_more(c, t);
-	else if (dials_again(t))
-		tcp_dial(c, t);
+	else if (tcp_dialling(t))
+		tcp_dial_timer(c, t);
 	else
 		abort_now(c, t);
 }
@@ -297,17 +305,13 @@ static void on_socket(struct ctl *c, struct ev *e, uint32_t events)
 
 static void close_asked(struct ctl *c, struct tcp *t)
 {
-	bool dials = t->state == TCP_RESOLVE || t->state == TCP_CONNECT;
-
 	t->flags |= (uint16_t)(TCP_F_CLOSING | (t->ch->abort ? TCP_F_ABORT : 0));
 	/* A target that is not there yet is dialled on for what came before the end, but for that alone. */
-	if (t->state == TCP_FAILED || (dials && chan_used(&t->ch->down) == 0)) {
+	if (t->state == TCP_FAILED || (tcp_dialling(t) && chan_used(&t->ch->down) == 0)) {
 		abort_now(c, t);
 		return;
 	}
 	tcp_share_closing(c, t);
-	if (dials && !dials_again(t))
-		ctl_arm(c, &t->timer, TCP_LAST_DIAL_MS);
 	if (t->state == TCP_OPEN)
 		tcp_ready(c, t);
 }

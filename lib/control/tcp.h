@@ -9,10 +9,9 @@
 
 #include "ctl_int.h"
 
-#define TCP_LAST_DIAL_MS 60000 /* after CLOSE: a target that is still being dialled for its last bytes is given up */
-
 enum tcp_state {
-	TCP_RESOLVE, /* server: the target's name is being looked up */
+	TCP_WAIT,    /* server: waits for its turn to dial */
+	TCP_RESOLVE, /* server: the target's name is being looked up, or a Unix target is busy */
 	TCP_CONNECT, /* server: connect is under way */
 	TCP_OPEN,
 	TCP_FAILED, /* RESET was posted, the socket is closed: waits for the worker's CLOSE */
@@ -45,14 +44,18 @@ struct tcp {
 	struct name_wait wait;
 	struct chan *ch; /* NULL from GONE on */
 	uint16_t tunnel;
-	uint16_t flags;	    /* TCP_F_* */
-	uint8_t state;	    /* enum tcp_state */
-	uint8_t tries;	    /* addresses of the target that were tried */
-	uint32_t post;	    /* events for the worker, posted when this connection's turn ends */
-	uint32_t want;	    /* bytes to ask of the next readv */
-	struct addr target; /* that was dialled last */
-	int err;	    /* -errno of the socket's failure, told when everything was read */
-	unsigned looks;	    /* while lingering: how often; while connecting to a Unix socket: tries */
+	uint16_t flags;	     /* TCP_F_* */
+	uint8_t state;	     /* enum tcp_state */
+	uint8_t tries;	     /* addresses of the target that were tried */
+	uint32_t post;	     /* events for the worker, posted when this connection's turn ends */
+	uint32_t want;	     /* bytes to ask of the next readv */
+	struct addr target;  /* that was dialled last */
+	int err;	     /* -errno of the socket's failure, told when everything was read */
+	unsigned looks;	     /* while lingering: how often */
+	struct list dial;    /* on tunnel.dial_wait */
+	uint64_t dial_until; /* ms: then the dial has failed */
+	bool dialling;	     /* counts as a dial under way */
+	bool has_fd;	     /* counts as a descriptor */
 };
 
 /* ---- tcp.c ---- */
@@ -90,8 +93,18 @@ void tcp_share_closing(struct ctl *c, struct tcp *t);
 
 /* ---- tcp_dial.c ---- */
 
-/* Server: begins to connect to the tunnel's target; failures are told to the worker. */
+/* Server: dials the tunnel's target, now or when it is its turn; failures are told to the worker. */
 void tcp_dial(struct ctl *c, struct tcp *t);
+/* The target's name has been looked up. */
+void tcp_dial_named(struct ctl *c, struct tcp *t);
+static inline bool tcp_dialling(const struct tcp *t)
+{
+	return t->state <= TCP_CONNECT;
+}
+/* While it does: the timer. */
+void tcp_dial_timer(struct ctl *c, struct tcp *t);
+/* Neither waits nor dials any more, however that ended. */
+void tcp_dial_over(struct ctl *c, struct tcp *t);
 /* The socket of a connection under way is ready: it stands, or the next address is tried. */
 void tcp_dialled(struct ctl *c, struct tcp *t);
 

@@ -13,8 +13,8 @@
 
 #define DIAL_LINES  10
 #define DIAL_PERIOD 10
-#define UNIX_TRIES  500 /* while the target's backlog is full */
-#define UNIX_MS	    10
+#define UNIX_MS	    10	 /* a Unix target whose backlog is full is tried again */
+#define ADDR_MS	    2000 /* each of several addresses has at least so long, as Go has it */
 
 static void dial_failed(struct ctl *c, struct tcp *t, int err, const char *text)
 {
@@ -22,6 +22,7 @@ static void dial_failed(struct ctl *c, struct tcp *t, int err, const char *text)
 	uint32_t left_out = 0;
 
 	c->stats.dial_failed++;
+	c->stats.dial_timeouts += err == -ETIMEDOUT;
 	if (log_allow(&tun->dial_limit, c->now / 1000, DIAL_LINES, DIAL_PERIOD, &left_out)) {
 		if (left_out)
 			log_info("tunnel %s: %u lines like the next one left out", tun->conf->name, left_out);
@@ -34,15 +35,32 @@ static void dial_failed(struct ctl *c, struct tcp *t, int err, const char *text)
 	tcp_fail(c, t, err);
 }
 
+/* The timer of a dial: at a time, but never later than it may take. */
+static void arm_at(struct ctl *c, struct tcp *t, uint64_t at)
+{
+	if (at > t->dial_until)
+		at = t->dial_until;
+	ctl_arm(c, &t->timer, at > c->now ? at - c->now : 1);
+}
+
+/* A new socket.  Where there are no descriptors, a port that is held gives way. */
+static int new_socket(struct ctl *c, struct tcp *t, int family)
+{
+	do {
+		t->ev.fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	} while (t->ev.fd < 0 && errno == EMFILE && dial_give_up(c));
+	return t->ev.fd < 0 ? -errno : 0;
+}
+
 /* Begins to connect a new socket.  0, or -errno. */
 static int connect_new(struct ctl *c, struct tcp *t, const struct sockaddr *to, socklen_t len)
 {
 	int err;
 
 	t->flags &= (uint16_t)~TCP_F_RDHUP; /* of the address tried before */
-	t->ev.fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (t->ev.fd < 0)
-		return -errno;
+	err = new_socket(c, t, to->sa_family);
+	if (err)
+		return err;
 	if (connect(t->ev.fd, to, len) && errno != EINPROGRESS)
 		err = -errno;
 	else
@@ -60,17 +78,15 @@ static void dial_unix(struct ctl *c, struct tcp *t)
 	socklen_t len;
 	int err = sock_unix(path, &un, &len);
 
+	t->state = TCP_RESOLVE;
 	if (!err)
 		err = connect_new(c, t, (struct sockaddr *)&un, len);
-	if (!err) {
+	if (!err)
 		t->state = TCP_CONNECT;
-		if (t->flags & TCP_F_CLOSING)
-			ctl_arm(c, &t->timer, TCP_LAST_DIAL_MS);
-	} else if (err == -EAGAIN && t->looks++ < UNIX_TRIES) {
-		ctl_arm(c, &t->timer, UNIX_MS);
-	} else {
+	else if (err == -EAGAIN)
+		arm_at(c, t, c->now + UNIX_MS);
+	else
 		dial_failed(c, t, err, strerror(-err));
-	}
 }
 
 /* Begins to connect to one address.  0, or -errno. */
@@ -83,35 +99,153 @@ static int connect_to(struct ctl *c, struct tcp *t, const struct addr *a)
 	return connect_new(c, t, (struct sockaddr *)&ss, len);
 }
 
+/* How long one of several addresses may take: an even part of what is left. */
+static uint64_t addr_ms(const struct ctl *c, const struct tcp *t)
+{
+	uint64_t left = t->dial_until - c->now, part;
+
+	part = left / (c->tunnels[t->tunnel].host.n - t->tries + 1u);
+	return part < ADDR_MS ? ADDR_MS : part;
+}
+
 /* The next address of the target that can be tried at all; err: why the last one failed. */
 static void dial_next(struct ctl *c, struct tcp *t, int err)
 {
 	struct name *host = &c->tunnels[t->tunnel].host;
 
 	t->state = TCP_CONNECT;
-	while (t->tries < host->n) {
+	while (t->tries < host->n && c->now < t->dial_until) {
 		err = connect_to(c, t, &host->addrs[t->tries++]);
-		if (!err)
+		if (!err) {
+			arm_at(c, t, c->now + addr_ms(c, t));
 			return;
+		}
 	}
 	dial_failed(c, t, err, strerror(-err));
 }
 
-void tcp_dial(struct ctl *c, struct tcp *t)
+void tcp_dial_named(struct ctl *c, struct tcp *t)
 {
 	struct name *host = &c->tunnels[t->tunnel].host;
 
 	t->state = TCP_RESOLVE;
-	if (c->tunnels[t->tunnel].conf->target_path) {
-		dial_unix(c, t);
-		return;
-	}
 	if (!name_ask(&c->names, host, &t->wait, c->now))
 		return;
 	if (host->n == 0)
 		dial_failed(c, t, -EHOSTUNREACH, name_error(host));
 	else
 		dial_next(c, t, -EHOSTUNREACH);
+}
+
+/* ---- whose turn it is ---- */
+
+static bool may_dial(const struct ctl *c, unsigned tunnel)
+{
+	return quota_may(&c->dials_under_way, &c->tunnels[tunnel].dials) && fd_may(c, tunnel);
+}
+
+static void dial_now(struct ctl *c, struct tcp *t)
+{
+	struct tunnel *tun = &c->tunnels[t->tunnel];
+
+	quota_add(&c->dials_under_way, &tun->dials);
+	fd_add(c, t->tunnel);
+	t->dialling = t->has_fd = true;
+	c->stats.dials++;
+	if (tun->conf->target_path)
+		dial_unix(c, t);
+	else
+		tcp_dial_named(c, t);
+}
+
+void tcp_dial(struct ctl *c, struct tcp *t)
+{
+	struct tunnel *tun = &c->tunnels[t->tunnel];
+
+	t->state = TCP_WAIT;
+	t->dial_until = c->now + c->dial_ms;
+	ctl_arm(c, &t->timer, c->dial_ms);
+	if (!tun->n_dial_wait && may_dial(c, t->tunnel)) {
+		dial_now(c, t);
+	} else if (tun->n_dial_wait >= c->dial_queue) {
+		c->stats.dial_refused++;
+		dial_failed(c, t, -CHAN_ERR_DIALS, "too many wait for their turn");
+	} else {
+		list_add_tail(&tun->dial_wait, &t->dial);
+		tun->n_dial_wait++;
+		c->stats.dials_waiting++;
+		if (list_empty(&tun->turn))
+			list_add_tail(&c->dial_turn, &tun->turn);
+	}
+}
+
+static void wait_over(struct ctl *c, struct tcp *t)
+{
+	struct tunnel *tun = &c->tunnels[t->tunnel];
+
+	if (list_empty(&t->dial))
+		return;
+	list_del(&t->dial);
+	c->stats.dials_waiting--;
+	if (--tun->n_dial_wait == 0)
+		list_del(&tun->turn);
+}
+
+void tcp_dial_over(struct ctl *c, struct tcp *t)
+{
+	wait_over(c, t);
+	if (!t->dialling)
+		return;
+	t->dialling = false;
+	quota_give(&c->dials_under_way, &c->tunnels[t->tunnel].dials);
+	c->stats.dials--;
+	c->dial_wake = true;
+}
+
+/* Each tunnel whose dials wait begins one, where it may.  False: none did. */
+static bool dial_round(struct ctl *c)
+{
+	struct list todo, *l;
+	bool any = false;
+
+	list_init(&todo);
+	list_splice_tail(&todo, &c->dial_turn);
+	while ((l = list_pop(&todo))) {
+		struct tunnel *tun = container_of(l, struct tunnel, turn);
+		struct tcp *t = container_of(tun->dial_wait.next, struct tcp, dial);
+
+		list_add_tail(&c->dial_turn, &tun->turn);
+		if (!may_dial(c, (unsigned)(tun - c->tunnels)))
+			continue;
+		wait_over(c, t);
+		dial_now(c, t);
+		any = true;
+	}
+	return any;
+}
+
+void tcp_dial_turn(struct ctl *c)
+{
+	while (c->dial_wake) {
+		c->dial_wake = false;
+		while (dial_round(c))
+			;
+	}
+}
+
+/* ---- what happens to one ---- */
+
+void tcp_dial_timer(struct ctl *c, struct tcp *t)
+{
+	if (c->now >= t->dial_until) {
+		dial_failed(c, t, -ETIMEDOUT,
+			    t->state == TCP_WAIT ? "no turn in time, for too many are under way" : strerror(ETIMEDOUT));
+	} else if (t->state == TCP_CONNECT) { /* this address has had its time */
+		ctl_ev_close(&t->ev);
+		dial_next(c, t, -ETIMEDOUT);
+	} else if (t->flags & TCP_F_UNIX) {
+		dial_unix(c, t);
+	}
 }
 
 void tcp_dialled(struct ctl *c, struct tcp *t)
@@ -128,6 +262,7 @@ void tcp_dialled(struct ctl *c, struct tcp *t)
 	}
 	t->state = TCP_OPEN;
 	wheel_disarm(&c->wheel, &t->timer.ent);
+	tcp_dial_over(c, t);
 	/* The edge that told of the connection may have told of its first bytes, or of its end, too. */
 	t->flags |= TCP_F_READABLE | TCP_F_WRITABLE;
 	c->stats.dialled++;

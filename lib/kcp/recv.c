@@ -8,11 +8,13 @@
  * fragment number is not looked at: in stream mode, the only one on kcptun's wire, every segment is a message.
  */
 
-#define ACKS_MIN 8 /* acknowledgements: one cache line */
+#define ACKS_MIN   8	/* acknowledgements: one cache line */
+#define ACKS_PLAIN 1024 /* so many wait as they came, as stock's do: more than a turn brings */
 
 /* A segment that could not be handed over at once. */
 struct held {
 	uint16_t len;
+	bool listed; /* while acknowledgements are thinned out: its latest was seen */
 	uint8_t data[];
 };
 
@@ -45,25 +47,6 @@ static size_t acks_bytes(uint32_t cap)
 	return cap * sizeof(struct kcp_ack);
 }
 
-/* Room for one more acknowledgement. */
-static bool acks_fit(struct kcp *k)
-{
-	uint32_t cap = k->acks.cap ? 2 * k->acks.cap : ACKS_MIN;
-	struct kcp_ack *v;
-
-	if (k->acks.n < k->acks.cap)
-		return true;
-	v = mem_get(k->mem, acks_bytes(cap));
-	if (!v)
-		return false;
-	if (k->acks.n)
-		memcpy(v, k->acks.v, acks_bytes(k->acks.n));
-	mem_put(k->mem, k->acks.v, acks_bytes(k->acks.cap));
-	k->acks.v = v;
-	k->acks.cap = cap;
-	return true;
-}
-
 void kcp_acks_clear(struct kcp *k)
 {
 	mem_put(k->mem, k->acks.v, acks_bytes(k->acks.cap));
@@ -83,6 +66,7 @@ static bool hold(struct kcp *k, uint32_t sn, const uint8_t *data, uint16_t len)
 		return false;
 	mem_prefetch(k->mem, held_bytes(len)); /* where there is one gap, more segments will wait */
 	h->len = len;
+	h->listed = false;
 	memcpy(h->data, data, len);
 	*kcp_ring_at(&k->rcv, sn) = h;
 	k->rcv_stored++;
@@ -112,6 +96,61 @@ static bool is_held(const struct kcp *k, uint32_t sn)
 	return seq_lt(sn, k->rcv_top) && held_at(k, sn);
 }
 
+/*
+ * Takes out the acknowledgements that say nothing: those that the flush under way has written, those below rcv_nxt,
+ * which una covers, and of a segment that came several times all but the latest.  The last of the list stays, for it
+ * carries una (wire.md trap 12).
+ */
+static void acks_thin(struct kcp *k)
+{
+	uint32_t from = k->acks.n, to = k->acks.n;
+
+	while (from-- > k->run.ack) {
+		struct kcp_ack a = k->acks.v[from];
+		struct held *h = seq_lt(a.sn, k->rcv_nxt) || !is_held(k, a.sn) ? NULL : held_at(k, a.sn);
+
+		if (h ? h->listed : from != k->acks.n - 1)
+			continue;
+		if (h)
+			h->listed = true;
+		k->acks.v[--to] = a;
+	}
+	k->acks.n -= to;
+	k->run.ack = 0;
+	memmove(k->acks.v, k->acks.v + to, acks_bytes(k->acks.n));
+	for (uint32_t i = 0; i < k->acks.n; i++)
+		if (!seq_lt(k->acks.v[i].sn, k->rcv_nxt) && is_held(k, k->acks.v[i].sn))
+			held_at(k, k->acks.v[i].sn)->listed = false;
+}
+
+/*
+ * Room for one more acknowledgement.  A list that nothing flushes (no tokens, a flow that does not stand yet) and that
+ * has become long is thinned out first, so that it stays within ACKS_PLAIN or four times the segments that wait behind
+ * a gap; a thinning frees half of it, or doubles it.
+ */
+static bool acks_fit(struct kcp *k)
+{
+	uint32_t cap = k->acks.cap ? 2 * k->acks.cap : ACKS_MIN;
+	struct kcp_ack *v;
+
+	if (k->acks.n < k->acks.cap)
+		return true;
+	if (k->acks.n >= ACKS_PLAIN) {
+		acks_thin(k);
+		if (k->acks.n <= k->acks.cap / 2)
+			return true;
+	}
+	v = mem_get(k->mem, acks_bytes(cap));
+	if (!v)
+		return k->acks.n < k->acks.cap;
+	if (k->acks.n)
+		memcpy(v, k->acks.v, acks_bytes(k->acks.n));
+	mem_put(k->mem, k->acks.v, acks_bytes(k->acks.cap));
+	k->acks.v = v;
+	k->acks.cap = cap;
+	return true;
+}
+
 /* Hands sn over as a slice of its datagram when it is next and nothing is queued before it. */
 static bool give(struct kcp *k, uint32_t sn, const uint8_t *data, uint16_t len, struct kcp_got *got)
 {
@@ -135,9 +174,13 @@ void kcp_recv_push(struct kcp *k, uint32_t sn, uint32_t ts, const uint8_t *data,
 	k->cnt->RepeatSegs += repeat && !recovered;
 	if (beyond)
 		return;
-	/* What finds no memory is not acknowledged, so that it comes again. */
-	if (!acks_fit(k))
+	/* What finds no memory is not acknowledged, so that it comes again; what needs none is told of by any una. */
+	if (!acks_fit(k)) {
+		if (!repeat && give(k, sn, data, len, got))
+			drain(k);
+		k->ask_tell |= seq_lt(sn, k->rcv_nxt);
 		return;
+	}
 	if (!repeat && !give(k, sn, data, len, got) && !hold(k, sn, data, len))
 		return;
 	k->acks.v[k->acks.n++] = (struct kcp_ack){.sn = sn, .ts = ts};

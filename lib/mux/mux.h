@@ -30,6 +30,8 @@ struct mux_conf {
 	uint32_t streambuf;   /* v2: the constant window that we announce, a stream */
 	uint32_t max_streams; /* SYNs beyond this are answered with FIN */
 	bool hello;	      /* announce half-close (section 14) */
+	/* Secret random bits: no peer can choose ids that meet in the table of streams.  All 0 works, without that. */
+	uint64_t hash_key[2];
 };
 
 /* A stream, made by mux; the fields are for mux only, but for `user`. */

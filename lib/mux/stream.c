@@ -13,26 +13,34 @@ static_assert(sizeof(struct mux_stream) <= 96, "100,000 idle streams have to be 
 
 /* ---- table: open addressing, linear probing, no tombstones ---- */
 
-/* Multiplicative, for ids come in steps of 2. */
-static uint32_t slot_of(uint32_t id, uint32_t cap)
+/*
+ * The peer chooses the ids, so where they stand depends on bits that he does not know: an id is masked, multiplied by a
+ * secret odd number, folded, and multiplied again.  Of any two ids that were chosen without the key, one in about
+ * cap / 2 keys makes them meet; to find a key out takes timing single probes, of nanoseconds, from afar.  With ids in
+ * steps of two, as honest peers have them, the folding keeps rows from forming under any key.
+ */
+static uint32_t slot_of(const struct mux *m, uint32_t id, uint32_t cap)
 {
-	return (id * 0x9e3779b1u) >> (32 - __builtin_ctz(cap));
+	uint64_t h = (id ^ m->conf->hash_key[0]) * (m->conf->hash_key[1] | 1);
+
+	h ^= h >> 32;
+	return (uint32_t)(h * 0x9e3779b97f4a7c15u >> (64 - __builtin_ctz(cap)));
 }
 
 struct mux_stream *mux_find(const struct mux *m, uint32_t id)
 {
 	if (!m->cap)
 		return NULL;
-	for (uint32_t i = slot_of(id, m->cap); m->table[i]; i = (i + 1) & (m->cap - 1)) {
+	for (uint32_t i = slot_of(m, id, m->cap); m->table[i]; i = (i + 1) & (m->cap - 1)) {
 		if (m->table[i]->id == id)
 			return m->table[i];
 	}
 	return NULL;
 }
 
-static void table_put(struct mux_stream **table, uint32_t cap, struct mux_stream *s)
+static void table_put(const struct mux *m, struct mux_stream **table, uint32_t cap, struct mux_stream *s)
 {
-	uint32_t i = slot_of(s->id, cap);
+	uint32_t i = slot_of(m, s->id, cap);
 
 	while (table[i])
 		i = (i + 1) & (cap - 1);
@@ -52,7 +60,7 @@ static bool table_resize(struct mux *m, uint32_t cap)
 	}
 	for (uint32_t i = 0; i < m->cap; i++) {
 		if (m->table[i])
-			table_put(table, cap, m->table[i]);
+			table_put(m, table, cap, m->table[i]);
 	}
 	mem_put(m->mem, m->table, m->cap * sizeof(*table));
 	m->table = table;
@@ -70,13 +78,13 @@ static bool table_room(struct mux *m)
 
 static void table_del(struct mux *m, const struct mux_stream *s)
 {
-	uint32_t mask = m->cap - 1, i = slot_of(s->id, m->cap), home;
+	uint32_t mask = m->cap - 1, i = slot_of(m, s->id, m->cap), home;
 
 	while (m->table[i] != s)
 		i = (i + 1) & mask;
 	/* Whoever stands behind the hole and may stand in it moves up, so that probes need no tombstones. */
 	for (uint32_t j = (i + 1) & mask; m->table[j]; j = (j + 1) & mask) {
-		home = slot_of(m->table[j]->id, m->cap);
+		home = slot_of(m, m->table[j]->id, m->cap);
 		if (((j - home) & mask) >= ((j - i) & mask)) {
 			m->table[i] = m->table[j];
 			i = j;
@@ -103,7 +111,7 @@ struct mux_stream *mux_add(struct mux *m, uint32_t id)
 	*s = (struct mux_stream){.id = id, .peer_window = MUX_INITIAL_WINDOW};
 	list_init(&s->run);
 	list_init(&s->ctl);
-	table_put(m->table, m->cap, s);
+	table_put(m, m->table, m->cap, s);
 	m->count++;
 	return s;
 }

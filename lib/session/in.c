@@ -34,6 +34,12 @@ static void sess_stall(struct sess *ss)
 	}
 }
 
+/* Can what is taken from KCP be kept until its chunk is whole?  Otherwise KCP has to keep it, or the peer. */
+static bool sess_has_room(struct sess *ss, uint32_t n)
+{
+	return ss->tun->nocomp || comp_dec_room(&ss->comp_dec, n);
+}
+
 static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 {
 	struct stream *st = ev->stream ? ev->stream->user : NULL;
@@ -102,12 +108,14 @@ static bool sess_bytes(struct sess *ss, struct slice in, uint64_t now)
 	ss->bytes_in += in.n;
 	if (ss->tun->nocomp)
 		return sess_frames(ss, &in, now);
-	while ((ret = comp_dec(&ss->comp_dec, ss->shard->comp, &in, &out)) > 0)
-		if (!sess_frames(ss, &out, now))
-			return false;
+	do {
+		while ((ret = comp_dec(&ss->comp_dec, ss->shard->comp, &in, &out)) > 0)
+			if (!sess_frames(ss, &out, now))
+				return false;
+	} while (ret == -ENOMEM && share_relieve(ss, now));
 	if (ret == 0)
 		return true;
-	sess_close(ss, ret == -ENOMEM ? DROP_NO_MEMORY : DROP_COMP, now);
+	sess_close(ss, ret == -ENOMEM ? share_why(ss) : DROP_COMP, now);
 	return false;
 }
 
@@ -124,7 +132,7 @@ unsigned sess_read(struct sess *ss, uint64_t now)
 	unsigned n, i, total = 0;
 
 	while ((n = kcp_peek(&ss->kcp, v, 16))) {
-		for (i = 0; i < n && sess_may_read(ss); i++) {
+		for (i = 0; i < n && sess_may_read(ss) && sess_has_room(ss, v[i].n); i++) {
 			if (i + 1 < n)
 				slice_prefetch(&v[i + 1]);
 			if (!sess_bytes(ss, v[i], now))
@@ -147,7 +155,7 @@ unsigned sess_read(struct sess *ss, uint64_t now)
 /* One KCP datagram of the session, as received or as rebuilt by FEC. */
 static int sess_kcp(struct sess *ss, const uint8_t *p, uint32_t n, unsigned flags, uint64_t now)
 {
-	bool direct = sess_may_read(ss);
+	bool direct = sess_may_read(ss) && sess_has_room(ss, n);
 	struct kcp_got got;
 	int ret;
 
@@ -166,7 +174,7 @@ static int sess_kcp(struct sess *ss, const uint8_t *p, uint32_t n, unsigned flag
 static bool sess_dec_make(struct sess *ss)
 {
 	if (!ss->dec)
-		ss->dec = fec_dec_create(ss->tun->fec, ss->shard->mem, ss->cnt);
+		ss->dec = fec_dec_create(ss->tun->fec, &ss->mem, ss->cnt);
 	return ss->dec != NULL;
 }
 
@@ -275,6 +283,7 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 		k->verdict = DROP_KCP_INPUT;
 	if (ss->closed)
 		return;
+	share_look(ss);
 	if (ss->want)
 		sess_ready(ss);
 	else
@@ -319,7 +328,7 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 		sess_close(ss, DROP_REPLACED, now);
 	ss = sess_open(s, k->tunnel, k->key, k->hash, b.conv, now);
 	if (!ss)
-		k->verdict = DROP_SESSION_LIMIT;
+		k->verdict = mem_low(&s->accounts[k->tunnel]) ? DROP_NO_MEMORY : DROP_SESSION_LIMIT;
 	else
 		sess_learn_mac(ss, k);
 	return ss;

@@ -68,7 +68,6 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 		ss->comp_enc = undo;
 		if (f->n && ss->tun->qpp)
 			st->qpp[QPP_OUT] = qpp_undo;
-		shard_drop(ss->shard, DROP_NO_MEMORY);
 		return false;
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -160,6 +159,7 @@ static void sess_end(struct sess *ss, uint64_t now)
 	struct shard *s = ss->shard;
 
 	ss->retry_at = UINT64_MAX;
+	share_look(ss);
 	if (pace_waits(ss)) {
 		sess_rearm(ss);
 		return;

@@ -15,15 +15,15 @@ void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2
 
 static void sess_layers(struct sess *ss, uint64_t now)
 {
-	struct shard *s = ss->shard;
 	const struct shard_tunnel *t = ss->tun;
 
-	kcp_init(&ss->kcp, ss->conv, &t->kcp, s->mem, ss->cnt, now);
-	mux_init(&ss->mux, &t->mux, s->mem);
+	share_open(ss);
+	kcp_init(&ss->kcp, ss->conv, &t->kcp, &ss->mem, ss->cnt, now);
+	mux_init(&ss->mux, &t->mux, &ss->mem_in);
 	comp_enc_init(&ss->comp_enc);
-	comp_dec_init(&ss->comp_dec, s->mem);
+	comp_dec_init(&ss->comp_dec, &ss->mem_in);
 	if (t->fec) {
-		fec_enc_init(&ss->enc, t->fec, s->mem, ss->cnt);
+		fec_enc_init(&ss->enc, t->fec, &ss->mem, ss->cnt);
 		fec_enc_parity(&ss->enc, FEC_PARITY_EVEN); /* shape.c */
 	}
 }
@@ -77,11 +77,13 @@ static void sess_count_open(struct sess *ss)
 struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *key, uint32_t hash, uint32_t conv,
 		       uint64_t now)
 {
+	struct mem_tunnel *account = &s->accounts[tunnel];
 	struct sess *ss;
 
-	if (s->closing || s->n_all >= s->conf.max_sessions)
+	/* Those that there are need more than they hold now. */
+	if (s->closing || s->n_all >= s->conf.max_sessions || mem_low(account))
 		return NULL;
-	ss = mem_get(s->mem, sizeof(*ss));
+	ss = mem_get(&account->own, sizeof(*ss));
 	if (!ss)
 		return NULL;
 	memset(ss, 0, sizeof(*ss));
@@ -111,7 +113,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	list_init(&ss->ask);
 	ss->knock_at = UINT64_MAX;
 	if (flow_add(s->flows, key, hash, ss)) {
-		mem_put(s->mem, ss, sizeof(*ss));
+		mem_put(&account->own, ss, sizeof(*ss));
 		return NULL;
 	}
 	ss->index = s->n_all;
@@ -147,6 +149,11 @@ static void sess_fec_fini(struct sess *ss)
 		fec_enc_fini(&ss->enc);
 }
 
+void sess_free(struct sess *ss)
+{
+	mem_put(ss->mem.up, ss, sizeof(*ss));
+}
+
 static void sess_unlink(struct sess *ss)
 {
 	struct shard *s = ss->shard;
@@ -157,6 +164,7 @@ static void sess_unlink(struct sess *ss)
 	list_del(&ss->stalled_link);
 	list_del(&ss->knock);
 	list_del(&ss->ask);
+	share_close(ss);
 	if (s->out_cur == ss)
 		s->out_cur = NULL;
 	s->all[ss->index] = s->all[--s->n_all];

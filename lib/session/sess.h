@@ -14,6 +14,7 @@
 #define SESS_PROBE_MS	 3000  /* a closed window is asked for so often at least */
 #define SESS_PULL_BYTES	 16384 /* taken from streams a session and turn, so that sessions share a turn */
 #define OWING_MAX	 256   /* streams that are to be told of in one go */
+#define HEAVY_CLASSES	 32    /* lists of sessions by what they hold */
 #define OVER_MAX	 8     /* sessions that wait for their groups to be completed before buffers are copied */
 #define SESS_READ_MAX	 256   /* segments read a session and turn, from those that were queued */
 #define SESS_LOW_BYTES	 16384 /* held towards TCP: so much a session may in any case, */
@@ -141,6 +142,9 @@ struct sess {
 	struct slot *slot;    /* client */
 	struct kcp kcp __attribute__((aligned(64)));
 	struct mux mux __attribute__((aligned(64)));
+	struct mem mem; /* what it may do with less of: segments, FEC groups */
+	struct mem
+		mem_in; /* what it needs to go on, and has bounds of its own: the chunk that arrives, streams, spills */
 	/* every packet out */
 	struct net_path path;
 	struct fec_enc enc; /* in use when tun->fec */
@@ -170,6 +174,8 @@ struct sess {
 	struct list stalled_link;
 	struct list knock; /* on shard->knocks when it is due */
 	struct list ask;   /* on shard->asks while a question is to go out */
+	struct list heavy; /* on shard->heavy[weight] while it holds MEM_LEAST or more */
+	uint8_t weight;
 	struct mux_out frame;
 };
 
@@ -197,6 +203,10 @@ struct shard {
 	struct list knocks;  /* sessions whose SYN is due */
 	struct list asks;    /* sessions that ask whether their server knows them */
 	struct list spilled; /* streams whose bytes wait for chunks */
+	struct mem_tunnel *accounts;	  /* [tunnel] */
+	struct list heavy[HEAVY_CLASSES]; /* sessions by what they hold, in powers of two */
+	uint32_t heavies;		  /* bit c: heavy[c] is not empty */
+	struct sess *short_of_mem;	  /* one that lacked memory in this turn, and not for its own greed; or NULL */
 	struct stream
 		*owing[OWING_MAX]; /* streams with events for control, of this part of the turn; NULL: told before */
 	uint32_t n_owing;
@@ -232,6 +242,8 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 		       uint64_t now);
 /* why: a DROP_* reason, 0 for an ordinary end.  The struct stays until shard_reap. */
 void sess_close(struct sess *ss, unsigned why, uint64_t now);
+/* The struct of one that has been closed. */
+void sess_free(struct sess *ss);
 void sess_ready(struct sess *ss);
 /* True when it has no streams, and nothing that the peer has not acknowledged. */
 bool sess_idle(const struct sess *ss);
@@ -246,6 +258,21 @@ void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
 /* Random bits: unlike each other, and no secret from who sees many of them. */
 uint64_t shard_random(struct shard *s);
+
+/* share.c */
+int share_up(struct shard *s);
+void share_down(struct shard *s);
+/* Opens a session's accounts. */
+void share_open(struct sess *ss);
+/* Looks what the session holds now, and whether it lacked memory: at the end of every packet, and of its output. */
+void share_look(struct sess *ss);
+void share_close(struct sess *ss);
+/* Closes the session that holds most, if that is much more than ss does, who lacked memory.  False: ss has to pay. */
+bool share_relieve(struct sess *ss, uint64_t now);
+/* The reason to give when it does. */
+unsigned share_why(const struct sess *ss);
+/* Between packets: relieves whoever lacked memory in the turn before. */
+void share_tick(struct shard *s, uint64_t now);
 
 /* pace.c */
 void pace_init(struct sess *ss, uint64_t now);

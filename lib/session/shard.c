@@ -55,6 +55,7 @@ static unsigned widest_parity(const struct shard_conf *c)
 static void shard_free(struct shard *s)
 {
 	slots_destroy(s);
+	share_down(s);
 	if (s->comp)
 		comp_scratch_destroy(s->comp);
 	free(s->got);
@@ -91,6 +92,8 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	list_init(&s->asks);
 	list_init(&s->spilled);
 	ret = shard_tables(s);
+	if (ret == 0)
+		ret = share_up(s);
 	if (ret)
 		goto fail;
 	snprintf(name, sizeof(name), "flows%u", conf->id);
@@ -145,7 +148,7 @@ void shard_reap(struct shard *s)
 	struct list *e;
 
 	while ((e = list_pop(&s->dead)))
-		mem_put(s->mem, container_of(e, struct sess, ready), sizeof(struct sess));
+		sess_free(container_of(e, struct sess, ready));
 }
 
 /* Lets sessions read again that had to stop, where the reason has gone: each once, a bounded number.  Returns the
@@ -253,6 +256,7 @@ void shard_tick(struct shard *s, uint64_t now)
 {
 	struct wheel_ent *e;
 
+	share_tick(s, now);
 	while ((e = wheel_due(&s->wheel, now))) {
 		struct timer *t = container_of(e, struct timer, ent);
 		const struct wheel_ent *next = wheel_after(&s->wheel);

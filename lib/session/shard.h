@@ -168,6 +168,9 @@ uint64_t shard_next(const struct shard *s);
 const struct snmp *shard_snmp(const struct shard *s, unsigned tunnel);
 struct shard_stats *shard_stats(struct shard *s);
 size_t shard_mem_used(const struct shard *s);
+/* Of the heap: what a tunnel's sessions hold here, and how much of it is theirs whatever others do. */
+size_t shard_tunnel_mem(const struct shard *s, unsigned tunnel);
+size_t shard_tunnel_share(const struct shard *s, unsigned tunnel);
 
 /* ---- looking in from another thread ---- */
 
@@ -179,6 +182,7 @@ struct shard_row {   /* one session, or one stream of it */
 	uint64_t age_ms, idle_ms;
 	uint32_t streams, held;
 	const char *waits; /* what its reading waits for; NULL: it does not wait */
+	uint64_t memory;   /* bytes of the worker's heap */
 	struct kcp_info kcp;
 	uint64_t bytes_in, bytes_out; /* above KCP */
 	unsigned fec_ds, fec_ps;      /* of what arrives, 0 when none did */

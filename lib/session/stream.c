@@ -37,9 +37,15 @@ void shard_settle(struct shard *s)
 	s->n_owing = 0;
 }
 
+/* A stream outlives its session: its memory is the tunnel's. */
+static struct mem *stream_mem(struct shard *s, const struct chan *c)
+{
+	return &s->accounts[c->tunnel].own;
+}
+
 static void stream_qpp_free(struct stream *st)
 {
-	mem_put(st->shard->mem, st->qpp, 2 * sizeof(*st->qpp));
+	mem_put(stream_mem(st->shard, st->chan), st->qpp, 2 * sizeof(*st->qpp));
 }
 
 /* Both directions of every stream begin with the same bytes (wire.md section 7).  False: no memory. */
@@ -49,7 +55,7 @@ static bool stream_qpp(struct stream *st)
 
 	if (!pads)
 		return true;
-	st->qpp = mem_get(st->shard->mem, 2 * sizeof(*st->qpp));
+	st->qpp = mem_get(stream_mem(st->shard, st->chan), 2 * sizeof(*st->qpp));
 	if (!st->qpp)
 		return false;
 	qpp_prng_init(&st->qpp[QPP_OUT], pads);
@@ -61,7 +67,7 @@ static bool stream_qpp(struct stream *st)
 /* Of a chan whose tunnel is filled in. */
 struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
 {
-	struct stream *st = mem_get(s->mem, sizeof(*st));
+	struct stream *st = mem_get(stream_mem(s, c), sizeof(*st));
 
 	if (!st)
 		return NULL;
@@ -69,7 +75,7 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
 	st->shard = s;
 	st->chan = c;
 	if (!stream_qpp(st)) {
-		mem_put(s->mem, st, sizeof(*st));
+		mem_put(stream_mem(s, c), st, sizeof(*st));
 		return NULL;
 	}
 	st->last_in = now;
@@ -85,10 +91,11 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
 static void stream_free(struct stream *st)
 {
 	struct shard *s = st->shard;
+	struct chan *c = st->chan;
 
-	chan_free(s->chans, st->chan);
 	stream_qpp_free(st);
-	mem_put(s->mem, st, sizeof(*st));
+	mem_put(stream_mem(s, c), st, sizeof(*st));
+	chan_free(s->chans, c);
 	s->stats.streams--;
 	s->stats.streams_closed++;
 }
@@ -109,12 +116,23 @@ static void spill_pop(struct stream *st)
 		st->spill = NULL;
 	else
 		st->spill->next = sp->next;
-	mem_put(st->shard->mem, sp, sizeof(*sp) + sp->n);
+	mem_put(st->sess ? &st->sess->mem_in : stream_mem(st->shard, st->chan), sp, sizeof(*sp) + sp->n);
+}
+
+/* The stream leaves its session, with what waits: which is the tunnel's from now on. */
+static void stream_leave(struct stream *st)
+{
+	struct spill *sp = spill_first(st);
+
+	for (; sp && st->sess; sp = sp == st->spill ? NULL : sp->next)
+		mem_leave(&st->sess->mem_in, sizeof(*sp) + sp->n);
+	st->ms = NULL;
+	st->sess = NULL;
 }
 
 static bool spill_add(struct stream *st, const uint8_t *p, uint32_t n)
 {
-	struct spill *sp = mem_get(st->shard->mem, sizeof(*sp) + n);
+	struct spill *sp = mem_get(&st->sess->mem_in, sizeof(*sp) + n);
 
 	if (!sp)
 		return false;
@@ -165,10 +183,9 @@ static void stream_cut(struct stream *st, bool lost)
 			mux_abort(&ss->mux, st->ms, false, true);
 		else
 			mux_close(&ss->mux, st->ms, false);
-		st->ms = NULL;
 		sess_ready(ss);
 	}
-	st->sess = NULL;
+	stream_leave(st);
 }
 
 /* FIN behind what has been read from TCP; stream_sent_last follows. */
@@ -183,16 +200,14 @@ static void stream_finish(struct stream *st)
 
 void stream_sent_last(struct stream *st)
 {
-	st->ms = NULL;
-	st->sess = NULL;
+	stream_leave(st);
 	stream_close_chan(st, st->flags & ST_RESET);
 }
 
 void stream_orphan(struct stream *st)
 {
 	slot_forget(st);
-	st->ms = NULL;
-	st->sess = NULL;
+	stream_leave(st);
 	stream_close_chan(st, true);
 }
 
@@ -256,10 +271,13 @@ void stream_data(struct stream *st, struct slice data, uint64_t now)
 		done = chan_write(st->shard->chans, &st->chan->down, &data, 1);
 	if (done)
 		stream_owe(st, CHAN_EV_DATA);
-	if (done < data.n && !spill_add(st, data.p + done, data.n - done)) {
+	while (done < data.n && !spill_add(st, data.p + done, data.n - done)) {
+		if (share_relieve(st->sess, now))
+			continue;
 		shard_drop(st->shard, DROP_NO_MEMORY);
 		stream_cut(st, true);
 		stream_close_chan(st, true);
+		break;
 	}
 }
 
@@ -366,7 +384,7 @@ static void stream_reset(struct stream *st, uint64_t now)
 		return;
 	}
 	if (!(st->flags & ST_UP))
-		shard_drop(st->shard, DROP_TARGET);
+		shard_drop(st->shard, st->chan->err == CHAN_ERR_DIALS ? DROP_DIAL_LIMIT : DROP_TARGET);
 	if (st->chan->err == CHAN_ERR_UP) {
 		stream_cut(st, true);
 		stream_close_chan(st, true);

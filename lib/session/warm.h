@@ -22,7 +22,7 @@ static inline void warm_lines(const void *p, size_t from, size_t to)
 static inline void warm_sess(const struct sess *ss)
 {
 	warm_lines(ss, 0, offsetof(struct sess, kcp) + offsetof(struct kcp, marks));
-	warm_lines(ss, offsetof(struct sess, mux), offsetof(struct sess, mux) + sizeof(struct mux));
+	warm_lines(ss, offsetof(struct sess, mux), offsetof(struct sess, mem_in) + sizeof(struct mem));
 }
 
 /* And for those out. */

@@ -14,8 +14,8 @@
 #include "tlm.h"
 
 /* Rows of one answer: DPDK's has 16 KiB. */
-#define PAGE_ROWS    24
-#define PAGE_TUNNELS 36
+#define PAGE_ROWS    22
+#define PAGE_TUNNELS 27
 
 /* rte_telemetry's callbacks have no argument of their own, and run in its threads: this is what they look at. */
 static struct {
@@ -103,10 +103,17 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	const struct conf_tunnel *t = &src->conf->tunnels[i];
 	struct rte_tel_data *d = rte_tel_data_alloc();
 	char text[300];
+	uint64_t memory = 0, share = 0;
+	struct ctl_parts parts;
 	struct snmp sum;
 
 	if (!d)
 		return NULL;
+	for (unsigned w = 0; w < src->n_workers; w++) {
+		memory += shard_tunnel_mem(src->shards[w], i);
+		share += shard_tunnel_share(src->shards[w], i);
+	}
+	parts = ctl_parts(src->ctl, i);
 	tlm_snmp(src, (int)i, &sum);
 	rte_tel_data_start_dict(d);
 	rte_tel_data_add_dict_string(d, "role", t->role == CONF_SERVER ? "server" : "client");
@@ -125,6 +132,13 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	dict_u64(d, "csum_errors", sum.InCsumErrors);
 	dict_share(d, "chunks", &src->chans->chunk_shares, i);
 	dict_share(d, "streams", &src->chans->chan_shares, i);
+	dict_u64(d, "memory", memory);
+	dict_u64(d, "memory_share", share);
+	if (t->role == CONF_SERVER) {
+		dict_u64(d, "dials", parts.dials);
+		dict_u64(d, "dials_waiting", parts.dials_waiting);
+	}
+	dict_u64(d, "descriptors", parts.descriptors);
 	return d;
 }
 
@@ -173,6 +187,7 @@ static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct
 	dict_u64(d, "streams", r->streams);
 	dict_u64(d, "held_bytes", r->held);
 	rte_tel_data_add_dict_string(d, "reading_waits_for", r->waits ? r->waits : "");
+	dict_u64(d, "memory", r->memory);
 	dict_u64(d, "srtt_ms", r->kcp.srtt);
 	dict_u64(d, "rto_ms", r->kcp.rto);
 	dict_u64(d, "rmt_wnd", r->kcp.rmt_wnd);
@@ -342,6 +357,20 @@ static int cmd_control(const struct tlm_src *src, const char *params, struct rte
 	dict_u64(d, "accepted", c->accepted);
 	dict_u64(d, "dialled", c->dialled);
 	dict_u64(d, "dial_failed", c->dial_failed);
+	dict_u64(d, "dial_timeouts", c->dial_timeouts);
+	dict_u64(d, "dial_refused", c->dial_refused);
+	dict_u64(d, "dials", c->dials);
+	dict_u64(d, "dials_limit", c->dials_limit);
+	dict_u64(d, "dials_waiting", c->dials_waiting);
+	rte_tel_data_add_dict_string(d, "dials_wait_for",
+				     !c->dials_waiting		 ? "nothing"
+				     : c->dials < c->dials_limit ? "the tunnel's share, or descriptors"
+								 : "dials");
+	dict_u64(d, "descriptors", c->descriptors);
+	dict_u64(d, "descriptors_limit", c->descriptors_limit);
+	dict_u64(d, "ports_held", c->holds);
+	dict_u64(d, "ports_given_up", c->holds_given_up);
+	dict_u64(d, "accept_paused", c->accept_paused);
 	dict_u64(d, "streams", c->streams);
 	dict_u64(d, "tcp_in_bytes", c->tcp_in_bytes);
 	dict_u64(d, "tcp_out_bytes", c->tcp_out_bytes);

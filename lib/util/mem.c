@@ -2,499 +2,179 @@
 #include <assert.h>
 #include <stdbool.h>
 
-#include "mem.h"
+#include "heap.h"
 
-/*
- * Two levels.  A buddy allocator hands out runs of 64 KiB pages; a request beyond the largest class is such a run, cut
- * to whole pages.  Smaller requests come from a page that is cut into objects of one class.  What is known about a page
- * lies in a descriptor at the region's head, never in the page, so that objects pack well and keep their alignment, and
- * so that neither mem_init nor a search touches a page that holds nothing: the region may be a mapping of which most is
- * never faulted in.  For the same reason a page's objects are cut off one by one (`fresh`), not listed beforehand.
- *
- * The pages are at all times partitioned into aligned power-of-two blocks, and the descriptor of every block's first
- * page is valid; no other descriptor is ever read.  Given an aligned block, the first page of its buddy is the first
- * page of a block too (one that held both would contain the given one), so merging never reads a stale descriptor.
- */
+/* Accounts: who holds what of a heap, and who may have more.  heap.c has the memory itself. */
 
-#define PAGE_BITS  16
-#define PAGE_SIZE  ((size_t)1 << PAGE_BITS)
-#define MAX_ORDER  8	      /* a block of MEM_MAX_ALLOC */
-#define NONE	   UINT32_MAX /* no page */
-#define UNIT_BITS  4	      /* offsets within a page are counted in units of 16 bytes */
-#define NO_OBJ	   UINT16_MAX /* no offset */
-#define MIN_REGION ((size_t)1 << 20)
+#define WASTE 32 /* this part of all is nobody's: what lies unused in pages that are used */
 
-_Static_assert(MEM_MAX_ALLOC == PAGE_SIZE << MAX_ORDER, "the largest block serves the largest request");
+/* The heap's own account, at the begin of the region. */
+struct root {
+	struct mem own; /* first */
+	size_t spare;	/* bytes that are no tunnel's share */
+	size_t over;	/* of them, what tunnels hold */
+	struct heap *heap;
+};
 
-#if defined(__SANITIZE_ADDRESS__)
-#define ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define ASAN 1
-#endif
-#endif
+_Static_assert(sizeof(struct root) <= HEAP_HEAD, "the heap begins behind it");
 
-#ifdef ASAN
-#include <sanitizer/asan_interface.h>
-#define NO_ASAN __attribute__((no_sanitize("address"), noinline))
-static void poison(void *p, size_t n)
+static struct root *root_of(const struct mem *m)
 {
-	__asan_poison_memory_region(p, n);
+	while (m->up)
+		m = m->up;
+	return (struct root *)m;
 }
 
-static void unpoison(void *p, size_t n)
+/* Of one that is not the heap's own. */
+static struct mem_tunnel *tunnel_of(struct mem *m)
 {
-	__asan_unpoison_memory_region(p, n);
+	return (struct mem_tunnel *)(m->up->up ? m->up : m);
 }
 
-/* Objects start poisoned and end poisoned: a second mem_put of one is seen here. */
-static bool is_live(const void *p)
+static size_t over_share(const struct mem_tunnel *t)
 {
-	return !__asan_address_is_poisoned(p);
-}
-#else
-#define NO_ASAN
-static inline void poison(void *p, size_t n)
-{
+	return t->own.used > t->share ? t->own.used - t->share : 0;
 }
 
-static inline void unpoison(void *p, size_t n)
+/* What a tunnel could still take. */
+static size_t left_for(const struct root *r, const struct mem_tunnel *t)
 {
+	size_t own = t->share > t->own.used ? t->share - t->own.used : 0;
+
+	return own + (r->spare > r->over ? r->spare - r->over : 0);
 }
 
-__attribute__((unused)) static inline bool is_live(const void *p)
+/* m's tunnel has passed its share, or m what is surely left: looks at what is left for all. */
+static bool charge_slow(struct root *r, struct mem *m, struct mem_tunnel *t, size_t n)
 {
+	size_t left = left_for(r, t), before = over_share(t);
+
+	m->greedy = n <= left && !m->firm && m->used + n > (left < MEM_LEAST ? MEM_LEAST : left);
+	if (n > left || m->greedy)
+		return false;
+	if (m != &t->own)
+		m->used += n;
+	t->own.used += n;
+	r->over += over_share(t) - before;
 	return true;
 }
-#endif
 
-/*
- * X(size, next smaller).  From 64 on, sizes are multiples of 64, and the largest of their kind that fill a page with
- * that number of objects.  The steps are of 64 bytes where KCP's segments lie (an MTU of 1200 to 1500 and a header).
- */
-#define CLASS_LIST(X)   \
-	X(64, 48)       \
-	X(128, 64)      \
-	X(192, 128)     \
-	X(256, 192)     \
-	X(320, 256)     \
-	X(384, 320)     \
-	X(448, 384)     \
-	X(512, 448)     \
-	X(640, 512)     \
-	X(768, 640)     \
-	X(896, 768)     \
-	X(1024, 896)    \
-	X(1152, 1024)   \
-	X(1280, 1152)   \
-	X(1344, 1280)   \
-	X(1408, 1344)   \
-	X(1472, 1408)   \
-	X(1536, 1472)   \
-	X(1600, 1536)   \
-	X(1792, 1600)   \
-	X(2048, 1792)   \
-	X(2304, 2048)   \
-	X(2560, 2304)   \
-	X(3072, 2560)   \
-	X(3584, 3072)   \
-	X(4096, 3584)   \
-	X(4672, 4096)   \
-	X(5440, 4672)   \
-	X(6528, 5440)   \
-	X(8192, 6528)   \
-	X(10880, 8192)  \
-	X(13056, 10880) \
-	X(16384, 13056) \
-	X(21824, 16384) \
-	X(32768, 21824)
-
-#define TINY_MAX  48 /* classes of 16, 32 and 48 bytes, aligned to 16 */
-#define CLASS_MAX 32768
-
-enum class {
-	CLASS_16,
-	CLASS_32,
-	CLASS_48,
-#define X(size, below) CLASS_##size,
-	CLASS_LIST(X)
-#undef X
-		CLASSES
-};
-
-_Static_assert(CLASSES <= 64, "mem.spares has one bit a class");
-
-static const uint16_t class_size[CLASSES] = {16, 32, 48,
-#define X(size, below) size,
-					     CLASS_LIST(X)
-#undef X
-};
-
-/* Class of n > TINY_MAX bytes at [(n + 63) / 64]. */
-static const uint8_t class_of[CLASS_MAX / 64 + 1] = {
-#define X(size, below) [(below) / 64 + 1 ...(size) / 64] = CLASS_##size,
-	CLASS_LIST(X)
-#undef X
-};
-
-enum state { PAGE_FREE = 1, PAGE_RUN, PAGE_SLAB };
-
-struct page {
-	uint32_t next, prev; /* free block: of its order; slab: of its class, while it has room */
-	uint8_t state;	     /* enum state */
-	uint8_t kind;	     /* free block: its order; slab: its class */
-	uint16_t used;	     /* slab: objects out; run: pages, at its first */
-	uint16_t free;	     /* slab: offset of the first object given back, which holds the next one's */
-	uint16_t fresh;	     /* slab: offset from which no object was ever cut */
-};
-
-_Static_assert(sizeof(struct page) == 16, "the bookkeeping is 1/4096 of the region");
-
-struct mem {
-	uint8_t *base; /* first page behind the bookkeeping; pages are counted from it, so that all blocks are whole */
-	uint32_t pages;
-	uint32_t used;	 /* pages that hold anything */
-	uint32_t orders; /* bit o: free_of[o] is not empty */
-	uint32_t free_of[MAX_ORDER + 1];
-	uint32_t room_in[CLASSES]; /* slabs with objects left, at least one of them out */
-	uint32_t spare[CLASSES];   /* one slab of which nothing is out, kept against thrashing */
-	uint64_t spares;	   /* bit c: spare[c] is a page */
-	struct page page[];
-};
-
-/* ---- lists of pages ---- */
-
-static void page_link(struct mem *m, uint32_t *head, uint32_t i)
+/* n bytes more in m's account and in those above it; m is not the heap's own.  False: it may not have them. */
+static bool charge(struct root *r, struct mem *m, size_t n)
 {
-	m->page[i].prev = NONE;
-	m->page[i].next = *head;
-	if (*head != NONE)
-		m->page[*head].prev = i;
-	*head = i;
+	struct mem_tunnel *t = tunnel_of(m);
+	size_t all = t->own.used + n;
+
+	if (m == &t->own || all > t->share || (!m->firm && m->used > t->share - all))
+		return charge_slow(r, m, t, n);
+	m->used += n;
+	t->own.used = all;
+	return true;
 }
 
-static void page_unlink(struct mem *m, uint32_t *head, uint32_t i)
+static void discharge(struct root *r, struct mem *m, size_t n)
 {
-	const struct page *d = &m->page[i];
+	struct mem_tunnel *t = tunnel_of(m);
+	size_t before = over_share(t);
 
-	if (d->prev != NONE)
-		m->page[d->prev].next = d->next;
-	else
-		*head = d->next;
-	if (d->next != NONE)
-		m->page[d->next].prev = d->prev;
+	if (m != &t->own)
+		m->used -= n;
+	t->own.used -= n;
+	if (before)
+		r->over -= before - over_share(t);
 }
 
-static void *page_addr(const struct mem *m, uint32_t i)
+void mem_tunnel(struct mem_tunnel *t, struct mem *heap, size_t share)
 {
-	return m->base + ((size_t)i << PAGE_BITS);
+	*t = (struct mem_tunnel){.own = {.up = heap, .firm = true}, .share = share};
+	root_of(heap)->spare -= share;
 }
 
-/* ---- runs of pages ---- */
-
-static void block_link(struct mem *m, uint32_t i, unsigned order)
+void mem_session(struct mem *a, struct mem_tunnel *t, bool firm)
 {
-	m->page[i].state = PAGE_FREE;
-	m->page[i].kind = (uint8_t)order;
-	page_link(m, &m->free_of[order], i);
-	m->orders |= 1u << order;
+	*a = (struct mem){.up = &t->own, .firm = firm};
 }
 
-static void block_unlink(struct mem *m, uint32_t i, unsigned order)
+size_t mem_spare(const struct mem *heap)
 {
-	page_unlink(m, &m->free_of[order], i);
-	if (m->free_of[order] == NONE)
-		m->orders &= ~(1u << order);
+	return root_of(heap)->spare;
 }
 
-static void block_free(struct mem *m, uint32_t i, unsigned order)
+size_t mem_over(const struct mem *heap)
 {
-	for (; order < MAX_ORDER; order++) {
-		uint32_t buddy = i ^ 1u << order;
-
-		if (buddy + (1u << order) > m->pages)
-			break;
-		if (m->page[buddy].state != PAGE_FREE || m->page[buddy].kind != order)
-			break;
-		block_unlink(m, buddy, order);
-		i &= ~(1u << order);
-	}
-	block_link(m, i, order);
+	return root_of(heap)->over;
 }
 
-/* Order of the first block when [i, i + n) is cut into aligned blocks from the left. */
-static unsigned first_order(uint32_t i, uint32_t n)
+void mem_leave(struct mem *m, size_t n)
 {
-	unsigned fits = 31 - (unsigned)__builtin_clz(n);
-	unsigned align = i ? (unsigned)__builtin_ctz(i) : MAX_ORDER;
-
-	if (fits > align)
-		fits = align;
-	return fits < MAX_ORDER ? fits : MAX_ORDER;
+	m->used -= heap_class(n);
 }
 
-static void run_free(struct mem *m, uint32_t i, uint32_t n)
+bool mem_low(const struct mem_tunnel *t)
 {
-	while (n) {
-		unsigned order = first_order(i, n);
+	const struct root *r = root_of(&t->own);
 
-		block_free(m, i, order);
-		i += 1u << order;
-		n -= 1u << order;
-	}
-}
-
-/* First of n pages in a row, or NONE. */
-static uint32_t run_get(struct mem *m, uint32_t n)
-{
-	unsigned order = n > 1 ? 32 - (unsigned)__builtin_clz(n - 1) : 0;
-	uint32_t avail = m->orders >> order << order;
-	uint32_t i, at;
-	unsigned o;
-
-	if (!avail)
-		return NONE;
-	o = (unsigned)__builtin_ctz(avail);
-	i = m->free_of[o];
-	block_unlink(m, i, o);
-	while (o > order) {
-		o--;
-		block_link(m, i + (1u << o), o);
-	}
-	/* Every block that the run consists of is marked, for their buddies look at it. */
-	for (at = i; at < i + n; at += 1u << first_order(at, i + n - at))
-		m->page[at].state = PAGE_RUN;
-	run_free(m, i + n, (1u << order) - n);
-	return i;
-}
-
-static void spares_free(struct mem *m)
-{
-	while (m->spares) {
-		unsigned c = (unsigned)__builtin_ctzll(m->spares);
-
-		m->spares &= m->spares - 1;
-		block_free(m, m->spare[c], 0);
-	}
-}
-
-/* As run_get, falling back on the pages that the classes keep. */
-static uint32_t run_get_hard(struct mem *m, uint32_t n)
-{
-	uint32_t i = run_get(m, n);
-
-	if (i == NONE && m->spares) {
-		spares_free(m);
-		i = run_get(m, n);
-	}
-	return i;
-}
-
-/* ---- objects in a page ---- */
-
-NO_ASAN static uint16_t obj_next(const void *p)
-{
-	return *(const uint16_t *)p;
-}
-
-NO_ASAN static void obj_set_next(void *p, uint16_t next)
-{
-	*(uint16_t *)p = next;
-}
-
-static bool slab_full(const struct page *d)
-{
-	unsigned size = class_size[d->kind];
-
-	return d->free == NO_OBJ && ((size_t)d->fresh << UNIT_BITS) + size > PAGE_SIZE;
-}
-
-/* A page with room for class c at the head of its list, or NONE. */
-static uint32_t slab_find(struct mem *m, unsigned c)
-{
-	uint32_t i = m->room_in[c];
-
-	if (i != NONE)
-		return i;
-	if (m->spares & 1ull << c) {
-		m->spares &= ~(1ull << c);
-		i = m->spare[c];
-	} else {
-		i = run_get_hard(m, 1);
-		if (i == NONE)
-			return NONE;
-		m->page[i] = (struct page){.state = PAGE_SLAB, .kind = (uint8_t)c, .free = NO_OBJ};
-		poison(page_addr(m, i), PAGE_SIZE);
-	}
-	m->used++;
-	page_link(m, &m->room_in[c], i);
-	return i;
-}
-
-static void *slab_get(struct mem *m, unsigned c)
-{
-	uint32_t i = slab_find(m, c);
-	struct page *d;
-	uint8_t *p;
-
-	if (i == NONE)
-		return NULL;
-	d = &m->page[i];
-	p = page_addr(m, i);
-	if (d->free != NO_OBJ) {
-		p += (size_t)d->free << UNIT_BITS;
-		d->free = obj_next(p);
-	} else {
-		p += (size_t)d->fresh << UNIT_BITS;
-		d->fresh = (uint16_t)(d->fresh + (class_size[c] >> UNIT_BITS));
-	}
-	d->used++;
-	if (slab_full(d))
-		page_unlink(m, &m->room_in[c], i);
-	return p;
-}
-
-static void slab_put(struct mem *m, unsigned c, uint8_t *p)
-{
-	size_t off = (size_t)(p - m->base);
-	uint32_t i = (uint32_t)(off >> PAGE_BITS);
-	struct page *d = &m->page[i];
-	bool was_full;
-
-	assert(i < m->pages && d->state == PAGE_SLAB && d->kind == c && d->used);
-	was_full = slab_full(d);
-	obj_set_next(p, d->free);
-	d->free = (uint16_t)((off & (PAGE_SIZE - 1)) >> UNIT_BITS);
-	d->used--;
-	if (d->used) {
-		if (was_full)
-			page_link(m, &m->room_in[c], i);
-		return;
-	}
-	if (!was_full)
-		page_unlink(m, &m->room_in[c], i);
-	m->used--;
-	if (m->spares & 1ull << c) {
-		block_free(m, i, 0);
-	} else {
-		m->spares |= 1ull << c;
-		m->spare[c] = i;
-	}
-}
-
-/* ---- public ---- */
-
-static unsigned class_index(size_t n)
-{
-	return n <= TINY_MAX ? (unsigned)(n - 1) >> UNIT_BITS : class_of[(n + 63) / 64];
-}
-
-static uint32_t pages_of(size_t n)
-{
-	return (uint32_t)((n + PAGE_SIZE - 1) >> PAGE_BITS);
+	return left_for(r, t) < (t->share + r->spare) / 16;
 }
 
 struct mem *mem_init(void *region, size_t len)
 {
-	struct mem *m = region;
-	size_t pages = len >> PAGE_BITS;
-	size_t head;
+	struct heap *h = heap_init(region, len);
+	struct root *r = region;
 
-	if (!region || ((uintptr_t)region | len) & (PAGE_SIZE - 1) || len < MIN_REGION || pages > UINT32_MAX / 2)
+	if (!h)
 		return NULL;
-	head = sizeof(*m) + pages * sizeof(m->page[0]);
-	unpoison(m, head);
-	*m = (struct mem){
-		.base = (uint8_t *)region + ((size_t)pages_of(head) << PAGE_BITS),
-		.pages = (uint32_t)pages - pages_of(head),
-	};
-	for (unsigned o = 0; o <= MAX_ORDER; o++)
-		m->free_of[o] = NONE;
-	for (unsigned c = 0; c < CLASSES; c++)
-		m->room_in[c] = NONE;
-	run_free(m, 0, m->pages);
-	return m;
+	*r = (struct root){.heap = h, .spare = heap_total(h) / WASTE * (WASTE - 1)};
+	return &r->own;
 }
 
 void mem_fini(struct mem *m)
 {
-	unpoison(m->base, mem_total(m));
+	heap_fini(root_of(m)->heap);
 }
 
 void *mem_get(struct mem *m, size_t n)
 {
-	uint32_t i, pages;
-	void *p;
+	struct root *r = root_of(m);
+	size_t c = heap_class(n);
+	void *p = NULL;
 
-	if (n - 1 >= MEM_MAX_ALLOC) /* 0 too */
+	if (!c) /* 0, or too much */
 		return NULL;
-	if (n <= CLASS_MAX) {
-		p = slab_get(m, class_index(n));
+	if (!m->up)
+		return heap_get(r->heap, n);
+	if (charge(r, m, c)) {
+		p = heap_get(r->heap, n);
 		if (!p)
-			return NULL;
-	} else {
-		pages = pages_of(n);
-		i = run_get_hard(m, pages);
-		if (i == NONE)
-			return NULL;
-		m->page[i].used = (uint16_t)pages;
-		m->used += pages;
-		p = page_addr(m, i);
-		poison(p, (size_t)pages << PAGE_BITS);
+			discharge(r, m, c);
 	}
-	unpoison(p, n);
+	if (!p)
+		m->missed = true;
 	return p;
 }
 
 void mem_prefetch(const struct mem *m, size_t n)
 {
-	const struct page *d;
-	const uint8_t *p;
-	uint32_t i;
-
-	if (n - 1 >= CLASS_MAX)
-		return;
-	i = m->room_in[class_index(n)];
-	if (i == NONE)
-		return;
-	d = &m->page[i];
-	p = (const uint8_t *)page_addr(m, i) + ((size_t)(d->free != NO_OBJ ? d->free : d->fresh) << UNIT_BITS);
-	for (size_t at = 0; at < n; at += 64)
-		__builtin_prefetch(p + at, 1);
+	heap_prefetch(root_of(m)->heap, n);
 }
 
 void mem_put(struct mem *m, void *p, size_t n)
 {
-	uint32_t i, pages;
+	struct root *r = root_of(m);
 
 	if (!p)
 		return;
-	assert(n - 1 < MEM_MAX_ALLOC && is_live(p));
-	poison(p, mem_class(n));
-	if (n <= CLASS_MAX) {
-		slab_put(m, class_index(n), p);
-		return;
-	}
-	i = (uint32_t)((size_t)((uint8_t *)p - m->base) >> PAGE_BITS);
-	pages = pages_of(n);
-	assert(i < m->pages && m->page[i].state == PAGE_RUN && m->page[i].used == pages);
-	m->used -= pages;
-	run_free(m, i, pages);
-}
-
-size_t mem_class(size_t n)
-{
-	if (n - 1 >= MEM_MAX_ALLOC)
-		return 0;
-	return n <= CLASS_MAX ? class_size[class_index(n)] : (size_t)pages_of(n) << PAGE_BITS;
+	heap_put(r->heap, p, n);
+	if (m->up)
+		discharge(r, m, heap_class(n));
 }
 
 size_t mem_used(const struct mem *m)
 {
-	return (size_t)m->used << PAGE_BITS;
+	return heap_used(root_of(m)->heap);
 }
 
 size_t mem_total(const struct mem *m)
 {
-	return (size_t)m->pages << PAGE_BITS;
+	return heap_total(root_of(m)->heap);
 }

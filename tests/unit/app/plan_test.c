@@ -41,6 +41,19 @@ Test(plan, one_node)
 	}
 }
 
+/* Heaps for all sessions that are allowed, and a tenth of them left over: the last sixteenth admits no new session. */
+Test(plan, heaps_of_many_sessions)
+{
+	lcores("0-1", 2);
+	for (conf.max_sessions = 1024; conf.max_sessions <= 1024 << 10; conf.max_sessions *= 2) {
+		plan_make(&p, &conf, sys_root, true);
+		cr_expect_geq(p.heap / 10 * 9 + 65536, conf.max_sessions * (size_t)2304, "%u sessions",
+			      conf.max_sessions);
+		cr_expect_eq(p.heap % 65536, 0);
+	}
+	conf.max_sessions = 65536;
+}
+
 Test(plan, memory_that_is_given)
 {
 	char why[256];

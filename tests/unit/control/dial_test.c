@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -147,6 +148,58 @@ Test(dial, replaced_session_keeps_its_port, .init = setup)
 	cr_assert_eq(length(&lab.ctl->holds), 3);
 	for (unsigned i = 0; i < 3; i++)
 		cr_assert_eq(lab.udp->of[port[i]], 1, "stock peers may go on sending for a while");
+	lab_stop(&lab);
+}
+
+/* Ports of ended sessions are held in bounds: the oldest goes first.  One that is in use never does. */
+Test(dial, few_ports_are_held, .init = setup)
+{
+	uint16_t port[60];
+
+	begin(1);
+	lab.conf.descriptors = 80;
+	lab_start(&lab);
+	for (unsigned i = 0; i < 60; i++) {
+		cr_assert_eq(ask(&dials[0], i ? DIAL_EV_DROP | DIAL_EV_WANT : DIAL_EV_WANT), DIAL_EV_READY);
+		port[i] = dials[0].key.local_port;
+	}
+	cr_assert_eq(length(&lab.ctl->holds), 10, "%u are held", length(&lab.ctl->holds));
+	cr_assert_eq(ctl_stats(lab.ctl)->holds, 10);
+	cr_assert_eq(ctl_stats(lab.ctl)->holds_given_up, 49);
+	for (unsigned i = 49; i < 60; i++)
+		cr_assert_eq(lab.udp->of[port[i]], 1, "port %u", i);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_KEEP | DIAL_EV_WANT), DIAL_EV_READY);
+	for (unsigned i = 0; i < 30; i++)
+		ask(&dials[0], DIAL_EV_DROP | DIAL_EV_WANT);
+	cr_assert_eq(length(&lab.ctl->kept), 1);
+	cr_assert_eq(lab.udp->of[port[59]], 1, "its session goes on");
+	lab_stop(&lab);
+}
+
+/* Without a descriptor left a new session has that of the oldest port that is held. */
+Test(dial, held_ports_give_way, .init = setup)
+{
+	struct rlimit files, few;
+	uint16_t first;
+	int last;
+
+	begin(1);
+	lab_start(&lab);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_READY);
+	first = dials[0].key.local_port;
+	cr_assert_eq(ask(&dials[0], DIAL_EV_DROP | DIAL_EV_WANT), DIAL_EV_READY);
+	ask(&dials[0], DIAL_EV_DROP);
+	cr_assert_eq(length(&lab.ctl->holds), 2);
+	last = dup(0);
+	close(last);
+	getrlimit(RLIMIT_NOFILE, &files);
+	few = files;
+	few.rlim_cur = (rlim_t)last;
+	setrlimit(RLIMIT_NOFILE, &few);
+	cr_assert_eq(ask(&dials[0], DIAL_EV_WANT), DIAL_EV_READY);
+	setrlimit(RLIMIT_NOFILE, &files);
+	cr_assert_eq(length(&lab.ctl->holds), 1);
+	cr_assert(dials[0].key.local_port == first || lab.udp->of[first] == 0);
 	lab_stop(&lab);
 }
 

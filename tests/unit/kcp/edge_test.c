@@ -2,6 +2,8 @@
 
 /* Borders and promises of kcp.h that random histories do not reach on purpose. */
 
+#include <stdio.h>
+
 #include "kcp_test.h"
 #include "sim.h"
 
@@ -368,14 +370,164 @@ Test(kcp_edge, out_of_memory)
 	cr_assert_eq(i.snd_queue, j.snd_queue, "all or nothing");
 	cr_assert_eq(r->cnt.BytesSent, sent);
 	for (sn = 0; sn < 3000; sn++) {
-		uint32_t acks = r->k.acks.n;
 		uint32_t held = r->k.rcv_ordered + r->k.rcv_stored;
+		bool kept, acked;
 
 		feed_push(r, sn, 1000, 1000, NULL);
-		cr_assert_eq(r->k.acks.n - acks, r->k.rcv_ordered + r->k.rcv_stored - held);
+		kept = r->k.rcv_ordered + r->k.rcv_stored != held;
+		acked = r->k.acks.n && r->k.acks.v[r->k.acks.n - 1].sn == sn;
+		cr_assert_eq(acked, kept);
 	}
 	cr_assert_lt(r->k.rcv_nxt, 3000);
 	rig_flush(r, KCP_FLUSH_FULL, 1000);
+	rig_free(r);
+}
+
+/* Without a byte of memory what comes in order is taken all the same, and told by una. */
+Test(kcp_edge, in_order_needs_no_memory)
+{
+	struct rig *r = rig_new(CONV, &plain, 1 << 20, 1000);
+	struct {
+		void *next;
+	} *hogs = NULL, *h;
+	struct kcp_got got;
+
+	for (size_t size = 65536; size >= 16; size /= 2) {
+		while ((h = mem_get(r->mem, size))) {
+			h->next = hogs;
+			hogs = (void *)h;
+			((size_t *)h)[1] = size;
+		}
+	}
+	for (uint32_t sn = 0; sn < 100; sn++) {
+		cr_assert_geq(feed_push(r, sn, 100, 1000, &got), 0);
+		cr_assert_eq(got.n, 1);
+		feed_push(r, sn + 2, 100, 1000, &got);
+		cr_assert_eq(got.n, 0);
+	}
+	cr_assert_eq(r->k.rcv_nxt, 100);
+	cr_assert_lt(kcp_next(&r->k), 1200);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1100), 1);
+	cr_assert_eq(r->out[0].n, KCP_HEAD);
+	cr_assert(out_head(r, 0, 0).cmd == KCP_WINS && out_head(r, 0, 0).una == 100);
+	/* What has come before is told of again: that una may have been lost. */
+	feed_push(r, 50, 100, 1200, &got);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1300), 1);
+	cr_assert_eq(out_head(r, 0, 0).una, 100);
+	while (hogs) {
+		h = (void *)hogs;
+		hogs = h->next;
+		mem_put(r->mem, h, ((size_t *)h)[1]);
+	}
+	rig_free(r);
+}
+
+#define FLOOD 37000
+
+static uint64_t heap_bytes(const struct rig *r)
+{
+	return mem_used(r->mem) - r->mem_idle;
+}
+
+/* Segments that came before, again and again while nothing can be flushed: their ACKs take the place of one another. */
+Test(kcp_edge, acks_of_old_segments_are_bounded)
+{
+	struct rig *r = rig_new(CONV, &plain, 64 << 20, 1000);
+	struct kcp_got got;
+	struct kcp_head h;
+
+	/* In order first, which is old as soon as it is taken. */
+	for (uint32_t sn = 0; sn < FLOOD; sn++)
+		feed(r, (struct kcp_head){.cmd = KCP_PUSH, .wnd = 128, .ts = sn, .sn = sn, .len = 8}, 1000, &got);
+	printf("%u segments, no flush: %lu bytes of heap\n", FLOOD, heap_bytes(r));
+	cr_assert_leq(heap_bytes(r), 2 * 65536);
+	for (uint32_t i = 0; i < FLOOD; i++)
+		feed(r, (struct kcp_head){.cmd = KCP_PUSH, .wnd = 128, .ts = 50000 + i, .sn = i, .len = 8}, 1000, &got);
+	printf("and as many repeated: %lu bytes of heap\n", heap_bytes(r));
+	cr_assert_leq(heap_bytes(r), 2 * 65536);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_FULL, 1100), 1);
+	cr_assert_eq(r->out[0].n, KCP_HEAD, "one ACK carries una");
+	h = out_head(r, 0, 0);
+	cr_assert(h.cmd == KCP_ACK && h.sn == FLOOD - 1 && h.ts == 50000 + FLOOD - 1 && h.una == FLOOD);
+	rig_free(r);
+}
+
+#define WIDE 600
+
+/* The ACKs that a flush in calls of one datagram writes: the last ts of each segment, how many in all; *last is the
+ * last of them. */
+static unsigned acks_out(struct rig *r, uint32_t *ts, uint8_t *seen, struct kcp_head *last)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < r->n_out; i++) {
+		for (unsigned seg = 0; seg < r->out[i].n / KCP_HEAD; seg++, n++) {
+			*last = out_head(r, i, seg);
+			cr_assert(last->cmd == KCP_ACK && last->sn < WIDE);
+			seen[last->sn]++;
+			ts[last->sn] = last->ts;
+		}
+	}
+	return n;
+}
+
+/* The same for segments that wait behind a gap: each has its ACK, with the latest time, and few have two. */
+Test(kcp_edge, acks_of_held_segments_are_bounded)
+{
+	struct kcp_conf conf = plain;
+	static uint32_t ts[WIDE], want[WIDE];
+	uint32_t now = 0, flushed = 0;
+	static uint8_t seen[WIDE];
+	struct sim_rng g = {7};
+	struct kcp_head last;
+	struct rig *r;
+	unsigned n;
+
+	conf.rcv_wnd = WIDE;
+	r = rig_new(CONV, &conf, 64 << 20, 1000);
+	for (uint32_t round = 0; round < FLOOD; round++) {
+		uint32_t sn = round < WIDE - 1 ? round + 1 : 1 + sim_below(&g, WIDE - 1);
+
+		want[sn] = ++now;
+		feed(r, (struct kcp_head){.cmd = KCP_PUSH, .wnd = WIDE, .ts = now, .sn = sn, .len = 8}, 1000, NULL);
+		last.sn = sn;
+	}
+	cr_assert_eq(r->k.rcv_stored, WIDE - 1);
+	printf("%u repeated behind a gap: %u ACKs, %lu bytes of heap\n", FLOOD, r->k.acks.n, heap_bytes(r));
+	cr_assert_leq(r->k.acks.cap, 4 * WIDE);
+	now = last.sn;
+	rig_flush(r, KCP_FLUSH_ACKS, 1100);
+	n = acks_out(r, ts, seen, &last);
+	cr_assert_eq(last.sn, now, "the last to come is the last to go");
+	cr_assert_leq(n, 4 * WIDE);
+	for (uint32_t sn = 1; sn < WIDE; sn++)
+		cr_assert(seen[sn] && ts[sn] == want[sn], "segment %u: %u ACKs, ts %u of %u", sn, seen[sn], ts[sn],
+			  want[sn]);
+	/* A flush that is cut short and goes on while more comes loses none either. */
+	now = 100000;
+	memset(seen, 0, sizeof(seen));
+	for (uint32_t round = 0; round < FLOOD; round++) {
+		uint32_t sn = round < WIDE - 1 ? round + 1 : 1 + sim_below(&g, WIDE - 1);
+
+		want[sn] = ++now;
+		feed(r, (struct kcp_head){.cmd = KCP_PUSH, .wnd = WIDE, .ts = now, .sn = sn, .len = 8}, 1200, NULL);
+		if (round % 90 == 89) {
+			r->out[0] = (struct pkt){.p = r->buf[0]};
+			r->n_out = kcp_flush(&r->k, KCP_FLUSH_ACKS, 1200, r->out, 1);
+			flushed += acks_out(r, ts, seen, &last);
+			cr_assert_leq(r->k.acks.cap, 4 * WIDE);
+		}
+	}
+	rig_flush(r, KCP_FLUSH_ACKS, 1300);
+	acks_out(r, ts, seen, &last);
+	cr_assert_gt(flushed, 10000);
+	for (uint32_t sn = 1; sn < WIDE; sn++)
+		cr_assert_eq(ts[sn], want[sn], "segment %u: ts %u of %u", sn, ts[sn], want[sn]);
+	/* The gap closes: una tells of all of them, and one ACK is enough. */
+	feed(r, (struct kcp_head){.cmd = KCP_PUSH, .wnd = WIDE, .ts = 5, .sn = 0, .len = 8}, 1400, NULL);
+	cr_assert_eq(r->k.rcv_nxt, WIDE);
+	cr_assert_eq(rig_flush(r, KCP_FLUSH_ACKS, 1400), 1);
+	cr_assert(r->out[0].n == KCP_HEAD && out_head(r, 0, 0).una == WIDE);
 	rig_free(r);
 }
 

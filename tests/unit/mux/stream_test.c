@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +66,97 @@ Test(mux_stream, ids)
 	cr_assert_eq(mux_open(&m, NULL)->id, UINT32_MAX - 1);
 	cr_assert_null(mux_open(&m, NULL));
 	cr_assert(m.dead);
+}
+
+/*
+ * Ids that a peer may choose: those whose place was the same in every table of up to 2^16 slots when the table's
+ * multiplier stood here in the open (`back` is its inverse), steps of two as honest peers count, and steps of 2^16.
+ */
+enum { CHOSEN_FORMER, CHOSEN_HONEST, CHOSEN_HIGH, CHOSEN_KINDS };
+
+static uint32_t chosen(unsigned kind, uint32_t i)
+{
+	static const uint32_t back = 0x0e8b2f51;
+
+	return kind == CHOSEN_FORMER ? i * back : kind == CHOSEN_HONEST ? 2 * i + 3 : i << 16 | i >> 16;
+}
+
+/* The longest row of taken slots, which no probe is longer than, and the sum of what finding each id costs. */
+static uint32_t longest_row(const struct mux *t, uint64_t *steps)
+{
+	uint32_t row = 0, most = 0;
+
+	/* Twice around: a row may go over the end. */
+	for (uint32_t i = 0; i < 2 * t->cap; i++) {
+		row = t->table[i & (t->cap - 1)] ? row + 1 : 0;
+		if (row > most)
+			most = row;
+	}
+	*steps = 0;
+	for (uint32_t i = 0; i < t->cap; i++) {
+		row = t->table[i] ? row + 1 : 0;
+		*steps += row; /* nothing stands further from its place than the row's begin */
+	}
+	return most;
+}
+
+static void meet(unsigned kind, struct rng *r)
+{
+	uint32_t most, worst = 0;
+	uint64_t steps;
+
+	start(2, false);
+	conf.max_streams = 30000;
+	conf.hash_key[0] = rng_next(r);
+	conf.hash_key[1] = rng_next(r);
+	for (uint32_t i = 0; i < 30000; i++) {
+		cr_assert_eq(feed(&m, SYN, chosen(kind, i), 0, 0).type, MUX_EV_OPEN);
+		if (i % 1000)
+			continue;
+		most = longest_row(&m, &steps);
+		worst = most > worst ? most : worst;
+		cr_assert_leq(most, 200, "%u ids of kind %u: a row of %u slots", i + 1, kind, most);
+	}
+	most = longest_row(&m, &steps);
+	cr_assert_leq(most, 200);
+	cr_assert_lt(steps, 8 * 30000);
+	printf("30,000 ids of kind %u: longest row %u slots, at most %.2f steps an id\n", kind, worst,
+	       (double)steps / 30000);
+}
+
+Test(mux_stream, chosen_ids_do_not_meet)
+{
+	struct rng r = {2026};
+
+	cr_assert_eq(chosen(CHOSEN_FORMER, 1) * 0x9e3779b1u, 1);
+	for (unsigned kind = 0; kind < CHOSEN_KINDS; kind++)
+		for (unsigned k = 0; k < 8; k++)
+			meet(kind, &r);
+}
+
+/* Where an id stands is the key's to say: what somebody finds out about one process tells him nothing of another. */
+Test(mux_stream, places_follow_the_key)
+{
+	uint32_t same = 0;
+	static bool first[1 << 10];
+
+	for (unsigned k = 0; k < 2; k++) {
+		start(2, false);
+		conf.hash_key[0] = 0x0123456789abcdefull * (k + 1);
+		conf.hash_key[1] = 0xfedcba9876543210ull >> k;
+		mux_fini(&m);
+		mux_init(&m, &conf, mem);
+		for (uint32_t id = 3; id < 403; id += 2)
+			feed(&m, SYN, id, 0, 0);
+		for (uint32_t i = 0; i < m.cap; i++) {
+			if (!k)
+				first[i] = m.table[i] != NULL;
+			else
+				same += first[i] && m.table[i];
+		}
+	}
+	printf("%u of 200 places the same, cap %u\n", same, m.cap);
+	cr_assert_lt(same, 160);
 }
 
 /* The table against a plain array over a random life of 3,000 ids, then down to nothing. */

@@ -26,6 +26,7 @@ struct rig_conf rig_defaults(void)
 		.max_streams = 4096,
 		.wnd = 512,
 		.conn = 1,
+		.tunnels = 1,
 		.chunks = {1024, 1024},
 		.chans = 64,
 		.sessions = 8,
@@ -86,6 +87,11 @@ static void side_new(struct rig *r, enum rig_end end)
 	s->rig = r;
 	s->end = end;
 	side_tunnel(s);
+	if (end == SERVER) {
+		sc.n_tunnels = c->tunnels;
+		for (unsigned t = 1; t < c->tunnels; t++)
+			s->tuns[t] = s->tun;
+	}
 	s->map_len = c->heap[end] + ALIGN;
 	s->map = mmap(NULL, s->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	cr_assert_neq(s->map, MAP_FAILED);
@@ -590,16 +596,26 @@ void conn_complete(const struct conn *c)
 	cr_assert(!c->aborted && !c->peer->aborted);
 }
 
-unsigned rig_feed(struct rig *r, enum rig_end end, uint16_t port, const void *p, uint16_t n)
+static unsigned feed(struct rig_side *s, uint16_t tunnel, uint16_t port, const void *p, uint16_t n)
 {
 	uint8_t buf[ROOM];
-	struct flow_key key = rig_key(end, port);
-	struct pkt k = {.p = buf, .n = n, .key = &key, .hash = flow_hash(&key)};
+	struct flow_key key = rig_key(s->end, port);
+	struct pkt k = {.p = buf, .n = n, .key = &key, .hash = flow_hash(&key), .tunnel = tunnel};
 
 	memcpy(buf, p, n);
-	flow_find_burst(shard_flows(r->side[end].shard), &k, 1);
-	shard_input(r->side[end].shard, &k, 1, r->now);
+	flow_find_burst(shard_flows(s->shard), &k, 1);
+	shard_input(s->shard, &k, 1, s->rig->now);
 	return k.verdict;
+}
+
+unsigned rig_feed(struct rig *r, enum rig_end end, uint16_t port, const void *p, uint16_t n)
+{
+	return feed(&r->side[end], 0, port, p, n);
+}
+
+unsigned rig_feed_to(struct rig *r, uint16_t tunnel, uint16_t port, const void *p, uint16_t n)
+{
+	return feed(&r->side[SERVER], tunnel, port, p, n);
 }
 
 uint64_t rig_drops(const struct rig_side *s, unsigned verdict)

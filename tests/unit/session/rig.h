@@ -16,8 +16,9 @@
 
 enum rig_end { CLIENT, SERVER };
 
-#define RIG_START 1000 /* ms */
-#define RIG_PORT  4000 /* the server's; the client's are counted up from RIG_PORT + 1 */
+#define RIG_START   1000 /* ms */
+#define RIG_TUNNELS 2	 /* at most */
+#define RIG_PORT    4000 /* the server's; the client's are counted up from RIG_PORT + 1 */
 
 struct rig_conf {
 	uint8_t smux;
@@ -32,6 +33,7 @@ struct rig_conf {
 	unsigned chans;	    /* streams at once, either end */
 	unsigned sessions;  /* either end */
 	unsigned qpp;	    /* pads; 0: off */
+	unsigned tunnels;   /* of the server's end: others are copies of the first, for rig_feed_to */
 	uint32_t autoexpire_ms, scavenge_ms;
 	uint64_t ratelimit[2];
 	size_t heap[2];
@@ -64,7 +66,10 @@ enum rig_dial { DIAL_OK, DIAL_FAILS, DIAL_SILENT };
 struct rig_side {
 	struct rig *rig;
 	enum rig_end end;
-	struct shard_tunnel tun;
+	union {
+		struct shard_tunnel tun; /* the first, which rig_connect's connections are of */
+		struct shard_tunnel tuns[RIG_TUNNELS];
+	};
 	struct shard *shard;
 	struct border *border;
 	struct chan_pool pool;
@@ -132,6 +137,8 @@ void conn_complete(const struct conn *c);
 
 /* One datagram, decrypted, into a shard: the verdict. */
 unsigned rig_feed(struct rig *r, enum rig_end end, uint16_t client_port, const void *p, uint16_t n);
+/* The same, of a server's tunnel other than the first. */
+unsigned rig_feed_to(struct rig *r, uint16_t tunnel, uint16_t client_port, const void *p, uint16_t n);
 /* A flow key as this end has it, of the client's port. */
 struct flow_key rig_key(enum rig_end end, uint16_t client_port);
 

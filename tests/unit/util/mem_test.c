@@ -281,3 +281,127 @@ Test(mem, random_life)
 		mem_fini(m);
 	}
 }
+
+/* ---- accounts ---- */
+
+struct holder {
+	struct mem a;
+	void *p[40000];
+	size_t n;
+};
+
+/* Takes objects of `size` bytes until it is refused, or has `most`; how many bytes it then holds. */
+static size_t take(struct holder *h, size_t size, size_t most)
+{
+	while (h->n < sizeof(h->p) / sizeof(h->p[0]) && h->a.used + mem_class(size) <= most &&
+	       (h->p[h->n] = mem_get(&h->a, size)))
+		h->n++;
+	return h->a.used;
+}
+
+static void give(struct holder *h, size_t size)
+{
+	while (h->n)
+		mem_put(&h->a, h->p[--h->n], size);
+	cr_assert_eq(h->a.used, 0);
+}
+
+#define MB ((size_t)1 << 20)
+
+/* Tunnels have their shares whoever else is greedy, and what is nobody's goes to who asks first. */
+Test(mem, a_tunnels_share_is_its_own)
+{
+	struct mem *m = heap(64 * MB);
+	static struct holder t[4];
+	struct mem_tunnel tun[4];
+	size_t total = mem_spare(m), share = total / 8, sum = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		mem_tunnel(&tun[i], m, share);
+		mem_session(&t[i].a, &tun[i], true);
+	}
+	cr_assert_eq(mem_spare(m), total - 4 * share);
+	take(&t[0], 1472, SIZE_MAX);
+	cr_assert(t[0].a.missed);
+	cr_assert_leq(t[0].a.used, total - 3 * share);
+	cr_assert_gt(t[0].a.used, total - 3 * share - 1472);
+	cr_assert(mem_low(&tun[0]) && !mem_low(&tun[1]));
+	for (unsigned i = 1; i < 4; i++) {
+		take(&t[i], 4096, SIZE_MAX);
+		cr_assert_leq(t[i].a.used, share + 1472, "the rest is the first's");
+		cr_assert_gt(t[i].a.used, share - 4096, "tunnel %u has %zu of %zu", i, t[i].a.used, share);
+	}
+	/* What the first gives back of the rest, others may have. */
+	give(&t[0], 1472);
+	cr_assert_eq(mem_over(m), 0);
+	take(&t[1], 4096, SIZE_MAX);
+	cr_assert_gt(t[1].a.used, total - 3 * share - 4096);
+	for (unsigned i = 0; i < 4; i++)
+		sum += t[i].a.used;
+	cr_assert_leq(sum, total);
+	for (unsigned i = 1; i < 4; i++)
+		give(&t[i], 4096);
+	cr_assert(mem_over(m) == 0 && mem_used(m) == 0);
+}
+
+/* Each greedy session leaves as much as it holds; and MEM_LEAST goes to everybody. */
+Test(mem, greedy_sessions_leave_some)
+{
+	struct mem *m = heap(64 * MB);
+	static struct holder s[5];
+	struct mem_tunnel tunnel;
+	struct mem late;
+	size_t all = mem_spare(m), left = all;
+	void *p;
+
+	mem_tunnel(&tunnel, m, all);
+	for (unsigned i = 0; i < 5; i++) {
+		mem_session(&s[i].a, &tunnel, false);
+		take(&s[i], 4096, SIZE_MAX);
+		cr_assert(s[i].a.missed && s[i].a.greedy);
+		left -= s[i].a.used;
+		cr_assert_leq(s[i].a.used, left + 4096);
+		cr_assert_gt(s[i].a.used + 8192, left);
+	}
+	cr_assert_eq(tunnel.own.used, all - left);
+	cr_assert(mem_low(&tunnel));
+	mem_session(&late, &tunnel, false);
+	p = mem_get(&late, MEM_LEAST);
+	cr_assert(p && late.used == MEM_LEAST && !late.missed);
+	mem_put(&late, p, MEM_LEAST);
+	/* When one gives back what it holds, those with less get it, and those with more still do not. */
+	give(&s[2], 4096);
+	s[4].a.missed = s[0].a.missed = false;
+	cr_assert_gt(take(&s[4], 4096, SIZE_MAX), s[3].a.used);
+	cr_assert_null(mem_get(&s[0].a, 16));
+	cr_assert(s[0].a.missed && s[0].a.greedy);
+	for (unsigned i = 0; i < 5; i++)
+		give(&s[i], 4096);
+	cr_assert(tunnel.own.used == 0 && mem_used(m) == 0);
+}
+
+/* A firm account has its tunnel's bounds alone; and what it holds can be left to the tunnel. */
+Test(mem, firm_accounts_and_what_is_left_behind)
+{
+	struct mem *m = heap(64 * MB);
+	static struct holder h, firm;
+	struct mem_tunnel tunnel;
+	void *p;
+
+	mem_tunnel(&tunnel, m, mem_spare(m));
+	mem_session(&h.a, &tunnel, false);
+	mem_session(&firm.a, &tunnel, true);
+	take(&h, 4096, SIZE_MAX);
+	take(&firm, 4096, SIZE_MAX);
+	cr_assert(!firm.a.greedy && firm.a.missed);
+	cr_assert_geq(tunnel.own.used + 4096, tunnel.share);
+	give(&h, 4096);
+	p = mem_get(&h.a, 3000);
+	cr_assert_eq(tunnel.own.used, firm.a.used + mem_class(3000));
+	mem_leave(&h.a, 3000);
+	cr_assert_eq(h.a.used, 0);
+	cr_assert_eq(tunnel.own.used, firm.a.used + mem_class(3000));
+	mem_put(&tunnel.own, p, 3000);
+	give(&firm, 4096);
+	cr_assert(tunnel.own.used == 0 && mem_used(m) == 0);
+}

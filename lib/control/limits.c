@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+
+/* How many descriptors and dials there may be, and which tunnel may have how many of them. */
+
+#include <dirent.h>
+#include <sys/resource.h>
+
+#include "ctl_int.h"
+
+#define NOFILE_MAX  (1u << 20)
+#define FD_SPARE    32u /* for logs, lookups, telemetry's clients, and what else opens one for a while */
+#define FD_LEAST    16u /* connections that are tried for, however few descriptors there are */
+#define HOLDS_PART  8u	/* this part of all is for the ports of ended sessions */
+#define HOLDS_MAX   8192u
+#define DIALS	    512u
+#define DIAL_MS	    30000u
+#define DIALS_QUEUE 4u /* times the limit of dials: so many wait, of a tunnel */
+
+static unsigned nofile(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur > NOFILE_MAX)
+		return NOFILE_MAX;
+	return (unsigned)r.rlim_cur;
+}
+
+/* Descriptors that are open before the first connection comes. */
+static unsigned open_now(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+int limits_up(struct ctl *c, char *why, size_t why_n)
+{
+	unsigned all = c->conf.descriptors ? c->conf.descriptors : nofile(), fixed, slots = 0, servers = 0, share;
+	unsigned dials = c->conf.dials ? c->conf.dials : DIALS;
+
+	(void)why;
+	(void)why_n;
+	for (unsigned i = 0; i < c->conf.n_tunnels; i++) {
+		slots += c->conf.tunnels[i].client ? c->conf.tunnels[i].conn : 0;
+		servers += !c->conf.tunnels[i].client;
+	}
+	c->max_holds = all / HOLDS_PART < HOLDS_MAX ? all / HOLDS_PART : HOLDS_MAX;
+	fixed = (c->conf.descriptors ? 0 : open_now() + FD_SPARE) + slots + c->max_holds;
+	all = all > fixed + FD_LEAST ? all - fixed : FD_LEAST;
+	c->stats.descriptors_limit = all;
+	if (dials > all / 2)
+		dials = all / 2;
+	c->dial_queue = DIALS_QUEUE * dials;
+	c->dial_ms = c->conf.dial_ms ? c->conf.dial_ms : DIAL_MS;
+	c->stats.dials_limit = dials;
+	share = quota_init(&c->fds, all, c->conf.n_tunnels);
+	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
+		c->tunnels[i].fds.share = share;
+	share = quota_init(&c->dials_under_way, dials, servers);
+	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
+		c->tunnels[i].dials.share = share;
+	return 0;
+}
+
+void limits_down(struct ctl *c)
+{
+	(void)c;
+}
+
+bool fd_may(const struct ctl *c, unsigned tunnel)
+{
+	return quota_may(&c->fds, &c->tunnels[tunnel].fds);
+}
+
+void fd_add(struct ctl *c, unsigned tunnel)
+{
+	quota_add(&c->fds, &c->tunnels[tunnel].fds);
+	c->stats.descriptors++;
+}
+
+void fd_give(struct ctl *c, unsigned tunnel)
+{
+	quota_give(&c->fds, &c->tunnels[tunnel].fds);
+	c->stats.descriptors--;
+	c->dial_wake = true;
+}
