@@ -80,9 +80,9 @@ struct tunnel {
 	struct timer listen_retry;
 	bool listen_told; /* why it does not yet */
 	bool deaf;
-	struct part fds;		/* descriptors of connections, and of sessions that were replaced */
-	struct part dials;		/* server: under way */
-	struct list dial_wait;		/* server: struct tcp.dial, in order */
+	struct part fds;       /* descriptors of connections, and of sessions that were replaced */
+	struct part dials;     /* server: under way */
+	struct list dial_wait; /* server: struct tcp.dial, in order */
 	unsigned n_dial_wait;
 	struct list turn; /* server: on ctl->dial_turn while any wait */
 };

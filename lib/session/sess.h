@@ -195,14 +195,14 @@ struct shard {
 	struct wheel wheel;
 	struct flow_tbl *flows;
 	const struct net_tbl *tbl;
-	struct list ready;   /* sessions with output due, round robin */
-	struct list parked;  /* sessions with output due whose port takes nothing now */
-	uint32_t held;	     /* bit a gateway port: those ports */
-	struct list stalled; /* sessions that read no more until tokens or chunks come back */
-	struct list dead;    /* closed in this turn */
-	struct list knocks;  /* sessions whose SYN is due */
-	struct list asks;    /* sessions that ask whether their server knows them */
-	struct list spilled; /* streams whose bytes wait for chunks */
+	struct list ready;		  /* sessions with output due, round robin */
+	struct list parked;		  /* sessions with output due whose port takes nothing now */
+	uint32_t held;			  /* bit a gateway port: those ports */
+	struct list stalled;		  /* sessions that read no more until tokens or chunks come back */
+	struct list dead;		  /* closed in this turn */
+	struct list knocks;		  /* sessions whose SYN is due */
+	struct list asks;		  /* sessions that ask whether their server knows them */
+	struct list spilled;		  /* streams whose bytes wait for chunks */
 	struct mem_tunnel *accounts;	  /* [tunnel] */
 	struct list heavy[HEAVY_CLASSES]; /* sessions by what they hold, in powers of two */
 	uint32_t heavies;		  /* bit c: heavy[c] is not empty */

@@ -35,7 +35,8 @@ static void fill(unsigned i, bool refused)
 	cr_assert_fail("never full");
 }
 
-/* Two receivers that take nothing; others want chunks: the one that has been at it for longer pays, then it is enough. */
+/* Two receivers that take nothing; others want chunks: the one that has been at it for longer pays, then it is enough.
+ */
 Test(share, longest_blocked, .init = setup)
 {
 	begin(1, CHUNKS);
@@ -81,7 +82,8 @@ Test(share, blocked_but_nobody_minds, .init = setup)
 	finish();
 }
 
-/* The stream has ended, and what it left is still to be taken: it pays as soon as little is left, the living does not. */
+/* The stream has ended, and what it left is still to be taken: it pays as soon as little is left, the living does not.
+ */
 Test(share, ended_pays_first, .init = setup)
 {
 	begin(1, CHUNKS);
