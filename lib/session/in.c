@@ -37,7 +37,8 @@ static void sess_stall(struct sess *ss)
 /* Can what is taken from KCP be kept until its chunk is whole?  Otherwise KCP has to keep it, or the peer. */
 static bool sess_has_room(struct sess *ss, uint32_t n)
 {
-	return ss->tun->nocomp || comp_dec_room(&ss->comp_dec, n);
+	ss->lacks_room = !ss->tun->nocomp && !comp_dec_room(&ss->comp_dec, n);
+	return !ss->lacks_room;
 }
 
 static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)

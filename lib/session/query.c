@@ -15,7 +15,9 @@ static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
 	r->streams = ss->mux.count;
 	r->held = (uint32_t)((int64_t)ss->tun->mux.smuxbuf - ss->mux.bucket);
 	if (ss->stalled)
-		r->waits = mux_may_read(&ss->mux) ? "the tunnel's share of chunks" : "smuxbuf: TCP takes too little";
+		r->waits = ss->lacks_room	    ? "memory"
+			   : mux_may_read(&ss->mux) ? "the tunnel's share of chunks"
+						    : "smuxbuf: TCP takes too little";
 	r->memory = sizeof(*ss) + ss->mem.used + ss->mem_in.used;
 	kcp_info(&ss->kcp, &r->kcp);
 	r->bytes_in = ss->bytes_in;

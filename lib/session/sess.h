@@ -123,6 +123,7 @@ struct sess {
 	uint8_t proto;	    /* key.proto */
 	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
 	uint8_t out_kind : 3, peer_fec : 4, young : 1;
+	bool lacks_room; /* what came last could not be taken in for want of memory */
 	uint32_t conv;
 	struct comp_enc comp_enc;
 	uint64_t last_in; /* ms: last authenticated datagram */
@@ -139,7 +140,6 @@ struct sess {
 	uint8_t path_why; /* DROP_* when not */
 	uint16_t reply_dev;
 	uint32_t frames_seen; /* mux.frames_in at the last check */
-	struct slot *slot;    /* client */
 	struct kcp kcp __attribute__((aligned(64)));
 	struct mux mux __attribute__((aligned(64)));
 	struct mem mem; /* what it may do with less of: segments, FEC groups */
@@ -152,6 +152,7 @@ struct sess {
 	struct comp_dec comp_dec;
 	struct net_tcp tcp; /* key.proto == FLOW_TCP */
 	/* cold */
+	struct slot *slot; /* client */
 	struct flow_key key;
 	uint32_t hash;
 	uint32_t index; /* in shard->all */
