@@ -234,9 +234,13 @@ class Lab:
     def telemetry(self, gw, command):
         """The value of a command's answer; of sessions and workers, the list of their rows."""
         v = telemetry(gw.prefix, command)
-        if command.startswith(("/kcpgate/sessions", "/kcpgate/workers")):
-            return [row for row in v.values() if isinstance(row, dict)]
-        return v
+        if not command.startswith(("/kcpgate/sessions", "/kcpgate/workers")):
+            return v
+        rows = [row for row in v.values() if isinstance(row, dict)]
+        while "next" in v:  # a page at a time
+            v = telemetry(gw.prefix, "%s%s,%s" % (command, "" if "," in command else ",", v["next"]))
+            rows += [row for row in v.values() if isinstance(row, dict)]
+        return rows
 
 
 def gateway_binary():
