@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 
 /* Rows of one answer: DPDK's has 16 KiB. */
 #define PAGE_ROWS    22
-#define PAGE_TUNNELS 27
+#define PAGE_TUNNELS 25
 
 /* rte_telemetry's callbacks have no argument of their own, and run in its threads: this is what they look at. */
 static struct {
@@ -79,7 +80,14 @@ static void hostport(char *buf, size_t n, const struct conf_hostport *h)
  * deeper. */
 static void add_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row)
 {
-	if (row && rte_tel_data_add_dict_container(d, name, row, 0))
+	char key[128];
+	size_t n = 0;
+
+	/* DPDK takes letters, digits and underscores for keys, and drops a row of another; `name` tells the true one. */
+	for (; name[n] && n < sizeof(key) - 1; n++)
+		key[n] = isalnum((unsigned char)name[n]) ? name[n] : '_';
+	key[n] = '\0';
+	if (row && rte_tel_data_add_dict_container(d, key, row, 0))
 		rte_tel_data_free(row);
 }
 
@@ -116,6 +124,7 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	parts = ctl_parts(src->ctl, i);
 	tlm_snmp(src, (int)i, &sum);
 	rte_tel_data_start_dict(d);
+	rte_tel_data_add_dict_string(d, "name", t->name);
 	rte_tel_data_add_dict_string(d, "role", t->role == CONF_SERVER ? "server" : "client");
 	hostport(text, sizeof(text), &t->listen);
 	rte_tel_data_add_dict_string(d, "listen", text);

@@ -56,7 +56,7 @@ def exchanges(lab, ns, port):
 def two_tunnels(lab):
     """A server with a tunnel to a target that accepts and never reads, and one to a good one, and a client of that."""
     link(lab, "h", "v")
-    srv = gateway(lab, "server", "s", "br0", tunnel("hung", "server", ":4001", "127.0.0.1:%d" % HUNG),
+    srv = gateway(lab, "server", "s", "br0", tunnel("hung-one", "server", ":4001", "127.0.0.1:%d" % HUNG),
                   tunnel("good", "server", ":4000", "127.0.0.1:%d" % GOOD))
     run(lab, "hang", "s", ENDS, "hang", HUNG, say="serving")
     run(lab, "good", "s", LOAD, "serve", "127.0.0.1", GOOD, say="serving")
@@ -75,7 +75,8 @@ def test_hung_target_of_stock_sessions():
         wait_until("they are stuck", lambda: stuck(lab, srv, 24), 120)
         note = exchanges(lab, "v", 13000)
         row = lab.telemetry(srv, "/kcpgate/tunnels")
-        case.check(row["hung"]["chunks"] > row["hung"]["chunks_sure"], "the hung tunnel holds more than its own", row)
+        case.check(row["hung_one"]["chunks"] > row["hung_one"]["chunks_sure"], "the hung tunnel holds more than its own", row)
+        case.check(row["hung_one"]["name"] == "hung-one", "a name with a dash is told", row)
         case.check(row["good"]["chunks_refused"] == 0, "the other was refused nothing", row)
         return note
 
@@ -83,7 +84,7 @@ def test_hung_target_of_stock_sessions():
 def stuck(lab, srv, n):
     """So many sessions hold as much as they can get."""
     def held():
-        rows = [r for r in lab.telemetry(srv, "/kcpgate/sessions") if r["tunnel"] == "hung"]
+        rows = [r for r in lab.telemetry(srv, "/kcpgate/sessions") if r["tunnel"] == "hung-one"]
         return sum(r["held_bytes"] for r in rows) if len(rows) >= n else 0
     before = held()
     time.sleep(2)
