@@ -6,7 +6,7 @@ scripts/parts.py [WORD...] --part [OPTIONS] NAME COMMAND... [--part ...]
 
 Only the parts whose names contain a WORD run, and those that the others need; without a WORD all. OPTIONS of a part:
 
-  --seconds N    what it takes, about: those that take longest begin first (30)
+  --seconds N    what it takes, about: those that take longest begin first (60)
   --first        nothing else begins before it has passed
   --after NAME   begins when the part of that name has passed; a failure there is one here
   --beside       fills the CPUs: runs beside the others, niced, one such part at a time, in the order of the list
@@ -31,7 +31,7 @@ NICE = 5
 
 class Part:
     def __init__(self, words):
-        self.seconds, self.first, self.after, self.beside, self.full = 30, False, None, False, False
+        self.seconds, self.first, self.after, self.beside, self.full = 60, False, None, False, False
         while words and words[0].startswith("--"):
             option = words.pop(0)[2:]
             if option in ("first", "beside", "full"):
@@ -140,8 +140,8 @@ def chosen(parts, words, full):
 
 
 def at_once():
-    """Parts mostly wait; but a tunnel's two ends and its load want some CPU too, and each part some memory."""
-    return min(4, max(2, len(os.sched_getaffinity(0))))
+    """Parts wait for most of their time, so one more than there are CPUs; but each wants some memory too."""
+    return min(6, 1 + len(os.sched_getaffinity(0)))
 
 
 def begin(parts):
