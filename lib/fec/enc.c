@@ -205,45 +205,59 @@ static bool whole_is_cheaper(const struct fec_enc *e, const struct pkt *v, unsig
 	return WHOLE_COST * n * e->longest <= UPDATE_COST * sum;
 }
 
-/* Seals the filled v[0..ps), those that are to be sent, and brings them together at the front.  Returns how many. */
-static unsigned seal_parity(struct fec_enc *e, struct pkt *v)
+/* Whether the parity packet j of the group that closes is left out. */
+static bool left_out(const struct fec_enc *e, unsigned j)
 {
-	unsigned made = 0;
+	return e->send == FEC_PARITY_EVEN && ((e->next + j) & 1);
+}
 
+/* Which of the lent packets behind the group each parity packet goes to: those that are sent come first, for the packets
+ * themselves are their lender's and stay where they are.  Returns how many are sent. */
+static unsigned parity_places(const struct fec_enc *e, uint8_t *at)
+{
+	unsigned sent = 0, out;
+
+	for (unsigned j = 0; j < e->codec->ps; j++)
+		sent += !left_out(e, j);
+	out = sent;
+	sent = 0;
+	for (unsigned j = 0; j < e->codec->ps; j++)
+		at[j] = (uint8_t)(left_out(e, j) ? out++ : sent++);
+	return sent;
+}
+
+/* Seals those of the filled v[0..ps) that are to be sent. */
+static void seal_parity(struct fec_enc *e, struct pkt *v, const uint8_t *at, unsigned sent)
+{
 	for (unsigned j = 0; j < e->codec->ps; j++) {
-		if (e->send == FEC_PARITY_EVEN && (e->next & 1)) {
+		struct pkt *k = &v[at[j]];
+
+		if (at[j] >= sent) {
 			skip(e, 1);
 			continue;
 		}
-		if (made != j) { /* what is left out stays lent, as it was */
-			struct pkt k = v[made];
-
-			v[made] = v[j];
-			v[j] = k;
-		}
-		seal(e, &v[made], FEC_TYPE_PAR);
-		v[made].n = (uint16_t)(FEC_PARITY_OFF + e->longest);
-		v[made].flags |= PKT_F_PARITY;
-		made++;
+		seal(e, k, FEC_TYPE_PAR);
+		k->n = (uint16_t)(FEC_PARITY_OFF + e->longest);
+		k->flags |= PKT_F_PARITY;
 	}
-	return made;
 }
 
-/* v[0..n) close the group: fills v[n..n+ps) and seals them.  Returns how many are sent. */
+/* v[0..n) close the group: fills v[n..n+ps) and seals those that are sent.  Returns how many. */
 static unsigned emit_parity(struct fec_enc *e, struct pkt *v, unsigned n, unsigned first)
 {
-	unsigned ps = e->codec->ps;
-	uint8_t *dst[FEC_MAX_SHARDS];
+	uint8_t *dst[FEC_MAX_SHARDS], at[FEC_MAX_SHARDS];
+	unsigned sent = parity_places(e, at);
 
-	for (unsigned j = 0; j < ps; j++)
-		dst[j] = v[n + j].p - FEC_SIZE_LEN; /* a data packet's body begins there too */
+	for (unsigned j = 0; j < e->codec->ps; j++)
+		dst[j] = v[n + at[j]].p - FEC_SIZE_LEN; /* a data packet's body begins there too */
 	if (e->longest < FEC_MIN_RUN)
 		encode_short(e, v, n, first, dst);
 	else if (whole_is_cheaper(e, v, n))
 		encode_whole(e, v, dst);
 	else
 		encode_rest(e, v, n, first, dst);
-	return seal_parity(e, v + n);
+	seal_parity(e, v + n, at, sent);
+	return sent;
 }
 
 unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t now_ms)

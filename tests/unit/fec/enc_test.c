@@ -261,11 +261,17 @@ static void line_close(struct line *l)
 
 static unsigned line_send(struct line *l, unsigned n, unsigned len, uint64_t now)
 {
-	for (unsigned i = 0; i < n + fec_codec_ps(l->c); i++) {
+	unsigned all = n + fec_codec_ps(l->c), made;
+
+	for (unsigned i = 0; i < all; i++) {
 		bed_lend(&l->v[i]);
 		l->v[i].n = i < n ? (uint16_t)len : 0;
+		l->v[i].own = &l->v[i];
 	}
-	return fec_enc_burst(&l->e, l->v, n, now);
+	made = fec_enc_burst(&l->e, l->v, n, now);
+	for (unsigned i = 0; i < all; i++)
+		cr_assert_eq(l->v[i].own, &l->v[i], "a lent packet is its lender's, and stays where it is");
+	return made;
 }
 
 Test(enc, late_closing_packet_gets_no_parity)
