@@ -45,12 +45,6 @@ struct client {
 	struct stream *streams;
 };
 
-/* A source of garbage, as far as `null` lets a session of it come about. */
-struct stranger {
-	bool open;
-	uint32_t conv;
-};
-
 struct traffic {
 	const struct mk_opts *o;
 	struct mk_writer *w;
@@ -67,7 +61,6 @@ struct traffic {
 	struct snmp cnt;
 	struct client *client;
 	struct stream *streams;
-	struct stranger *stranger;
 	uint64_t opened; /* sessions */
 	uint8_t noise[2 * NOISE];
 };
@@ -334,29 +327,13 @@ static int pick_truncated(struct traffic *t, unsigned flow)
 	return 0;
 }
 
-/* `null` checks nothing: what has a conversation's length begins one, and fails in KCP. */
-static void judge_null(struct traffic *t, struct stranger *s, uint8_t *p, unsigned n)
+/* `null` checks nothing: only what cannot begin a session tells such a packet from a client's. */
+static void judge_null(struct traffic *t, uint8_t *p, unsigned n)
 {
 	/* Neither FEC's marks nor a command of KCP's. */
 	if (n >= 6)
 		le16_put(p + 4, 0);
-	if (n >= KCP_HEAD)
-		p[KCP_OFF_SN] |= 1;
-	if (n < MIN_PAYLOAD || (n < KCP_HEAD && !s->open)) {
-		count_drop(t, DROP_SHORT);
-		return;
-	}
-	if (n >= KCP_HEAD && s->open && le32_get(p) != s->conv) {
-		count_drop(t, DROP_CONV);
-		return;
-	}
-	if (!s->open) {
-		s->open = true;
-		s->conv = le32_get(p);
-		t->sum->sessions++;
-	}
-	count_in(t, n);
-	count_drop(t, DROP_KCP_INPUT);
+	count_drop(t, n < KCP_HEAD ? DROP_SHORT : DROP_STRAY);
 }
 
 static int pick_garbage(struct traffic *t)
@@ -374,7 +351,7 @@ static int pick_garbage(struct traffic *t)
 	}
 	k->n = (uint16_t)n;
 	if (t->null)
-		judge_null(t, &t->stranger[from], k->p, n);
+		judge_null(t, k->p, n);
 	else
 		count_drop(t, n < t->head + t->tail ? DROP_CRYPT_SHORT : DROP_CRYPT_BAD);
 	mk_commit(t->w, MK_GARBAGE, t->flows + from, true, MK_WHOLE, 0);
@@ -447,7 +424,6 @@ static int traffic_memory(struct traffic *t)
 
 	t->client = calloc(t->flows, sizeof(*t->client));
 	t->streams = calloc((size_t)t->flows * o->streams, sizeof(*t->streams));
-	t->stranger = calloc(o->strangers, sizeof(*t->stranger));
 	t->comp = comp_scratch_create();
 	/* Address space for more than any session may take; pages come as they are used. */
 	t->mem_len = (size_t)64 << 20;
@@ -455,7 +431,7 @@ static int traffic_memory(struct traffic *t)
 	t->mem_len &= ~(size_t)0xffff;
 	region = mmap(NULL, t->mem_len + 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 		      0);
-	if (!t->client || !t->streams || !t->stranger || !t->comp || region == MAP_FAILED)
+	if (!t->client || !t->streams || !t->comp || region == MAP_FAILED)
 		return -ENOMEM;
 	t->mem = mem_init((void *)(((uintptr_t)region + 65535) & ~(uintptr_t)65535), t->mem_len);
 	for (unsigned i = 0; i < t->flows; i++)
@@ -507,7 +483,6 @@ int mk_traffic(const struct mk_opts *o, const struct crypt *crypt, struct mk_wri
 	if (t->codec)
 		fec_codec_put(t->codec);
 	comp_scratch_destroy(t->comp);
-	free(t->stranger);
 	free(t->streams);
 	free(t->client);
 	free(t); /* the sessions' memory goes with the process */
