@@ -116,6 +116,30 @@ Test(session_share, who_holds_most_pays)
 	rig_end(r);
 }
 
+/* Where nobody holds much more than those that lack memory, nobody is closed: they wait. */
+Test(session_share, equals_do_not_pay)
+{
+	struct rig *r = bed(1, 8);
+	uint64_t there;
+
+	for (uint16_t i = 0; i < 80; i++)
+		segments(r, 0, (uint16_t)(PORT + i), 1, 40);
+	for (uint16_t i = 80; i < 120; i++)
+		segments(r, 0, (uint16_t)(PORT + i), 1, 76);
+	there = shard_stats(r->side[SERVER].shard)->sessions;
+	cr_assert_eq(rig_drops(&r->side[SERVER], DROP_OVER_SHARE), 0);
+	for (uint16_t i = 0; i < 80; i++) {
+		segments(r, 0, (uint16_t)(PORT + i), 41, 5);
+		run_for(r, 2);
+	}
+	printf("%lu sessions, %lu times no memory\n", there, rig_drops(&r->side[SERVER], DROP_NO_MEMORY));
+	cr_assert_gt(rig_drops(&r->side[SERVER], DROP_NO_MEMORY), 50);
+	cr_assert_gt(r->side[SERVER].shard->heavies, 0);
+	cr_assert_eq(rig_drops(&r->side[SERVER], DROP_OVER_SHARE), 0);
+	cr_assert_eq(shard_stats(r->side[SERVER].shard)->sessions, there);
+	rig_end(r);
+}
+
 /* A tunnel full of sessions, each of which holds little, takes nothing of another tunnel's share. */
 Test(session_share, another_tunnels_share)
 {
@@ -129,6 +153,9 @@ Test(session_share, another_tunnels_share)
 	printf("the other tunnel: %lu sessions hold %zu of %zu\n", shard_stats(r->side[SERVER].shard)->sessions,
 	       used(r), mem_total(r->side[SERVER].mem));
 	cr_assert_gt(refused, 100, "no new sessions");
+	/* Its share is a quarter of all, and half is nobody's. */
+	cr_assert_leq(shard_tunnel_mem(r->side[SERVER].shard, 1),
+		      3 * shard_tunnel_share(r->side[SERVER].shard, 1) / 16 * 15 + 8192, "for those that there are");
 	for (uint16_t i = 0; i < 2000; i++)
 		if (sess_of(r, (uint16_t)(PORT + i)))
 			segments(r, 1, (uint16_t)(PORT + i), 5, 20);
