@@ -211,8 +211,8 @@ static bool left_out(const struct fec_enc *e, unsigned j)
 	return e->send == FEC_PARITY_EVEN && ((e->next + j) & 1);
 }
 
-/* Which of the lent packets behind the group each parity packet goes to: those that are sent come first, for the packets
- * themselves are their lender's and stay where they are.  Returns how many are sent. */
+/* Which of the lent packets behind the group each parity packet goes to: those that are sent come first, for the
+ * packets themselves are their lender's and stay where they are.  Returns how many are sent. */
 static unsigned parity_places(const struct fec_enc *e, uint8_t *at)
 {
 	unsigned sent = 0, out;

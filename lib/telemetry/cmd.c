@@ -83,7 +83,8 @@ static void add_row(struct rte_tel_data *d, const char *name, struct rte_tel_dat
 	char key[128];
 	size_t n = 0;
 
-	/* DPDK takes letters, digits and underscores for keys, and drops a row of another; `name` tells the true one. */
+	/* DPDK takes letters, digits and underscores for keys, and drops a row of another; `name` tells the true one.
+	 */
 	for (; name[n] && n < sizeof(key) - 1; n++)
 		key[n] = isalnum((unsigned char)name[n]) ? name[n] : '_';
 	key[n] = '\0';

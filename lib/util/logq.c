@@ -30,6 +30,7 @@ struct logq {
 	pthread_t thread;
 	int fd;
 	bool end, ended;
+	bool left;     /* stuck in a write when the program was done with it: the thread frees it, if it ever gets on */
 	bool losing;   /* the queue was full, and is not yet half empty */
 	size_t put;    /* bytes put so far; modulo the size, a place in the ring */
 	size_t got;    /* bytes that the thread has taken */
@@ -197,10 +198,19 @@ static void batch_write(struct logq *q, const struct batch *b)
 	}
 }
 
+static void logq_free(struct logq *q)
+{
+	pthread_cond_destroy(&q->done);
+	pthread_cond_destroy(&q->some);
+	pthread_mutex_destroy(&q->lock);
+	free(q);
+}
+
 static void *logq_main(void *arg)
 {
 	struct logq *q = arg;
 	struct batch b;
+	bool left;
 
 	pthread_mutex_lock(&q->lock);
 	for (;;) {
@@ -216,20 +226,17 @@ static void *logq_main(void *arg)
 		pthread_cond_broadcast(&q->done);
 	}
 	q->ended = true;
+	left = q->left;
 	pthread_cond_broadcast(&q->done);
 	pthread_mutex_unlock(&q->lock);
+	if (left) {
+		close(q->fd);
+		logq_free(q);
+	}
 	return NULL;
 }
 
 /* ---- start and stop ---- */
-
-static void logq_free(struct logq *q)
-{
-	pthread_cond_destroy(&q->done);
-	pthread_cond_destroy(&q->some);
-	pthread_mutex_destroy(&q->lock);
-	free(q);
-}
 
 int logq_start(struct logq **out, int fd)
 {
@@ -303,11 +310,12 @@ bool logq_stop(struct logq *q, unsigned ms)
 	while (!q->ended && !err)
 		err = pthread_cond_clockwait(&q->done, &q->lock, CLOCK_MONOTONIC, &until);
 	ended = q->ended;
-	pthread_mutex_unlock(&q->lock);
-	if (!ended) {
+	q->left = !ended;
+	if (!ended)
 		pthread_detach(q->thread);
+	pthread_mutex_unlock(&q->lock);
+	if (!ended)
 		return false;
-	}
 	pthread_join(q->thread, NULL);
 	close(q->fd);
 	logq_free(q);

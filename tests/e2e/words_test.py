@@ -441,7 +441,11 @@ def test_runtime_folders():
         gw = lab.gateway("file", "g", conf([SERVER]))
         case.check(folders(gw.prefix) == [gw.prefix], folders(gw.prefix))
         case.check(gw.stop(timeout=60) == 0 and not folders(gw.prefix), folders(gw.prefix))
-        gw = lab.gateway("fails", "g", conf([SERVER], port="nosuch0"), ready=False)
+        # A start that fails after DPDK is up: the address to listen on is taken.
+        lab.run("taken", "g", sys.executable, "-c", "import socket,time\ns = socket.create_server(('127.0.0.1', 13000))\n"
+                "print('taken', flush=True)\ntime.sleep(300)").wait_for("taken")
+        gw = lab.gateway("fails", "g", conf(['name = "us"; role = "client"; listen = "127.0.0.1:13000"; '
+                                             'remote = "10.77.0.2:4000"; key = "k";']), ready=False)
         gw.p.wait(60)
         case.check(gw.p.returncode == 1 and not folders(gw.prefix), folders(gw.prefix))
         killed, other = lab.gateway("killed", "g", conf([SERVER])), lab.gateway(

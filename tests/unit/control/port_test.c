@@ -253,7 +253,7 @@ Test(port, af_packet_ring_is_seen, .init = setup, .fini = teardown)
 
 		lab_sh("ip link set ve0 up; ip link set ve1 up");
 		start(&c, &p);
-		cr_assert_eq(p.ifindex, if_nametoindex("ve0"));
+		cr_assert_eq((unsigned)p.ifindex, if_nametoindex("ve0"));
 		cr_assert_eq(p.ring[0].frames, frames[d]);
 		cr_assert_eq(p.ring[0].longest, 2048 - 32);
 		cr_assert_eq(in_use(&p.ring[0]), 0);
