@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 
-LIMIT = 1800  # seconds of one part: nothing hangs for ever
+LIMIT = 7200  # seconds of one part: nothing hangs for ever
 GRACE = 40  # for a part that is asked to end: it takes its namespaces down
 NICE = 5
 
