@@ -349,12 +349,12 @@ def test_ended_while_waiting():
     with Lab("kk") as lab:
         srv, cli = gateways(lab)
         for p in srv, cli:
-            case.check(p.stop(timeout=30) == 0, p.name, p.p.returncode)
+            case.check(p.stop() == 0, p.name, p.p.returncode)
             case.check("stopped" in p.log(), p.log()[-300:])
         lab.sysctl("p", "net.ipv6.conf.all.disable_ipv6", 0)
         cli = lab.run("int", "p", gateway_binary(), "client", "-r", "far.test:4000", "-l", "127.0.0.1:13000")
         cli.wait_for("initiating key derivation", 60)  # still starting
-        case.check(cli.stop(signal.SIGINT, timeout=30) == 0, cli.p.returncode, cli.log())
+        case.check(cli.stop(signal.SIGINT) == 0, cli.p.returncode, cli.log())
 
 
 def test_file_before_the_network():
