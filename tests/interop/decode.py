@@ -98,8 +98,9 @@ def parity_of(row, bodies):
 class Fec:
     """One direction's FEC headers: numbering, groups, and every parity computed anew."""
 
-    def __init__(self, shape):
+    def __init__(self, shape, way):
         self.shape, self.rows = shape, parity_rows(shape.ds, shape.ps)
+        self.ours = way in shape.ours
         self.next, self.bodies, self.parities, self.when = 0, [], 0, []
         self.early = False  # a client of ours that has not heard yet whether its peer sends FEC
 
@@ -114,7 +115,7 @@ class Fec:
             # Skipped, which a sender does only when the group's last two packets are half a second apart; a session of
             # ours also when it was quiet for seconds in the middle of one.
             gaps = [b - a for a, b in zip(self.when, self.when[1:])] or [1]
-            need((self.shape.generation == 2026 and gaps[-1] > 0.4) or (self.shape.ours and max(gaps) > 4.5),
+            need(((self.shape.generation == 2026 or self.ours) and gaps[-1] > 0.4) or (self.ours and max(gaps) > 1.8),
                  "parity missing before", seqid)
             self.next += ps
         need(seqid == self.next, "seqid", seqid, "expected", self.next)
@@ -358,7 +359,7 @@ def decode(packets, shape, garbage=False):
     """Reads a whole session. garbage: datagrams that the cipher refuses are counted, as the 2016 keepalive's must be."""
     opened = pure.opener(shape.crypt, shape.key.encode())
     s, kcp, smux = Session(), Kcp(shape), Smux(shape)
-    fec = {w: Fec(shape) for w in WAYS} if shape.fec else None
+    fec = {w: Fec(shape, w) for w in WAYS} if shape.fec else None
     seen, answers = set(), 0
     for t, way, wire in packets:
         need(len(wire) <= min(shape.mtu, 1500), "UDP payload of", len(wire), "bytes")
