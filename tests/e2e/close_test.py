@@ -145,7 +145,7 @@ def test_pauses():
         for lab, client in runs:
             t = target(lab, "give", size)
             down.append(ends(lab, "p", "get", PORT, 10, 1, float(SECONDS)))
-            time.sleep(3)  # the answer is under way; then the other direction has its target
+            t.wait_for("given", 120)  # then the other direction has its target
             t.stop()
             up.append(target_again(lab))
             ends(lab, "p", "send", PORT, size).wait_for("sent", 60)
@@ -167,7 +167,7 @@ def stopped(server, client, who):
         app = ends(lab, "p", "get", PORT, 10, 1)
         wait_until("bytes flow", lambda: flows(lab, "p"), 60)
         gw = {"server": srv, "client": cli}[who]
-        case.check(gw.stop(signal.SIGTERM, 20) == 0, "exit status", gw.p.returncode)
+        case.check(gw.stop(signal.SIGTERM, 120) == 0, "exit status", gw.p.returncode)
         if client == "stock":
             # Its own check notices within a minute, and ends the connection as stock does; nothing of ours may before.
             time.sleep(10)
@@ -176,6 +176,12 @@ def stopped(server, client, who):
         n, how = told(app, 1)[0]
         case.check(n > 0 and how == "reset", n, how)
         return "%d bytes, then a reset" % n
+
+
+def read_by_gateway(lab):
+    """Nothing of the application's connection lies in the kernel any more, at either end of it."""
+    out = lab.sh("p", "ss", "-tnH", "( sport = :%d or dport = :%d )" % (PORT, PORT), check=False)
+    return all(l.split()[1:3] == ["0", "0"] for l in out.splitlines())
 
 
 def flows(lab, ns):
@@ -209,11 +215,38 @@ def test_stop_delivers():
                     "import sys,time\nsys.path.insert(0, %r)\nimport ends\ns = ends.connect(%d)\n"
                     "ends.send(s, 3000000)\nprint('sent', flush=True)\ntime.sleep(120)" % (os.path.dirname(ENDS), PORT))
         s.wait_for("sent", 60)
-        time.sleep(0.2)  # from the application's kernel into ours
-        case.check(cli.stop(signal.SIGTERM, 20) == 0, "exit status")
+        wait_until("the gateway has read it", lambda: read_by_gateway(lab), 120)
+        case.check(cli.stop(signal.SIGTERM, 120) == 0, "exit status")
         n, how = told(t, 1)[0]
         case.check(how == "reset", "cut short, and said so", n, how)
         case.check(n == 3000000, "arrived: %d of 3000000" % n)
+
+
+def told_cut(gw, what):
+    case.check(gw.stop(signal.SIGTERM, 120) == 0, "exit status")
+    lines = [l.split(" ", 2)[2] for l in gw.log().splitlines() if "not delivered to " + what in l]
+    case.check(len(lines) == 1, gw.log()[-1000:])
+    return lines[0]
+
+
+def test_stop_delivers_or_tells():
+    """What cannot be delivered within the stop's time is told: bytes for a target that never reads, and for a peer that
+    is gone."""
+    notes = []
+    for gone in (False, True):
+        with Lab("kc") as lab:
+            srv, cli = pair(lab, "ours", "ours")
+            target(lab, "hang")
+            ends(lab, "p", "push", PORT, 32 << 20, 1).wait_for("pushing", 60)
+            wait_until("bytes wait for the target", lambda: held(lab, srv) > 1 << 20, 60)
+            if gone:
+                srv.stop(signal.SIGKILL)
+            notes.append(told_cut(cli, "peers: ") if gone else told_cut(srv, "TCP: "))
+    return "; ".join(notes)
+
+
+def held(lab, gw):
+    return sum(r["held_bytes"] for r in lab.telemetry(gw, "/kcpgate/sessions"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@
                                    so that its kernel sends a reset behind the answer
   ends.py abort PORT BYTES         a target: reads the request, answers BYTES, and resets when they are acknowledged
   ends.py endless PORT             a target: answers without end
-  ends.py give PORT BYTES          a target: reads a short request, answers BYTES and closes
+  ends.py give PORT BYTES          a target: reads a short request, answers BYTES, closes when they are acknowledged, and
+                                   tells that they were given
   ends.py sink PORT [WAIT]         a target: waits WAIT seconds, reads to the end, and tells what came and how it ended
   ends.py hang PORT                a target: accepts and never reads
   ends.py get PORT REQUEST COUNT [WAIT]  COUNT applications, one after another: send REQUEST bytes, wait WAIT
@@ -100,9 +101,7 @@ def abort(n):
     def one(s):
         s.recv(1)
         send(s, n)
-        end = time.monotonic() + 30
-        while unacknowledged(s) and time.monotonic() < end:
-            time.sleep(0.01)
+        acknowledged(s)
         reset(s)
     return one
 
@@ -117,11 +116,19 @@ def endless(s):
         pass
 
 
+def acknowledged(s):
+    end = time.monotonic() + 120
+    while unacknowledged(s) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def give(n):
     def one(s):
         s.recv(65536)
         send(s, n)
+        acknowledged(s)
         s.close()
+        print("given", flush=True)
     return one
 
 
