@@ -76,16 +76,26 @@ void app_worker_ports(struct app *a, unsigned w);
 int app_port_open(void *app, unsigned port, const char *ifname, char *why, size_t why_n);
 void app_port_close(void *app, unsigned port);
 
-/* wire.c: the steps between memory and the running gateway, each undone by its twin */
+/* The steps between memory and the running gateway, each undone by its twin. */
+
+/* tunnels.c */
 int app_tunnels_up(struct app *a);
 void app_tunnels_down(struct app *a);
+/* The address of a server that listens on a name has been found: as ctl_conf.listens. */
+void app_listens(void *app, unsigned tunnel, const struct addr *addr);
+
+/* workers.c */
 int app_workers_up(struct app *a);
 void app_workers_down(struct app *a);
-int app_ctl_up(struct app *a);
-void app_ctl_down(struct app *a);
-int app_telemetry_up(struct app *a);
-void app_telemetry_down(struct app *a);
 int app_launch_up(struct app *a);
 void app_launch_down(struct app *a);
+
+/* control.c */
+int app_ctl_up(struct app *a);
+void app_ctl_down(struct app *a);
+
+/* telemetry.c */
+int app_telemetry_up(struct app *a);
+void app_telemetry_down(struct app *a);
 int app_snmplog_up(struct app *a);
 void app_snmplog_down(struct app *a);

@@ -18,8 +18,10 @@ MAY_SEE = {
     "config": ["util"],
     "session": ["util", "net", "fec", "kcp", "comp", "mux", "chan", "flow"],
     "pipeline": ["util", "net", "crypt", "fec", "chan", "flow", "session"],
-    "control": ["util", "net", "chan", "flow"],
-    "telemetry": ["util", "net", "kcp", "fec", "chan", "flow", "config", "session", "pipeline", "control"],
+    "port": ["util", "net", "flow"],
+    "kernel": ["util", "net"],
+    "control": ["util", "net", "chan", "flow", "port", "kernel"],
+    "telemetry": ["util", "net", "kcp", "fec", "chan", "flow", "config", "session", "pipeline", "port", "control"],
 }
 PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux"]
 # What a room's functions begin with, and nobody else's, not even a static one: a name belongs to one room.  Words that
@@ -27,8 +29,8 @@ PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux"]
 PREFIXES = {
     "net": ["net"], "crypt": ["crypt"], "fec": ["fec"], "kcp": ["kcp"], "comp": ["comp"], "mux": ["mux", "qpp"],
     "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "config": ["conf"], "session": ["sess", "shard"],
-    "pipeline": ["worker", "pl"], "control": ["ctl", "rtnl", "resv", "cap"], "telemetry": ["tlm", "snmplog", "gotime"],
-    "util": ["logq"],
+    "pipeline": ["worker", "pl"], "kernel": ["nl", "rtnl"], "control": ["ctl", "resv", "mirror"], "telemetry": ["tlm", "snmplog", "gotime"],
+    "util": ["logq", "cap"],
 }
 FUNCTION = re.compile(r"^(?![#/ \t*]|typedef\b|return\b)[A-Za-z_][\w \t*]*?\b([a-z]\w*)\(", re.M)
 # What makes a room depend on a machine: clocks, sockets, threads. fec's codec cache has the one lock, in set-up code.
@@ -81,7 +83,7 @@ def main():
                 elif of != room and of not in may:
                     bad.append("%s: %s may not see %s (%s)" % (short, room, of, inc))
             for inc in re.findall(r"^#include <([^>]+)>", text, re.M):
-                if room in PROTOCOL + ["util", "config"] and inc.startswith("rte_"):
+                if room in PROTOCOL + ["util", "config", "kernel"] and inc.startswith("rte_"):
                     bad.append("%s: %s may not see DPDK (%s)" % (short, room, inc))
                 if room in PROTOCOL and SYSTEM.match(inc) and (room, inc) not in ALLOWED_SYSTEM:
                     bad.append("%s: a protocol room may not see <%s>" % (short, inc))

@@ -174,8 +174,8 @@ static const struct {
 	int (*up)(struct ctl *c, char *why, size_t why_n);
 	void (*down)(struct ctl *c);
 } parts[] = {
-	{up_tunnels, down_tunnels}, {up_bells, down_bells},   {up_rtnl, down_rtnl}, {iface_up, iface_down},
-	{tap_up, tap_down},	    {resv_up, resv_down},     {nl_up, nl_down},	    {lo_up, lo_down},
+	{up_tunnels, down_tunnels}, {up_bells, down_bells},   {up_rtnl, down_rtnl},	{iface_up, iface_down},
+	{tap_up, tap_down},	    {resv_up, resv_down},     {mirror_up, mirror_down}, {lo_up, lo_down},
 	{listen_up, listen_down},   {limits_up, limits_down},
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
@@ -295,7 +295,7 @@ static void ring_bells(struct ctl *c)
 /* How long epoll may sleep: to the caller's limit, the next timer, or netlink's next reading. */
 static int sleep_ms(const struct ctl *c, int timeout_ms)
 {
-	uint64_t next = wheel_next(&c->wheel), nl = nl_next(c), ms;
+	uint64_t next = wheel_next(&c->wheel), nl = nl_next(&c->nl, c->now), ms;
 
 	next = nl < next ? nl : next;
 	if (next == UINT64_MAX)
@@ -342,7 +342,7 @@ uint64_t ctl_turn(struct ctl *c, int timeout_ms)
 	run_timers(c);
 	tcp_turn(c);
 	tcp_dial_turn(c);
-	nl_turn(c);
+	mirror_turn(c);
 	iface_turn(c);
 	ring_bells(c);
 	free_dead(c);

@@ -129,6 +129,8 @@ struct ctl {
 	uint8_t *frame;			 /* where TAP frames go when there is no mbuf */
 	struct rtnl rtnl;
 	struct nl nl;
+	struct ev nl_ev;
+	uint64_t published; /* gen of the snapshot that workers were given last */
 };
 
 /* ---- ctl.c ---- */
@@ -155,6 +157,13 @@ void ctl_post(struct ctl *c, unsigned worker, struct mbox_ent *e, uint32_t event
 /* ---- note.c ---- */
 void note_turn(struct ctl *c);
 
+/* ---- mirror.c ---- */
+int mirror_up(struct ctl *c, char *why, size_t why_n);
+void mirror_down(struct ctl *c);
+void mirror_turn(struct ctl *c);
+/* The oldest snapshot that a worker has adopted last. */
+uint64_t mirror_adopted(const struct ctl *c);
+
 /* ---- tap.c ---- */
 int tap_up(struct ctl *c, char *why, size_t why_n);
 void tap_down(struct ctl *c);
@@ -166,7 +175,7 @@ int tap_again(struct ctl *c, unsigned port, char *why, size_t why_n);
 /* ---- iface.c ---- */
 int iface_up(struct ctl *c, char *why, size_t why_n);
 void iface_down(struct ctl *c);
-/* The table of links has been read: which interface each port stands for now, in c->nl.ifindex. */
+/* The table of links has been read: which interface each port stands for now, in c->nl.port[].ifindex. */
 void iface_look(struct ctl *c);
 /* The newest snapshot says of every port what its interface is now. */
 void iface_published(struct ctl *c);

@@ -207,7 +207,7 @@ static void dial_now(struct ctl *c, struct dialer *d)
 	}
 	if (!find_route(c, d, &key.peer, &hop))
 		return;
-	nl_need(c, &hop.via, hop.dev);
+	nl_need(&c->nl, &hop.via, hop.dev, c->now);
 	key.local = hop.src;
 	key.dev = hop.dev;
 	key.peer_port = random_port(&t->conf->remote);

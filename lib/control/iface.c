@@ -120,7 +120,7 @@ bool iface_open(struct ctl *c, unsigned port, const char *ifname)
 	lo_opened(c, port);
 	c->stats.ports_opened++;
 	log_info("port %s: interface %s is there, and served from now on", p->name, f->base);
-	nl_again(c);
+	nl_again(&c->nl);
 	return true;
 }
 
@@ -225,7 +225,6 @@ static int index_of(const struct ctl *c, unsigned port)
 
 void iface_look(struct ctl *c)
 {
-	memset(c->nl.ifindex, 0, sizeof(c->nl.ifindex));
 	for (unsigned d = 0; d < c->conf.n_ports; d++) {
 		if (c->iface[d].state == IFACE_OPEN)
 			look_base(c, d);
@@ -233,7 +232,7 @@ void iface_look(struct ctl *c)
 			retry(c, d);
 		if (c->conf.ports[d].tap && c->tap[d].ifindex)
 			look_tap(c, d);
-		c->nl.ifindex[d] = index_of(c, d);
+		c->nl.port[d].ifindex = index_of(c, d);
 	}
 }
 
@@ -249,7 +248,7 @@ void iface_turn(struct ctl *c)
 	for (unsigned d = 0; d < c->conf.n_ports; d++) {
 		struct iface *f = &c->iface[d];
 
-		if (f->state != IFACE_CLOSING || f->gen == 0 || nl_adopted(c) < f->gen)
+		if (f->state != IFACE_CLOSING || f->gen == 0 || mirror_adopted(c) < f->gen)
 			continue;
 		if (c->conf.ports[d].port->id <= UINT8_MAX)
 			c->port_of[c->conf.ports[d].port->id] = UINT16_MAX;

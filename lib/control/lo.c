@@ -69,7 +69,7 @@ int lo_up(struct ctl *c, char *why, size_t why_n)
 	(void)why;
 	(void)why_n;
 	for (unsigned d = 0; d < c->conf.n_ports; d++)
-		if (nl_is_loopback(&c->nl, c->nl.ifindex[d]) && !c->conf.ports[d].tap)
+		if (nl_is_loopback(&c->nl, c->nl.port[d].ifindex) && !c->conf.ports[d].tap)
 			prepare(&c->conf.ports[d], c->iface[d].name);
 	return 0;
 }

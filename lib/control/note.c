@@ -93,7 +93,7 @@ static void take(struct ctl *c, const struct note *n)
 	struct tunnel *t;
 
 	if (n->type == NOTE_NEIGH) {
-		nl_need(c, &n->key.peer, n->key.dev);
+		nl_need(&c->nl, &n->key.peer, n->key.dev, c->now);
 		return;
 	}
 	if (n->tunnel >= c->conf.n_tunnels)

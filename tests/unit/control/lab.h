@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A laboratory for the control room: a network namespace of the test's own process, which vanishes with it, EAL, and
- * the things that a control instance works on.  The test plays the workers.
+ * A laboratory for the control room: in a network namespace of the test's own (ns.h) the things that a control
+ * instance works on.  The test plays the workers.
  */
 
 #include <stdbool.h>
@@ -13,6 +13,7 @@
 #include "border.h"
 #include "chan.h"
 #include "ctl.h"
+#include "ns.h"
 
 struct rte_mempool;
 
@@ -32,14 +33,6 @@ struct lab {
 	char why[256];
 	char log[64]; /* path of the log file */
 };
-
-/* A fresh namespace with lo up, and EAL.  Skips the test when the process may not have one. */
-void lab_enter(void);
-
-/* Runs a shell command; fails the test when it fails. */
-void lab_sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* First line of a command's output, without the newline; empty when there is none. */
-void lab_read(char *buf, size_t n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Pools, borders and an empty configuration with `workers` workers.  chunks: of the chan pool. */
 void lab_init(struct lab *l, unsigned workers, unsigned chunks, unsigned chans);
@@ -61,7 +54,6 @@ void lab_stop(struct lab *l);
 			lab_turn(l, 2);                                                                \
 		lab_ok_;                                                                               \
 	})
-uint64_t lab_ms(void);
 void lab_turn(struct lab *l, int timeout_ms);
 
 /* True when the log has a line that contains the text. */

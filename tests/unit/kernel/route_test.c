@@ -7,7 +7,7 @@
 
 #include <criterion/criterion.h>
 
-#include "lab.h"
+#include "ns.h"
 #include "route.h"
 
 static void expect(const char *dst, const char *ifname)

@@ -8,26 +8,25 @@
 
 #include <criterion/criterion.h>
 
-#include "ctl_int.h"
-#include "lab.h"
+#include "kern.h"
 #include "net.h"
 
 #define SOON 5000
 
-static struct lab lab;
+static struct kern k;
 
 static void setup(void)
 {
 	lab_enter();
-	lab_init(&lab, 1, 64, 64);
+	kern_init(&k);
 	lab_sh("ip link add ve0 address 02:00:00:00:aa:00 type veth peer name ve1 address 02:00:00:00:aa:01");
 	lab_sh("ip link set ve0 up; ip link set ve1 up");
-	lab_port(&lab, 0, false, "ve0");
+	kern_port(&k, 0, "ve0");
 }
 
 static void teardown(void)
 {
-	lab_stop(&lab);
+	kern_stop(&k);
 }
 
 TestSuite(mirror, .init = setup, .fini = teardown);
@@ -42,7 +41,7 @@ static struct addr ip(const char *s)
 
 static const struct net_tbl *tbl(void)
 {
-	return atomic_load(&lab.borders[0]->tbl);
+	return k.nl.tbl;
 }
 
 static bool local(const char *s)
@@ -72,13 +71,13 @@ static bool known(const char *dst)
 Test(mirror, tentative_address)
 {
 	lab_sh("echo 1000 > /proc/sys/net/ipv6/conf/ve0/dad_transmits");
-	lab_start(&lab);
+	kern_start(&k);
 	lab_sh("ip -6 addr add 2001:db8::1/64 dev ve0; ip -6 addr add 2001:db8::2/64 dev ve0 nodad");
 	lab_sh("ip -6 addr show dev ve0 | grep '2001:db8::1/64' | grep -q tentative");
-	cr_assert(lab_until(&lab, SOON, local("2001:db8::2")));
+	cr_assert(kern_until(&k, SOON, local("2001:db8::2")));
 	cr_assert_not(local("2001:db8::1"), "a tentative address is used");
 	lab_sh("ip -6 addr del 2001:db8::1/64 dev ve0; ip -6 addr add 2001:db8::1/64 dev ve0 nodad");
-	cr_assert(lab_until(&lab, SOON, local("2001:db8::1")));
+	cr_assert(kern_until(&k, SOON, local("2001:db8::1")));
 }
 
 /* Somebody has it: it never becomes ours. */
@@ -95,9 +94,9 @@ Test(mirror, duplicate_address)
 		lab_sh("sleep 0.1");
 	}
 	lab_sh("ip -6 addr show dev ve0 | grep '2001:db8::1/64' | grep -q dadfailed");
-	lab_start(&lab);
+	kern_start(&k);
 	lab_sh("ip -6 addr add 2001:db8::2/64 dev ve0 nodad");
-	cr_assert(lab_until(&lab, SOON, local("2001:db8::2")));
+	cr_assert(kern_until(&k, SOON, local("2001:db8::2")));
 	cr_assert_not(local("2001:db8::1"), "an address that another host has is used");
 }
 
@@ -105,7 +104,7 @@ Test(mirror, duplicate_address)
 Test(mirror, peer_address)
 {
 	lab_sh("ip addr add 192.0.2.1 peer 192.0.2.2/32 dev ve0");
-	lab_start(&lab);
+	kern_start(&k);
 	cr_assert(local("192.0.2.1"));
 	cr_assert_not(local("192.0.2.2"));
 }
@@ -115,7 +114,7 @@ Test(mirror, addresses_elsewhere)
 {
 	lab_sh("ip link add ot0 type veth peer name ot1; ip link set ot0 up; ip addr add 10.0.0.1/24 dev ot0");
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip addr add 203.0.113.1/32 dev lo");
-	lab_start(&lab);
+	kern_start(&k);
 	cr_assert(local("192.0.2.1"));
 	cr_assert(local("203.0.113.1"));
 	cr_assert_not(local("10.0.0.1"));
@@ -132,7 +131,7 @@ Test(mirror, routes_of_other_tables)
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0");
 	lab_sh("ip route add 198.51.100.0/24 via 192.0.2.254 table 100");
 	lab_sh("ip route add 203.0.113.0/24 via 192.0.2.254");
-	lab_start(&lab);
+	kern_start(&k);
 	cr_assert_eq(resolve("203.0.113.1", &hop), 0);
 	cr_assert_eq(resolve("198.51.100.1", &hop), -ENETUNREACH);
 }
@@ -147,7 +146,7 @@ Test(mirror, source_and_metric)
 	lab_sh("ip route add 198.51.100.0/24 via 192.0.2.254 src 192.0.2.9");
 	lab_sh("ip route add 203.0.113.0/24 via 192.0.2.254 metric 200");
 	lab_sh("ip route add 203.0.113.0/24 via 192.0.2.253 metric 100");
-	lab_start(&lab);
+	kern_start(&k);
 	cr_assert_eq(resolve("198.51.100.1", &hop), 0);
 	cr_assert(addr_eq(&hop.src, &want));
 	cr_assert_eq(resolve("203.0.113.1", &hop), 0);
@@ -161,7 +160,7 @@ Test(mirror, via_of_the_other_family)
 	struct net_hop hop;
 
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip route add 198.51.100.0/24 via inet6 fe80::254 dev ve0");
-	lab_start(&lab);
+	kern_start(&k);
 	cr_assert_eq(resolve("198.51.100.1", &hop), 0);
 	cr_assert(addr_eq(&hop.via, &via));
 }
@@ -174,12 +173,12 @@ Test(mirror, dead_next_hop)
 	lab_sh("ip link add ot0 type veth peer name ot1; ip link set ot0 up; ip link set ot1 up");
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip addr add 10.0.0.1/24 dev ot0");
 	lab_sh("ip route add 198.51.100.0/24 nexthop via 192.0.2.254 nexthop via 10.0.0.254");
-	lab_port(&lab, 1, false, "ot0");
-	lab_start(&lab);
+	kern_port(&k, 1, "ot0");
+	kern_start(&k);
 	cr_assert_eq(resolve("198.51.100.1", &hop), 0);
 	cr_assert_eq(hop.dev, 0);
 	lab_sh("ip link set ve0 down; ip route show 198.51.100.0/24 | grep -q dead");
-	cr_assert(lab_until(&lab, SOON, resolve("198.51.100.1", &hop) == 0 && hop.dev == 1));
+	cr_assert(kern_until(&k, SOON, resolve("198.51.100.1", &hop) == 0 && hop.dev == 1));
 }
 
 /* ---- ports ---- */
@@ -187,13 +186,13 @@ Test(mirror, dead_next_hop)
 /* An interface that is up, and at whose other end nobody is: it does not carry anything. */
 Test(mirror, no_carrier)
 {
-	lab_start(&lab);
+	kern_start(&k);
 	cr_assert(tbl()->dev[0].up);
 	lab_sh("ip link set ve1 down");
-	cr_assert(lab_until(&lab, SOON, !tbl()->dev[0].up));
+	cr_assert(kern_until(&k, SOON, !tbl()->dev[0].up));
 	lab_sh("ip link show ve0 | grep -q '[<,]UP[,>]'");
 	lab_sh("ip link set ve1 up");
-	cr_assert(lab_until(&lab, SOON, tbl()->dev[0].up));
+	cr_assert(kern_until(&k, SOON, tbl()->dev[0].up));
 }
 
 /* ---- events ---- */
@@ -210,10 +209,10 @@ Test(mirror, routes_of_a_dead_interface)
 
 	without_ipv6();
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip route add 198.51.100.0/24 via 192.0.2.254");
-	lab_start(&lab);
+	kern_start(&k);
 	cr_assert_eq(resolve("198.51.100.1", &hop), 0);
 	lab_sh("ip link set ve0 down");
-	cr_assert(lab_until(&lab, SOON, resolve("198.51.100.1", &hop) == -ENETUNREACH));
+	cr_assert(kern_until(&k, SOON, resolve("198.51.100.1", &hop) == -ENETUNREACH));
 }
 
 /* So many events of one kind that the one of another kind behind them is lost: all tables are read again. */
@@ -221,12 +220,12 @@ Test(mirror, lost_events)
 {
 	without_ipv6();
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0");
-	lab_start(&lab);
-	(void)lab_until(&lab, 300, false);
+	kern_start(&k);
+	(void)kern_until(&k, 300, false);
 	lab_sh("for a in $(seq 0 63); do for b in $(seq 0 127); do echo route add 10.$a.$b.0/24 via 192.0.2.254; done; "
 	       "done | ip -batch -");
 	lab_sh("ip addr add 203.0.113.1/32 dev ve0");
-	cr_assert(lab_until(&lab, 60000, local("203.0.113.1")));
+	cr_assert(kern_until(&k, 60000, local("203.0.113.1")));
 }
 
 /* ---- snapshots ---- */
@@ -235,7 +234,7 @@ Test(mirror, lost_events)
 static void wait_for_newer(uint64_t gen)
 {
 	for (uint64_t end = lab_ms() + SOON; tbl()->gen == gen && lab_ms() < end;)
-		ctl_turn(lab.ctl, 2);
+		kern_turn(&k, 2);
 	cr_assert_gt(tbl()->gen, gen);
 }
 
@@ -244,24 +243,24 @@ Test(mirror, replaced_snapshots)
 {
 	uint64_t gen;
 
-	lab_start(&lab);
-	lab_turn(&lab, 0);
+	kern_start(&k);
+	kern_adopt(&k);
 	gen = tbl()->gen;
-	cr_assert_eq(lab.ctl->nl.n_old, 0);
+	cr_assert_eq(k.nl.n_old, 0);
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0");
 	wait_for_newer(gen);
 	for (unsigned i = 0; i < 5; i++)
-		ctl_turn(lab.ctl, 2);
-	cr_assert_geq(lab.ctl->nl.n_old, 1, "the worker still uses it");
+		kern_turn(&k, 2);
+	cr_assert_geq(k.nl.n_old, 1, "the worker still uses it");
 	/* One step behind the newest: what lies before that may go, that one may not. */
 	gen = tbl()->gen;
-	lab_turn(&lab, 0);
-	lab_turn(&lab, 0);
-	cr_assert_eq(lab.ctl->nl.n_old, 0, "nobody uses it");
+	kern_adopt(&k);
+	kern_adopt(&k);
+	cr_assert_eq(k.nl.n_old, 0, "nobody uses it");
 	lab_sh("ip addr add 192.0.2.2/24 dev ve0");
 	wait_for_newer(gen);
-	ctl_turn(lab.ctl, 0);
-	cr_assert_geq(lab.ctl->nl.n_old, 1);
+	kern_turn(&k, 0);
+	cr_assert_geq(k.nl.n_old, 1);
 }
 
 /* ---- neighbours ---- */
@@ -274,7 +273,7 @@ Test(mirror, states_of_neighbours)
 	lab_sh("ip neigh add 192.0.2.11 lladdr 02:11:22:33:44:11 nud permanent dev ve0");
 	lab_sh("ip neigh add 192.0.2.12 lladdr 02:11:22:33:44:12 nud failed dev ve0");
 	lab_sh("ip neigh add proxy 192.0.2.13 dev ve0");
-	lab_start(&lab);
+	kern_start(&k);
 	cr_assert(known("192.0.2.10"));
 	cr_assert(known("192.0.2.11"));
 	cr_assert_not(known("192.0.2.12"), "a neighbour that does not answer");

@@ -11,8 +11,8 @@
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 
-#include "lab.h"
 #include "net.h"
+#include "ns.h"
 #include "port.h"
 #include "port_int.h"
 

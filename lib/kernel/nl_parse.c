@@ -36,7 +36,7 @@ void *nl_push(struct nl_vec *v)
 uint16_t nl_dev(const struct nl *n, int index)
 {
 	for (uint16_t d = 0; d < NET_DEV_MAX; d++)
-		if (index > 0 && n->ifindex[d] == index)
+		if (index > 0 && n->port[d].ifindex == index)
 			return d;
 	return UINT16_MAX;
 }

@@ -3,13 +3,12 @@
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include <libmnl/libmnl.h>
 
-#include "ctl_int.h"
+#include "nl.h"
 
 #define NL_COALESCE_MS 3
 #define NL_COST_FACTOR 10 /* at most a tenth of the time goes into reading tables */
@@ -17,8 +16,7 @@
 #define NL_TURN_BUFS   4 /* buffers read in one turn */
 #define NL_BUF	       32768
 #define NL_RCVBUF      (1 << 20)
-#define NL_START_TURNS 100000 /* the first reading's limit: tables of some ten million entries */
-#define NL_OLD_MAX     8      /* replaced snapshots that workers have not left yet: no new ones beyond that */
+#define NL_OLD_MAX     8 /* replaced snapshots that workers have not left yet: no new ones beyond that */
 
 static const struct {
 	uint16_t type;
@@ -58,36 +56,46 @@ static unsigned dirt(uint16_t type)
 	return 0;
 }
 
-static void soil(struct ctl *c, unsigned bits)
+static void soil(struct nl *n, unsigned bits)
 {
-	if (c->nl.dirty == 0 && c->nl.after < c->now + NL_COALESCE_MS)
-		c->nl.after = c->now + NL_COALESCE_MS;
-	c->nl.dirty |= bits;
+	if (n->dirty == 0 && n->after < n->now + NL_COALESCE_MS)
+		n->after = n->now + NL_COALESCE_MS;
+	n->dirty |= bits;
 }
 
-void nl_again(struct ctl *c)
+void nl_again(struct nl *n)
 {
-	soil(c, (1u << NL_TABLES) - 1);
+	soil(n, (1u << NL_TABLES) - 1);
 }
 
-static void on_events(struct ctl *c, struct ev *e, uint32_t events)
+void nl_at_once(struct nl *n)
+{
+	n->after = 0;
+}
+
+int nl_fd(const struct nl *n)
+{
+	return mnl_socket_get_fd(n->events);
+}
+
+void nl_events(struct nl *n, uint64_t now)
 {
 	char buf[NL_BUF] __attribute__((aligned(8)));
 	ssize_t len;
 	int left;
 
-	(void)events;
+	n->now = now;
 	for (unsigned i = 0; i < NL_TURN_BUFS; i++) {
-		len = recv(e->fd, buf, sizeof(buf), MSG_DONTWAIT);
+		len = recv(nl_fd(n), buf, sizeof(buf), MSG_DONTWAIT);
 		if (len < 0 && errno == ENOBUFS) {
-			soil(c, (1u << NL_TABLES) - 1);
+			soil(n, (1u << NL_TABLES) - 1);
 			continue;
 		}
 		if (len <= 0)
 			return;
 		left = (int)len;
 		for (struct nlmsghdr *h = (void *)buf; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
-			soil(c, dirt(h->nlmsg_type));
+			soil(n, dirt(h->nlmsg_type));
 	}
 }
 
@@ -104,17 +112,15 @@ static int ask_dump(struct nl *n, int table)
 }
 
 /* Begins to read the first table that is dirty. */
-static void read_next(struct ctl *c)
+static void read_next(struct nl *n)
 {
-	struct nl *n = &c->nl;
-
 	for (int t = 0; t < NL_TABLES; t++) {
 		if (!(n->dirty & 1u << t))
 			continue;
 		n->dirty &= ~(1u << t);
 		if (ask_dump(n, t)) {
 			n->dirty |= 1u << t;
-			n->after = c->now + NL_RETRY_MS;
+			n->after = n->now + NL_RETRY_MS;
 			return;
 		}
 		n->reading = t;
@@ -144,33 +150,32 @@ const struct nl_link *nl_link_named(const struct nl *n, const char *name)
 	return NULL;
 }
 
-static void read_end(struct ctl *c)
+/* The end of a table's reading, well or not.  True: links are new. */
+static bool read_end(struct nl *n)
 {
-	struct nl *n = &c->nl;
+	bool taken = !n->broken && !n->fresh.short_of_memory;
 	int t = n->reading;
 
 	n->reading = -1;
-	if (n->broken || n->fresh.short_of_memory) {
+	if (!taken) {
 		n->dirty |= 1u << t;
-		n->after = c->now + (n->fresh.short_of_memory ? NL_RETRY_MS : NL_COALESCE_MS);
+		n->after = n->now + (n->fresh.short_of_memory ? NL_RETRY_MS : NL_COALESCE_MS);
 		free(n->fresh.v);
 	} else {
 		free(n->table[t].v);
 		n->table[t] = n->fresh;
 		n->changed = true;
-		if (t == NL_LINK)
-			iface_look(c);
 		if (t == NL_NEIGH)
 			nl_use_sort(&n->table[t]);
 	}
 	memset(&n->fresh, 0, sizeof(n->fresh));
+	return taken && t == NL_LINK;
 }
 
-/* One buffer of the answer; false when there is none to be had. */
-static bool read_some(struct ctl *c)
+/* One buffer of the answer; false when there is none to be had, or when *links are new. */
+static bool read_some(struct nl *n, bool *links)
 {
 	char buf[NL_BUF] __attribute__((aligned(8)));
-	struct nl *n = &c->nl;
 	ssize_t len = recv(mnl_socket_get_fd(n->dump), buf, sizeof(buf), MSG_DONTWAIT);
 	int left = (int)len;
 
@@ -178,7 +183,7 @@ static bool read_some(struct ctl *c)
 		return true;
 	if (len <= 0) {
 		n->broken = true;
-		read_end(c);
+		read_end(n);
 		return false;
 	}
 	for (struct nlmsghdr *h = (void *)buf; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
@@ -188,8 +193,8 @@ static bool read_some(struct ctl *c)
 			n->broken = true;
 		if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR) {
 			n->broken |= h->nlmsg_type == NLMSG_ERROR;
-			read_end(c);
-			return true;
+			*links = read_end(n);
+			return !*links;
 		}
 		nl_parse(n, h);
 	}
@@ -197,66 +202,70 @@ static bool read_some(struct ctl *c)
 }
 
 /* Everything that was dirty has been read: publish, and be quiet for a while that grows with what it cost. */
-static void finish(struct ctl *c)
+static enum nl_got finish(struct nl *n)
 {
-	struct nl *n = &c->nl;
 	uint64_t quiet, now;
 
-	if (nl_publish(c)) {
-		n->after = c->now + NL_RETRY_MS;
-		return;
+	if (nl_publish(n)) {
+		n->after = n->now + NL_RETRY_MS;
+		return NL_GOT_NONE;
 	}
 	n->changed = false;
 	now = cpu_us();
 	quiet = (n->cost_us + now - n->from_us) * NL_COST_FACTOR / 1000;
 	n->cost_us = 0;
 	n->from_us = now;
-	n->after = c->now + (quiet > NL_COALESCE_MS ? quiet : NL_COALESCE_MS);
-	nl_use_turn(c);
+	n->after = n->now + (quiet > NL_COALESCE_MS ? quiet : NL_COALESCE_MS);
+	nl_use_turn(n);
+	return NL_GOT_SNAPSHOT;
 }
 
 /* Reads as far as there is something to be had, a few buffers at most. */
-static void read_on(struct ctl *c)
+static enum nl_got read_on(struct nl *n)
 {
-	struct nl *n = &c->nl;
+	bool links = false;
 
 	for (unsigned i = 0; i < NL_TURN_BUFS; i++) {
 		if (n->reading >= 0) {
-			if (!read_some(c))
-				return;
+			if (!read_some(n, &links))
+				return links ? NL_GOT_LINKS : NL_GOT_NONE;
 			continue;
 		}
-		if (c->now < n->after || n->n_old >= NL_OLD_MAX)
-			return;
+		if (n->now < n->after || n->n_old >= NL_OLD_MAX)
+			return NL_GOT_NONE;
 		if (n->dirty) {
-			read_next(c);
+			read_next(n);
 			continue;
 		}
-		if (n->changed)
-			finish(c);
-		return;
+		return n->changed ? finish(n) : NL_GOT_NONE;
 	}
+	return NL_GOT_NONE;
 }
 
-void nl_turn(struct ctl *c)
+enum nl_got nl_turn(struct nl *n, uint64_t now)
 {
-	struct nl *n = &c->nl;
+	enum nl_got got;
 
-	nl_reap(c);
+	n->now = now;
+	if (now >= n->use_at)
+		nl_use_turn(n);
 	if (n->reading < 0 && !n->dirty && !n->changed)
-		return;
+		return NL_GOT_NONE;
 	n->from_us = cpu_us();
-	read_on(c);
+	got = read_on(n);
 	n->cost_us += cpu_us() - n->from_us;
+	return got;
 }
 
-uint64_t nl_next(const struct ctl *c)
+uint64_t nl_next(const struct nl *n, uint64_t now)
 {
-	const struct nl *n = &c->nl;
+	uint64_t next = n->use_at;
 
 	if (n->n_old)
-		return c->now + NL_COALESCE_MS;
-	return n->dirty || n->changed || n->reading >= 0 ? n->after : UINT64_MAX;
+		next = now + NL_COALESCE_MS < next ? now + NL_COALESCE_MS : next;
+	else if ((n->dirty || n->changed || n->reading >= 0) && n->after < next)
+		next = n->after;
+	return next;
 }
 
 static int open_events(struct nl *n)
@@ -278,39 +287,25 @@ static int open_events(struct nl *n)
 	return 0;
 }
 
-int nl_up(struct ctl *c, char *why, size_t why_n)
+int nl_open(struct nl *n, struct rtnl *rtnl, unsigned n_ports, uint64_t now)
 {
-	struct nl *n = &c->nl;
-	int err = open_events(n);
+	int err;
 
-	n->reading = -1;
+	*n = (struct nl){.rtnl = rtnl, .n_ports = n_ports, .now = now, .reading = -1, .use_at = UINT64_MAX};
+	err = open_events(n);
 	if (err)
-		return ctl_fail(why, why_n, err, "rtnetlink: %s", strerror(-err));
+		return err;
 	n->dump = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	if (!n->dump || mnl_socket_bind(n->dump, 0, MNL_SOCKET_AUTOPID))
-		return ctl_fail(why, why_n, -errno, "rtnetlink: %s", strerror(errno));
+		return -errno;
 	/* Subscribed first, read afterwards: what changes in between is read again. */
-	n->ev.fd = mnl_socket_get_fd(n->events);
-	n->ev.fn = on_events;
-	err = ctl_ev_add(c, &n->ev, EPOLLIN);
-	if (err)
-		return ctl_fail(why, why_n, err, "rtnetlink: %s", strerror(-err));
-	nl_use_up(c);
 	n->dirty = (1u << NL_TABLES) - 1;
-	for (unsigned i = 0; !n->tbl && i < NL_START_TURNS; i++) {
-		n->after = 0;
-		nl_turn(c);
-	}
-	if (!n->tbl)
-		return ctl_fail(why, why_n, -EAGAIN, "rtnetlink: the kernel's tables cannot be read");
 	return 0;
 }
 
-void nl_down(struct ctl *c)
+void nl_close(struct nl *n)
 {
-	struct nl *n = &c->nl;
-
-	nl_forget(c);
+	nl_forget(n);
 	if (n->events)
 		mnl_socket_close(n->events);
 	if (n->dump)

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl_int.h"
+#include "nl.h"
+#include "rtnl.h"
 
 #define USE_KEEP_MS 600000 /* after the last request; a worker asks again when the entry has gone */
 #define USE_ASK_MS  1000   /* at most one request to the kernel an address and second */
@@ -74,30 +75,30 @@ static struct nl_use *get_use(struct nl *n, const struct addr *a, uint16_t dev)
 }
 
 /* Resolving and verifying go on by themselves, and what is permanent or fresh needs neither. */
-static void ask(struct ctl *c, struct nl_use *u)
+static void ask(struct nl *n, struct nl_use *u)
 {
-	struct nl *n = &c->nl;
 	unsigned state = neigh_state(n, &u->addr, u->dev);
 
 	if (state & (NUD_REACHABLE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP | NUD_INCOMPLETE))
 		return;
-	if (u->asked && c->now - u->asked < USE_ASK_MS)
+	if (u->asked && n->now - u->asked < USE_ASK_MS)
 		return;
-	if (u->dev >= NET_DEV_MAX || n->ifindex[u->dev] == 0)
+	if (u->dev >= NET_DEV_MAX || n->port[u->dev].ifindex == 0)
 		return;
-	u->asked = c->now;
-	rtnl_neigh_use(&c->rtnl, n->ifindex[u->dev], &u->addr);
+	u->asked = n->now;
+	rtnl_neigh_use(n->rtnl, n->port[u->dev].ifindex, &u->addr);
 }
 
-void nl_need(struct ctl *c, const struct addr *a, uint16_t dev)
+void nl_need(struct nl *n, const struct addr *a, uint16_t dev, uint64_t now)
 {
 	struct nl_use *u;
 
-	if (dev >= c->conf.n_ports || addr_is_any(a) || nl_is_loopback(&c->nl, c->nl.ifindex[dev]))
+	n->now = now;
+	if (dev >= n->n_ports || addr_is_any(a) || nl_is_loopback(n, n->port[dev].ifindex))
 		return;
-	u = get_use(&c->nl, a, dev);
-	u->until = c->now + USE_KEEP_MS;
-	ask(c, u);
+	u = get_use(n, a, dev);
+	u->until = n->now + USE_KEEP_MS;
+	ask(n, u);
 }
 
 void nl_use_no_gateways(struct nl *n)
@@ -114,31 +115,17 @@ void nl_use_gateway(struct nl *n, const struct addr *a, uint16_t dev)
 		u->gateway = true;
 }
 
-void nl_use_turn(struct ctl *c)
+void nl_use_turn(struct nl *n)
 {
-	struct nl *n = &c->nl;
-
 	for (unsigned i = 0; i < n->n_use;) {
 		struct nl_use *u = &n->use[i];
 
-		if (!u->gateway && u->until <= c->now) {
+		if (!u->gateway && u->until <= n->now) {
 			*u = n->use[--n->n_use];
 			continue;
 		}
-		ask(c, u);
+		ask(n, u);
 		i++;
 	}
-	ctl_arm(c, &n->use_timer, USE_LOOK_MS);
-}
-
-static void on_timer(struct ctl *c, struct timer *t)
-{
-	(void)t;
-	nl_use_turn(c);
-}
-
-void nl_use_up(struct ctl *c)
-{
-	wheel_ent_init(&c->nl.use_timer.ent);
-	c->nl.use_timer.fn = on_timer;
+	n->use_at = n->now + USE_LOOK_MS;
 }

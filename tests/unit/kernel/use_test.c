@@ -6,29 +6,27 @@
 
 #include <criterion/criterion.h>
 
-#include "clock.h"
-#include "ctl_int.h"
-#include "lab.h"
+#include "kern.h"
 #include "net.h"
 
 #define MINUTE 60000ull
 #define LOOK   5000ull /* so often the list is gone through */
 
-static struct lab lab;
+static struct kern k;
 
 static void setup(void)
 {
 	lab_enter();
-	lab_init(&lab, 1, 16, 16);
+	kern_init(&k);
 	lab_sh("ip link add ve0 type veth peer name ve1; ip link set ve0 up; ip link set ve1 up");
 	lab_sh("ip addr add 192.0.2.1/16 dev ve0; ip route add default via 192.0.2.254");
-	lab_port(&lab, 0, false, "ve0");
-	lab_start(&lab);
+	kern_port(&k, 0, "ve0");
+	kern_start(&k);
 }
 
 static void teardown(void)
 {
-	lab_stop(&lab);
+	kern_stop(&k);
 }
 
 TestSuite(use, .init = setup, .fini = teardown);
@@ -36,18 +34,17 @@ TestSuite(use, .init = setup, .fini = teardown);
 /* A worker wants a next hop. */
 static void wanted(unsigned n)
 {
-	struct note note = {.type = NOTE_NEIGH, .key.peer = addr_v4(0xc0000000u + n)};
+	struct addr a = addr_v4(0xc0000000u + n);
 
-	border_note(lab.borders[0], &note);
-	lab_turn(&lab, 0);
+	nl_need(&k.nl, &a, 0, kern_now(&k));
 }
 
 static bool in_use(unsigned n)
 {
 	struct addr a = addr_v4(0xc0000000u + n);
 
-	for (unsigned i = 0; i < lab.ctl->nl.n_use; i++)
-		if (addr_eq(&lab.ctl->nl.use[i].addr, &a))
+	for (unsigned i = 0; i < k.nl.n_use; i++)
+		if (addr_eq(&k.nl.use[i].addr, &a))
 			return true;
 	return false;
 }
@@ -56,8 +53,8 @@ static bool in_use(unsigned n)
 static void pass(uint64_t ms)
 {
 	for (; ms > LOOK; ms -= LOOK)
-		clock_skip(&lab, LOOK);
-	clock_skip(&lab, ms);
+		kern_skip(&k, LOOK);
+	kern_skip(&k, ms);
 }
 
 /* Ten minutes after the last request, not nine and not eleven. */
@@ -79,7 +76,7 @@ Test(use, next_hops_stay)
 	pass(30 * MINUTE);
 	cr_assert(in_use(0x2fe));
 	lab_sh("ip route del default");
-	cr_assert(lab_until(&lab, 5000, !in_use(0x2fe)));
+	cr_assert(kern_until(&k, 5000, !in_use(0x2fe)));
 }
 
 /* More than there is room for: the one that was asked for longest ago gives way, and never a route's next hop. */
@@ -87,10 +84,10 @@ Test(use, full_table)
 {
 	for (unsigned n = 0; n < 3 * NL_USES; n++) {
 		wanted(0x1000 + n);
-		clock_skip(&lab, 10);
+		kern_skip(&k, 10);
 		cr_assert(in_use(0x1000 + n));
 		cr_assert(in_use(0x2fe), "the next hop of the default route gave way to %u others", n + 1);
-		cr_assert_leq(lab.ctl->nl.n_use, NL_USES);
+		cr_assert_leq(k.nl.n_use, NL_USES);
 	}
 	cr_assert(in_use(0x1000 + 3 * NL_USES - 100));
 	cr_assert_not(in_use(0x1000));

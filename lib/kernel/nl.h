@@ -5,6 +5,9 @@
  * The mirror of the kernel's tables.  Notifications only say what has changed, not to what: a while later the tables
  * concerned are read anew, a bounded piece each turn, and a snapshot is made of all of them.  So no sequence of events,
  * no lost event and no route that vanishes without one (IPv4 does that) can leave the mirror wrong.
+ *
+ * It knows no loop: it hands out a descriptor, is called, and says what has become of it.  Times are the caller's
+ * clock, in ms.
  */
 
 #include <net/if.h>
@@ -12,11 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ev.h"
 #include "net.h"
 
-struct ctl;
 struct mnl_socket;
+struct rtnl;
 struct nlmsghdr;
 
 enum nl_table { NL_LINK, NL_ADDR, NL_ROUTE, NL_NEIGH, NL_TABLES };
@@ -48,6 +50,16 @@ struct nl_vec {
 	bool short_of_memory; /* an entry is missing */
 };
 
+/* A gateway port, as its owner tells it whenever the links have been read (nl_turn). */
+struct nl_port {
+	int ifindex; /* of the interface that the kernel knows it by, 0: none now */
+	int base;    /* of the interface that its device stands on, or has made; 0: none of the kernel's */
+	uint8_t mac[6];
+	unsigned mtu;	/* at most */
+	bool exclusive; /* the kernel's interface is a TAP: frames leave with `mac` */
+	bool closed;	/* its device is nobody's to touch */
+};
+
 /* A neighbour that traffic is sent to: the kernel, which sees none of it, is told so from time to time. */
 struct nl_use {
 	struct addr addr;
@@ -62,9 +74,17 @@ struct nl_use {
 /* In net_route.flags of the tables only: unreachable because it leaves by an interface that is not ours. */
 #define NL_ROUTE_FOREIGN 0x80
 
+/* What nl_turn has come to. */
+enum nl_got {
+	NL_GOT_NONE,
+	NL_GOT_LINKS,	 /* the table of links is new: bring nl->port up to date, and call again */
+	NL_GOT_SNAPSHOT, /* everything was read, and nl->tbl is of it: another one than before where its gen is */
+};
+
 struct nl {
-	struct ev ev;
+	struct rtnl *rtnl;
 	struct mnl_socket *events, *dump;
+	uint64_t now;	/* ms, of this call */
 	unsigned dirty; /* bit for each nl_table that must be read anew */
 	int reading;	/* enum nl_table, or -1 */
 	bool broken;	/* the table changed while it was read: once more */
@@ -74,36 +94,45 @@ struct nl {
 	uint64_t from_us; /* the thread's CPU time at the beginning of this turn */
 	uint64_t cost_us; /* of the reading under way, in the turns before */
 	struct nl_vec table[NL_TABLES];
-	struct nl_vec fresh;	  /* the table that is being read */
-	int ifindex[NET_DEV_MAX]; /* of each gateway port, 0: none now */
+	struct nl_vec fresh;		  /* the table that is being read */
+	struct nl_port port[NET_DEV_MAX]; /* the caller's to fill */
+	unsigned n_ports;
 	uint64_t gen;
 	struct net_tbl *tbl; /* the newest snapshot */
 	struct nl_old *old;  /* replaced, perhaps still in use; newest first */
 	unsigned n_old;
 	struct nl_use use[NL_USES];
 	unsigned n_use;
-	struct timer use_timer;
+	uint64_t use_at; /* ms: they are gone through next */
 };
 
 /* The link of this index or name in the mirror, or NULL. */
 const struct nl_link *nl_link_at(const struct nl *n, int index);
 const struct nl_link *nl_link_named(const struct nl *n, const char *name);
-/* All tables are read again. */
-void nl_again(struct ctl *c);
-/* The oldest snapshot that a worker has adopted last. */
-uint64_t nl_adopted(const struct ctl *c);
+/* Opens the sockets; everything is to be read.  rtnl must outlive it.  0 or -errno; nl_close is owed in both cases. */
+int nl_open(struct nl *n, struct rtnl *rtnl, unsigned n_ports, uint64_t now);
+/* Frees the snapshots too: nobody uses one any more. */
+void nl_close(struct nl *n);
 
-/* Opens the sockets, reads everything, publishes the first snapshot.  0 or -errno. */
-int nl_up(struct ctl *c, char *why, size_t why_n);
-void nl_down(struct ctl *c);
+/* Readable when something has changed: nl_events is to be called. */
+int nl_fd(const struct nl *n);
+void nl_events(struct nl *n, uint64_t now);
+/* All tables are read again. */
+void nl_again(struct nl *n);
+/* What is to be read is read without waiting for more that might change. */
+void nl_at_once(struct nl *n);
 
 /* One turn's share; cheap when nothing has changed. */
-void nl_turn(struct ctl *c);
-/* A time (ms) by which nl_turn has something to do again. */
-uint64_t nl_next(const struct ctl *c);
+enum nl_got nl_turn(struct nl *n, uint64_t now);
+/* A time by which nl_turn has something to do again; UINT64_MAX: none. */
+uint64_t nl_next(const struct nl *n, uint64_t now);
+/* Frees the replaced snapshots that nobody uses any more: all users have adopted that of `adopted` or a later one. */
+void nl_reap(struct nl *n, uint64_t adopted);
 
 /* Traffic needs this neighbour of gateway port dev: makes the kernel resolve or verify it.  Rate-limited by address. */
-void nl_need(struct ctl *c, const struct addr *a, uint16_t dev);
+void nl_need(struct nl *n, const struct addr *a, uint16_t dev, uint64_t now);
+
+bool nl_is_loopback(const struct nl *n, int index);
 
 /* ---- nl_parse.c: one message of a table into an entry at the end of n->fresh ---- */
 void nl_parse(struct nl *n, const struct nlmsghdr *h);
@@ -113,21 +142,17 @@ uint16_t nl_dev(const struct nl *n, int index);
 void *nl_push(struct nl_vec *v);
 
 /* ---- nl_snap.c ---- */
-bool nl_is_loopback(const struct nl *n, int index);
-/* Builds a snapshot from the tables and publishes it if it differs from the last one.  0 or -ENOMEM. */
-int nl_publish(struct ctl *c);
-/* Frees replaced snapshots that no worker uses any more. */
-void nl_reap(struct ctl *c);
-/* Frees them all, and takes the last one back from the borders.  The workers must have stopped. */
-void nl_forget(struct ctl *c);
+/* Builds a snapshot from the tables, which takes the place of n->tbl if it differs.  0 or -ENOMEM. */
+int nl_publish(struct nl *n);
+/* Frees them all. */
+void nl_forget(struct nl *n);
 
 /* ---- nl_use.c ---- */
-void nl_use_up(struct ctl *c);
 /* Sorts a newly read table of neighbours, as lookups want it. */
 void nl_use_sort(struct nl_vec *neighs);
 /* No next hop is in use, until nl_use_gateway says so: before a snapshot is built. */
 void nl_use_no_gateways(struct nl *n);
 /* Tells the kernel about neighbours in use that are not freshly known. */
-void nl_use_turn(struct ctl *c);
+void nl_use_turn(struct nl *n);
 /* A route's next hop joins those in use. */
 void nl_use_gateway(struct nl *n, const struct addr *a, uint16_t dev);

@@ -9,7 +9,7 @@
 #include <net/if.h>
 #include <linux/neighbour.h>
 
-#include "ctl_int.h"
+#include "nl.h"
 
 #define LINK_LOWER_UP 0x10000 /* IFF_LOWER_UP, which net/if.h does not have */
 #define NUD_USABLE    (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
@@ -26,22 +26,21 @@ static bool link_sends(const struct nl_link *l)
 	return l && (l->flags & IFF_UP) && (l->flags & LINK_LOWER_UP);
 }
 
-static void put_devs(const struct ctl *c, struct net_tbl *t)
+static void put_devs(const struct nl *n, struct net_tbl *t)
 {
-	t->n_dev = c->conf.n_ports;
-	for (unsigned d = 0; d < c->conf.n_ports; d++) {
-		const struct ctl_port *p = &c->conf.ports[d];
-		const struct nl_link *l = nl_link_at(&c->nl, c->nl.ifindex[d]);
+	t->n_dev = n->n_ports;
+	for (unsigned d = 0; d < n->n_ports; d++) {
+		const struct nl_port *p = &n->port[d];
+		const struct nl_link *l = nl_link_at(n, p->ifindex), *base = nl_link_at(n, p->base);
 		struct net_dev *dev = &t->dev[d];
 
 		/* Frames leave by the NIC: on an exclusive port its own address is the only one that replies reach. */
-		memcpy(dev->mac, l && !p->tap ? l->mac : p->port->mac, sizeof(dev->mac));
+		memcpy(dev->mac, l && !p->exclusive ? l->mac : p->mac, sizeof(dev->mac));
 		dev->mtu = (uint16_t)(l && l->mtu < p->mtu ? l->mtu : p->mtu);
-		dev->exclusive = p->tap;
-		dev->closed = c->iface[d].state != IFACE_OPEN;
+		dev->exclusive = p->exclusive;
+		dev->closed = p->closed;
 		/* An exclusive port's device may stand on an interface of the kernel's, too. */
-		dev->up = link_sends(l) && (p->port->ifindex == 0 || !nl_link_at(&c->nl, p->port->ifindex) ||
-					    link_sends(nl_link_at(&c->nl, p->port->ifindex)));
+		dev->up = link_sends(l) && (!base || link_sends(base));
 	}
 }
 
@@ -53,10 +52,10 @@ bool nl_is_loopback(const struct nl *n, int index)
 }
 
 /* The gateway port that stands for a loopback interface, or UINT16_MAX. */
-static uint16_t loopback_port(const struct ctl *c)
+static uint16_t loopback_port(const struct nl *n)
 {
-	for (unsigned d = 0; d < c->conf.n_ports; d++)
-		if (nl_is_loopback(&c->nl, c->nl.ifindex[d]))
+	for (unsigned d = 0; d < n->n_ports; d++)
+		if (nl_is_loopback(n, n->port[d].ifindex))
 			return (uint16_t)d;
 	return UINT16_MAX;
 }
@@ -71,11 +70,10 @@ static void put_local(struct net_tbl *t, const struct net_local *l, uint16_t dev
  * Our ports' addresses, and global ones on the loopback interface, which by custom belong to the host as a whole. Where
  * that is a port, it is the way to every address of the host, each for itself.
  */
-static void put_locals(const struct ctl *c, struct net_tbl *t)
+static void put_locals(const struct nl *n, struct net_tbl *t)
 {
-	const struct nl *n = &c->nl;
 	const struct nl_addr *v = n->table[NL_ADDR].v;
-	uint16_t lo = loopback_port(c);
+	uint16_t lo = loopback_port(n);
 
 	for (unsigned i = 0; i < n->table[NL_ADDR].n; i++) {
 		uint16_t dev = nl_dev(n, v[i].index);
@@ -142,15 +140,14 @@ static bool same(const struct net_tbl *a, const struct net_tbl *b)
 	       (a->n_local == 0 || memcmp(a->local, b->local, a->n_local * sizeof(*a->local)) == 0);
 }
 
-static struct net_tbl *build(struct ctl *c)
+static struct net_tbl *build(struct nl *n)
 {
-	struct nl *n = &c->nl;
 	struct net_tbl *t = net_tbl_alloc(n->table[NL_ROUTE].n, n->table[NL_NEIGH].n, 2 * n->table[NL_ADDR].n);
 
 	if (!t)
 		return NULL;
-	put_devs(c, t);
-	put_locals(c, t);
+	put_devs(n, t);
+	put_locals(n, t);
 	put_neighs(n, t);
 	nl_use_no_gateways(n);
 	put_routes(n, t);
@@ -158,15 +155,14 @@ static struct net_tbl *build(struct ctl *c)
 	return t;
 }
 
-int nl_publish(struct ctl *c)
+int nl_publish(struct nl *n)
 {
-	struct nl *n = &c->nl;
 	struct nl_old *old = calloc(1, sizeof(*old));
 	struct net_tbl *t;
 
 	if (!old)
 		return -ENOMEM;
-	t = build(c);
+	t = build(n);
 	if (!t) {
 		free(old);
 		return -ENOMEM;
@@ -174,15 +170,9 @@ int nl_publish(struct ctl *c)
 	if (same(n->tbl, t)) {
 		net_tbl_free(t);
 		free(old);
-		iface_published(
-			c); /* a port that was opened and has gone since: the last one says already that it is closed */
 		return 0;
 	}
 	t->gen = ++n->gen;
-	for (unsigned w = 0; w < c->conf.n_workers; w++) {
-		atomic_store_explicit(&c->conf.borders[w]->tbl, t, memory_order_release);
-		c->ring[w] = true;
-	}
 	if (n->tbl) {
 		*old = (struct nl_old){.next = n->old, .tbl = n->tbl, .until = t->gen};
 		n->old = old;
@@ -191,31 +181,13 @@ int nl_publish(struct ctl *c)
 		free(old);
 	}
 	n->tbl = t;
-	c->stats.snapshots++;
-	iface_published(c);
 	return 0;
 }
 
-uint64_t nl_adopted(const struct ctl *c)
+void nl_reap(struct nl *n, uint64_t adopted)
 {
-	uint64_t adopted = UINT64_MAX;
+	struct nl_old **p = &n->old;
 
-	for (unsigned w = 0; w < c->conf.n_workers; w++) {
-		uint64_t gen = atomic_load_explicit(&c->conf.borders[w]->adopted, memory_order_acquire);
-
-		adopted = gen < adopted ? gen : adopted;
-	}
-	return adopted;
-}
-
-void nl_reap(struct ctl *c)
-{
-	struct nl_old **p = &c->nl.old;
-	uint64_t adopted;
-
-	if (!*p)
-		return;
-	adopted = nl_adopted(c);
 	while (*p) {
 		struct nl_old *o = *p;
 
@@ -226,16 +198,12 @@ void nl_reap(struct ctl *c)
 		*p = o->next;
 		net_tbl_free(o->tbl);
 		free(o);
-		c->nl.n_old--;
+		n->n_old--;
 	}
 }
 
-void nl_forget(struct ctl *c)
+void nl_forget(struct nl *n)
 {
-	struct nl *n = &c->nl;
-
-	for (unsigned w = 0; w < c->conf.n_workers; w++)
-		atomic_store_explicit(&c->conf.borders[w]->tbl, NULL, memory_order_release);
 	while (n->old) {
 		struct nl_old *o = n->old;
 

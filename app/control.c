@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The control instance: tunnels and ports as it sees them. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app.h"
+
+static struct ctl_addr ctl_addr(const struct conf_hostport *h)
+{
+	return (struct ctl_addr){h->host ? h->host : "", h->port_min, h->port_max};
+}
+
+static void ctl_tunnel(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+
+	a->ctl_tunnels[i] = (struct ctl_tunnel){
+		.name = t->name,
+		.client = t->role == CONF_CLIENT,
+		.listen = ctl_addr(&t->listen),
+		.target = ctl_addr(&t->target),
+		.remote = ctl_addr(&t->remote),
+		.port = a->tunnels[i].dev,
+		.conn = t->conn,
+		.slot_worker = a->slot_worker[i],
+		.scavenge_ms = a->tunnels[i].scavenge_ms,
+		.listen_path = t->listen.path,
+		.target_path = t->target.path,
+		.tcp = t->tcp,
+	};
+}
+
+/* A port without an interface's name is a command line's, and so its one tunnel's. */
+static const char *seek_host(const struct conf *c)
+{
+	const struct conf_tunnel *t = &c->tunnels[0];
+
+	return t->role == CONF_CLIENT ? t->remote.host : t->listen.host;
+}
+
+static enum ctl_seek seek(const struct conf *c, const struct conf_port *p)
+{
+	const char *host = seek_host(c);
+	struct addr a;
+
+	if (!p->seek)
+		return CTL_SEEK_NO;
+	if (c->tunnels[0].role == CONF_CLIENT)
+		return CTL_SEEK_ROUTE;
+	return !host || !host[0] || (addr_parse(host, &a) == 0 && addr_is_any(&a)) ? CTL_SEEK_DEFAULT : CTL_SEEK_OWNER;
+}
+
+static void ctl_port(struct app *a, unsigned i)
+{
+	const struct conf_port *p = &a->conf->ports[i];
+	struct net_local *addr = a->ctl_addrs + i * CONF_ADDRS_MAX;
+
+	for (unsigned k = 0; k < p->n_addresses; k++) {
+		addr[k].addr = p->addresses[k].addr;
+		addr[k].plen = p->addresses[k].plen + (addr_is_v4(&addr[k].addr) ? 96 : 0);
+		addr[k].dev = (uint16_t)i;
+	}
+	a->ctl_ports[i] = (struct ctl_port){
+		.name = p->name,
+		.port = &a->ports[i],
+		.tap = p->exception == CONF_EXC_TAP,
+		.ifname = p->ifname,
+		.base = a->bases[i],
+		.seek = seek(a->conf, p),
+		.seek_host = seek_host(a->conf),
+		.mtu = p->mtu,
+		.addresses = addr,
+		.n_addresses = p->n_addresses,
+		.gateway = p->gateway,
+		.n_gateway = p->n_gateway,
+	};
+}
+
+int app_ctl_up(struct app *a)
+{
+	struct ctl_conf cc = {
+		.n_tunnels = a->conf->n_tunnels,
+		.n_ports = a->conf->n_ports,
+		.borders = a->borders,
+		.n_workers = a->plan.workers,
+		.chans = &a->chans,
+		.udp = a->udp,
+		.frames = a->pools[a->plan.place.ctl_pool],
+		.quiet = a->conf->log.quiet,
+		.port_open = app_port_open,
+		.port_close = app_port_close,
+		.listens = app_listens,
+		.ctx = a,
+		.dials = a->conf->max_dials,
+		.dial_ms = a->conf->dial_timeout * 1000,
+	};
+	int ret;
+
+	a->ctl_tunnels = calloc(cc.n_tunnels, sizeof(*a->ctl_tunnels));
+	a->ctl_ports = calloc(cc.n_ports, sizeof(*a->ctl_ports));
+	a->ctl_addrs = calloc(cc.n_ports * CONF_ADDRS_MAX, sizeof(*a->ctl_addrs));
+	if (!a->ctl_tunnels || !a->ctl_ports || !a->ctl_addrs)
+		return app_fail(a, -ENOMEM, "control");
+	for (unsigned i = 0; i < cc.n_tunnels; i++)
+		ctl_tunnel(a, i);
+	for (unsigned i = 0; i < cc.n_ports; i++)
+		ctl_port(a, i);
+	cc.tunnels = a->ctl_tunnels;
+	cc.ports = a->ctl_ports;
+	sigemptyset(&cc.signals);
+	sigaddset(&cc.signals, SIGINT);
+	sigaddset(&cc.signals, SIGTERM);
+	sigaddset(&cc.signals, SIGUSR1);
+	ret = ctl_create(&a->ctl, &cc, a->why, sizeof(a->why));
+	return ret ? app_fail(a, ret, "control") : 0;
+}
+
+void app_ctl_down(struct app *a)
+{
+	if (a->ctl)
+		ctl_destroy(a->ctl);
+	free(a->ctl_addrs);
+	free(a->ctl_ports);
+	free(a->ctl_tunnels);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What telemetry and snmplog look at. */
+
+#include "app.h"
+
+int app_telemetry_up(struct app *a)
+{
+	a->tlm = (struct tlm_src){
+		.conf = a->conf,
+		.n_workers = a->plan.workers,
+		.shards = a->shards,
+		.workers = a->workers,
+		.borders = a->borders,
+		.ctl = a->ctl,
+		.chans = &a->chans,
+		.pools = a->pools,
+		.n_pools = a->plan.place.n_pools,
+		.tsc_hz = a->clock.hz,
+	};
+	return a->conf->telemetry.enable ? tlm_start(&a->tlm) : 0;
+}
+
+void app_telemetry_down(struct app *a)
+{
+	tlm_stop();
+}
+
+/* Not longer than this for a file that hangs: the process ends without it. */
+#define SNMPLOG_STOP_MS 1000
+
+int app_snmplog_up(struct app *a)
+{
+	const struct conf_telemetry *t = &a->conf->telemetry;
+	int ret = snmplog_start(&a->snmplog, &a->tlm, t->snmplog, t->snmpperiod);
+
+	return ret ? app_fail(a, ret, "snmplog") : 0;
+}
+
+void app_snmplog_down(struct app *a)
+{
+	snmplog_stop(a->snmplog, SNMPLOG_STOP_MS);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Tunnels as shards see them, from tunnels as the file has them: keys, codecs, sizes, session slots. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "app.h"
+#include "comp.h"
+#include "log.h"
+
+static uint16_t port_index(const struct conf *c, const char *name)
+{
+	for (unsigned i = 0; i < c->n_ports; i++)
+		if (name[0] && !strcmp(c->ports[i].name, name))
+			return (uint16_t)i;
+	return UINT16_MAX;
+}
+
+static int tunnel_crypt(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+	uint8_t key[CRYPT_KEY_LEN];
+	int ret = crypt_selftest(t->crypt);
+
+	if (ret) {
+		snprintf(a->why, sizeof(a->why), "tunnel %s: cipher %s fails its self-test on this machine", t->name,
+			 t->crypt);
+		return ret;
+	}
+	ret = crypt_kdf(t->key, t->key_len, key);
+	if (ret == 0)
+		ret = crypt_create(&a->crypts[i], t->crypt, key);
+	explicit_bzero(key, sizeof(key));
+	return ret ? app_fail(a, ret, t->name) : 0;
+}
+
+/* The address that a server listens on: unspecified for none given, and for a name until control has resolved it. */
+static void listen_addr(const struct conf_tunnel *t, struct addr *out)
+{
+	if (t->listen.host && addr_parse(t->listen.host, out))
+		*out = (struct addr){{0}};
+}
+
+void app_listens(void *app, unsigned tunnel, const struct addr *addr)
+{
+	struct app *a = app;
+
+	a->tunnels[tunnel].local = *addr; /* no worker has looked: none of its ports is in the map yet */
+}
+
+static int tunnel_slots(struct app *a, unsigned i)
+{
+	struct shard_tunnel *s = &a->tunnels[i];
+
+	s->dials = calloc(s->conn, sizeof(*s->dials));
+	a->slot_worker[i] = calloc(s->conn, sizeof(**a->slot_worker));
+	if (!s->dials || !a->slot_worker[i])
+		return app_fail(a, -ENOMEM, "session slots");
+	for (unsigned k = 0; k < s->conn; k++) {
+		struct dial *d = &s->dials[k];
+
+		d->to_ctl.kind = d->to_worker.kind = MBOX_DIAL;
+		d->tunnel = (uint16_t)i;
+		d->slot = (uint16_t)k;
+		d->worker_id = a->slot_worker[i][k] = (uint16_t)((i + k) % a->plan.workers);
+	}
+	return 0;
+}
+
+/* A frame and its header make one chunk of the compression layer, which takes no more (wire.md section 6). */
+static uint16_t framesize(const struct conf_tunnel *t)
+{
+	unsigned max = t->nocomp ? MUX_FRAME_MAX : COMP_BLOCK_MAX - MUX_HEAD;
+
+	return (uint16_t)(t->framesize < max ? t->framesize : max);
+}
+
+/* The pads of QPP, from the passphrase itself: before the keys are wiped. */
+static int tunnel_qpp(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+	struct qpp_pads *q = NULL;
+	int ret;
+
+	if (!t->qpp)
+		return 0;
+	ret = qpp_pads_create(&q, t->key, t->key_len, t->qpp_count);
+	a->tunnels[i].qpp = q;
+	return ret ? app_fail(a, ret, t->name) : 0;
+}
+
+static uint32_t to_ms(unsigned s)
+{
+	return s < UINT32_MAX / 1000 ? s * 1000u : UINT32_MAX;
+}
+
+/* One tunnel as shards see it, from one tunnel as the file has it (wire.md section 1 for the sizes). */
+static int tunnel_make(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+	struct shard_tunnel *s = &a->tunnels[i];
+	bool fec = t->datashard && t->parityshard;
+	int ret = tunnel_crypt(a, i);
+
+	if (ret == 0)
+		ret = tunnel_qpp(a, i);
+	if (ret)
+		return ret;
+	s->client = t->role == CONF_CLIENT;
+	s->nocomp = t->nocomp;
+	s->crypt = a->crypts[i];
+	s->head = crypt_head(s->crypt);
+	s->tail = crypt_tail(s->crypt);
+	s->dev = port_index(a->conf, t->port);
+	if (!s->client)
+		listen_addr(t, &s->local);
+	if (fec && (ret = fec_codec_get(&s->fec, t->datashard, t->parityshard)))
+		return app_fail(a, ret, t->name);
+	s->kcp = (struct kcp_conf){
+		.mtu = t->mtu - s->head - s->tail - (fec ? FEC_HEAD : 0u),
+		.snd_wnd = t->sndwnd,
+		.rcv_wnd = t->rcvwnd,
+		.nodelay = t->nodelay,
+		.interval = t->interval,
+		.resend = t->resend,
+		.nc = t->nc,
+		.acknodelay = t->acknodelay,
+	};
+	s->mux = (struct mux_conf){
+		.version = (uint8_t)t->smuxver,
+		.client = s->client,
+		.framesize = framesize(t),
+		.smuxbuf = t->smuxbuf,
+		.streambuf = t->streambuf,
+		.max_streams = a->conf->max_streams,
+		.hello = true,
+	};
+	if (getrandom(s->mux.hash_key, sizeof(s->mux.hash_key), 0) != sizeof(s->mux.hash_key))
+		return app_fail(a, -EIO, "random numbers");
+	s->keepalive_ms = t->keepalive * 1000;
+	s->closewait_ms = t->closewait * 1000;
+	s->traffic_class = (uint8_t)(t->dscp << 2);
+	s->autoexpire_ms = to_ms(t->autoexpire);
+	s->scavenge_ms = to_ms(t->scavengettl);
+	s->ratelimit = t->ratelimit;
+	s->tcp = t->tcp;
+	s->conn = t->conn;
+	return s->client ? tunnel_slots(a, i) : 0;
+}
+
+int app_tunnels_up(struct app *a)
+{
+	unsigned n = a->conf->n_tunnels;
+
+	a->crypts = calloc(n, sizeof(*a->crypts));
+	a->tunnels = calloc(n, sizeof(*a->tunnels));
+	a->slot_worker = calloc(n, sizeof(*a->slot_worker));
+	if (!a->crypts || !a->tunnels || !a->slot_worker)
+		return app_fail(a, -ENOMEM, "tunnels");
+	log_info("initiating key derivation");
+	for (unsigned i = 0; i < n; i++) {
+		int ret = tunnel_make(a, i);
+
+		if (ret)
+			return ret;
+	}
+	log_info("key derivation done");
+	conf_wipe_keys((struct conf *)a->conf);
+	return 0;
+}
+
+void app_tunnels_down(struct app *a)
+{
+	for (unsigned i = 0; i < a->conf->n_tunnels; i++) {
+		if (a->tunnels && a->tunnels[i].fec)
+			fec_codec_put(a->tunnels[i].fec);
+		if (a->tunnels) {
+			qpp_pads_destroy((struct qpp_pads *)a->tunnels[i].qpp);
+			free(a->tunnels[i].dials);
+		}
+		if (a->slot_worker)
+			free(a->slot_worker[i]);
+		if (a->crypts && a->crypts[i])
+			crypt_destroy(a->crypts[i]);
+	}
+	free(a->slot_worker);
+	free(a->tunnels);
+	free(a->crypts);
+}
