@@ -41,6 +41,7 @@ struct listener {
 struct tap {
 	struct ev ev; /* fd -1: this gateway port has none */
 	int ifindex;
+	bool no_carrier; /* what tap_carrier was last told */
 };
 
 /* A gateway port's interface, which may go and come: what its device stands on. */
@@ -171,6 +172,12 @@ void tap_punts(struct ctl *c);
 
 /* Makes a TAP again that somebody has removed; 0, or -errno and why. */
 int tap_again(struct ctl *c, unsigned port, char *why, size_t why_n);
+
+/*
+ * The TAP's carrier as the port's link is; a TAP that is made again has it too.  No effect on a port without a TAP, and
+ * on kernels that know no carrier of a TAP (before 5.0).
+ */
+void tap_carrier(struct ctl *c, unsigned port, bool up);
 
 /* ---- iface.c ---- */
 int iface_up(struct ctl *c, char *why, size_t why_n);

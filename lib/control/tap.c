@@ -154,6 +154,22 @@ static int tap_address(struct ctl *c, const struct tap *t, const struct ctl_port
 	return 0;
 }
 
+static void set_carrier(const struct tap *t)
+{
+	int on = !t->no_carrier;
+
+	(void)!ioctl(t->ev.fd, TUNSETCARRIER, &on);
+}
+
+void tap_carrier(struct ctl *c, unsigned port, bool up)
+{
+	struct tap *t = &c->tap[port];
+
+	t->no_carrier = !up;
+	if (t->ev.fd >= 0)
+		set_carrier(t);
+}
+
 static int tap_start(struct ctl *c, struct tap *t, const struct ctl_port *p, char *why, size_t why_n)
 {
 	unsigned room = rte_pktmbuf_data_room_size(c->conf.frames);
@@ -177,6 +193,8 @@ static int tap_start(struct ctl *c, struct tap *t, const struct ctl_port *p, cha
 	err = tap_address(c, t, p, why, why_n);
 	if (err)
 		return err;
+	if (t->no_carrier)
+		set_carrier(t);
 	t->ev.fn = on_tap;
 	err = ctl_ev_add(c, &t->ev, EPOLLIN);
 	return err ? ctl_fail(why, why_n, err, "port %s: epoll: %s", p->name, strerror(-err)) : 0;

@@ -14,6 +14,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include "ctl_int.h"
 #include "lab.h"
 #include "net.h"
 
@@ -100,6 +101,22 @@ Test(tap, gateway_elsewhere, .init = setup, .fini = teardown)
 	cr_assert_eq(addr_parse("100.64.0.1", &gateways[0]), 0);
 	lab_start(&lab);
 	has("ip route show default", "via 100.64.0.1 dev kg-wan0");
+}
+
+/* The interface has the carrier of the port's link, also when it is made anew. */
+Test(tap, carrier, .init = setup, .fini = teardown)
+{
+	char why[256];
+
+	lab_start(&lab);
+	has("ip -o link show kg-wan0", "LOWER_UP");
+	tap_carrier(lab.ctl, 0, false);
+	has("ip -o link show kg-wan0", "NO-CARRIER");
+	cr_assert_eq(tap_again(lab.ctl, 0, why, sizeof(why)), 0, "%s", why);
+	has("ip -o link show kg-wan0", "NO-CARRIER");
+	tap_carrier(lab.ctl, 0, true);
+	has("ip -o link show kg-wan0", "LOWER_UP");
+	tap_carrier(lab.ctl, 1, false); /* has no TAP */
 }
 
 static struct rte_mbuf *injected(void)
