@@ -13,22 +13,22 @@
  * so 32-bit words are added as they lie in memory into 64 bits: carries need no care below 2^32 words.
  */
 
-static uint64_t sum_tail(const uint8_t *p, size_t n, uint64_t sum)
+/*
+ * Fewer bytes than a word.  What is read under a condition a compiler may read without, where it believes that to be
+ * harmless, and gcc 14 did: volatile says that these are read or not as written here.
+ */
+static uint64_t sum_few(const volatile uint8_t *p, size_t n, uint64_t sum)
 {
-	if (n & 4) {
-		sum += le32_get(p);
-		p += 4;
-	}
-	if (n & 2) {
-		sum += le16_get(p);
-		p += 2;
-	}
-	return n & 1 ? sum + *p : sum;
+	for (size_t i = 0; i < n; i++)
+		sum += (uint64_t)p[i] << (i & 1) * 8;
+	return sum;
 }
 
+/* Eight bytes before p + n can be read, be they summed already or not: what is not wanted of a word is cut off. */
 static uint64_t sum_words(const uint8_t *p, size_t n, uint64_t sum)
 {
-	uint64_t other = 0;
+	const uint8_t *last = p + n - 8;
+	uint64_t other = 0, eight, rest;
 
 	for (; n >= 16; p += 16, n -= 16) {
 		uint64_t a = le64_get(p), b = le64_get(p + 8);
@@ -36,12 +36,11 @@ static uint64_t sum_words(const uint8_t *p, size_t n, uint64_t sum)
 		sum += (a & UINT32_MAX) + (a >> 32);
 		other += (b & UINT32_MAX) + (b >> 32);
 	}
-	sum += other;
-	if (n & 8) {
-		sum += (uint64_t)le32_get(p) + le32_get(p + 4);
-		p += 8;
-	}
-	return sum_tail(p, n, sum);
+	eight = le64_get(n >= 8 ? p : last) & -(uint64_t)(n >= 8);
+	rest = le64_get(last) >> 1 >> (63 - n % 8 * 8); /* in two steps: by 64, when nothing is left */
+	sum += (eight & UINT32_MAX) + (eight >> 32);
+	other += (rest & UINT32_MAX) + (rest >> 32);
+	return sum + other;
 }
 
 #if defined(__x86_64__)
@@ -76,7 +75,7 @@ uint64_t net_sum(const void *p, size_t n, uint64_t sum)
 	if (n >= WIDE_MIN && __builtin_cpu_supports("avx2"))
 		return sum_avx2(p, n, sum);
 #endif
-	return sum_words(p, n, sum);
+	return n < 8 ? sum_few(p, n, sum) : sum_words(p, n, sum);
 }
 
 uint16_t net_sum_fold(uint64_t sum)
