@@ -102,6 +102,7 @@ struct ctl_stats {
 	uint64_t tcp_in_bytes, tcp_out_bytes;
 	uint64_t punted, injected; /* frames to and from the TAPs */
 	uint64_t punt_errors;	   /* frames for no TAP, or that it refused */
+	uint64_t punt_finished;	   /* of punted: their sender had left the checksum undone */
 	uint64_t inject_no_mbuf, inject_full;
 	uint64_t inject_down;			    /* frames from TAPs whose port is closed */
 	uint64_t ports_closed, ports_opened;	    /* while running: an interface went, or came */

@@ -127,7 +127,7 @@ struct ctl {
 	struct tap tap[NET_DEV_MAX];
 	struct iface iface[NET_DEV_MAX];
 	uint16_t port_of[UINT8_MAX + 1]; /* DPDK port id -> gateway port, UINT16_MAX: none */
-	uint8_t *frame;			 /* where TAP frames go when there is no mbuf */
+	uint8_t *frame;			 /* where TAP frames go when there is no mbuf, or several for one */
 	struct rtnl rtnl;
 	struct nl nl;
 	struct ev nl_ev;

@@ -3,6 +3,10 @@
 /*
  * The exception path: for every exclusive gateway port a kernel TAP with the port's MAC and addresses.  What workers do
  * not know goes in there, and what the kernel sends comes out and leaves by the NIC.
+ *
+ * Checksums are whole on both ways.  Towards the kernel those that a neighbour left undone are completed here: it costs
+ * little beside the system call, captures on the TAP show what they should, and the kernel may send the frame on.  From
+ * it they come whole, and no frame longer than the MTU: without TUNSETOFFLOAD a TAP offers the kernel neither.
  */
 
 #include <errno.h>
@@ -20,6 +24,7 @@
 #include <rte_ring.h>
 
 #include "ctl_int.h"
+#include "net.h"
 
 #define TAP_BURST     64 /* frames a TAP and turn */
 #define TAP_PUNTS     64 /* frames a worker and turn */
@@ -85,12 +90,37 @@ static void on_tap(struct ctl *c, struct ev *e, uint32_t events)
 		;
 }
 
+/* A frame in one piece: as it lies, or copied out of several buffers.  NULL: longer than any that a kernel takes. */
+static uint8_t *in_one(struct ctl *c, struct rte_mbuf *m)
+{
+	if (m->nb_segs == 1)
+		return rte_pktmbuf_mtod(m, uint8_t *);
+	if (m->pkt_len > TAP_FRAME_MAX)
+		return NULL;
+	return (uint8_t *)(uintptr_t)rte_pktmbuf_read(m, 0, m->pkt_len, c->frame);
+}
+
+/*
+ * The port may say that the bytes are good and the checksum is not theirs (NONE: virtio, whose peer is on the same
+ * host); other drivers say nothing of it, or even that they have found it bad.
+ */
+static bool punt_one(struct ctl *c, const struct tap *t, struct rte_mbuf *m)
+{
+	bool partial = (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
+	uint8_t *p = in_one(c, m);
+
+	if (!p)
+		return false;
+	if (net_finish_csum(p, m->pkt_len, partial))
+		c->stats.punt_finished++;
+	return write(t->ev.fd, p, m->pkt_len) == (ssize_t)m->pkt_len;
+}
+
 static void punt(struct ctl *c, struct rte_mbuf *m)
 {
 	unsigned port = m->port <= UINT8_MAX ? c->port_of[m->port] : UINT16_MAX;
 
-	if (port < c->conf.n_ports && c->tap[port].ev.fd >= 0 && m->nb_segs == 1 &&
-	    write(c->tap[port].ev.fd, rte_pktmbuf_mtod(m, void *), m->data_len) == m->data_len)
+	if (port < c->conf.n_ports && c->tap[port].ev.fd >= 0 && punt_one(c, &c->tap[port], m))
 		c->stats.punted++;
 	else
 		c->stats.punt_errors++;

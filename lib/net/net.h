@@ -142,6 +142,18 @@ struct net_ports {
 void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
 		     const struct net_ports *ports);
 
+/* ---- what is not ours ---- */
+
+/*
+ * Completes the TCP or UDP checksum of a whole frame whose sender left it to a device that the frame has not met, as
+ * the guests of one host do to each other, and the ends of a veth: the field holds the pseudo header's sum.  partial:
+ * the driver says that the field is not to be taken as it stands (and that the bytes are good); otherwise only a field
+ * that is exactly that sum is completed.  A whole checksum stays what it is, also one that happens to be that sum.
+ * Fragments, frames that are shorter than their headers say, and all other protocols are left alone.  Returns whether p
+ * was written.
+ */
+bool net_finish_csum(uint8_t *p, unsigned n, bool partial);
+
 /* ---- out ---- */
 
 #define NET_CSUM_IP_HW	1 /* the port computes the IPv4 header checksum */

@@ -13,6 +13,8 @@
 #define ETH_TYPE   12
 #define ETH_T_IPV4 0x0800
 #define ETH_T_IPV6 0x86dd
+#define ETH_T_VLAN 0x8100
+#define ETH_T_QINQ 0x88a8
 #define ETH_VLAN   4
 
 #define IP4_HEAD      20 /* without options */

@@ -387,6 +387,7 @@ static int cmd_control(const struct tlm_src *src, const char *params, struct rte
 	dict_u64(d, "exception_to_kernel", c->punted);
 	dict_u64(d, "exception_from_kernel", c->injected);
 	dict_u64(d, "exception_errors", c->punt_errors);
+	dict_u64(d, "exception_checksums", c->punt_finished);
 	dict_u64(d, "exception_no_mbuf", c->inject_no_mbuf);
 	dict_u64(d, "snapshots", c->snapshots);
 	dict_u64(d, "reading_starved", c->no_chunk);

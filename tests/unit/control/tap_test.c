@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -65,7 +66,10 @@ Test(tap, configured, .init = setup, .fini = teardown)
 	has("ip -o link show kg-wan0", ",UP");
 	has("ip -o -4 addr show kg-wan0", "192.0.2.1/24 brd 192.0.2.255");
 	has("ip -o -6 addr show kg-wan0 scope global", "2001:db8::1/64");
-	lab_sh("! ip -6 addr show kg-wan0 | grep -q tentative");
+	/* Usable as soon as the kernel has looked at them, on a thread of its own; detecting duplicates takes a second.
+	 */
+	has("sysctl net.ipv6.conf.kg-wan0.accept_dad", "= 0");
+	cr_assert(lab_until(&lab, SOON, system("ip -6 addr show kg-wan0 | grep -q tentative") != 0));
 	has("ip route show default", "via 192.0.2.254 dev kg-wan0");
 	has("ip -6 route show default", "via 2001:db8::fe dev kg-wan0");
 	t = atomic_load(&lab.borders[0]->tbl);
@@ -157,6 +161,195 @@ Test(tap, frames_both_ways, .init = setup, .fini = teardown)
 	cr_assert_eq(ctl_stats(lab.ctl)->punted, 1);
 	cr_assert_geq(ctl_stats(lab.ctl)->injected, 1);
 	cr_assert_eq(ctl_stats(lab.ctl)->punt_errors, 0);
+}
+
+/*
+ * A TCP SYN, or a datagram, to a port on which nobody listens: the kernel answers when its checksum is right, and only
+ * then.  Built with the pseudo header's sum in the checksum's place, as a neighbour on the same host leaves it.
+ */
+static struct rte_mbuf *closed_port(bool v6, bool tcp, uint16_t sport)
+{
+	static const uint8_t them[6] = {2, 9, 9, 9, 9, 9};
+	struct rte_mbuf *m = rte_pktmbuf_alloc(lab.mbufs);
+	unsigned ip_n = v6 ? 40 : 20, l4_n = tcp ? 20 : 8;
+	uint8_t *p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(14 + ip_n + l4_n)), *ip = p + 14, *l4 = ip + ip_n;
+	struct addr from;
+	uint16_t sum;
+
+	memset(p, 0, 14 + ip_n + l4_n);
+	memcpy(p, lab.devs[0].mac, 6);
+	memcpy(p + 6, them, 6);
+	memcpy(p + 12, v6 ? "\x86\xdd" : "\x08\x00", 2);
+	cr_assert_eq(addr_parse(v6 ? "2001:db8::9" : "192.0.2.9", &from), 0);
+	ip[0] = v6 ? 0x60 : 0x45;
+	ip[v6 ? 5 : 3] = (uint8_t)(v6 ? l4_n : ip_n + l4_n);
+	ip[v6 ? 6 : 9] = tcp ? 6 : 17;
+	ip[v6 ? 7 : 8] = 64;
+	memcpy(ip + (v6 ? 8 : 12), from.b + (v6 ? 0 : 12), v6 ? 16 : 4);
+	memcpy(ip + (v6 ? 24 : 16), addrs[v6].addr.b + (v6 ? 0 : 12), v6 ? 16 : 4);
+	if (!v6) {
+		sum = net_sum_fold(net_sum(ip, 20, 0));
+		memcpy(ip + 10, &sum, 2);
+	}
+	l4[0] = (uint8_t)(sport >> 8);
+	l4[1] = (uint8_t)sport;
+	l4[3] = 7;
+	if (tcp)
+		memcpy(l4 + 12, "\x50\x02\xff\xff", 4);
+	else
+		l4[5] = 8;
+	sum = (uint16_t)~net_sum_fold(
+		net_sum(v6 ? ip + 8 : ip + 12, v6 ? 32 : 8, (uint64_t)htons(tcp ? 6 : 17) + htons((uint16_t)l4_n)));
+	memcpy(l4 + (tcp ? 16 : 6), &sum, 2);
+	m->port = 0;
+	return m;
+}
+
+/* The port that an answer to one of those is for: of a RST its own, of an ICMP error that of the datagram in it. */
+static unsigned answered_port(const struct rte_mbuf *m)
+{
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *), *ip = p + 14;
+	bool v6 = p[12] == 0x86;
+	unsigned head = v6 ? 40 : 20;
+
+	if (ip[v6 ? 6 : 9] == 6)
+		return (unsigned)(ip[head + 2] << 8 | ip[head + 3]);
+	if (ip[v6 ? 6 : 9] == (v6 ? 58 : 1) && ip[head] == (v6 ? 1 : 3))
+		return (unsigned)(ip[head + 8 + head] << 8 | ip[head + 8 + head + 1]);
+	return 0; /* something of the kernel's own */
+}
+
+/* The next answer: the kernel gives them in the order of the questions. */
+static unsigned next_answer(void)
+{
+	for (uint64_t end = lab_ms() + SOON; lab_ms() < end;) {
+		struct rte_mbuf *m = injected();
+		unsigned port = 0;
+
+		if (m)
+			port = answered_port(m);
+		rte_pktmbuf_free(m);
+		if (port)
+			return port;
+	}
+	return 0;
+}
+
+static void give(struct rte_mbuf *m)
+{
+	cr_assert_eq(rte_ring_enqueue(lab.borders[0]->punt, m), 0);
+}
+
+static void know_the_peer(void)
+{
+	lab_sh("ip neigh add 192.0.2.9 lladdr 02:09:09:09:09:09 dev kg-wan0");
+	lab_sh("ip neigh add 2001:db8::9 lladdr 02:09:09:09:09:09 dev kg-wan0");
+	lab_sh("sysctl -q -w net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
+}
+
+/* In two buffers, the first of which ends within the transport header. */
+static struct rte_mbuf *in_two(struct rte_mbuf *m, unsigned first)
+{
+	struct rte_mbuf *more = rte_pktmbuf_alloc(lab.mbufs);
+	uint16_t n = (uint16_t)(m->data_len - first);
+
+	memcpy(rte_pktmbuf_append(more, n), rte_pktmbuf_mtod_offset(m, void *, first), n);
+	cr_assert_eq(rte_pktmbuf_trim(m, n), 0);
+	cr_assert_eq(rte_pktmbuf_chain(m, more), 0);
+	return m;
+}
+
+/* Checksums that the sender left undone are done, whatever the driver says of them, in one buffer or in two. */
+Test(tap, unfinished_checksums, .init = setup, .fini = teardown)
+{
+	static const uint64_t says[] = {RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN, RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+					RTE_MBUF_F_RX_L4_CKSUM_NONE, RTE_MBUF_F_RX_L4_CKSUM_BAD};
+	unsigned n = 0;
+
+	lab_start(&lab);
+	know_the_peer();
+	for (unsigned i = 0; i < 32; i++) {
+		bool v6 = i & 1, tcp = i & 2;
+		struct rte_mbuf *m = closed_port(v6, tcp, (uint16_t)(1000 + i));
+
+		m->ol_flags |= says[i >> 2 & 3];
+		/* Its word is enough: what stands in the field is of no account then. */
+		if (says[i >> 2 & 3] == RTE_MBUF_F_RX_L4_CKSUM_NONE)
+			*rte_pktmbuf_mtod_offset(m, uint8_t *, 14 + (v6 ? 40 : 20) + (tcp ? 16 : 6)) ^= 0x55;
+		give(i < 16 ? m : in_two(m, m->pkt_len - 3));
+		cr_assert_eq(next_answer(), 1000 + i, "case %u", i);
+		n++;
+	}
+	cr_assert_eq(ctl_stats(lab.ctl)->punt_finished, n);
+	cr_assert_eq(ctl_stats(lab.ctl)->punt_errors, 0);
+}
+
+/* What came wrong is still wrong for the kernel, which drops it and counts; a whole one is passed on as it is. */
+Test(tap, wrong_checksums, .init = setup, .fini = teardown)
+{
+	lab_start(&lab);
+	know_the_peer();
+	for (unsigned i = 0; i < 8; i++) {
+		bool v6 = i & 1, tcp = i & 2;
+		struct rte_mbuf *bad = closed_port(v6, tcp, 2000), *good = closed_port(v6, tcp, (uint16_t)(3000 + i));
+		uint8_t *p = rte_pktmbuf_mtod(bad, uint8_t *);
+
+		p[14 + (v6 ? 40 : 20) + (tcp ? 16 : 6)] ^= 0x55;
+		if (i & 4)
+			bad->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_BAD;
+		net_finish_csum(rte_pktmbuf_mtod(good, uint8_t *), good->pkt_len, false);
+		give(bad);
+		give(good);
+		cr_assert_eq(next_answer(), 3000 + i, "case %u", i);
+	}
+	cr_assert_eq(ctl_stats(lab.ctl)->punted, 16 + ctl_stats(lab.ctl)->punt_errors);
+	cr_assert_eq(ctl_stats(lab.ctl)->punt_finished, 0);
+}
+
+/* A datagram of the host's own leaves with its checksum complete: nobody behind the port would do it. */
+Test(tap, whole_from_the_kernel, .init = setup, .fini = teardown)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	struct rte_mbuf *m = NULL;
+	uint64_t sum;
+
+	lab_start(&lab);
+	know_the_peer();
+	to.sin_addr.s_addr = inet_addr("192.0.2.9");
+	cr_assert_eq(sendto(fd, "datagram", 8, 0, (void *)&to, sizeof(to)), 8);
+	for (uint64_t end = lab_ms() + SOON; lab_ms() < end;) {
+		m = injected();
+		if (m && rte_pktmbuf_mtod(m, uint8_t *)[14 + 9] == 17)
+			break;
+		rte_pktmbuf_free(m);
+		m = NULL;
+	}
+	cr_assert_not_null(m);
+	cr_assert_eq(m->pkt_len, 14 + 20 + 8 + 8);
+	cr_assert_eq(m->ol_flags & RTE_MBUF_F_TX_L4_MASK, 0);
+	sum = net_sum(rte_pktmbuf_mtod_offset(m, uint8_t *, 14 + 12), 8, (uint64_t)htons(17) + htons(16));
+	cr_assert_eq(net_sum_fold(net_sum(rte_pktmbuf_mtod_offset(m, uint8_t *, 14 + 20), 16, sum)), 0);
+	rte_pktmbuf_free(m);
+	close(fd);
+}
+
+/* Longer than any frame that a kernel takes: counted, and nothing hangs. */
+Test(tap, too_long, .init = setup, .fini = teardown)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(lab.mbufs);
+
+	lab_start(&lab);
+	rte_pktmbuf_append(m, 2000);
+	for (unsigned i = 0; i < 33; i++) {
+		struct rte_mbuf *more = rte_pktmbuf_alloc(lab.mbufs);
+
+		rte_pktmbuf_append(more, 2000);
+		cr_assert_eq(rte_pktmbuf_chain(m, more), 0);
+	}
+	m->port = 0;
+	give(m);
+	cr_assert(lab_until(&lab, SOON, ctl_stats(lab.ctl)->punt_errors == 1));
 }
 
 Test(tap, frames_for_nobody, .init = setup, .fini = teardown)

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Frames that are the kernel's: checksums that were left to a device. */
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frame.h"
+
+static const uint8_t us[6] = {2, 0, 0, 0, 0, 1}, them[6] = {2, 0, 0, 0, 0, 9};
+/* Destination options of 8 bytes; what follows them is put in. */
+static uint8_t dstopts[8] = {17, 0, 1, 4, 0, 0, 0, 0};
+static const uint8_t options[4] = {1, 1, 1, 0};
+
+struct made {
+	uint8_t p[FRAME_MAX];
+	unsigned n, ip, l4, l4_n, field; /* field: offset of the checksum */
+	bool v6, tcp;
+};
+
+/* A frame of each shape: VLAN tags before, options or extension headers behind the IP header. */
+static void make(struct made *m, bool v6, bool tcp, bool more, unsigned tags, unsigned payload)
+{
+	struct frame f = {.src = v6 ? "2001:db8::9" : "192.0.2.9",
+			  .dst = v6 ? "2001:db8::1" : "192.0.2.1",
+			  .sport = 179,
+			  .dport = 40000,
+			  .payload_n = payload};
+	unsigned ext = more ? (v6 ? 8 : 4) : 0;
+
+	memset(m, 0, sizeof(*m));
+	memcpy(f.dst_mac, us, 6);
+	memcpy(f.src_mac, them, 6);
+	f.options = options;
+	f.options_n = v6 ? 0 : ext;
+	dstopts[0] = tcp ? 6 : 17;
+	f.ext = dstopts;
+	f.ext_n = v6 ? ext : 0;
+	f.next = 60;
+	m->n = frame_make(m->p, &f);
+	m->v6 = v6;
+	m->tcp = tcp;
+	if (tcp && !(v6 && more))
+		m->p[14 + (v6 ? 6 : 9)] = 6;
+	if (!v6)
+		frame_fix_ip4(m->p);
+	for (unsigned i = 0; i < tags; i++) {
+		memmove(m->p + 16, m->p + 12, m->n - 12);
+		memcpy(m->p + 12, i ? "\x88\xa8\x00\x07" : "\x81\x00\x00\x05", 4);
+		m->n += 4;
+	}
+	m->ip = 14 + tags * 4;
+	m->l4 = m->ip + (v6 ? 40 : 20) + ext;
+	m->l4_n = m->n - m->l4;
+	m->field = m->l4 + (tcp ? 16 : 6);
+}
+
+static void put(struct made *m, uint16_t v)
+{
+	m->p[m->field] = (uint8_t)(v >> 8);
+	m->p[m->field + 1] = (uint8_t)v;
+}
+
+static uint16_t field(const struct made *m)
+{
+	return (uint16_t)(m->p[m->field] << 8 | m->p[m->field + 1]);
+}
+
+/* Of the pseudo header, and of the segment behind it with its field as it stands. */
+static uint16_t ref(const struct made *m, bool segment)
+{
+	uint8_t b[FRAME_MAX + 64];
+	unsigned n = m->v6 ? 32 : 8;
+
+	memcpy(b, m->p + m->ip + (m->v6 ? 8 : 12), n);
+	b[n++] = 0;
+	b[n++] = m->tcp ? 6 : 17;
+	b[n++] = (uint8_t)(m->l4_n >> 8);
+	b[n++] = (uint8_t)m->l4_n;
+	if (segment) {
+		memcpy(b + n, m->p + m->l4, m->l4_n);
+		n += m->l4_n;
+	}
+	return ref_csum(b, n);
+}
+
+static void partial(struct made *m)
+{
+	put(m, (uint16_t)~ref(m, false));
+}
+
+#define EACH_SHAPE                           \
+	for (unsigned i_ = 0; i_ < 24; i_++) \
+		for (unsigned n = 12; n < 1400; n += 97)
+
+#define MAKE(m) make(m, i_ & 1, i_ & 2, i_ & 4, i_ >> 3, n)
+
+/* What a neighbour has left undone is done, and is right. */
+Test(peek, completed)
+{
+	struct made m;
+
+	EACH_SHAPE
+	{
+		MAKE(&m);
+		partial(&m);
+		cr_assert(net_finish_csum(m.p, m.n, false), "shape %u, %u bytes", i_, n);
+		cr_assert_eq(ref(&m, true), 0, "shape %u, %u bytes: %04x", i_, n, field(&m));
+	}
+}
+
+/* With the driver's word for it, whatever stands in the field. */
+Test(peek, completed_by_the_drivers_word)
+{
+	struct made m;
+
+	EACH_SHAPE
+	{
+		MAKE(&m);
+		put(&m, 0x1234);
+		cr_assert(net_finish_csum(m.p, m.n, true));
+		cr_assert_eq(ref(&m, true), 0);
+	}
+}
+
+/* What is whole stays, and what is wrong stays wrong: that is the kernel's to find. */
+Test(peek, others_stay)
+{
+	struct made m, was;
+
+	EACH_SHAPE
+	{
+		MAKE(&m);
+		put(&m, 0);
+		put(&m, ref(&m, true));
+		for (unsigned wrong = 0; wrong < 2; wrong++) {
+			put(&m, (uint16_t)(field(&m) + wrong));
+			was = m;
+			cr_assert(!net_finish_csum(m.p, m.n, false));
+			cr_assert_eq(memcmp(&m, &was, sizeof(m)), 0);
+		}
+	}
+}
+
+/* A whole checksum that happens to be the pseudo header's sum comes out as it went in. */
+Test(peek, whole_by_chance)
+{
+	struct made m;
+	uint16_t sum;
+
+	make(&m, false, true, false, 0, 100);
+	partial(&m);
+	sum = field(&m);
+	/* The segment's last word makes the rest of it add up to what is wanted. */
+	m.p[m.n - 2] = m.p[m.n - 1] = 0;
+	sum = ref(&m, true);
+	m.p[m.n - 2] = (uint8_t)(sum >> 8);
+	m.p[m.n - 1] = (uint8_t)sum;
+	cr_assert_eq(ref(&m, true), 0);
+	sum = field(&m);
+	cr_assert(net_finish_csum(m.p, m.n, false));
+	cr_assert_eq(field(&m), sum);
+}
+
+/* UDP without a checksum stays without; a computed 0 is written as ffff. */
+Test(peek, udp_zero)
+{
+	struct made m;
+
+	make(&m, false, false, false, 0, 100);
+	put(&m, 0);
+	cr_assert(!net_finish_csum(m.p, m.n, false));
+	m.p[m.n - 2] = m.p[m.n - 1] = 0;
+	put(&m, 0);
+	uint16_t sum = ref(&m, true);
+
+	m.p[m.n - 2] = (uint8_t)(sum >> 8);
+	m.p[m.n - 1] = (uint8_t)sum;
+	partial(&m);
+	cr_assert(net_finish_csum(m.p, m.n, false));
+	cr_assert_eq(field(&m), 0xffff);
+}
+
+/* Padding is not part of the segment. */
+Test(peek, padded)
+{
+	struct made m;
+
+	make(&m, false, true, false, 0, 13);
+	partial(&m);
+	memset(m.p + m.n, 0xee, 20);
+	cr_assert(net_finish_csum(m.p, m.n + 20, false));
+	cr_assert_eq(ref(&m, true), 0);
+}
+
+/* Nothing of a frame that is cut short, a fragment, or malformed is touched or read beyond its end. */
+Test(peek, cut_and_malformed)
+{
+	struct made m, was;
+
+	EACH_SHAPE
+	{
+		if (n > 120)
+			continue;
+		MAKE(&m);
+		partial(&m);
+		for (unsigned cut = 0; cut < m.n; cut++) {
+			uint8_t *heap = malloc(cut ? cut : 1); /* AddressSanitizer sees its end */
+
+			memcpy(heap, m.p, cut);
+			cr_assert(!net_finish_csum(heap, cut, true), "shape %u cut to %u", i_, cut);
+			cr_assert_eq(memcmp(heap, m.p, cut), 0);
+			free(heap);
+		}
+	}
+	make(&m, false, true, false, 0, 100);
+	partial(&m);
+	for (unsigned i = 0; i < 4; i++) {
+		was = m;
+		switch (i) {
+		case 0:
+			was.p[14 + 6] |= 0x20; /* more fragments */
+			break;
+		case 1:
+			was.p[14 + 7] = 1; /* a later one */
+			break;
+		case 2:
+			was.p[14] = 0x44; /* a header of 16 bytes */
+			break;
+		default:
+			was.p[14] = 0x65; /* not IPv4 */
+		}
+		cr_assert(!net_finish_csum(was.p, was.n, true), "%u", i);
+	}
+	make(&m, true, true, false, 0, 100);
+	m.p[14 + 6] = 44; /* a fragment, or a routing header: the kernel's own business */
+	cr_assert(!net_finish_csum(m.p, m.n, true));
+	m.p[14 + 6] = 43;
+	cr_assert(!net_finish_csum(m.p, m.n, true));
+	m.p[14 + 6] = 58;
+	cr_assert(!net_finish_csum(m.p, m.n, true));
+}
