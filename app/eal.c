@@ -12,19 +12,12 @@
 #include <rte_log.h>
 
 #include "app.h"
+#include "eal_args.h"
 #include "log.h"
 #include "pages.h"
 #include "runtime.h"
 
 _Static_assert(LIMIT_LCORES <= RTE_MAX_LCORE, "what conf_lcores takes, EAL takes");
-
-#define ARGS_MAX (LIMIT_EAL_ARGS + 20) /* theirs, and ours with the NULL behind */
-/*
- * Less than 1 GB needs no page of that size, but DPDK would take one for its first pool if it could.  So it may grow by
- * no more than this: a driver that wants more than was planned gets it, in pages of 2 MB.
- */
-#define GROW_MB 256
-#define MEM_ARG (TOPO_NODES_MAX * 11)
 
 /* EAL's own words: at debug level into our log; the last line that blames something is kept. */
 static char eal_last[256];
@@ -125,67 +118,6 @@ static int eal_plan(struct app *a)
 	return 0;
 }
 
-static bool any_pci(const struct conf *c)
-{
-	for (unsigned i = 0; i < c->n_ports; i++)
-		if (!c->ports[i].vdev)
-			return true;
-	return false;
-}
-
-/* "330" or, of several nodes, "330,0,120"; every node's with `more` MB. */
-static void eal_memory(const struct plan *p, unsigned more, char mem[MEM_ARG])
-{
-	int len = 0, last = TOPO_NODES_MAX - 1;
-
-	if (p->n_nodes <= 1 && !more) {
-		snprintf(mem, MEM_ARG, "%u", p->memory_mb);
-		return;
-	}
-	while (last && !p->node_mb[last])
-		last--;
-	for (int i = 0; i <= last; i++)
-		len += snprintf(mem + len, (size_t)(MEM_ARG - len), "%s%u", i ? "," : "",
-				p->node_mb[i] ? p->node_mb[i] + more : 0);
-}
-
-/* EAL's argument vector; strings live in mem[], the plan and the configuration. */
-static int eal_args(struct app *a, char **argv, char mem[2][MEM_ARG])
-{
-	const struct conf_eal *e = &a->conf->eal;
-	int n = 0;
-
-	eal_memory(&a->plan, 0, mem[0]);
-	eal_memory(&a->plan, GROW_MB, mem[1]);
-	argv[n++] = "kcpgate";
-	argv[n++] = "--lcores";
-	argv[n++] = e->lcores ? e->lcores : a->plan.default_lcores;
-	argv[n++] = "--file-prefix";
-	argv[n++] = e->file_prefix;
-	argv[n++] = a->plan.n_nodes > 1 ? "--socket-mem" : "-m";
-	argv[n++] = mem[0];
-	if (a->plan.huge) {
-		argv[n++] = "--in-memory"; /* needs no hugetlbfs mount, leaves no files */
-		if (a->plan.memory_mb < 1024 - GROW_MB) {
-			argv[n++] = "--socket-limit";
-			argv[n++] = mem[1];
-		}
-	} else {
-		argv[n++] = "--no-huge"; /* which EAL takes for legacy memory, and so not with --in-memory */
-		argv[n++] = "--no-shconf";
-	}
-	if (!any_pci(a->conf))
-		argv[n++] = "--no-pci";
-	if (!a->conf->telemetry.enable)
-		argv[n++] = "--no-telemetry";
-	if (log_on(LOG_DEBUG))
-		argv[n++] = "--log-level=debug";
-	for (char **arg = e->args; arg && *arg; arg++)
-		argv[n++] = *arg;
-	argv[n] = NULL;
-	return n;
-}
-
 /* DPDK's telemetry removes its socket at the exit too: what was registered before its own runs behind it. */
 static void at_exit(void)
 {
@@ -210,15 +142,15 @@ static void eal_runtime(void)
 
 int app_eal_up(struct app *a)
 {
-	char *argv[ARGS_MAX], mem[2][MEM_ARG];
-	int n, ret = eal_plan(a);
+	struct eal_args args;
+	int ret = eal_plan(a);
 
 	if (ret)
 		return ret;
-	n = eal_args(a, argv, mem);
+	eal_args_make(&args, a->conf, &a->plan, log_on(LOG_DEBUG));
 	eal_log_capture();
 	atexit(at_exit);
-	if (eal_init_quiet(n, argv) < 0) {
+	if (eal_init_quiet(args.n, args.argv) < 0) {
 		snprintf(a->why, sizeof(a->why),
 			 "DPDK did not start (%s)%s%s: check eal.lcores, eal.memory and eal.args",
 			 rte_strerror(rte_errno), eal_last[0] ? ": " : "", eal_last);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pciaddr.h"
 #include "topo.h"
 
 #define LIST_MAX 4096 /* bytes of a list of CPUs */
@@ -79,12 +80,12 @@ void topo_read(struct topo *t, const char *sys)
 
 int topo_pci_node(const char *sys, const char *device)
 {
-	int n = (int)strcspn(device, ",");
-	bool domain = strchr(device, ':') != strrchr(device, ':');
-	char path[512];
+	char path[512], addr[PCI_ADDR_LEN];
 	long node;
 
-	snprintf(path, sizeof(path), "%s/bus/pci/devices/%s%.*s/numa_node", sys, domain ? "" : "0000:", n, device);
+	if (pci_addr_read(device, addr) < 0)
+		return TOPO_ANY;
+	snprintf(path, sizeof(path), "%s/bus/pci/devices/%s/numa_node", sys, addr);
 	return read_number(path, &node) && node >= 0 && node < TOPO_NODES_MAX ? (int)node : TOPO_ANY;
 }
 

@@ -18,7 +18,7 @@ struct topo {
 /* sys: where sysfs is mounted.  What cannot be read counts as one node, 0, with all CPUs and all memory. */
 void topo_read(struct topo *t, const char *sys);
 
-/* The node of a PCI device, "0000:03:00.0" or "03:00.0" with or without devargs; TOPO_ANY when it is on none. */
+/* The node of a PCI device, its address in any form, with or without devargs; TOPO_ANY when it is on none. */
 int topo_pci_node(const char *sys, const char *device);
 
 #define TOPO_SMALL_KB 2048

@@ -34,32 +34,57 @@ static int check_port_addresses(struct conf_reader *r, unsigned i, unsigned j)
 	return 0;
 }
 
+/* A device is its address or its name; what stands behind are arguments. */
+static bool same_device(const struct conf_port *p, const struct conf_port *q)
+{
+	size_t n = strcspn(p->device, ",");
+
+	return n == strcspn(q->device, ",") && memcmp(p->device, q->device, n) == 0;
+}
+
+/* The kernel's interfaces of both ports: the TAP or the shared one, and that which a vdev stands on or makes. */
+static int check_port_ifaces(struct conf_reader *r, unsigned i, unsigned j)
+{
+	const struct conf_port *p = &r->c->ports[i], *q = &r->c->ports[j];
+	char mine[64], other[64];
+	const char *name[2] = {p->ifname, mine}, *theirs[2] = {q->ifname, other};
+
+	conf_port_iface(p, mine, sizeof(mine));
+	conf_port_iface(q, other, sizeof(other));
+	for (unsigned a = 0; a < 2; a++)
+		for (unsigned b = 0; b < 2; b++)
+			if (name[a][0] != '\0' && strcmp(name[a], theirs[b]) == 0)
+				return conf_obj_fail(r, &r->ports[i], a ? "device" : "ifname",
+						     "found interface %s, as in port %s; allowed: an interface of its "
+						     "own",
+						     name[a], q->name);
+	return 0;
+}
+
+static int check_port_pair(struct conf_reader *r, unsigned i, unsigned j)
+{
+	const struct conf_port *p = &r->c->ports[i], *q = &r->c->ports[j];
+	int rc;
+
+	if (strcmp(p->name, q->name) == 0)
+		return conf_obj_fail(r, &r->ports[i], "name", "found \"%s\", as on line %d; allowed: a name of its own",
+				     p->name, q->line);
+	if (same_device(p, q))
+		return conf_obj_fail(r, &r->ports[i], "device", "found %.*s, as in port %s; allowed: %s of its own",
+				     (int)strcspn(p->device, ","), p->device, q->name,
+				     p->vdev ? "a number" : "a device");
+	rc = check_port_ifaces(r, i, j);
+	return rc < 0 ? rc : check_port_addresses(r, i, j);
+}
+
 static int check_ports(struct conf_reader *r)
 {
 	int rc = 0;
 
 	for (unsigned i = 0; i < r->c->n_ports && rc == 0; i++) {
-		const struct conf_port *p = &r->c->ports[i];
-
 		rc = check_port_addresses(r, i, i);
-		for (unsigned j = 0; j < i && rc == 0; j++) {
-			const struct conf_port *q = &r->c->ports[j];
-
-			if (strcmp(p->name, q->name) == 0)
-				rc = conf_obj_fail(r, &r->ports[i], "name",
-						   "found \"%s\", as on line %d; allowed: a name of its own", p->name,
-						   q->line);
-			else if (strcmp(p->device, q->device) == 0)
-				rc = conf_obj_fail(r, &r->ports[i], "device",
-						   "found the device of port %s; allowed: a device of its own",
-						   q->name);
-			else if (strcmp(p->ifname, q->ifname) == 0)
-				rc = conf_obj_fail(r, &r->ports[i], "ifname",
-						   "found \"%s\", as in port %s; allowed: an interface of its own",
-						   p->ifname, q->name);
-			else
-				rc = check_port_addresses(r, i, j);
-		}
+		for (unsigned j = 0; j < i && rc == 0; j++)
+			rc = check_port_pair(r, i, j);
 	}
 	return rc;
 }

@@ -49,7 +49,8 @@ struct conf_eal {
 
 struct conf_port {
 	char name[CONF_NAME_MAX];
-	char *device; /* PCI address, or vdev string "net_af_packet0,iface=eth0"; either with its devargs */
+	char *device; /* the kernel's form of a PCI address, or vdev string "net_af_packet0,iface=eth0"; either with its
+			 devargs */
 	bool vdev;
 	bool seek; /* device names no interface, nor does ifname: the gateway finds it by the tunnel's addresses */
 	enum conf_exception exception;

@@ -194,6 +194,9 @@ int conf_tree_read(struct conf_reader *r, const char *text);
 
 /* What one object says as a whole: defaults that depend on other settings, rules inside the object. */
 int conf_port_finish(struct conf_reader *r, const struct conf_obj *o);
+
+/* iface= of a vdev; empty when there is none. */
+void conf_port_iface(const struct conf_port *p, char *out, size_t out_n);
 int conf_tunnel_finish(struct conf_reader *r, const struct conf_obj *o);
 
 /* Rules between objects. */

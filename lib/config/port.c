@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "parse.h"
+#include "pciaddr.h"
 
 /* ---- rows ---- */
 
@@ -21,22 +22,31 @@ static bool matches(const char *pattern, const char *text)
 	return yes;
 }
 
+/* Whoever reads the device finds each in one form only, and two that are the same as the same. */
 static int put_device(void *field, const char *text, const char **allowed)
 {
+	char addr[PCI_ADDR_LEN], form[LIMIT_DEVICE + PCI_ADDR_LEN];
+	int pci = pci_addr_read(text, addr);
 	struct conf_port *p = field;
 
 	if (strlen(text) > LIMIT_DEVICE) {
 		*allowed = "a device of up to " LIMIT_TEXT(LIMIT_DEVICE) " bytes";
 		return -EINVAL;
 	}
-	if (matches("^([[:xdigit:]]{4,8}:)?[[:xdigit:]]{2}:[[:xdigit:]]{2}\\.[0-7](,[^[:space:]]+)?$", text))
-		p->vdev = false;
-	else if (matches("^(net|eth)_[a-z0-9_]+(,[^[:space:]]+)?$", text) ||
-		 matches("^virtio_user[0-9]+(,[^[:space:]]+)?$", text))
-		p->vdev = true;
+	if (!matches("^[^,[:space:]]+(,[^,[:space:]][^[:space:]]*)?$", text))
+		return -EINVAL;
+	p->vdev = pci < 0;
+	if (pci > 0)
+		snprintf(form, sizeof(form), "%s%s", addr, text + pci);
+	else if (matches("^eth_bond", text)) /* DPDK's older names */
+		snprintf(form, sizeof(form), "net_bonding%s", text + strlen("eth_bond"));
+	else if (matches("^eth_[a-z0-9_]+(,|$)", text))
+		snprintf(form, sizeof(form), "net_%s", text + strlen("eth_"));
+	else if (matches("^(net_[a-z0-9_]+|virtio_user[0-9]+)(,|$)", text))
+		snprintf(form, sizeof(form), "%s", text);
 	else
 		return -EINVAL;
-	return conf_put_text(&p->device, text, allowed);
+	return conf_put_text(&p->device, form, allowed);
 }
 
 static bool ifname_ok(const char *name)
@@ -156,11 +166,10 @@ void conf_port_defaults(struct conf_port *p)
 /* Drivers that leave the interface to the kernel. */
 static bool is_shared(const struct conf_port *p)
 {
-	return p->vdev && matches("^(net|eth)_af_(packet|xdp)[0-9]*(,|$)", p->device);
+	return p->vdev && matches("^net_af_(packet|xdp)[0-9]*(,|$)", p->device);
 }
 
-/* iface= of a vdev; empty when there is none. */
-static void vdev_iface(const struct conf_port *p, char *out, size_t out_n)
+void conf_port_iface(const struct conf_port *p, char *out, size_t out_n)
 {
 	const char *at = p->vdev ? strstr(p->device, ",iface=") : NULL;
 
@@ -177,7 +186,7 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 
 	if (p->seek)
 		return 0;
-	vdev_iface(p, iface, sizeof(iface));
+	conf_port_iface(p, iface, sizeof(iface));
 	if (p->n_addresses)
 		return conf_obj_fail(r, o, "addresses",
 				     "found with exception \"kernel\"; allowed: the kernel's own "
@@ -229,7 +238,7 @@ static bool on_link(const struct conf_port *p, const struct addr *gw)
 
 static int finish_tap(struct conf_reader *r, const struct conf_obj *o, struct conf_port *p)
 {
-	char buf[ADDR_STRLEN];
+	char buf[ADDR_STRLEN], iface[64];
 
 	for (unsigned i = 0; i < p->n_gateway; i++)
 		if (!on_link(p, &p->gateway[i]))
@@ -237,6 +246,13 @@ static int finish_tap(struct conf_reader *r, const struct conf_obj *o, struct co
 					     "found \"%s\"; allowed: a neighbour within a prefix of addresses, or a "
 					     "link-local address",
 					     addr_str(&p->gateway[i], buf));
+	conf_port_iface(p, iface, sizeof(iface));
+	if (p->ifname[0] != '\0' && strcmp(p->ifname, iface) == 0)
+		return conf_obj_fail(
+			r, o, "ifname",
+			"found \"%s\", on which the device stands; allowed: a name for the TAP, which is an "
+			"interface of its own",
+			iface);
 	if (p->ifname[0] != '\0')
 		return 0;
 	if (strlen("kg-") + strlen(p->name) >= sizeof(p->ifname))
@@ -244,6 +260,15 @@ static int finish_tap(struct conf_reader *r, const struct conf_obj *o, struct co
 				     p->name);
 	snprintf(p->ifname, sizeof(p->ifname), "kg-%.12s", p->name);
 	return 0;
+}
+
+/* EAL would take no PCI device at all. */
+static bool no_pci(const struct conf *c)
+{
+	for (char **arg = c->eal.args; arg && *arg; arg++)
+		if (strcmp(*arg, "--no-pci") == 0)
+			return true;
+	return false;
 }
 
 int conf_port_finish(struct conf_reader *r, const struct conf_obj *o)
@@ -255,9 +280,12 @@ int conf_port_finish(struct conf_reader *r, const struct conf_obj *o)
 	rc = conf_obj_roles(r, o, 0);
 	if (rc < 0)
 		return rc;
+	if (!p->vdev && no_pci(r->c))
+		return conf_obj_fail(r, o, "device",
+				     "found a PCI address, and --no-pci in eal.args; allowed: one of the two");
 	if (!conf_obj_line(o, "exception"))
 		p->exception = is_shared(p) ? CONF_EXC_KERNEL : CONF_EXC_TAP;
-	if (p->mtu > LIMIT_AFP_MTU && p->vdev && matches("^(net|eth)_af_packet[0-9]*(,|$)", p->device))
+	if (p->mtu > LIMIT_AFP_MTU && p->vdev && matches("^net_af_packet[0-9]*(,|$)", p->device))
 		return conf_obj_fail(r, o, "mtu", "found %u; allowed: an integer from 576 to %u with net_af_packet",
 				     p->mtu, LIMIT_AFP_MTU);
 	return p->exception == CONF_EXC_KERNEL ? finish_kernel(r, o, p) : finish_tap(r, o, p);

@@ -46,6 +46,8 @@ static int put_arg(void *field, const char *text, const char **allowed)
 		{"-l", "not -l: the setting is lcores"},
 		{"--lcores", "not --lcores: the setting is lcores"},
 		{"--main-lcore", "not --main-lcore: the main lcore is the lowest of lcores"},
+		{"-b", "not -b: only the devices of ports are taken"},
+		{"--block", "not --block: only the devices of ports are taken"},
 		{"-m", "not -m: the setting is memory"},
 		{"--no-huge", "not --no-huge: the setting is hugepages"},
 		{"--file-prefix", "not --file-prefix: the setting is file_prefix"},

@@ -20,6 +20,8 @@ Test(topo, nodes)
 		cr_expect_eq(t.cpu_node[cpu], (cpu >= 4 && cpu != 8), "cpu %d", cpu);
 	cr_expect_eq(topo_pci_node(sys_root, "0000:03:00.0"), 1);
 	cr_expect_eq(topo_pci_node(sys_root, "03:00.0,dev_arg=1"), 1);
+	sys_put("bus/pci/devices/0000:0a:00.0/numa_node", "1\n");
+	cr_expect_eq(topo_pci_node(sys_root, "0A:00.0"), 1);
 	cr_expect_eq(topo_pci_node(sys_root, "0000:04:00.1"), TOPO_ANY);
 	cr_expect_eq(topo_pci_node(sys_root, "0000:05:00.0"), TOPO_ANY);
 }

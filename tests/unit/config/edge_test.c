@@ -314,7 +314,7 @@ Test(edge, ports_beside_each_other)
 		     -EINVAL);
 	cr_expect_not_null(strstr(why, "found \"192.0.2.1\" twice, also in port p"), "%s", why);
 	cr_expect_eq(two_ports("ifname = \"x\";", "ifname = \"x\";", TUNNELS, why), -EINVAL);
-	cr_expect_not_null(strstr(why, "ports.q.ifname: found \"x\", as in port p"), "%s", why);
+	cr_expect_not_null(strstr(why, "ports.q.ifname: found interface x, as in port p"), "%s", why);
 }
 
 /* ---- sizes ---- */

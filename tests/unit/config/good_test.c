@@ -222,7 +222,7 @@ Test(good, every_option_of_the_groups)
 	cr_expect_str_eq(c->log.file, "/tmp/x.log");
 	cr_expect(c->log.quiet);
 	cr_assert_eq(c->n_ports, 3);
-	cr_expect_str_eq(c->ports[0].device, "03:00.1,representor=0");
+	cr_expect_str_eq(c->ports[0].device, "0000:03:00.1,representor=0");
 	cr_expect_str_eq(c->ports[0].ifname, "tap0");
 	cr_expect_eq(c->ports[0].mtu, 2000);
 	expect_addr(&c->ports[0].gateway[0], "fe80::1");
@@ -342,4 +342,36 @@ Test(good, neighbours)
 Test(good, free_nothing)
 {
 	conf_free(NULL);
+}
+
+/* However a device is written, the rest of the program knows it by one name. */
+Test(good, forms_of_devices)
+{
+	static const char *const v[][2] = {
+		{"0000:03:0a.0", "0000:03:0a.0"},
+		{"03:0a.0", "0000:03:0a.0"},
+		{"03:0A.0", "0000:03:0a.0"},
+		{"pci:0000:03:0A.0", "0000:03:0a.0"},
+		{"3:A.0,speed=10000", "0000:03:0a.0,speed=10000"},
+		{"10000:01:00.0", "10000:01:00.0"},
+		{"eth_af_packet0,iface=eth0", "net_af_packet0,iface=eth0"},
+		{"eth_bond0,mode=1", "net_bonding0,mode=1"},
+		{"virtio_user0,path=/dev/vhost-net", "virtio_user0,path=/dev/vhost-net"},
+	};
+
+	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		char text[512], why[512];
+		struct conf *c;
+
+		snprintf(text, sizeof(text),
+			 "ports = ( { name = \"a\"; device = \"%s\"; } );\n"
+			 "tunnels = ( { name = \"t\"; role = \"server\"; listen = \":1\"; target = \"a:1\"; key = "
+			 "\"k\"; } );\n",
+			 v[i][0]);
+		cr_assert_eq(load_text(text, &c, why), 0, "%s", why);
+		cr_expect_str_eq(c->ports[0].device, v[i][1]);
+		cr_expect_eq(c->ports[0].vdev, v[i][1][0] > '9');
+		cr_expect_eq(c->ports[0].exception, i == 6 ? CONF_EXC_KERNEL : CONF_EXC_TAP);
+		conf_free(c);
+	}
 }
