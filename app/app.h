@@ -57,6 +57,9 @@ void app_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Behind the log's "ready": the interface that nobody named, and last the key that is missing. */
 void app_say_ready(const struct conf *c);
 
+/* doctor_cmd.c: `kcpgate doctor`, of a file or (c NULL) of the machine alone; the exit status. */
+int app_doctor(const struct conf *c, bool json);
+
 /* eal.c: 0 or -errno with app->why */
 int app_eal_up(struct app *a);
 void app_eal_down(struct app *a);

@@ -25,9 +25,11 @@ static const char usage[] =
 	"\n"
 	"  kcpgate -c FILE                 run the gateway that FILE describes\n"
 	"  kcpgate check -c FILE           read and check FILE, print what it needs, and stop\n"
+	"  kcpgate doctor [--json] [-c FILE]\n"
+	"                                  what the machine has of what FILE needs, and how to mend the rest\n"
 	"  kcpgate client OPTIONS          run as kcptun's client, with its options; --help lists them\n"
 	"  kcpgate server OPTIONS          run as kcptun's server, likewise\n"
-	"  kcpgate check client|server OPTIONS\n"
+	"  kcpgate check|doctor client|server OPTIONS\n"
 	"  kcpgate import FILE.json [--role client|server]\n"
 	"                                  print the FILE for -c that does what kcptun's JSON file does\n"
 	"  kcpgate --help\n"
@@ -261,6 +263,16 @@ static int check(const struct conf *c)
 	return EXIT_SUCCESS;
 }
 
+static int doctor_plain(const struct conf *c)
+{
+	return app_doctor(c, false);
+}
+
+static int doctor_json_of(const struct conf *c)
+{
+	return app_doctor(c, true);
+}
+
 /* ---- the commands ---- */
 
 typedef int conf_fn(const struct conf *c);
@@ -292,7 +304,7 @@ static int role(int argc, char **argv, conf_fn *fn)
 	char why[512];
 	int ret;
 
-	host_init(&host, fn == check);
+	host_init(&host, fn != run);
 	ret = conf_args(of, argc, argv, &host.conf, &c, why, sizeof(why));
 	host_wipe(&host);
 	if (ret == CONF_ARGS_HELP)
@@ -364,6 +376,19 @@ static int file(int argc, char **argv, conf_fn *fn)
 	return conf_load(path, &c, why, sizeof(why)) ? wrong(why) : with_conf(c, fn);
 }
 
+/* Takes a word out of the arguments; false when it is not there. */
+static bool take(int *argc, char **argv, const char *word)
+{
+	for (int i = 1; i < *argc; i++) {
+		if (strcmp(argv[i], word) != 0)
+			continue;
+		memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i) * sizeof(*argv));
+		--*argc;
+		return true;
+	}
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	conf_fn *fn = run;
@@ -371,9 +396,12 @@ int main(int argc, char **argv)
 	app_say_open();
 	if (argc > 1 && !strcmp(argv[1], "check")) {
 		fn = check;
-		argv[1] = argv[0];
-		argc--;
-		argv++;
+		take(&argc, argv, "check");
+	} else if (argc > 1 && !strcmp(argv[1], "doctor")) {
+		take(&argc, argv, "doctor");
+		fn = take(&argc, argv, "--json") ? doctor_json_of : doctor_plain;
+		if (argc == 1)
+			return fn(NULL);
 	}
 	if (argc > 1 && (!strcmp(argv[1], "client") || !strcmp(argv[1], "server")))
 		return role(argc - 1, argv + 1, fn);

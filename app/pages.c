@@ -43,7 +43,7 @@ static bool is_default(void)
 	return kb == TOPO_SMALL_KB;
 }
 
-static void command(char *buf, size_t n, int node, unsigned pages)
+void pages_command(char *buf, size_t n, int node, unsigned pages)
 {
 	if (node >= 0)
 		snprintf(buf, n, "echo %u > /sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages",
@@ -65,7 +65,7 @@ static int check(const char *sys, int node, unsigned need, char *why, size_t n)
 	missing = (need - have + SMALL_MB - 1) / SMALL_MB;
 	if (node >= 0)
 		snprintf(where, sizeof(where), " on NUMA node %d", node);
-	command(cmd, sizeof(cmd), node, topo_pages(sys, node, TOPO_SMALL_KB).total + missing);
+	pages_command(cmd, sizeof(cmd), node, topo_pages(sys, node, TOPO_SMALL_KB).total + missing);
 	snprintf(why, n,
 		 "eal.hugepages: %u hugepages of 2 MB needed%s (%u MB), %u free, %u missing: reserve them (%s), lower "
 		 "eal.memory, or set eal.hugepages = false",

@@ -17,3 +17,6 @@ uint64_t pages_nodes(const char *sys, uint64_t has_memory);
  * and the command that reserves them.
  */
 int pages_missing(const char *sys, uint64_t has_memory, const unsigned node_mb[TOPO_NODES_MAX], char *why, size_t n);
+
+/* The command that makes `pages` of 2 MB of a node's, or of the machine's (node TOPO_ANY): all in all, not more. */
+void pages_command(char *buf, size_t n, int node, unsigned pages);

@@ -43,32 +43,43 @@ static bool next_range(const char **s, unsigned *from, unsigned *to)
 	return true;
 }
 
-static void node_cpus(struct topo *t, const char *sys, unsigned node)
+bool topo_list(const char *path, uint8_t *has, unsigned n)
 {
-	char path[512], list[LIST_MAX];
+	char list[LIST_MAX];
 	const char *s = list;
 	unsigned from, to;
 
-	snprintf(path, sizeof(path), "%s/devices/system/node/node%u/cpulist", sys, node);
+	memset(has, 0, n);
 	if (!read_line(path, list, sizeof(list)))
-		return;
+		return false;
 	while (next_range(&s, &from, &to))
-		for (unsigned i = from; i <= to && i < TOPO_CPUS_MAX; i++)
+		for (unsigned i = from; i <= to && i < n; i++)
+			has[i] = 1;
+	return true;
+}
+
+static void node_cpus(struct topo *t, const char *sys, unsigned node)
+{
+	uint8_t has[TOPO_CPUS_MAX];
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/devices/system/node/node%u/cpulist", sys, node);
+	topo_list(path, has, TOPO_CPUS_MAX);
+	for (unsigned i = 0; i < TOPO_CPUS_MAX; i++)
+		if (has[i])
 			t->cpu_node[i] = (int8_t)node;
 }
 
 void topo_read(struct topo *t, const char *sys)
 {
-	char path[512], list[LIST_MAX];
-	const char *s = list;
-	unsigned from, to;
+	uint8_t has[TOPO_NODES_MAX];
+	char path[512];
 
 	memset(t, 0, sizeof(*t));
 	snprintf(path, sizeof(path), "%s/devices/system/node/has_memory", sys);
-	if (read_line(path, list, sizeof(list)))
-		while (next_range(&s, &from, &to))
-			for (unsigned i = from; i <= to && i < TOPO_NODES_MAX; i++)
-				t->has_memory |= UINT64_C(1) << i;
+	topo_list(path, has, TOPO_NODES_MAX);
+	for (unsigned i = 0; i < TOPO_NODES_MAX; i++)
+		t->has_memory |= (uint64_t)has[i] << i;
 	if (!t->has_memory) {
 		t->has_memory = 1;
 		return;

@@ -3,6 +3,7 @@
 
 /* The machine as sysfs tells it: NUMA nodes, which of them a CPU, a device and memory belong to, and hugepages. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TOPO_SYS       "/sys"
@@ -17,6 +18,9 @@ struct topo {
 
 /* sys: where sysfs is mounted.  What cannot be read counts as one node, 0, with all CPUs and all memory. */
 void topo_read(struct topo *t, const char *sys);
+
+/* A file's list of numbers, "0-3,8", as has[0..n); false, and none, when there is no such file or it is empty. */
+bool topo_list(const char *path, uint8_t *has, unsigned n);
 
 /* The node of a PCI device, its address in any form, with or without devargs; TOPO_ANY when it is on none. */
 int topo_pci_node(const char *sys, const char *device);

@@ -201,6 +201,9 @@ struct conf_lcore {
 int conf_lcores(const char *text, const int8_t cpu_node[CONF_CPUS_MAX], struct conf_lcore *v, unsigned max,
 		unsigned *n);
 
+/* The CPUs that lcore `id` of an eal.lcores text may run on.  0, -EINVAL as above, or -ENOENT: it has no such lcore. */
+int conf_lcore_cpus(const char *text, unsigned id, uint8_t cpus[CONF_CPUS_MAX]);
+
 /* Wipes the passphrases and frees all.  c may be NULL. */
 void conf_free(struct conf *c);
 

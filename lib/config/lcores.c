@@ -140,6 +140,35 @@ int conf_lcores(const char *text, const int8_t cpu_node[CPU_MAX], struct conf_lc
 	return 0;
 }
 
+/* What an item says of the lcore: all its CPUs, or the one of the lcore's own number. */
+static void item_cpus(const struct item *it, unsigned id, uint8_t *cpus)
+{
+	memset(cpus, 0, CPU_MAX);
+	if (it->alone)
+		cpus[id] = 1;
+	else
+		memcpy(cpus, it->cpus, CPU_MAX);
+}
+
+int conf_lcore_cpus(const char *text, unsigned id, uint8_t cpus[CPU_MAX])
+{
+	const char *s = text;
+	int ret = -ENOENT;
+	struct item it;
+
+	for (;; s++) {
+		if (!parse_item(&s, &it))
+			return -EINVAL;
+		if (id < LCORE_MAX && it.lcores[id]) {
+			item_cpus(&it, id, cpus);
+			ret = 0;
+		}
+		if (*s != ',')
+			break;
+	}
+	return *s == '\0' ? ret : -EINVAL;
+}
+
 int conf_lcores_count(const char *text, unsigned *n)
 {
 	return conf_lcores(text, NULL, NULL, 0, n);

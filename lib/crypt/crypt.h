@@ -24,6 +24,10 @@ int crypt_kdf(const char *pass, uint32_t len, uint8_t key[CRYPT_KEY_LEN]);
 /* The i-th cipher name that crypt_create takes, NULL beyond the last. */
 const char *crypt_name(unsigned i);
 
+/* What runs that cipher on this machine, in words: "vector AES and AVX-512", "libgcrypt".  NULL: no such cipher, or not
+ * on this CPU. Takes a while: for set-up and for people. */
+const char *crypt_form(const char *name);
+
 /* Makes the schedules of cipher `name` from K.  -ENOENT: no such cipher; -ENOMEM; -ENOTSUP: the CPU cannot.
  * The caller owns *out and frees it with crypt_destroy, which wipes it. */
 int crypt_create(struct crypt **out, const char *name, const uint8_t key[CRYPT_KEY_LEN]);

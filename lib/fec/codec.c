@@ -93,3 +93,8 @@ unsigned fec_codec_ps(const struct fec_codec *c)
 {
 	return c->ps;
 }
+
+const char *fec_form(void)
+{
+	return fec_gf()->name;
+}

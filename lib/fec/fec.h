@@ -34,6 +34,9 @@ void fec_codec_put(struct fec_codec *c);
 unsigned fec_codec_ds(const struct fec_codec *c);
 unsigned fec_codec_ps(const struct fec_codec *c);
 
+/* What does the sums on this machine: "gfni" (matrices of bits, with AVX-512) or "isal" (ISA-L by its own choice). */
+const char *fec_form(void);
+
 /* What a payload is by its bytes 4..5 (wire.md 3.1). */
 static inline bool fec_is_fec(const uint8_t *p, uint16_t n)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -24,6 +25,20 @@ Test(topo, nodes)
 	cr_expect_eq(topo_pci_node(sys_root, "0A:00.0"), 1);
 	cr_expect_eq(topo_pci_node(sys_root, "0000:04:00.1"), TOPO_ANY);
 	cr_expect_eq(topo_pci_node(sys_root, "0000:05:00.0"), TOPO_ANY);
+}
+
+Test(topo, lists)
+{
+	uint8_t has[8];
+	char path[512];
+
+	sys_put("list", "0-1,4,6-20\n");
+	snprintf(path, sizeof(path), "%s/list", sys_root);
+	cr_expect(topo_list(path, has, 8));
+	cr_expect_arr_eq(has, ((uint8_t[]){1, 1, 0, 0, 1, 0, 1, 1}), 8);
+	sys_put("list", "");
+	cr_expect_not(topo_list(path, has, 8));
+	cr_expect_arr_eq(has, (uint8_t[8]){0}, 8);
 }
 
 Test(topo, kernel_without_nodes)

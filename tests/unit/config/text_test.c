@@ -166,6 +166,36 @@ Test(lcores, nodes)
 	}
 }
 
+/* The CPUs as ranges of one: "0,2". */
+static const char *cpus_of(const char *text, unsigned id)
+{
+	static char list[256];
+	uint8_t cpus[CONF_CPUS_MAX];
+	size_t n = 0;
+
+	list[0] = '\0';
+	if (conf_lcore_cpus(text, id, cpus))
+		return "none";
+	for (unsigned i = 0; i < CONF_CPUS_MAX && n < sizeof(list) - 8; i++)
+		if (cpus[i])
+			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%u", n ? "," : "", i);
+	return list;
+}
+
+Test(lcores, cpus)
+{
+	uint8_t cpus[CONF_CPUS_MAX];
+
+	cr_expect_str_eq(cpus_of("0@5,1@7", 1), "7");
+	cr_expect_str_eq(cpus_of("2-4", 3), "3");
+	cr_expect_str_eq(cpus_of("(2-4)", 3), "2,3,4");
+	cr_expect_str_eq(cpus_of("0@(0,2),1@(0,2)", 1), "0,2");
+	cr_expect_str_eq(cpus_of("0, (1,2)@(8-10)", 2), "8,9,10");
+	cr_expect_eq(conf_lcore_cpus("0@5,1@7", 2, cpus), -ENOENT);
+	cr_expect_eq(conf_lcore_cpus("0@5,1@", 0, cpus), -EINVAL);
+	cr_expect_eq(conf_lcore_cpus("0@5;1@7", 0, cpus), -EINVAL);
+}
+
 Test(lcores, refused)
 {
 	static const char *const bad[] = {

@@ -95,3 +95,22 @@ Test(crypt_crypt, selftest_fails_on_a_wrong_machine)
 	cr_assert_eq(crypt_selftest_mb(mb, crypt_line_find("none")), 0, "does not use it");
 	crypt_mb_destroy(mb);
 }
+
+/* What people are told is what a worker takes. */
+Test(crypt_crypt, form_is_what_a_worker_runs)
+{
+	struct crypt_mb *mb;
+
+	for (unsigned i = 0; crypt_name(i); i++)
+		cr_expect(crypt_form(crypt_name(i)), "%s", crypt_name(i));
+	cr_expect_null(crypt_form("rot13"));
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0, 0), 0);
+	cr_expect_eq(mb->cfb != NULL, !strcmp(crypt_form("aes-192"), "vector AES and AVX-512"), "%s",
+		     crypt_form("aes-192"));
+	cr_expect_eq(mb->salsa != NULL, !strcmp(crypt_form("salsa20"), "AVX-512"), "%s", crypt_form("salsa20"));
+	cr_expect_eq(mb->tea == crypt_tea_form(2), !strcmp(crypt_form("xtea"), "AVX-512"), "%s", crypt_form("xtea"));
+	cr_expect_eq(mb->xor_in == crypt_xor_form(0), !strcmp(crypt_form("xor"), "plain C"), "%s", crypt_form("xor"));
+	cr_expect(strstr(crypt_form("aes-128-gcm"), "IPsec-MB"), "%s", crypt_form("aes-128-gcm"));
+	cr_expect_str_eq(crypt_form("twofish"), "libgcrypt");
+	crypt_mb_destroy(mb);
+}

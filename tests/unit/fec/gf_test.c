@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "fec.h"
 #include "fec_gf.h"
 #include "ref.h"
 
@@ -130,4 +131,10 @@ Test(gf, every_product)
 				cr_assert_eq(got[x], ref_mul(by, (uint8_t)x), "%s: %u * %u", form->name, c, x);
 		}
 	}
+}
+
+Test(gf, form_is_named)
+{
+	cr_expect_str_eq(fec_form(), fec_gf()->name);
+	cr_expect(!strcmp(fec_form(), "gfni") || !strcmp(fec_form(), "isal"), "%s", fec_form());
 }
