@@ -58,6 +58,7 @@ struct nl_port {
 	unsigned mtu;	/* at most */
 	bool exclusive; /* the kernel's interface is a TAP: frames leave with `mac` */
 	bool closed;	/* its device is nobody's to touch */
+	bool no_link;	/* its device says that it has no link */
 };
 
 /* A neighbour that traffic is sent to: the kernel, which sees none of it, is told so from time to time. */

@@ -140,25 +140,41 @@ static bool read_hop(const struct attrs *a, int family, struct addr *via)
 	return true;
 }
 
-/* The first member of a multipath route that leaves by one of our ports.  False: none does. */
+/* A member of a multipath route into r: true when it leaves by one of our ports. */
+static bool read_member(const struct nl *n, const struct rtnexthop *nh, int family, struct net_route *r)
+{
+	struct attrs a = {{0}};
+
+	mnl_attr_parse_payload((const char *)nh + sizeof(*nh), nh->rtnh_len - sizeof(*nh), put_attr, &a);
+	r->dev = nl_dev(n, nh->rtnh_ifindex);
+	return r->dev != UINT16_MAX && !a.of[RTA_ENCAP] && read_hop(&a, family, &r->via);
+}
+
+/*
+ * The first member of a multipath route that leaves by one of our ports, one with a carrier if there is such.  False:
+ * none does.
+ */
 static bool read_multipath(const struct nl *n, const struct nlattr *mp, int family, struct net_route *r)
 {
 	const char *p = mnl_attr_get_payload(mp), *end = p + mnl_attr_get_payload_len(mp);
+	struct net_route member = *r;
+	bool found = false;
 
 	while ((size_t)(end - p) >= sizeof(struct rtnexthop)) {
 		const struct rtnexthop *nh = (const void *)p;
-		struct attrs a = {{0}};
+		bool dark = nh->rtnh_flags & RTNH_F_LINKDOWN;
 
 		if (nh->rtnh_len < sizeof(*nh) || nh->rtnh_len > end - p)
-			return false;
-		mnl_attr_parse_payload(p + sizeof(*nh), nh->rtnh_len - sizeof(*nh), put_attr, &a);
-		r->dev = nl_dev(n, nh->rtnh_ifindex);
-		if (r->dev != UINT16_MAX && !(nh->rtnh_flags & RTNH_F_DEAD) && !a.of[RTA_ENCAP] &&
-		    read_hop(&a, family, &r->via))
-			return true;
+			break;
+		if (!(nh->rtnh_flags & RTNH_F_DEAD) && !(dark && found) && read_member(n, nh, family, &member)) {
+			*r = member;
+			found = true;
+			if (!dark)
+				break;
+		}
 		p += RTNH_ALIGN(nh->rtnh_len) <= end - p ? RTNH_ALIGN(nh->rtnh_len) : end - p;
 	}
-	return false;
+	return found;
 }
 
 static bool wanted_route(const struct rtmsg *m, const struct attrs *a)

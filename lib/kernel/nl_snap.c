@@ -40,7 +40,7 @@ static void put_devs(const struct nl *n, struct net_tbl *t)
 		dev->exclusive = p->exclusive;
 		dev->closed = p->closed;
 		/* An exclusive port's device may stand on an interface of the kernel's, too. */
-		dev->up = link_sends(l) && (!base || link_sends(base));
+		dev->up = !p->closed && !p->no_link && link_sends(l) && (!base || link_sends(base));
 	}
 }
 

@@ -143,8 +143,18 @@ static const struct net_route *run_find(const struct net_tbl *t, unsigned lo, un
 	return lo < end && addr_eq(&t->route[lo].prefix, prefix) ? &t->route[lo] : NULL;
 }
 
+static bool dev_up(const struct net_tbl *t, unsigned dev)
+{
+	return dev < t->n_dev && t->dev[dev].up;
+}
+
+/*
+ * The longest prefix's cheapest route.  One that leaves by a port that is down gives way to the next that does not, of
+ * the same prefix or a shorter one; where there is none, it is the one all the same.
+ */
 static const struct net_route *route_find(const struct net_tbl *t, const struct addr *dst)
 {
+	const struct net_route *dead = NULL;
 	bool v4 = addr_is_v4(dst);
 
 	for (unsigned i = 0; i < t->n_run; i++) {
@@ -156,10 +166,16 @@ static const struct net_route *route_find(const struct net_tbl *t, const struct 
 		if (v4 && run->plen < PLEN_V4)
 			break; /* ::/0 and its like hold IPv6 only */
 		r = run_find(t, run->first, end, &prefix);
-		if (r)
-			return r;
+		for (; r && r < t->route + end && addr_eq(&r->prefix, &prefix); r++) {
+			if (r->flags & NET_ROUTE_UNREACHABLE)
+				return dead ? dead : r;
+			if (dev_up(t, r->dev))
+				return r;
+			if (!dead)
+				dead = r;
+		}
 	}
-	return NULL;
+	return dead;
 }
 
 /* The address of a port without link addresses whose prefix holds dst: 127/8, which the kernel's routes do not show. */

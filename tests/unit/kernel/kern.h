@@ -13,6 +13,7 @@
 struct kern {
 	const char *port[NET_DEV_MAX]; /* interface of each gateway port */
 	unsigned n_ports;
+	bool no_link; /* what their devices say */
 	struct rtnl rtnl;
 	struct nl nl;
 	uint64_t ahead;	  /* ms: lead of the test's clock */

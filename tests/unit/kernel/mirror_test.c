@@ -181,7 +181,58 @@ Test(mirror, dead_next_hop)
 	cr_assert(kern_until(&k, SOON, resolve("198.51.100.1", &hop) == 0 && hop.dev == 1));
 }
 
+/* Likewise where the interface is up and has no carrier; while there is no other, it is that one still. */
+Test(mirror, next_hop_without_carrier)
+{
+	struct net_hop hop;
+
+	lab_sh("ip link add ot0 type veth peer name ot1; ip link set ot0 up; ip link set ot1 up");
+	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip addr add 10.0.0.1/24 dev ot0");
+	lab_sh("ip route add 198.51.100.0/24 nexthop via 192.0.2.254 nexthop via 10.0.0.254");
+	kern_port(&k, 1, "ot0");
+	kern_start(&k);
+	cr_assert_eq(resolve("198.51.100.1", &hop), 0);
+	cr_assert_eq(hop.dev, 0);
+	lab_sh("ip link set ve1 down; ip route show 198.51.100.0/24 | grep -q linkdown");
+	cr_assert(kern_until(&k, SOON, resolve("198.51.100.1", &hop) == 0 && hop.dev == 1));
+	lab_sh("ip link set ot1 down");
+	cr_assert(kern_until(&k, SOON, resolve("198.51.100.1", &hop) == 0 && hop.dev == 0));
+}
+
+/* Of two routes the cheaper leaves by a port without a carrier, and of its network's prefix there is a wider one. */
+Test(mirror, route_round_a_dead_port)
+{
+	struct net_hop hop;
+
+	lab_sh("ip link add ot0 type veth peer name ot1; ip link set ot0 up; ip link set ot1 up");
+	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip addr add 10.0.0.1/24 dev ot0");
+	lab_sh("ip route add 198.51.100.0/24 via 192.0.2.254 metric 10");
+	lab_sh("ip route add 198.51.100.0/24 via 10.0.0.254 metric 20; ip route add default via 10.0.0.253");
+	kern_port(&k, 1, "ot0");
+	kern_start(&k);
+	cr_assert(resolve("198.51.100.1", &hop) == 0 && hop.dev == 0);
+	cr_assert(resolve("192.0.2.9", &hop) == 0 && hop.dev == 0);
+	lab_sh("ip link set ve1 down");
+	cr_assert(kern_until(&k, SOON, resolve("198.51.100.1", &hop) == 0 && hop.dev == 1));
+	cr_assert(resolve("192.0.2.9", &hop) == 0 && hop.dev == 1);
+	lab_sh("ip link set ve1 up");
+	cr_assert(kern_until(&k, SOON, resolve("198.51.100.1", &hop) == 0 && hop.dev == 0));
+}
+
 /* ---- ports ---- */
+
+/* What the device says of its link counts, whatever the interface's carrier: not every kernel has one for a TAP. */
+Test(mirror, device_without_link)
+{
+	kern_start(&k);
+	cr_assert(tbl()->dev[0].up);
+	k.no_link = true;
+	nl_again(&k.nl);
+	cr_assert(kern_until(&k, SOON, !tbl()->dev[0].up));
+	k.no_link = false;
+	nl_again(&k.nl);
+	cr_assert(kern_until(&k, SOON, tbl()->dev[0].up));
+}
 
 /* An interface that is up, and at whose other end nobody is: it does not carry anything. */
 Test(mirror, no_carrier)

@@ -101,6 +101,41 @@ Test(table, longest_prefix)
 	expect("fe80::7", "fe80::7", "fe80::99", 0);
 }
 
+/* A port whose link is down is no way while another leads to the peer: the costlier route, or the wider one. */
+Test(table, dead_port)
+{
+	struct net_route *r;
+
+	for (unsigned i = 0; i < 3; i++)
+		tbl->dev[i].up = true;
+	route("10.0.0.0", 8, "192.0.2.254", 0);
+	route("10.0.0.0", 8, "198.51.100.254", 1)->metric = 100;
+	route("10.0.0.0", 8, "203.0.113.254", 2)->metric = 200;
+	route("10.1.0.0", 16, "192.0.2.253", 0);
+	route("0.0.0.0", 0, "203.0.113.254", 2);
+	route("172.16.0.0", 12, "192.0.2.252", 0);
+	r = route("172.16.0.0", 12, NULL, 0);
+	r->flags = NET_ROUTE_UNREACHABLE;
+	r->metric = 100;
+	local("192.0.2.1", 24, 0);
+	local("198.51.100.1", 24, 1);
+	local("203.0.113.1", 24, 2);
+	net_tbl_sort(tbl);
+	expect("10.2.0.1", "192.0.2.254", "192.0.2.1", 0);
+	tbl->dev[0].up = false;
+	expect("10.2.0.1", "198.51.100.254", "198.51.100.1", 1);
+	expect("10.1.0.1", "198.51.100.254", "198.51.100.1", 1);
+	tbl->dev[1].up = false;
+	expect("10.2.0.1", "203.0.113.254", "203.0.113.1", 2);
+	/* None is left: the first is it, as ever. */
+	tbl->dev[2].up = false;
+	expect("10.2.0.1", "192.0.2.254", "192.0.2.1", 0);
+	expect("10.1.0.1", "192.0.2.253", "192.0.2.1", 0);
+	/* What is forbidden, or leads elsewhere, is no way round either, and hides what is behind it. */
+	tbl->dev[1].up = tbl->dev[2].up = true;
+	expect("172.16.0.1", "192.0.2.252", "192.0.2.1", 0);
+}
+
 Test(table, no_route)
 {
 	struct net_route *r;
