@@ -5,8 +5,9 @@
 
 #include "plan.h"
 
-#define EAL_ARGS_MAX (LIMIT_EAL_ARGS + 2 * CONF_PORTS_MAX + 20) /* theirs, the devices and ours, with the NULL behind \
-								 */
+#define EAL_ARGS_MAX                                                                                     \
+	(LIMIT_EAL_ARGS + 2 * CONF_PORTS_MAX + 20) /* theirs, the devices and ours, with the NULL behind \
+						    */
 #define EAL_MEM_MAX (TOPO_NODES_MAX * 11)
 
 struct eal_args {

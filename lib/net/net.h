@@ -46,8 +46,8 @@ struct net_dev {
 	uint8_t mac[6]; /* all zero (loopback): frames bear no addresses, neighbours need no resolution */
 	uint16_t mtu;
 	bool exclusive; /* frames that are not ours are punted; false: they are the kernel's already */
-	bool up; /* it can send: open, set up, and with a link */
-	bool closed; /* its device is not there (any more): nobody may touch it */
+	bool up;	/* it can send: open, set up, and with a link */
+	bool closed;	/* its device is not there (any more): nobody may touch it */
 };
 
 /* The routes of one prefix length, [first, first of the next run). */
@@ -96,10 +96,11 @@ struct net_hop {
 };
 
 /*
- * Longest prefix match for dst (lowest metric among equals), past routes that leave by a port that is down, if any other
- * leads on; `local` is the source address already in use, or unspecified (NULL will do).  0; -ENETUNREACH: no route or an unreachable one; -EADDRNOTAVAIL: no source address of
- * dst's family; *hop is undefined after an error.  hop->resolved tells whether the next hop's MAC is known; on a port
- * without link addresses it always is, and addresses within such a port's prefixes are reached by it without a route.
+ * Longest prefix match for dst (lowest metric among equals), past routes that leave by a port that is down, if any
+ * other leads on; `local` is the source address already in use, or unspecified (NULL will do).  0; -ENETUNREACH: no
+ * route or an unreachable one; -EADDRNOTAVAIL: no source address of dst's family; *hop is undefined after an error.
+ * hop->resolved tells whether the next hop's MAC is known; on a port without link addresses it always is, and addresses
+ * within such a port's prefixes are reached by it without a route.
  *
  * The source: `local` as long as it is of dst's family and still ours, else the route's, else the port's own address
  * that fits best: link-local only towards link-local, then one whose prefix holds the next hop, then the lowest.  Cost

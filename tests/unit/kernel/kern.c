@@ -29,8 +29,7 @@ static void look(struct kern *k)
 	for (unsigned i = 0; i < k->n_ports; i++) {
 		const struct nl_link *l = nl_link_named(&k->nl, k->port[i]);
 
-		k->nl.port[i] =
-			(struct nl_port){.ifindex = l ? l->index : 0, .mtu = 1500, .no_link = k->no_link};
+		k->nl.port[i] = (struct nl_port){.ifindex = l ? l->index : 0, .mtu = 1500, .no_link = k->no_link};
 	}
 }
 

@@ -35,12 +35,12 @@ void kern_adopt(struct kern *k);
 void kern_skip(struct kern *k, uint64_t ms);
 
 /* Turns that adopt, until cond() or about `ms` have passed; true on cond(). */
-#define kern_until(k, ms, cond)                                                                            \
-	({                                                                                                 \
-		bool kern_ok_ = false;                                                                     \
+#define kern_until(k, ms, cond)                                                                             \
+	({                                                                                                  \
+		bool kern_ok_ = false;                                                                      \
 		for (uint64_t kern_end_ = lab_ms() + (ms); !(kern_ok_ = (cond)) && lab_ms() < kern_end_;) { \
-			kern_turn(k, 2);                                                                   \
-			kern_adopt(k);                                                                     \
-		}                                                                                          \
-		kern_ok_;                                                                                  \
+			kern_turn(k, 2);                                                                    \
+			kern_adopt(k);                                                                      \
+		}                                                                                           \
+		kern_ok_;                                                                                   \
 	})
