@@ -45,6 +45,7 @@ struct net_local {
 struct net_dev {
 	uint8_t mac[6]; /* all zero (loopback): frames bear no addresses, neighbours need no resolution */
 	uint16_t mtu;
+	uint16_t vlan;	/* whose tag all its frames bear outside, 1..4094; 0: frames bear none */
 	bool exclusive; /* frames that are not ours are punted; false: they are the kernel's already */
 	bool up;	/* it can send: open, set up, and with a link */
 	bool closed;	/* its device is not there (any more): nobody may touch it */
@@ -124,16 +125,19 @@ struct net_ports {
  * Parses v[0..n): p/n is a whole Ethernet frame on entry.  For UDP to one of our addresses and ports (or to a multicast
  * or broadcast address: never ours), p/n becomes the UDP payload, keys[i] and v[i].key the flow (peer = source),
  * v[i].tunnel the tunnel index, verdict VERDICT_OK.  Otherwise p/n stay and the verdict says why: VERDICT_PUNT for
- * everything else on an exclusive port (ARP, ICMP, TCP, other UDP, other hosts' frames too: the kernel decides),
- * DROP_NOT_FOR_US on a shared one, VERDICT_FRAG for a fragment of UDP to our address, or a DROP_* for malformed packets
- * that would have been ours.  v[i].dev must be set.  Ethernet padding is cut.  One 802.1Q tag is not ours: punted or
- * dropped like anything else.
+ * everything else on an exclusive port (ARP, ICMP, TCP, other UDP, multicast: the kernel decides) but for frames to
+ * another host's link address (DROP_OTHER_HOST), DROP_NOT_FOR_US on a shared one, VERDICT_FRAG for a fragment of UDP to
+ * our address, or a DROP_* for malformed packets that would have been ours.  v[i].dev must be set.  Ethernet padding is
+ * cut.
  *
- * v[i].flags (PKT_F_L4_BAD) must be set too; the UDP checksum is not computed here, only a missing one refused in IPv6.
- * IPv4 options are skipped, and up to four IPv6 extension headers (hop-by-hop, destination options, routing with no
- * segment left, atomic fragment).  A frame that ends before its addresses and ports can be read is DROP_FRAME_SHORT on
- * any port.  keys[] must outlive the use of v[i].key; keys[i] is undefined unless the verdict is VERDICT_OK or
- * VERDICT_SYN.
+ * 802.1Q: a tagged frame to the port is VERDICT_TAG, whatever it holds, and on a port with a VLAN every tagged frame;
+ * without its tag and with PKT_F_UNTAGGED it may be parsed again.  A port with a VLAN takes nothing else (DROP_VLAN).
+ *
+ * v[i].flags (PKT_F_L4_BAD, PKT_F_UNTAGGED) must be set too; the UDP checksum is not computed here, only a missing one
+ * refused in IPv6. IPv4 options are skipped, and up to four IPv6 extension headers (hop-by-hop, destination options,
+ * routing with no segment left, atomic fragment).  A frame that ends before its addresses and ports can be read is
+ * DROP_FRAME_SHORT on any port.  keys[] must outlive the use of v[i].key; keys[i] is undefined unless the verdict is
+ * VERDICT_OK or VERDICT_SYN.
  *
  * Fake TCP (wire.md 10): a segment with PSH to one of our TCP ports is a datagram like UDP's, with tcp_seq, tcp_ack,
  * tcp_end and PKT_F_ACK set; sequence numbers, options, window and checksum are not looked at.  A SYN, or SYN and ACK,

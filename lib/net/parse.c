@@ -42,10 +42,11 @@ static uint8_t parse_udp(const struct parse *c, struct pkt *k, struct flow_key *
 	if (len < UDP_HEAD || len > n)
 		return DROP_UDP_LENGTH;
 	/* The sum itself is not checked: between veth ends it is left half done, and the cipher's check is stronger. */
-	if (k->flags & PKT_F_L4_BAD)
-		return DROP_UDP_CHECKSUM;
-	/* IPv6 knows no datagram without one (RFC 8200, 8.1). */
-	if (le16_get(udp + UDP_CSUM) == 0 && !addr_is_v4(&key->local))
+	/*
+	 * IPv6 knows no datagram without one (RFC 8200, 8.1).  In IPv4 there is nothing to be wrong then, and a device
+	 * that finds it so (Intel's 82599 does) does not know better.
+	 */
+	if (le16_get(udp + UDP_CSUM) == 0 ? !addr_is_v4(&key->local) : k->flags & PKT_F_L4_BAD)
 		return DROP_UDP_CHECKSUM;
 	key->peer_port = be16_get(udp + UDP_SRC);
 	key->dev = k->dev;
@@ -212,16 +213,31 @@ static uint8_t parse_v6(struct parse *c, struct pkt *k, struct flow_key *key)
 	return next == PROTO_TCP ? parse_tcp(c, k, key, ip + at, len - at) : parse_udp(c, k, key, ip + at, len - at);
 }
 
+/*
+ * To another link address than the port's.  What many are meant by is the kernel's; what another host is, reaches a
+ * device that cannot choose, and there it ends: the kernel would drop it too, at the price of a call.
+ */
+static uint8_t not_to_port(const struct parse *c, const struct net_dev *dev, const uint8_t *dst)
+{
+	return dev->exclusive && !(dst[0] & 1) ? DROP_OTHER_HOST : c->stray;
+}
+
 static uint8_t parse_frame(struct parse *c, struct pkt *k, struct flow_key *key)
 {
 	const struct net_dev *dev = &c->t->dev[k->dev];
+	unsigned type;
 
 	c->stray = dev->exclusive ? VERDICT_PUNT : DROP_NOT_FOR_US;
 	if (k->n < ETH_HEAD)
 		return DROP_FRAME_SHORT;
+	type = be16_get(k->p + ETH_TYPE);
+	if (dev->vlan && !(k->flags & PKT_F_UNTAGGED))
+		return type == ETH_T_VLAN ? VERDICT_TAG : DROP_VLAN;
 	if (memcmp(k->p, dev->mac, sizeof(dev->mac)) != 0)
-		return c->stray;
-	switch (be16_get(k->p + ETH_TYPE)) {
+		return not_to_port(c, dev, k->p);
+	switch (type) {
+	case ETH_T_VLAN:
+		return k->flags & PKT_F_UNTAGGED ? c->stray : VERDICT_TAG;
 	case ETH_T_IPV4:
 		return parse_v4(c, k, key);
 	case ETH_T_IPV6:

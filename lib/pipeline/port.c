@@ -29,20 +29,18 @@ static void port_opened(struct worker *w, unsigned dev)
 }
 
 /*
- * AF_PACKET's driver passes over what is longer than a frame of its ring, and says nothing; and a frame that is longer
- * than the interface's MTU stays in the ring for good, and all others behind it.
+ * What is longer than its port's MTU gets lost behind the port, and nobody tells; of AF_PACKET's it stays in the ring
+ * for good, and all others behind it.  And AF_PACKET's driver passes over what is longer than a frame of its ring.
  */
-static void see_longest(struct worker *w, const struct net_tbl *t)
+static void see_frames(struct worker *w, const struct net_tbl *t)
 {
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {
 		uint32_t mtu = i < t->n_dev ? t->dev[i].mtu : 0;
 
-		w->longest[i] = UINT32_MAX;
-		if (w->shut >> i & 1 || !w->conf.ports[i].ring.base)
-			continue;
-		w->longest[i] = w->conf.ports[i].ring.longest;
-		if (mtu && mtu + RTE_ETHER_HDR_LEN < w->longest[i])
-			w->longest[i] = mtu + RTE_ETHER_HDR_LEN;
+		w->vlan[i] = i < t->n_dev ? t->dev[i].vlan : 0;
+		w->longest[i] = mtu ? mtu + RTE_ETHER_HDR_LEN : UINT32_MAX;
+		if (!(w->shut >> i & 1) && w->conf.ports[i].ring.base && w->conf.ports[i].ring.longest < w->longest[i])
+			w->longest[i] = w->conf.ports[i].ring.longest;
 	}
 }
 
@@ -60,7 +58,7 @@ void pl_ports_adopt(struct worker *w, const struct net_tbl *t)
 	}
 	w->down = down | shut;
 	w->shut = shut;
-	see_longest(w, t);
+	see_frames(w, t);
 	if (before == shut)
 		return;
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {

@@ -5,6 +5,35 @@
 
 #include "worker_int.h"
 
+/* Whether the frame can be one of the vector's; otherwise it is counted and gone. */
+static bool rx_takes(struct worker *w, struct rte_mbuf *m, unsigned dev)
+{
+	unsigned why = 0;
+
+	if (m->nb_segs != 1)
+		why = DROP_MULTI_SEGMENT;
+	else if (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED && !pl_tag_stripped(w, m, dev))
+		why = DROP_VLAN;
+	if (!why)
+		return true;
+	pl_count(w, why, 1);
+	rte_pktmbuf_free(m);
+	return false;
+}
+
+/* What the driver says of a frame, as the parser wants to know it. */
+static uint8_t rx_flags(const struct rte_mbuf *m)
+{
+	uint8_t flags = 0;
+
+	/* Good, not looked at, and only half done as virtio has it from the same host: all of these go. */
+	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD)
+		flags |= PKT_F_L4_BAD;
+	if (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)
+		flags |= PKT_F_UNTAGGED;
+	return flags;
+}
+
 /* Turns received buffers into the packets of the vector, from rx[at] on.  Their bytes are added to *bytes. */
 static unsigned rx_wrap(struct worker *w, struct rte_mbuf **m, unsigned n, unsigned at, uint8_t flags, uint64_t *bytes)
 {
@@ -13,24 +42,27 @@ static unsigned rx_wrap(struct worker *w, struct rte_mbuf **m, unsigned n, unsig
 
 		if (i + 4 < n)
 			rte_prefetch0(rte_pktmbuf_mtod(m[i + 4], void *));
-		if (m[i]->nb_segs != 1) {
-			pl_count(w, DROP_MULTI_SEGMENT, 1);
-			rte_pktmbuf_free(m[i]);
+		if (!rx_takes(w, m[i], w->dev_of[m[i]->port]))
 			continue;
-		}
 		k = &w->rx[at++];
 		k->p = rte_pktmbuf_mtod(m[i], uint8_t *);
 		k->n = m[i]->data_len;
 		k->verdict = VERDICT_OK;
-		k->flags = flags;
-		if ((m[i]->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD)
-			k->flags |= PKT_F_L4_BAD;
+		k->flags = flags | rx_flags(m[i]);
 		k->own = m[i];
 		k->sess = NULL;
 		k->dev = w->dev_of[m[i]->port];
 		*bytes += k->n;
 	}
 	return at;
+}
+
+/* A driver that stands on others (bonding) leaves theirs in the buffers; ours is the port that we received by. */
+static void rx_mark(struct rte_mbuf **m, unsigned n, uint16_t port)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (m[i]->port != port)
+			m[i]->port = port;
 }
 
 /* i's successor among n, in a circle. */
@@ -74,6 +106,7 @@ unsigned pl_rx(struct worker *w)
 			continue;
 		got = rte_eth_rx_burst(p->id, (uint16_t)p->rxq, m, (uint16_t)(PL_RX - n));
 		w->stats.rx_packets += got;
+		rx_mark(m, got, p->id);
 		n = rx_wrap(w, m, got, n, p->steer ? 0 : PKT_F_HOME, &w->stats.rx_bytes);
 	}
 	if (n > w->stats.max_burst)
@@ -104,10 +137,12 @@ static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 	k->verdict = DROP_IP_FRAGMENT;
 	if (!m)
 		return;
+	/* No device has seen the whole, nor its checksum. */
+	m->ol_flags &= ~(uint64_t)RTE_MBUF_F_RX_L4_CKSUM_MASK;
 	k->p = rte_pktmbuf_mtod(m, uint8_t *);
 	k->n = m->data_len;
 	k->verdict = VERDICT_OK;
-	k->flags &= (uint8_t)~PKT_F_HOME;
+	k->flags &= (uint8_t) ~(PKT_F_HOME | PKT_F_L4_BAD);
 	net_parse_burst(k, (struct flow_key *)&w->keys[k - w->rx], 1, w->tbl, w->conf.udp);
 	if (k->verdict == VERDICT_FRAG)
 		k->verdict = DROP_IP_FRAGMENT;

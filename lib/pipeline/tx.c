@@ -2,6 +2,7 @@
 #include <linux/if_packet.h>
 
 #include <rte_ethdev.h>
+#include <rte_ether.h>
 #include <rte_ring.h>
 
 #include "fec.h"
@@ -112,12 +113,22 @@ static void txq_flush(struct worker *w, unsigned dev)
 		memmove(q->m, q->m + sent, q->n * sizeof(*q->m));
 }
 
+/* A tag comes on top of an MTU, the port's own and one of the kernel's; a ring's frames have their end. */
+static bool tx_long(const struct worker *w, unsigned dev, const struct rte_mbuf *m)
+{
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	const struct worker_ring *ring = &w->conf.ports[dev].ring;
+
+	return eth->ether_type != rte_cpu_to_be_16(RTE_ETHER_TYPE_VLAN) ||
+	       m->pkt_len > w->longest[dev] + RTE_VLAN_HLEN || (ring->base && m->pkt_len > ring->longest);
+}
+
 /* Why a frame cannot go to a port at all, or 0. */
 static unsigned tx_refusal(const struct worker *w, unsigned dev, const struct rte_mbuf *m)
 {
 	if (w->down >> dev & 1)
 		return DROP_PORT_DOWN;
-	return m->pkt_len > w->longest[dev] ? DROP_TX_LONG : 0;
+	return m->pkt_len > w->longest[dev] && tx_long(w, dev, m) ? DROP_TX_LONG : 0;
 }
 
 static void txq_add(struct worker *w, unsigned dev, struct rte_mbuf *m)
@@ -180,8 +191,26 @@ void pl_send_one(struct worker *w, struct pkt *k, uint64_t now)
 	else
 		net_push(path, k);
 	tx_dress(k->own, k, path, w->conf.ports[path->dev].id);
+	pl_tag(w, path->dev, k->own);
 	w->stats.tx_bytes += k->n;
 	txq_add(w, path->dev, k->own);
+}
+
+/*
+ * Ethernet knows no frame of less than 60 bytes.  Some devices fill them up, some send what lies behind them.  A
+ * datagram's frame is never so short; an acknowledgement's, and what the kernel says, may be.
+ */
+static void tx_pad(struct rte_mbuf *m)
+{
+	uint16_t least = RTE_ETHER_MIN_LEN - RTE_ETHER_CRC_LEN, more;
+	char *tail;
+
+	if (m->pkt_len >= least)
+		return;
+	more = (uint16_t)(least - m->pkt_len);
+	tail = rte_pktmbuf_append(m, more);
+	if (tail)
+		memset(tail, 0, more);
 }
 
 /* Sends a received frame, as it has been rewritten, back by the port that it came from. */
@@ -194,8 +223,11 @@ void pl_reply(struct worker *w, struct pkt *k)
 	m->data_len = k->n;
 	m->pkt_len = k->n;
 	m->ol_flags = 0;
+	m->tx_offload = 0;
 	k->own = NULL;
 	w->stats.tx_bytes += k->n;
+	tx_pad(m);
+	pl_tag(w, k->dev, m);
 	txq_add(w, k->dev, m);
 }
 
@@ -240,8 +272,11 @@ unsigned pl_inject(struct worker *w)
 	unsigned total, n;
 
 	total = n = rte_ring_sc_dequeue_burst(w->conf.border->inject, (void **)m, 64, NULL);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
+		tx_pad(m[i]);
+		pl_tag(w, w->dev_of[m[i]->port], m[i]);
 		txq_add(w, w->dev_of[m[i]->port], m[i]);
+	}
 	for (unsigned from = 0; from < mesh->n; from++) {
 		if (from == w->conf.id)
 			continue;

@@ -37,7 +37,8 @@ struct worker {
 	unsigned first_port, first_sibling; /* to be received from first, in this turn */
 	uint64_t poked;			    /* bit a worker: something was put into its rings */
 	uint64_t now;			    /* ms, of this turn */
-	uint32_t longest[NET_DEV_MAX];	    /* frame that the kernel takes of an interface that it keeps */
+	uint32_t longest[NET_DEV_MAX];	    /* frame without a tag that a port takes */
+	uint16_t vlan[NET_DEV_MAX];	    /* whose tag its frames bear outside, or 0 */
 	uint32_t shut, down;		    /* bit a gateway port: nobody may touch it; it sends nothing */
 	struct frag *frag;
 	unsigned n_tx;			   /* packets a vector out */
@@ -84,6 +85,10 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc);
 void pl_syn(struct worker *w, struct pkt *k);
 void pl_answered(struct worker *w, unsigned n);
 void pl_knock(struct worker *w, uint64_t now);
+/* tag.c */
+bool pl_tag_stripped(const struct worker *w, struct rte_mbuf *m, unsigned dev);
+void pl_untag(struct worker *w, unsigned n);
+void pl_tag(const struct worker *w, unsigned dev, struct rte_mbuf *m);
 /* steer.c */
 unsigned pl_steer(struct worker *w, unsigned n);
 /* tx.c */

@@ -12,6 +12,8 @@
 	/* net */                                                                                      \
 	X(FRAME_SHORT, "frame_short", "frame ends inside a header")                                    \
 	X(NOT_FOR_US, "not_for_us", "shared port: the kernel's packet, not a tunnel's")                \
+	X(OTHER_HOST, "other_host", "exclusive port: a frame to another host's link address")          \
+	X(VLAN, "vlan", "not of the port's VLAN")                                                      \
 	X(IP_HEADER, "ip_header", "bad IPv4 or IPv6 header")                                           \
 	X(IP_CHECKSUM, "ip_checksum", "IPv4 header checksum wrong")                                    \
 	X(IP_FRAGMENT, "ip_fragment", "IP fragment of a datagram of ours that could not be completed") \
@@ -63,6 +65,7 @@ enum verdict {
 	VERDICT_FRAG = 2,   /* fragment of what may be ours: to reassembly */
 	VERDICT_SYN = 3,    /* fake TCP: begins a flow, or answers our beginning (PKT_F_ACK) */
 	VERDICT_ANSWER = 4, /* an answer lies in its place: to be sealed and sent back where it came from */
+	VERDICT_TAG = 5,    /* bears an 802.1Q tag, which the parser does not look into */
 	VERDICT_DROP = 8,
 #define X(name, str, why) DROP_##name,
 	DROP_LIST(X)

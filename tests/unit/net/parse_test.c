@@ -17,6 +17,7 @@
 #define DEV_OWN	   0 /* exclusive */
 #define DEV_SHARED 1
 #define DEV_LO	   2 /* all-zero link address, shared */
+#define DEV_VLAN   3 /* exclusive */
 #define TUNNEL	   6
 
 static struct net_tbl *tbl;
@@ -28,10 +29,11 @@ static void setup(void)
 
 	tbl = net_tbl_alloc(0, 0, 5);
 	ports = calloc(1, sizeof(*ports));
-	tbl->n_dev = 3;
+	tbl->n_dev = 4;
 	tbl->dev[DEV_OWN] = (struct net_dev){.mac = MAC_US, .exclusive = true, .up = true};
 	tbl->dev[DEV_SHARED] = (struct net_dev){.mac = MAC_US, .up = true};
 	tbl->dev[DEV_LO] = (struct net_dev){.up = true};
+	tbl->dev[DEV_VLAN] = (struct net_dev){.mac = MAC_US, .exclusive = true, .up = true, .vlan = 7};
 	for (unsigned i = 0; i < 5; i++)
 		tbl->local[tbl->n_local++] = (struct net_local){.addr = addr_of(mine[i]), .plen = 128};
 	net_tbl_sort(tbl);
@@ -176,6 +178,7 @@ Test(parse, ignores_the_sum_unless_the_driver_knows)
 	cr_assert_eq(parse(buf, n, DEV_OWN, PKT_F_L4_BAD), DROP_UDP_CHECKSUM);
 	buf[40] = buf[41] = 0;
 	cr_assert_eq(parse(buf, n, DEV_OWN, 0), VERDICT_OK, "none: legal in IPv4");
+	cr_assert_eq(parse(buf, n, DEV_OWN, PKT_F_L4_BAD), VERDICT_OK, "where there is none, none is bad");
 	f.dport = 4001;
 	n = frame_make(buf, &f);
 	cr_assert_eq(parse(buf, n, DEV_OWN, PKT_F_L4_BAD), VERDICT_PUNT, "not ours to judge");
@@ -195,6 +198,7 @@ static void stray(const struct frame *f, unsigned at, uint8_t value)
 
 	if (at)
 		buf[at] = value;
+	cr_assert_eq(parse(buf, n, DEV_OWN, PKT_F_UNTAGGED), VERDICT_PUNT, "at %u value %u", at, value);
 	cr_assert_eq(parse(buf, n, DEV_OWN, 0), VERDICT_PUNT, "at %u value %u", at, value);
 	cr_assert_eq(parse(buf, n, DEV_SHARED, 0), DROP_NOT_FOR_US, "at %u value %u", at, value);
 }
@@ -205,16 +209,10 @@ Test(parse, strays)
 	static const char *const elsewhere6[] = {"2001:db8::2", "ff02::1", "::", "fe80::1"};
 	struct frame v4 = frame_v4(), v6 = frame_v6();
 
-	for (unsigned i = 0; i < 6; i++) {
-		v4.dst_mac[i] ^= 4;
-		stray(&v4, 0, 0);
-		v4.dst_mac[i] ^= 4;
-	}
 	memset(v4.dst_mac, 0xff, 6);
 	stray(&v4, 0, 0);
 	v4 = frame_v4();
 	stray(&v4, 13, 0x06); /* ARP */
-	stray(&v4, 12, 0x81); /* VLAN, 0x8100 */
 	for (unsigned proto = 0; proto < 256; proto++) {
 		if (proto == 17 || proto == 6)
 			continue; /* TCP: tcp_test.c */
@@ -236,6 +234,43 @@ Test(parse, strays)
 	v6 = frame_v6();
 	v6.dport = 3999;
 	stray(&v6, 0, 0);
+}
+
+/* A device that cannot choose brings what is meant for others: the kernel has no use for it either. */
+Test(parse, other_hosts)
+{
+	struct frame f = frame_v4();
+
+	for (unsigned i = 0; i < 48; i++) {
+		f.dst_mac[i / 8] ^= (uint8_t)(1u << i % 8);
+		cr_assert_eq(verdict_of(&f, DEV_OWN), i == 0 ? VERDICT_PUNT : DROP_OTHER_HOST, "bit %u", i);
+		cr_assert_eq(verdict_of(&f, DEV_SHARED), DROP_NOT_FOR_US, "bit %u", i);
+		f.dst_mac[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+}
+
+/* Tagged frames are told, on a port with a VLAN all of them, and once only; there what bears none is not taken. */
+Test(parse, tagged)
+{
+	struct frame f = frame_v4(), other = frame_v4(), all = frame_v4();
+	uint8_t buf[FRAME_MAX];
+	unsigned n = frame_make(buf, &f);
+
+	other.dst_mac[5] ^= 4;
+	memset(all.dst_mac, 0xff, 6);
+	for (unsigned vlan = 0; vlan < 8; vlan += 7) {
+		tbl->dev[DEV_OWN].vlan = (uint16_t)vlan;
+		cr_assert_eq(verdict_of(&f, DEV_OWN), vlan ? DROP_VLAN : VERDICT_OK);
+		cr_assert_eq(parse(buf, n, DEV_OWN, PKT_F_UNTAGGED), VERDICT_OK);
+		cr_assert_eq(bent(&f, 12, 0x81), VERDICT_TAG);
+		cr_assert_eq(bent(&all, 12, 0x81), vlan ? VERDICT_TAG : VERDICT_PUNT, "the kernel's own VLANs");
+		cr_assert_eq(bent(&other, 12, 0x81), vlan ? VERDICT_TAG : DROP_OTHER_HOST);
+		buf[12] = 0x81;
+		cr_assert_eq(parse(buf, n, DEV_OWN, PKT_F_UNTAGGED), VERDICT_PUNT, "a second tag");
+		cr_assert_eq(parse(buf, n, DEV_SHARED, 0), VERDICT_TAG);
+		cr_assert_eq(parse(buf, 13, DEV_OWN, 0), DROP_FRAME_SHORT);
+		buf[12] = 0x08;
+	}
 }
 
 /* An IPv6 packet with an IPv4-mapped address must not pass for the IPv4 flow of the same key. */
@@ -487,7 +522,8 @@ Test(parse, noise)
 	for (unsigned round = 0; round < 300000; round++) {
 		unsigned n = noise(buf, &seed, round);
 
-		seen[parse(buf, n, (unsigned)(rnd(&seed) % 3), rnd(&seed) % 8 ? 0 : PKT_F_L4_BAD)]++;
+		seen[parse(buf, n, (unsigned)(rnd(&seed) % 4),
+			   (rnd(&seed) % 8 ? 0 : PKT_F_L4_BAD) | (rnd(&seed) % 4 ? 0 : PKT_F_UNTAGGED))]++;
 	}
 	/* The noise is worth its name when it reached every verdict. */
 	for (unsigned v = VERDICT_OK; v <= DROP_UDP_CHECKSUM; v++) {

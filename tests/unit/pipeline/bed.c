@@ -17,8 +17,6 @@
 #define HEAP  (16u << 20)
 #define ALIGN 65536u
 
-static const uint8_t no_csum[NET_DEV_MAX];
-
 static struct addr gate_addr(int e, unsigned port)
 {
 	return addr_v4(0x0a000001u + (uint32_t)e + (port << 8));
@@ -184,7 +182,7 @@ static void gate_worker(struct gate *g, int e, unsigned i, const struct bed_conf
 	cr_assert_eq(border_create(&g->border[i], sc.id, 64 + BED_CONN, 64, 0), 0);
 	sc.chans = &g->chans;
 	sc.border = g->border[i];
-	sc.dev_csum = no_csum;
+	sc.dev_csum = g->bed->csum;
 	sc.mbufs_to_hold = c->hold ? c->hold : 256;
 	cr_assert_eq(shard_create(&g->shard[i], &sc, g->bed->ms), 0);
 	cr_assert_eq(crypt_mb_create(&g->mb[i], seed, 0, i, 0), 0);
@@ -208,6 +206,7 @@ struct bed *bed_new(const struct bed_conf *c)
 	cr_assert_not_null(b->pool);
 	worker_clock_init(&b->clock);
 	b->ms = 1000;
+	memset(b->csum, c->csum, sizeof(b->csum));
 	b->n_ports = c->ports ? c->ports : 1;
 	for (unsigned i = 0; i < BED_CONN; i++) {
 		b->dials[i].to_ctl.kind = b->dials[i].to_worker.kind = MBOX_DIAL;
@@ -481,8 +480,10 @@ struct rte_mbuf *bed_frame(struct bed *b, uint16_t type, const void *body, uint1
 	struct rte_ether_hdr *eth;
 
 	cr_assert_not_null(m);
-	eth = (struct rte_ether_hdr *)rte_pktmbuf_append(m, (uint16_t)(sizeof(*eth) + len));
-	memset(eth, 2, sizeof(*eth));
+	eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+	cr_assert_not_null(rte_pktmbuf_append(m, (uint16_t)(sizeof(*eth) + len)));
+	memset(&eth->dst_addr, 0xff, sizeof(eth->dst_addr));
+	memset(&eth->src_addr, 2, sizeof(eth->src_addr));
 	eth->ether_type = rte_cpu_to_be_16(type);
 	memcpy(eth + 1, body, len);
 	return m;

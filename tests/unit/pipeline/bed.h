@@ -67,6 +67,7 @@ struct bed {
 	unsigned n_app, n_ports;
 	uint64_t ms;
 	uint64_t most_held;
+	uint8_t csum[NET_DEV_MAX];
 	/* Takes a frame off its way: returns true when it has seen to m.  NULL: all go. */
 	bool (*wire)(struct bed *b, struct gate *to, struct rte_mbuf *m);
 	uint64_t seen; /* for `wire` */
@@ -79,6 +80,7 @@ struct bed_conf {
 	unsigned hold;	/* received buffers that a worker's FEC groups may keep; 0: 256 */
 	bool rss;	/* the server's port spreads flows over a queue for each worker */
 	bool tcp;	/* fake TCP */
+	uint8_t csum;	/* NET_CSUM_* that the ports compute: the suite's `wire` must */
 	unsigned ports; /* of each gateway, each a network of its own; slot s goes by port s % ports.  0: 1 */
 };
 
@@ -96,7 +98,7 @@ void app_complete(const struct app *a);
 /* Puts a frame into what the gateway's port receives: where its NIC does, or into this queue. */
 void bed_receive(struct gate *g, struct rte_mbuf *m);
 void bed_receive_at(struct gate *g, unsigned queue, struct rte_mbuf *m);
-/* A frame of len bytes for the gateway, built of an Ethernet header of `type` and body. */
+/* A frame of len bytes for all hosts, built of an Ethernet header of `type` and body. */
 struct rte_mbuf *bed_frame(struct bed *b, uint16_t type, const void *body, uint16_t len);
 /* A frame of these bytes. */
 struct rte_mbuf *bed_bytes(struct bed *b, const void *frame, unsigned len);
