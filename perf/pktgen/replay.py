@@ -27,7 +27,8 @@ BURST = 256  # packets that a worker may hold within a turn
 # What a dropped packet was before: on its way to a session; within one, where it has been counted as InPkts; or on its
 # way out. The rest of the list drops sessions and streams.
 BEFORE = ("frame_short not_for_us other_host vlan ip_header ip_checksum ip_fragment udp_length udp_checksum tcp_control "
-          "multi_segment steer_full punt_full crypt_short crypt_bad no_listener foreign short stray conv parity_alone session_limit").split()
+          "multi_segment steer_full punt_full crypt_short crypt_bad no_listener foreign short stray conv parity_alone "
+          "session_limit").split()
 OUT = "inject_full tx_full tx_long no_route no_neighbour".split()
 
 
