@@ -12,6 +12,7 @@
 #include <rte_log.h>
 
 #include "app.h"
+#include "devices.h"
 #include "eal_args.h"
 #include "log.h"
 #include "pages.h"
@@ -140,6 +141,15 @@ static void eal_runtime(void)
 		log_debug("removed %u folders beside %s that ended processes had left", n, dir);
 }
 
+/* Of several faults the first is told. */
+static void note_fault(void *ctx, const char *text)
+{
+	struct app *a = ctx;
+
+	if (!a->why[0])
+		snprintf(a->why, sizeof(a->why), "%s", text);
+}
+
 int app_eal_up(struct app *a)
 {
 	struct eal_args args;
@@ -147,6 +157,8 @@ int app_eal_up(struct app *a)
 
 	if (ret)
 		return ret;
+	if (devices_check(a->conf, &a->plan, &devices_here, note_fault, a))
+		return -ENODEV;
 	eal_args_make(&args, a->conf, &a->plan, log_on(LOG_DEBUG));
 	eal_log_capture();
 	atexit(at_exit);

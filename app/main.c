@@ -11,8 +11,10 @@
 #include <time.h>
 
 #include "app.h"
+#include "devices.h"
 #include "host.h"
 #include "log.h"
+#include "pages.h"
 
 #define EXIT_WRONG 2	/* a wrong command line or configuration */
 #define DRAIN_MS   4000 /* for what is under way to be delivered, at the stop */
@@ -247,8 +249,29 @@ static void check_ports(const struct conf *c)
 	}
 }
 
+static void say_fault(void *ctx, const char *text)
+{
+	const struct conf *c = ctx;
+
+	fprintf(stderr, "kcpgate: %s: %s\n", c->path, text);
+}
+
+/* What the start would find wrong with the devices: with ordinary pages where hugepages are left to us and too few. */
+static unsigned check_devices(const struct conf *c, const struct plan *p)
+{
+	struct plan done = *p;
+	char text[256];
+
+	if (p->huge && c->eal.hugepages == CONF_HUGE_AUTO &&
+	    pages_missing(TOPO_SYS, p->nodes, p->node_mb, text, sizeof(text)))
+		done.huge = false;
+	return devices_check(c, &done, &devices_here, say_fault, (void *)c);
+}
+
+/* What it takes is printed even where a device is wrong: hugepages are reserved before a card is bound. */
 static int check(const struct conf *c)
 {
+	unsigned faults;
 	struct plan p;
 	char why[256];
 
@@ -258,9 +281,11 @@ static int check(const struct conf *c)
 		return EXIT_WRONG;
 	}
 	check_ports(c);
-	printf("%s: %u ports, %u tunnels: good\n", c->path, c->n_ports, c->n_tunnels);
+	faults = check_devices(c, &p);
+	if (!faults)
+		printf("%s: %u ports, %u tunnels: good\n", c->path, c->n_ports, c->n_tunnels);
 	plan_print(&p, c);
-	return EXIT_SUCCESS;
+	return faults ? EXIT_WRONG : EXIT_SUCCESS;
 }
 
 static int doctor_plain(const struct conf *c)

@@ -7,13 +7,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 
 #include "cap.h"
+#include "pci.h"
 #include "port_int.h"
 
 /* Room that a frame of AF_PACKET needs beside its L3 packet: TPACKET_V2's header, its alignment, Ethernet, VLAN. */
@@ -137,27 +137,20 @@ static int check_iface(const struct port_conf *conf, const char *devargs, char *
 	return 0;
 }
 
-/* Why there is no DPDK port at a PCI address: not plugged in, or in the kernel's hands. */
-static int explain_pci(const struct port_conf *conf, char *why, size_t why_n)
+/* Why there is no DPDK port at a PCI address: what can be seen of the device, or else what its driver said. */
+static int explain_pci(const struct port_conf *conf, int err, char *why, size_t why_n)
 {
-	char path[PORT_DEVARGS_MAX], link[PORT_DEVARGS_MAX];
-	const char *driver;
-	ssize_t n;
+	char addr[PCI_ADDR_LEN], text[PORT_PCI_TEXT];
+	struct port_pci pci;
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.200s", conf->device);
-	if (access(path, F_OK))
-		return port_fail(conf, why, why_n, -ENODEV,
-				 "no PCI device at this address (dpdk-devbind.py --status lists them)");
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.200s/driver", conf->device);
-	n = readlink(path, link, sizeof(link) - 1);
-	link[n > 0 ? n : 0] = '\0';
-	driver = strrchr(link, '/');
-	if (!driver)
-		return port_fail(conf, why, why_n, -ENODEV, "bound to no driver: dpdk-devbind.py -b vfio-pci %s",
-				 conf->device);
-	return port_refused(conf, why, why_n, -ENODEV,
-			    "bound to %s, and DPDK has no port there: dpdk-devbind.py -b vfio-pci %s", driver + 1,
-			    conf->device);
+	if (pci_addr_read(conf->device, addr) < 0)
+		return port_fail(conf, why, why_n, -EINVAL, "no PCI address");
+	if (port_pci_check(&port_pci_here, addr, &pci, text, sizeof(text)))
+		return port_fail(conf, why, why_n, -ENODEV, "%s", text);
+	return port_refused(
+		conf, why, why_n, err,
+		"bound to %s, but DPDK's driver did not take it (%s): log.level = \"debug\" tells its words",
+		pci.driver, rte_strerror(-err));
 }
 
 static int probe(const struct port_conf *conf, const char *devargs, char *why, size_t why_n)
@@ -168,7 +161,7 @@ static int probe(const struct port_conf *conf, const char *devargs, char *why, s
 	if (err == 0 || err == -EEXIST)
 		return 0;
 	if (!conf->vdev)
-		return explain_pci(conf, why, why_n);
+		return explain_pci(conf, err, why, why_n);
 	if (*cap_of_device(conf->device, conf->vdev, caps))
 		return port_fail(conf, why, why_n, err, "the driver refused (%s)%s", rte_strerror(-err), caps);
 	return port_fail(conf, why, why_n, err, "the driver refused (%s): check the driver's name and its arguments",
@@ -205,7 +198,7 @@ int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char
 		return 0;
 	}
 	if (!conf->vdev)
-		return explain_pci(conf, why, why_n);
+		return explain_pci(conf, -ENODEV, why, why_n);
 	rte_eal_hotplug_remove("vdev", name);
 	return port_fail(conf, why, why_n, -ENODEV, "the driver made no port");
 }

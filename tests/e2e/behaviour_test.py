@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
-from lab import GUARD, ROOT, Lab, eal, gateway_binary, sh, wait_until
+from lab import GUARD, ROOT, Lab, eal, gateway_binary, wait_until
 from lab import telemetry as lab_telemetry
 
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
@@ -402,9 +402,6 @@ def test_wrong_files():
                            text=True, timeout=GUARD)
         case.check(p.returncode == 2, f, "exit status", p.returncode, p.stderr)
         case.check(want.group(1).strip() in p.stderr, f, "expected", want.group(1), "got", p.stderr)
-    for f in sorted(os.listdir(os.path.join(ROOT, "conf"))):
-        if f.endswith(".conf"):
-            sh(gateway_binary(), "check", "-c", os.path.join(ROOT, "conf", f), cwd=os.path.join(ROOT, "conf"))
     return "%d files" % len(files)
 
 

@@ -1,96 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
 
-#include "pci.h"
+#include "cards.h"
 #include "sys.h"
 
-/* Folders made up: sys, dev and proc in one. */
-static struct port_pci_host host;
-static char dev[64], proc[64], sys[64];
-
-static void setup(void)
-{
-	sys_make();
-	snprintf(sys, sizeof(sys), "%s/sys", sys_root);
-	snprintf(dev, sizeof(dev), "%s/dev", sys_root);
-	snprintf(proc, sizeof(proc), "%s/proc", sys_root);
-	host = (struct port_pci_host){.sys = sys, .dev = dev, .proc = proc};
-}
-
-TestSuite(pci, .init = setup, .fini = sys_drop);
-
-/* A link at `name` to `to`, whether that is there or not. */
-static void put_link(const char *name, const char *to)
-{
-	char path[512], below[512];
-
-	snprintf(below, sizeof(below), "%s.", name);
-	sys_put(below, ""); /* makes the folders */
-	snprintf(path, sizeof(path), "%s/%s", sys_root, name);
-	unlink(path);
-	cr_assert_eq(symlink(to, path), 0, "%s", path);
-}
-
-static const char *of(const char *addr, const char *what)
-{
-	static char name[2][256];
-	static unsigned i;
-
-	i ^= 1;
-	snprintf(name[i], sizeof(name[i]), "sys/bus/pci/devices/%s/%s", addr, what);
-	return name[i];
-}
-
-static void put_driver(const char *addr, const char *driver)
-{
-	char to[128];
-
-	snprintf(to, sizeof(to), "../../../bus/pci/drivers/%s", driver);
-	put_link(of(addr, "driver"), to);
-}
-
-static void put_device(const char *addr, const char *class, const char *driver)
-{
-	sys_put(of(addr, "vendor"), "0x8086\n");
-	sys_put(of(addr, "device"), "0x10d3\n");
-	sys_put(of(addr, "class"), class);
-	sys_put(of(addr, "numa_node"), "-1\n");
-	if (driver)
-		put_driver(addr, driver);
-}
-
-static void put_group(const char *addr, int group)
-{
-	char to[128];
-
-	snprintf(to, sizeof(to), "../../../../kernel/iommu_groups/%d", group);
-	put_link(of(addr, "iommu_group"), to);
-	snprintf(to, sizeof(to), "sys/kernel/iommu_groups/%d/devices/%s", group, addr);
-	sys_put(to, ""); /* a link there, of which only the name is read */
-}
-
-/* A card that DPDK can have: bound to vfio-pci, alone in group 4. */
-static void put_good(const char *addr)
-{
-	put_device(addr, "0x020000\n", "vfio-pci");
-	put_group(addr, 4);
-	sys_put("dev/vfio/vfio", "");
-	sys_put("dev/vfio/4", "");
-}
+TestSuite(pci, .init = cards_make, .fini = sys_drop);
 
 static void refused(const char *addr, int err, const char *text)
 {
 	char why[PORT_PCI_TEXT] = "";
 	struct port_pci p;
 
-	cr_expect_eq(port_pci_check(&host, addr, &p, why, sizeof(why)), err, "%s", why);
+	cr_expect_eq(port_pci_check(&cards_host, addr, &p, why, sizeof(why)), err, "%s", why);
 	cr_expect_str_eq(why, text);
 }
 
@@ -99,7 +25,7 @@ static void taken(const char *addr)
 	char why[PORT_PCI_TEXT] = "";
 	struct port_pci p;
 
-	cr_expect_eq(port_pci_check(&host, addr, &p, why, sizeof(why)), 0, "%s", why);
+	cr_expect_eq(port_pci_check(&cards_host, addr, &p, why, sizeof(why)), 0, "%s", why);
 	cr_expect_str_eq(why, "");
 }
 
@@ -107,9 +33,9 @@ Test(pci, what_sysfs_says)
 {
 	struct port_pci p;
 
-	put_good("0000:03:00.0");
-	sys_put(of("0000:03:00.0", "numa_node"), "1\n");
-	cr_assert_eq(port_pci_read(&host, "0000:03:00.0", &p), 0);
+	cards_good("0000:03:00.0");
+	sys_put(cards_of("0000:03:00.0", "numa_node"), "1\n");
+	cr_assert_eq(port_pci_read(&cards_host, "0000:03:00.0", &p), 0);
 	cr_expect_str_eq(p.addr, "0000:03:00.0");
 	cr_expect_eq(p.vendor, 0x8086);
 	cr_expect_eq(p.device, 0x10d3);
@@ -122,7 +48,7 @@ Test(pci, what_sysfs_says)
 	cr_expect_eq(p.n_ifs, 0);
 	cr_expect(port_pci_is_net(&p));
 	cr_expect_not(port_pci_needs_huge(&p));
-	cr_expect_eq(port_pci_read(&host, "0000:03:00.1", &p), -ENODEV);
+	cr_expect_eq(port_pci_read(&cards_host, "0000:03:00.1", &p), -ENODEV);
 }
 
 Test(pci, whose_hands)
@@ -137,13 +63,13 @@ Test(pci, whose_hands)
 	};
 	struct port_pci p;
 
-	put_device("0000:03:00.0", "0x020000\n", NULL);
-	cr_assert_eq(port_pci_read(&host, "0000:03:00.0", &p), 0);
+	cards_put("0000:03:00.0", "0x020000\n", NULL);
+	cr_assert_eq(port_pci_read(&cards_host, "0000:03:00.0", &p), 0);
 	cr_expect_eq(p.hands, PORT_PCI_FREE);
 	cr_expect_eq(p.group, -1);
 	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
-		put_driver("0000:03:00.0", v[i].driver);
-		cr_assert_eq(port_pci_read(&host, "0000:03:00.0", &p), 0);
+		cards_driver("0000:03:00.0", v[i].driver);
+		cr_assert_eq(port_pci_read(&cards_host, "0000:03:00.0", &p), 0);
 		cr_expect_eq(p.hands, v[i].hands, "%s", v[i].driver);
 		cr_expect_eq(port_pci_needs_huge(&p), v[i].hands == PORT_PCI_UIO);
 	}
@@ -153,28 +79,28 @@ Test(pci, lists)
 {
 	char addr[4][PCI_ADDR_LEN];
 
-	put_device("0000:00:1f.0", "0x060100\n", NULL);
-	put_device("0000:04:00.0", "0x020000\n", "igb");
-	put_device("0000:03:00.1", "0x028000\n", NULL);
-	put_group("0000:04:00.0", 7);
-	put_group("0000:00:1f.0", 7);
-	cr_expect_eq(port_pci_list(&host, -1, addr, 4), 2);
+	cards_put("0000:00:1f.0", "0x060100\n", NULL);
+	cards_put("0000:04:00.0", "0x020000\n", "igb");
+	cards_put("0000:03:00.1", "0x028000\n", NULL);
+	cards_group("0000:04:00.0", 7);
+	cards_group("0000:00:1f.0", 7);
+	cr_expect_eq(port_pci_list(&cards_host, -1, addr, 4), 2);
 	cr_expect_str_eq(addr[0], "0000:03:00.1");
 	cr_expect_str_eq(addr[1], "0000:04:00.0");
-	cr_expect_eq(port_pci_list(&host, -1, addr, 1), 2, "how many there are, not how many fit");
-	cr_expect_eq(port_pci_list(&host, 7, addr, 4), 2);
+	cr_expect_eq(port_pci_list(&cards_host, -1, addr, 1), 2, "how many there are, not how many fit");
+	cr_expect_eq(port_pci_list(&cards_host, 7, addr, 4), 2);
 	cr_expect_str_eq(addr[0], "0000:00:1f.0");
-	cr_expect_eq(port_pci_list(&host, 8, addr, 4), 0);
+	cr_expect_eq(port_pci_list(&cards_host, 8, addr, 4), 0);
 }
 
 Test(pci, good)
 {
-	put_good("0000:03:00.0");
+	cards_good("0000:03:00.0");
 	taken("0000:03:00.0");
-	put_device("0000:04:00.0", "0x020000\n", "mlx5_core");
+	cards_put("0000:04:00.0", "0x020000\n", "mlx5_core");
 	taken("0000:04:00.0");
-	put_device("0000:05:00.0", "0x020000\n", "uio_pci_generic");
-	sys_put(of("0000:05:00.0", "uio/uio3/name"), "uio_pci_generic\n");
+	cards_put("0000:05:00.0", "0x020000\n", "uio_pci_generic");
+	sys_put(cards_of("0000:05:00.0", "uio/uio3/name"), "uio_pci_generic\n");
 	sys_put("dev/uio3", "");
 	taken("0000:05:00.0");
 }
@@ -182,13 +108,13 @@ Test(pci, good)
 Test(pci, absent)
 {
 	refused("0000:03:00.0", -ENODEV, "no PCI device at this address; the machine has no network device on PCI");
-	put_device("0000:04:00.0", "0x020000\n", "igb");
-	put_device("0000:04:00.1", "0x020000\n", NULL);
-	put_device("0000:01:00.0", "0x010802\n", "nvme");
+	cards_put("0000:04:00.0", "0x020000\n", "igb");
+	cards_put("0000:04:00.1", "0x020000\n", NULL);
+	cards_put("0000:01:00.0", "0x010802\n", "nvme");
 	refused("0000:03:00.0", -ENODEV,
 		"no PCI device at this address; network devices are 0000:04:00.0 (igb), 0000:04:00.1 (no driver)");
 	for (char a[] = "0000:05:00.0"; a[11] < '4'; a[11]++)
-		put_device(a, "0x020000\n", "igb");
+		cards_put(a, "0x020000\n", "igb");
 	refused("0000:03:00.0", -ENODEV,
 		"no PCI device at this address; network devices are 0000:04:00.0 (igb), 0000:04:00.1 (no driver), "
 		"0000:05:00.0 (igb), 0000:05:00.1 (igb) and more: dpdk-devbind.py --status-dev net");
@@ -196,32 +122,32 @@ Test(pci, absent)
 
 Test(pci, no_network_device)
 {
-	put_device("0000:01:00.0", "0x010802\n", "nvme");
+	cards_put("0000:01:00.0", "0x010802\n", "nvme");
 	refused("0000:01:00.0", -ENODEV, "a device of PCI class 010802, 8086:10d3, and no network device");
 }
 
 Test(pci, in_nobodys_hands)
 {
-	put_device("0000:03:00.0", "0x020000\n", NULL);
+	cards_put("0000:03:00.0", "0x020000\n", NULL);
 	refused("0000:03:00.0", -ENODEV,
 		"bound to no driver: switch the IOMMU on and dpdk-devbind.py -b vfio-pci 0000:03:00.0, or without one "
 		"-b uio_pci_generic");
-	put_group("0000:03:00.0", 4);
+	cards_group("0000:03:00.0", 4);
 	refused("0000:03:00.0", -ENODEV, "bound to no driver: dpdk-devbind.py -b vfio-pci 0000:03:00.0");
 }
 
 Test(pci, in_the_kernels_hands)
 {
-	put_device("0000:03:00.0", "0x020000\n", "igb");
-	put_group("0000:03:00.0", 4);
+	cards_put("0000:03:00.0", "0x020000\n", "igb");
+	cards_group("0000:03:00.0", 4);
 	refused("0000:03:00.0", -ENODEV, "bound to the kernel's driver igb: dpdk-devbind.py -b vfio-pci 0000:03:00.0");
-	sys_put(of("0000:03:00.0", "net/eth1/mtu"), "1500\n");
+	sys_put(cards_of("0000:03:00.0", "net/eth1/mtu"), "1500\n");
 	refused("0000:03:00.0", -ENODEV,
 		"bound to the kernel's driver igb, which makes of it eth1: dpdk-devbind.py -b vfio-pci 0000:03:00.0");
 	/* virtio's interface is a child of a child */
-	put_device("0000:04:00.0", "0x020000\n", "virtio-pci");
-	put_group("0000:04:00.0", 5);
-	sys_put(of("0000:04:00.0", "virtio2/net/eth2/mtu"), "1500\n");
+	cards_put("0000:04:00.0", "0x020000\n", "virtio-pci");
+	cards_group("0000:04:00.0", 5);
+	sys_put(cards_of("0000:04:00.0", "virtio2/net/eth2/mtu"), "1500\n");
 	refused("0000:04:00.0", -ENODEV,
 		"bound to the kernel's driver virtio-pci, which makes of it eth2: dpdk-devbind.py -b vfio-pci "
 		"0000:04:00.0");
@@ -229,19 +155,19 @@ Test(pci, in_the_kernels_hands)
 
 Test(pci, group_shared_with_the_kernel)
 {
-	put_good("0000:03:00.0");
-	put_device("0000:03:00.1", "0x020000\n", "igb");
-	put_group("0000:03:00.1", 4);
+	cards_good("0000:03:00.0");
+	cards_put("0000:03:00.1", "0x020000\n", "igb");
+	cards_group("0000:03:00.1", 4);
 	refused("0000:03:00.0", -EPERM,
 		"its IOMMU group 4 also holds 0000:03:00.1, bound to igb: dpdk-devbind.py -u 0000:03:00.1 (or -b "
 		"vfio-pci), or take a card in a group of its own");
-	put_driver("0000:03:00.1", "uio_pci_generic");
-	cr_expect_eq(
-		port_pci_check(&host, "0000:03:00.0", &(struct port_pci){0}, (char[PORT_PCI_TEXT]){""}, PORT_PCI_TEXT),
-		-EPERM);
-	put_driver("0000:03:00.1", "vfio-pci");
+	cards_driver("0000:03:00.1", "uio_pci_generic");
+	cr_expect_eq(port_pci_check(&cards_host, "0000:03:00.0", &(struct port_pci){0}, (char[PORT_PCI_TEXT]){""},
+				    PORT_PCI_TEXT),
+		     -EPERM);
+	cards_driver("0000:03:00.1", "vfio-pci");
 	taken("0000:03:00.0");
-	put_driver("0000:03:00.1", "pcieport"); /* a bridge above it is no danger, says the kernel */
+	cards_driver("0000:03:00.1", "pcieport"); /* a bridge above it is no danger, says the kernel */
 	taken("0000:03:00.0");
 }
 
@@ -249,12 +175,12 @@ Test(pci, files)
 {
 	char path[128];
 
-	put_device("0000:03:00.0", "0x020000\n", "vfio-pci");
+	cards_put("0000:03:00.0", "0x020000\n", "vfio-pci");
 	refused("0000:03:00.0", -ENODEV,
 		"bound to vfio-pci, but in no IOMMU group: switch the IOMMU on, or dpdk-devbind.py -b uio_pci_generic "
 		"0000:03:00.0");
-	put_good("0000:03:00.0");
-	snprintf(path, sizeof(path), "%s/vfio/4", dev);
+	cards_good("0000:03:00.0");
+	snprintf(path, sizeof(path), "%s/vfio/4", cards_host.dev);
 	cr_assert_eq(unlink(path), 0);
 	cr_assert_eq(symlink(path, path), 0); /* which root may not open either */
 	{
@@ -271,7 +197,7 @@ Test(pci, files)
 			 "bound to vfio-pci, but there is no %s: bind it again, or let the container have that file",
 			 path);
 		refused("0000:03:00.0", -EACCES, want);
-		snprintf(path, sizeof(path), "%s/vfio/vfio", dev);
+		snprintf(path, sizeof(path), "%s/vfio/vfio", cards_host.dev);
 		unlink(path);
 		snprintf(want, sizeof(want),
 			 "%s may not be opened (No such file or directory): modprobe vfio, run as root", path);
@@ -283,13 +209,13 @@ Test(pci, without_an_iommu)
 {
 	struct port_pci p;
 
-	put_device("0000:03:00.0", "0x020000\n", "vfio-pci");
-	put_group("0000:03:00.0", 0);
+	cards_put("0000:03:00.0", "0x020000\n", "vfio-pci");
+	cards_group("0000:03:00.0", 0);
 	sys_put("sys/kernel/iommu_groups/0/name", "vfio-noiommu\n");
 	sys_put("dev/vfio/vfio", "");
 	sys_put("dev/vfio/noiommu-0", "");
 	taken("0000:03:00.0");
-	cr_assert_eq(port_pci_read(&host, "0000:03:00.0", &p), 0);
+	cr_assert_eq(port_pci_read(&cards_host, "0000:03:00.0", &p), 0);
 	cr_expect(p.noiommu);
 	cr_expect(port_pci_needs_huge(&p));
 }
@@ -298,18 +224,18 @@ Test(pci, busy)
 {
 	char file[128];
 
-	put_good("0000:03:00.0");
+	cards_good("0000:03:00.0");
 	sys_put("proc/5000001/comm", "kcpgate\n");
-	snprintf(file, sizeof(file), "%s/vfio/4", dev);
-	put_link("proc/5000001/fd/17", file);
+	snprintf(file, sizeof(file), "%s/vfio/4", cards_host.dev);
+	cards_link("proc/5000001/fd/17", file);
 	refused("0000:03:00.0", -EBUSY, "in use by process 5000001 (kcpgate): stop that one, or take another device");
-	put_link("proc/5000001/fd/17", "/dev/null");
+	cards_link("proc/5000001/fd/17", "/dev/null");
 	taken("0000:03:00.0");
 	/* uio would let both have it */
-	put_device("0000:05:00.0", "0x020000\n", "uio_pci_generic");
-	sys_put(of("0000:05:00.0", "uio/uio3/name"), "uio_pci_generic\n");
+	cards_put("0000:05:00.0", "0x020000\n", "uio_pci_generic");
+	sys_put(cards_of("0000:05:00.0", "uio/uio3/name"), "uio_pci_generic\n");
 	sys_put("dev/uio3", "");
-	snprintf(file, sizeof(file), "%s/uio3", dev);
-	put_link("proc/5000001/fd/17", file);
+	snprintf(file, sizeof(file), "%s/uio3", cards_host.dev);
+	cards_link("proc/5000001/fd/17", file);
 	refused("0000:05:00.0", -EBUSY, "in use by process 5000001 (kcpgate): stop that one, or take another device");
 }
