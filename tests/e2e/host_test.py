@@ -280,6 +280,10 @@ def test_at_boot():
         m.good(CARD, "04:00.0", "--pages", "100")
         lines = [line[len("ExecStart=-"):] for line in m.get(UNIT).split("\n") if line.startswith("ExecStart=")]
         check(len(lines) == 3 and m.bound("0000:04:00.0") == "vfio-pci", m.get(UNIT))
+        if shutil.which("systemd-analyze"):
+            wrong = subprocess.run(["systemd-analyze", "verify", m.path(UNIT)], stderr=subprocess.PIPE, text=True,
+                                   timeout=GUARD).stderr
+            check("kcpgate-host" not in wrong, wrong)
         for addr, driver in (CARD, "igb"), ("0000:04:00.0", None):  # the boot: as if nothing had been done
             os.unlink(m.path("sys/bus/pci/devices/%s/driver" % addr))
             m.put("sys/bus/pci/devices/%s/driver_override" % addr, "(null)\n")
