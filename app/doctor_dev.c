@@ -73,17 +73,19 @@ static enum module module(const struct doctor *d, const char *name)
 static const char *const module_words[] = {
 	[MODULE_LOADED] = "loaded", [MODULE_THERE] = "there, not loaded", [MODULE_NONE] = "not of this kernel"};
 
-static bool has_iommu(const struct doctor *d)
-{
-	return doctor_names(d, "", "/sys/class/iommu") || doctor_names(d, "", "/sys/kernel/iommu_groups");
-}
-
 static bool has_noiommu(const struct doctor *d)
 {
 	char word[8];
 
 	return doctor_read(d, word, sizeof(word), "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode") &&
 	       word[0] == 'Y';
+}
+
+/* A card that vfio has without an IOMMU is in a group too, of vfio's own making. */
+static bool has_iommu(const struct doctor *d)
+{
+	return doctor_names(d, "", "/sys/class/iommu") ||
+	       (doctor_names(d, "", "/sys/kernel/iommu_groups") && !has_noiommu(d));
 }
 
 /* wanted: some port is to be vfio-pci's. */

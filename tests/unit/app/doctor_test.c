@@ -442,6 +442,14 @@ Test(doctor, no_iommu)
 	sys_put("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
 	run();
 	EXPECT_LINE(DOCTOR_HINT, "IOMMU: none; vfio runs without");
+	put_driver("vfio-pci");
+	put_link(CARD "iommu_group", "../../../../kernel/iommu_groups/0");
+	sys_put("sys/kernel/iommu_groups/0/name", "vfio-noiommu\n");
+	sys_put("dev/vfio/noiommu-0", "");
+	run();
+	EXPECT_LINE(DOCTOR_HINT, "IOMMU: none; vfio runs without");
+	EXPECT_LINE(DOCTOR_HINT, "vfio-pci, IOMMU group 0 without an IOMMU");
+	cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 0, "%s", printed());
 }
 
 Test(doctor, uio)
