@@ -11,7 +11,8 @@
  *   put MODE LEN PATH\n + bytes   a file
  *   off\n                         the machine's end
  *
- * and answers `ready\n` once, `out ID LEN\n` + bytes of a command's output, `end ID STATUS\n` (128 + signal, as shells).
+ * and answers `ready\n` once, `out ID LEN\n` + bytes of a command's output, `end ID STATUS\n` (128 + signal, as
+ * shells).
  *
  * Under other names it is what commands in the guest need and would take Python half a minute there:
  *
@@ -41,7 +42,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define JOBS_MAX 64
+#define JOBS_MAX  64
 #define LINE_MAX_ 512
 
 struct job {
