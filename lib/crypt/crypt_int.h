@@ -22,6 +22,9 @@
 #define CRYPT_STREAM (CRYPT_BURST * 2112) /* keystream bytes for them: holds a burst of full packets */
 #define CRYPT_LINES  16			  /* most lines of the cipher table */
 
+/* IPsec-MB has AES-CFB of its own. */
+#define CRYPT_IMB_CFB (IMB_VERSION_NUM >= IMB_VERSION(2, 0, 0))
+
 /* Keystream that a packet of n bytes takes: whole cache lines, so that slots never share one. */
 #define CRYPT_SLOT(n) (((uint32_t)(n) + 63) & ~63u)
 
@@ -170,8 +173,9 @@ enum crypt_arch {
 	CRYPT_ARCH_SOFT, /* no AES instructions */
 	CRYPT_ARCH_SSE,
 	CRYPT_ARCH_AVX,
-	CRYPT_ARCH_AVX2,
-	CRYPT_ARCH_AVX512, /* without vector AES */
+	CRYPT_ARCH_AVX2, /* without vector AES, as the next but one */
+	CRYPT_ARCH_AVX2_VAES,
+	CRYPT_ARCH_AVX512,
 	CRYPT_ARCH_AVX512_VAES,
 	CRYPT_ARCH_COUNT
 };

@@ -33,7 +33,8 @@ static const struct {
 #else
 	[CRYPT_ARCH_AVX] = {"avx", NULL, 0, 0},
 #endif
-	[CRYPT_ARCH_AVX2] = {"avx2", init_mb_mgr_avx2, 0, 1},
+	[CRYPT_ARCH_AVX2] = {"avx2", init_mb_mgr_avx2, IMB_FLAG_GFNI_OFF, 1},
+	[CRYPT_ARCH_AVX2_VAES] = {"avx2_vaes", init_mb_mgr_avx2, 0, 1},
 	[CRYPT_ARCH_AVX512] = {"avx512", init_mb_mgr_avx512, IMB_FLAG_GFNI_OFF, 2},
 	[CRYPT_ARCH_AVX512_VAES] = {"avx512_vaes", init_mb_mgr_avx512, 0, 3},
 };
@@ -56,6 +57,10 @@ static bool cpu_runs(enum crypt_arch arch)
 		return __builtin_cpu_supports("avx") && __builtin_cpu_supports("aes");
 	case CRYPT_ARCH_AVX2:
 		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("aes");
+	case CRYPT_ARCH_AVX2_VAES:
+		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("vaes") &&
+		       __builtin_cpu_supports("vpclmulqdq") && __builtin_cpu_supports("gfni") &&
+		       __builtin_cpu_supports("aes");
 	case CRYPT_ARCH_AVX512:
 		return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
 		       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("aes");

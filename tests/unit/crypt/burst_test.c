@@ -218,6 +218,11 @@ Test(crypt_burst, avx2)
 	on(CRYPT_ARCH_AVX2, 3);
 }
 
+Test(crypt_burst, avx2_vaes)
+{
+	on(CRYPT_ARCH_AVX2_VAES, 3);
+}
+
 Test(crypt_burst, avx512)
 {
 	on(CRYPT_ARCH_AVX512, 3);
