@@ -166,6 +166,12 @@ def received_and_lost(prefix):
     return received, sum(full) + sum(p["imissed"] + p["rx_nombuf"] for p in ports)
 
 
+def missing(sent, now, since=(0, 0)):
+    """What was sent, received and lost between two of the above, and what nobody has seen: lost before the port."""
+    received, lost = now[0] - since[0], now[1] - since[1]
+    return sent, received, lost, sent - received - lost
+
+
 MOVES = ("turns", "busy_turns", "busy_cycles", "total_cycles", "cycles_per_packet", "sleeps", "memory_used", "max_burst")
 
 
@@ -320,13 +326,22 @@ class Run:
             came, source = self.sent(pmd.stop()), "testpmd's opackets"
             v = settle(lab, gw, lambda v: True)
             pmd.quit()
-        self.counters = received_and_lost(gw.prefix)
+        self.counters = [self.told(gw, sent) for sent in (None, self.e["packets"], self.e["packets"] + 7)]
         target.stop()
         counts = [int(n) for n in re.search(r"(\d+) connections, (\d+) bytes", target.log()).groups()]
         reconcile(self.table, v, came, source)
         expected(self.table, v, self.e, counts)
-        self.table.same("perf/pktgen/counters: received, lost", self.counters, (self.e["packets"], 0))
+        n = self.e["packets"]
+        self.table.same("perf/pktgen/counters", self.counters[0], (0, "received %d lost 0" % n))
+        self.table.same("  --sent", self.counters[1], (0, "sent %d received %d lost 0 missing 0" % (n, n)))
+        self.table.same("  --sent 7 more", self.counters[2], (1, "sent %d received %d lost 0 missing 7" % (n + 7, n)))
         self.last = v
+
+    def told(self, gw, sent):
+        """By perf/pktgen/counters: its exit status and its line."""
+        p = subprocess.run([os.path.join(ROOT, "perf", "pktgen", "counters"), gw.prefix,
+                            *(["--sent", str(sent)] if sent else [])], stdout=subprocess.PIPE, text=True, timeout=GUARD)
+        return p.returncode, p.stdout.strip()
 
     def long(self, lab, gw, target):
         """The capture again and again; the rate is taken after a second."""
