@@ -54,6 +54,16 @@ struct port {
 	bool started;
 };
 
+struct port_link {
+	bool told; /* false: the device has none of its own, but that of the interface that it stands on or has made */
+	bool up;
+	bool full;     /* duplex */
+	uint32_t mbps; /* 0: not known */
+};
+
+/* How the link is now.  Asks the device, which takes some drivers a millisecond. */
+void port_link(const struct port *p, struct port_link *l);
+
 /*
  * The interface that the kernel must have before the port can be started: its name to buf.  False: there is none such,
  * as the device is none of the kernel's, or makes its interface itself.
