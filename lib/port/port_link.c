@@ -11,7 +11,8 @@ void port_link(const struct port *p, struct port_link *l)
 	struct rte_eth_link got = {0};
 
 	*l = (struct port_link){.up = true};
-	/* The interface's own state is known, wherever it is: a driver asks for it by name, in its own network namespace. */
+	/* The interface's own state is known, wherever it is: a driver asks for it by name, in its own network
+	 * namespace. */
 	if (p->ifindex || !p->started || rte_eth_link_get_nowait(p->id, &got))
 		return;
 	l->told = true;
