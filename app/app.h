@@ -78,6 +78,7 @@ void app_ports_down(struct app *a);
 void app_worker_ports(struct app *a, unsigned w);
 int app_port_open(void *app, unsigned port, const char *ifname, char *why, size_t why_n);
 void app_port_close(void *app, unsigned port);
+void app_port_link(void *app, unsigned port, struct port_link *l);
 
 /* The steps between memory and the running gateway, each undone by its twin. */
 

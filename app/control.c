@@ -92,6 +92,7 @@ int app_ctl_up(struct app *a)
 		.quiet = a->conf->log.quiet,
 		.port_open = app_port_open,
 		.port_close = app_port_close,
+		.port_link = app_port_link,
 		.listens = app_listens,
 		.ctx = a,
 		.dials = a->conf->max_dials,

@@ -140,3 +140,10 @@ void app_port_close(void *app, unsigned port)
 
 	port_stop(&a->ports[port]);
 }
+
+void app_port_link(void *app, unsigned port, struct port_link *l)
+{
+	const struct app *a = app;
+
+	port_link(&a->ports[port], l);
+}

@@ -13,6 +13,7 @@ int app_telemetry_up(struct app *a)
 		.workers = a->workers,
 		.borders = a->borders,
 		.ctl = a->ctl,
+		.ports = a->ports,
 		.chans = &a->chans,
 		.pools = a->pools,
 		.n_pools = a->plan.place.n_pools,

@@ -175,8 +175,8 @@ static const struct {
 	void (*down)(struct ctl *c);
 } parts[] = {
 	{up_tunnels, down_tunnels}, {up_bells, down_bells},   {up_rtnl, down_rtnl},	{iface_up, iface_down},
-	{tap_up, tap_down},	    {resv_up, resv_down},     {mirror_up, mirror_down}, {lo_up, lo_down},
-	{listen_up, listen_down},   {limits_up, limits_down},
+	{tap_up, tap_down},	    {link_up, link_down},     {resv_up, resv_down},	{mirror_up, mirror_down},
+	{lo_up, lo_down},	    {listen_up, listen_down}, {limits_up, limits_down},
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 

@@ -88,6 +88,8 @@ struct ctl_conf {
 	 */
 	int (*port_open)(void *ctx, unsigned port, const char *ifname, char *why, size_t why_n);
 	void (*port_close)(void *ctx, unsigned port);
+	/* What the device of a port that is started says of its link.  NULL: nothing. */
+	void (*port_link)(void *ctx, unsigned port, struct port_link *l);
 	/* A server's listen address, given as a name, was found: before any port of the tunnel is in `udp`.  May be
 	 * NULL. */
 	void (*listens)(void *ctx, unsigned tunnel, const struct addr *a);
@@ -151,6 +153,14 @@ bool ctl_idle(const struct ctl *c);
 uint64_t ctl_undelivered(const struct ctl *c, unsigned *conns);
 
 const struct ctl_stats *ctl_stats(const struct ctl *c);
+
+/* A port as it is now. */
+struct ctl_port_now {
+	bool open;
+	struct port_link link; /* told: by the device; else it is its interface's */
+	uint64_t changes;      /* of the link: from up to down, or back, while the port was open */
+};
+struct ctl_port_now ctl_port_now(const struct ctl *c, unsigned port);
 
 /* What a tunnel has of what tunnels share. */
 struct ctl_parts {

@@ -62,6 +62,8 @@ struct iface {
 	uint64_t told;	  /* ms */
 	struct name host; /* sought */
 	struct name_wait wait;
+	struct port_link link; /* as it was last found; down while the port is not open */
+	uint64_t link_changes;
 };
 
 /* A tunnel as it runs. */
@@ -131,7 +133,8 @@ struct ctl {
 	struct rtnl rtnl;
 	struct nl nl;
 	struct ev nl_ev;
-	uint64_t published; /* gen of the snapshot that workers were given last */
+	struct timer link_timer; /* devices are asked for their links */
+	uint64_t published;	 /* gen of the snapshot that workers were given last */
 };
 
 /* ---- ctl.c ---- */
@@ -191,6 +194,15 @@ void iface_turn(struct ctl *c);
 bool iface_open(struct ctl *c, unsigned port, const char *ifname);
 /* Says why a port is not there: each reason once, and again after a while. */
 void iface_tell(struct ctl *c, unsigned port, const char *reason);
+
+/* ---- link.c ---- */
+int link_up(struct ctl *c, char *why, size_t why_n);
+void link_down(struct ctl *c);
+/* A port's device is served from now on, or no more. */
+void link_opened(struct ctl *c, unsigned port);
+void link_closed(struct ctl *c, unsigned port);
+/* The table of links has been read. */
+void link_seen(struct ctl *c);
 
 /* ---- seek.c ---- */
 void seek_up(struct ctl *c, unsigned port);

@@ -173,10 +173,10 @@ static bool find_route(struct ctl *c, struct dialer *d, struct addr *peer, struc
 	return false;
 }
 
-/* Reserves a source port whose replies come to the worker.  0 or -errno. */
-static int find_port(struct ctl *c, const struct dialer *d, struct flow_key *key, struct resv *r)
+/* Reserves a source port whose replies come to the worker, where they come by gateway port dev.  0 or -errno. */
+static int find_port(struct ctl *c, const struct dialer *d, unsigned dev, struct flow_key *key, struct resv *r)
 {
-	const struct flow_rss *rss = &c->conf.ports[key->dev].port->rss;
+	const struct flow_rss *rss = &c->conf.ports[dev].port->rss;
 	int err;
 
 	for (unsigned i = 0; i < DIAL_TRIES * c->conf.n_workers; i++) {
@@ -209,9 +209,8 @@ static void dial_now(struct ctl *c, struct dialer *d)
 		return;
 	nl_need(&c->nl, &hop.via, hop.dev, c->now);
 	key.local = hop.src;
-	key.dev = hop.dev;
 	key.peer_port = random_port(&t->conf->remote);
-	err = find_port(c, d, &key, &d->resv);
+	err = find_port(c, d, hop.dev, &key, &d->resv);
 	if (err) {
 		fail(c, d, err, "no %s source port: %s", key.proto == FLOW_TCP ? "TCP" : "UDP", strerror(-err));
 		return;

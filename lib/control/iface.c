@@ -118,6 +118,7 @@ bool iface_open(struct ctl *c, unsigned port, const char *ifname)
 	if (p->port->id <= UINT8_MAX)
 		c->port_of[p->port->id] = (uint16_t)port;
 	lo_opened(c, port);
+	link_opened(c, port);
 	c->stats.ports_opened++;
 	log_info("port %s: interface %s is there, and served from now on", p->name, f->base);
 	nl_again(&c->nl);
@@ -205,6 +206,7 @@ static void look_base(struct ctl *c, unsigned port)
 		memcpy(f->base, f->name, sizeof(f->base));
 	f->state = IFACE_CLOSING;
 	f->gen = 0;
+	link_closed(c, port);
 }
 
 /* By the index of what its device stands on, or what we have made; else by name. */
@@ -234,6 +236,7 @@ void iface_look(struct ctl *c)
 			look_tap(c, d);
 		c->nl.port[d].ifindex = index_of(c, d);
 	}
+	link_seen(c);
 }
 
 void iface_published(struct ctl *c)

@@ -133,6 +133,8 @@ void nl_reap(struct nl *n, uint64_t adopted);
 /* Traffic needs this neighbour of gateway port dev: makes the kernel resolve or verify it.  Rate-limited by address. */
 void nl_need(struct nl *n, const struct addr *a, uint16_t dev, uint64_t now);
 
+/* It can send: up, and with a carrier (the kernel's own rule; whether it is ready for use is another question). */
+bool nl_link_sends(const struct nl_link *l);
 bool nl_is_loopback(const struct nl *n, int index);
 
 /* ---- nl_parse.c: one message of a table into an entry at the end of n->fresh ---- */

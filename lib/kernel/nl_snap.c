@@ -20,10 +20,9 @@ struct nl_old {
 	uint64_t until; /* gen of its successor: free when every worker has adopted that or a later one */
 };
 
-/* It can send: up, and with a carrier (the kernel's own rule; whether it is ready for use is another question). */
-static bool link_sends(const struct nl_link *l)
+bool nl_link_sends(const struct nl_link *l)
 {
-	return l && (l->flags & IFF_UP) && (l->flags & LINK_LOWER_UP);
+	return (l->flags & IFF_UP) && (l->flags & LINK_LOWER_UP);
 }
 
 static void put_devs(const struct nl *n, struct net_tbl *t)
@@ -40,7 +39,7 @@ static void put_devs(const struct nl *n, struct net_tbl *t)
 		dev->exclusive = p->exclusive;
 		dev->closed = p->closed;
 		/* An exclusive port's device may stand on an interface of the kernel's, too. */
-		dev->up = !p->closed && !p->no_link && link_sends(l) && (!base || link_sends(base));
+		dev->up = !p->closed && !p->no_link && l && nl_link_sends(l) && (!base || nl_link_sends(base));
 	}
 }
 

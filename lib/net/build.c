@@ -50,7 +50,7 @@ void net_path_init(struct net_path *p, const struct net_ends *e)
 	p->l3_n = p->v6 ? IP6_HEAD : IP4_HEAD;
 	p->head_n = (uint8_t)(ETH_HEAD + p->l3_n + (p->tcp ? TCP_HEAD : UDP_HEAD));
 	p->csum = p->tcp ? e->csum & (uint8_t)~NET_CSUM_UDP_HW : e->csum;
-	p->dev = e->key->dev;
+	p->dev = e->dev;
 	memcpy(p->head, e->dst_mac, 6);
 	memcpy(p->head + ETH_SRC, e->src_mac, 6);
 	be16_put(p->head + ETH_TYPE, p->v6 ? ETH_T_IPV6 : ETH_T_IPV4);

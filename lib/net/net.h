@@ -181,6 +181,7 @@ struct net_path {
 struct net_ends {
 	uint8_t src_mac[6], dst_mac[6];
 	const struct flow_key *key; /* local -> peer */
+	uint16_t dev;		    /* gateway port that the path leaves by */
 	uint8_t traffic_class;	    /* the whole TOS / traffic class byte */
 	uint8_t csum;		    /* NET_CSUM_* */
 };

@@ -49,7 +49,7 @@ static uint8_t parse_udp(const struct parse *c, struct pkt *k, struct flow_key *
 	if (le16_get(udp + UDP_CSUM) == 0 ? !addr_is_v4(&key->local) : k->flags & PKT_F_L4_BAD)
 		return DROP_UDP_CHECKSUM;
 	key->peer_port = be16_get(udp + UDP_SRC);
-	key->dev = k->dev;
+	key->dev = 0;
 	key->proto = FLOW_UDP;
 	k->key = key;
 	k->tunnel = (uint16_t)(tunnel - 1);
@@ -82,7 +82,7 @@ static uint8_t parse_tcp(const struct parse *c, struct pkt *k, struct flow_key *
 	if (flags & TCP_F_RST || !(flags & (TCP_F_SYN | TCP_F_PSH)) || (!(flags & TCP_F_SYN) && n == head))
 		return DROP_TCP_CONTROL;
 	key->peer_port = be16_get(tcp + TCP_SRC);
-	key->dev = k->dev;
+	key->dev = 0;
 	key->proto = FLOW_TCP;
 	k->key = key;
 	k->tunnel = (uint16_t)(tunnel - 1);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <rte_errno.h>
@@ -169,6 +170,8 @@ static int setup_queues(struct setup *s)
 	err = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &rx, &tx);
 	if (err)
 		return FAIL(s, err, "%u RX and %u TX descriptors: %s", rx, tx, rte_strerror(-err));
+	p->rx_desc = rx;
+	p->tx_desc = tx;
 	for (uint16_t q = 0; q < p->n_rxq; q++) {
 		err = rte_eth_rx_queue_setup(p->id, q, rx, (unsigned)p->socket, NULL, c->pools[q]);
 		if (err)
@@ -298,6 +301,7 @@ int port_start(const struct port_conf *conf, struct port *out, char *why, size_t
 	if (out->socket < 0)
 		out->socket = 0;
 	out->ifindex = (int)s.info.if_index;
+	snprintf(out->driver, sizeof(out->driver), "%s", s.info.driver_name ? s.info.driver_name : "");
 	err = configure(&s);
 	if (err)
 		goto remove;

@@ -40,7 +40,9 @@ struct port_ring {
 
 struct port {
 	uint16_t id; /* DPDK's */
+	char driver[32];
 	uint16_t n_rxq, n_txq;
+	uint16_t rx_desc, tx_desc; /* of a queue */
 	uint8_t mac[6];
 	uint8_t csum;	     /* NET_CSUM_* that the port computes */
 	bool rx_csum;	     /* it checks UDP checksums and says so */
@@ -53,6 +55,16 @@ struct port {
 	bool probed; /* the device was attached by port_start, and port_stop detaches it */
 	bool started;
 };
+
+struct port_link {
+	bool told; /* false: the device has none of its own, but that of the interface that it stands on or has made */
+	bool up;
+	bool full;     /* duplex */
+	uint32_t mbps; /* 0: not known */
+};
+
+/* How the link is now.  Asks the device, which takes some drivers a millisecond. */
+void port_link(const struct port *p, struct port_link *l);
 
 /*
  * The interface that the kernel must have before the port can be started: its name to buf.  False: there is none such,

@@ -58,8 +58,8 @@ static void path_build(struct sess *ss, uint64_t now)
 	memcpy(ends.dst_mac, hop.mac, 6);
 	memcpy(ends.src_mac, t->dev[hop.dev].mac, 6);
 	ends.csum = ss->shard->conf.dev_csum[hop.dev];
+	ends.dev = hop.dev;
 	net_path_init(&ss->path, &ends);
-	ss->path.dev = hop.dev;
 }
 
 const struct net_path *shard_path(struct shard *s, struct sess *ss, uint64_t now, unsigned *why)

@@ -8,11 +8,10 @@
 #include <time.h>
 
 #include <rte_mempool.h>
-#include <rte_telemetry.h>
 #include <rte_version.h>
 
+#include "cmd_int.h"
 #include "log.h"
-#include "tlm.h"
 
 /* Rows of one answer: DPDK's has 16 KiB. */
 #define PAGE_ROWS    22
@@ -23,16 +22,6 @@ static struct {
 	pthread_mutex_t lock;
 	const struct tlm_src *src;
 } tlm = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-/* Added under this name in 23.03, with the old one kept as deprecated until 23.11. */
-static void dict_u64(struct rte_tel_data *d, const char *name, uint64_t v)
-{
-#if RTE_VERSION >= RTE_VERSION_NUM(23, 3, 0, 0)
-	rte_tel_data_add_dict_uint(d, name, v);
-#else
-	rte_tel_data_add_dict_u64(d, name, v);
-#endif
-}
 
 /* The tunnel that a parameter names; -1 for none given, -ENOENT for an unknown one. */
 static int tunnel_index(const struct tlm_src *src, const char *params)
@@ -76,9 +65,7 @@ static void hostport(char *buf, size_t n, const struct conf_hostport *h)
 		snprintf(buf, n, v6 ? "[%s]:%u-%u" : "%s:%u-%u", host, h->port_min, h->port_max);
 }
 
-/* Enters a row, which may be NULL for want of memory.  DPDK 22.11 prints dictionaries of dictionaries, and nothing
- * deeper. */
-static void add_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row)
+void tlm_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row)
 {
 	char key[128];
 	size_t n = 0;
@@ -164,11 +151,11 @@ static int cmd_tunnels(const struct tlm_src *src, const char *params, struct rte
 		return -EINVAL;
 	rte_tel_data_start_dict(d);
 	if (only >= 0) {
-		add_row(d, src->conf->tunnels[only].name, tunnel_dict(src, (unsigned)only));
+		tlm_row(d, src->conf->tunnels[only].name, tunnel_dict(src, (unsigned)only));
 		return 0;
 	}
 	for (i = from; i < src->conf->n_tunnels && i < from + PAGE_TUNNELS; i++)
-		add_row(d, src->conf->tunnels[i].name, tunnel_dict(src, i));
+		tlm_row(d, src->conf->tunnels[i].name, tunnel_dict(src, i));
 	if (i < src->conf->n_tunnels) {
 		snprintf(next, sizeof(next), "%u", i);
 		rte_tel_data_add_dict_string(d, "next", next);
@@ -260,7 +247,7 @@ static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct r
 				break;
 			}
 			snprintf(id, sizeof(id), "%llu", (unsigned long long)q->row[i].id);
-			add_row(rows, id, session_dict(src, &q->row[i]));
+			tlm_row(rows, id, session_dict(src, &q->row[i]));
 			used++;
 		}
 		atomic_store_explicit(&q->state, SHARD_Q_IDLE, memory_order_release);
@@ -349,7 +336,7 @@ static int cmd_workers(const struct tlm_src *src, const char *params, struct rte
 	rte_tel_data_start_dict(d);
 	for (unsigned i = 0; i < src->n_workers; i++) {
 		snprintf(name, sizeof(name), "%u", i);
-		add_row(d, name, dict_of_worker(src, i));
+		tlm_row(d, name, dict_of_worker(src, i));
 	}
 	return 0;
 }
@@ -439,6 +426,7 @@ static const struct cmd cmds[] = {
 	{"/kcpgate/tunnels", cmd_tunnels, "Tunnels with their traffic, a page at a time. Parameters: [TUNNEL][,NEXT]"},
 	{"/kcpgate/sessions", cmd_sessions, "KCP sessions, a page at a time. Parameters: [TUNNEL][,NEXT]"},
 	{"/kcpgate/workers", cmd_workers, "Workers' cycles, packets and memory. No parameters"},
+	{"/kcpgate/ports", tlm_cmd_ports, "Ports: device, link, queues, what the device does. No parameters"},
 	{"/kcpgate/control", cmd_control, "Kernel TCP, the exception path, free buffers. No parameters"},
 	{"/kcpgate/drops", cmd_drops, "Everything that was dropped, by reason. No parameters"},
 	{"/kcpgate/version", cmd_version, "Versions of kcpgate and DPDK. No parameters"},

@@ -21,6 +21,7 @@ struct tlm_src {
 	struct worker *const *workers;
 	struct border *const *borders;
 	const struct ctl *ctl;
+	const struct port *ports; /* of conf */
 	struct chan_pool *chans;
 	struct rte_mempool *const *pools; /* of packet buffers, one a NUMA node */
 	unsigned n_pools;

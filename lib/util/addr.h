@@ -14,13 +14,16 @@ struct addr {
 #define FLOW_UDP 0
 #define FLOW_TCP 6 /* fake TCP (wire.md 10) */
 
-/* One flow of datagrams as a gateway sees it.  All 40 bytes take part in comparison and hash. */
+/*
+ * One flow of datagrams as a gateway sees it, by whichever of its ports they come.  All 40 bytes take part in
+ * comparison and hash.
+ */
 struct flow_key {
 	struct addr peer;
 	struct addr local;
 	uint16_t peer_port;  /* host order */
 	uint16_t local_port; /* host order */
-	uint16_t dev;	     /* index of the gateway's port (struct conf ports[]), not DPDK's port id */
+	uint16_t dev;	     /* 0: of the flow's identity no part.  A note about a next hop has its gateway port here */
 	uint16_t proto;	     /* FLOW_* */
 };
 

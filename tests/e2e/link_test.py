@@ -237,6 +237,62 @@ def test_tap_removed():
         case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
 
 
+def carrier(lab, ns, iface):
+    out = lab.ip(ns, "link", "show", iface)
+    case.check(("LOWER_UP" in out) != ("NO-CARRIER" in out), out)
+    return "LOWER_UP" in out
+
+
+def other_way(workers):
+    with Lab("kk") as lab:
+        two_links(lab)
+        exclusive = lambda i: 'exception = "tap"; ifname = "kg%d"; addresses = [ "10.77.%d.1/24" ];' % (i, i)
+        for i in (1, 2):
+            lab.ip("g", "addr", "del", "10.77.%d.1/24" % i, "dev", "g%d" % i)
+        lab.addr("g", "lo", "10.99.0.1/32")
+        lab.addr("p", "lo", "10.98.0.1/32")
+        srv = lab.gateway("server", "g", conf([port("a", "g1", exclusive(1)), port("b", "g2", exclusive(2), n=1)],
+                                              [tunnel("s", "server", ":4000", "127.0.0.1:9000")], workers))
+        for i in (1, 2):
+            lab.ip("g", "route", "add", "10.98.0.1", "via", "10.77.%d.2" % i, "dev", "kg%d" % i, "metric", str(i))
+            lab.ip("p", "route", "add", "10.99.0.1", "via", "10.77.%d.1" % i, "src", "10.98.0.1", "metric", str(i))
+        cli = lab.gateway("client", "p", conf([port("a", "p1"), port("b", "p2", n=1)],
+                                              [tunnel("c", "client", "127.0.0.1:13000", "10.99.0.1:4000")]))
+        transfer(lab)
+        case.check(carrier(lab, "g", "kg1") and carrier(lab, "g", "kg2"), "no carrier at first")
+        before = sessions(lab, srv)
+        going = load(lab, "p", "big", "127.0.0.1", 13000, 40 * BIG, wait=False)
+        wait_until("a transfer", lambda: any(s["bytes_in"] > 4 * BIG for s in lab.telemetry(srv, "/kcpgate/sessions")))
+        lab.ip("g", "link", "set", "g1", "down")  # and p1 has no carrier
+        for gw in srv, cli:
+            gw.wait_for("port a: link is down")
+        wait_until("kg1 without carrier", lambda: not carrier(lab, "g", "kg1"))
+        going.p.wait(110)
+        case.check(going.p.returncode == 0, going.log())
+        case.check(sessions(lab, srv) == before, "other sessions", before, sessions(lab, srv))
+        down = lab.telemetry(srv, "/kcpgate/ports")
+        case.check(down["a"]["link"] == "down" and down["b"]["link"] == "up", down)
+        case.check(carrier(lab, "g", "kg2"), "the other port's carrier")
+        lab.ip("g", "link", "set", "g1", "up")
+        for gw in srv, cli:
+            gw.wait_for("port a: link is up")
+        wait_until("kg1's carrier", lambda: carrier(lab, "g", "kg1"))
+        transfer(lab)
+        up = lab.telemetry(srv, "/kcpgate/ports")
+        case.check(up["a"]["link"] == "up" and up["a"]["link_changes"] == 2 and up["b"]["link_changes"] == 0, up)
+        case.check(sessions(lab, srv) == before, "other sessions", before, sessions(lab, srv))
+        case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
+
+
+def test_other_way():
+    """Two ports lead to the peer, and the cheaper loses its link under a transfer: it goes on by the other, same session."""
+    other_way(1)
+
+
+def test_other_way_two_workers():
+    other_way(2)
+
+
 def test_tap_device():
     """A port that makes its own interface, as net_tap does: down it holds nobody up, removed it is made again."""
     with Lab("kk") as lab:

@@ -14,9 +14,8 @@ static const uint8_t mac_a[6] = {2, 0, 0, 0, 0, 0xa}, mac_b[6] = {2, 0, 0, 0, 0,
 /* The way from a to b. */
 static void path_make(struct net_path *path, const char *a, const char *b, uint8_t tc, uint8_t csum)
 {
-	struct flow_key key = {
-		.peer = addr_of(b), .local = addr_of(a), .peer_port = 4000, .local_port = 33333, .dev = 3};
-	struct net_ends ends = {.key = &key, .traffic_class = tc, .csum = csum};
+	struct flow_key key = {.peer = addr_of(b), .local = addr_of(a), .peer_port = 4000, .local_port = 33333};
+	struct net_ends ends = {.key = &key, .dev = 3, .traffic_class = tc, .csum = csum};
 
 	memcpy(ends.src_mac, mac_a, 6);
 	memcpy(ends.dst_mac, mac_b, 6);

@@ -392,7 +392,7 @@ static void dial_event(struct bed *b, struct dial *d, uint32_t ev)
 
 	if (!(ev & DIAL_EV_WANT))
 		return;
-	d->key = (struct flow_key){.peer = gate_addr(SERVER, port), .local = gate_addr(CLIENT, port), .dev = port};
+	d->key = (struct flow_key){.peer = gate_addr(SERVER, port), .local = gate_addr(CLIENT, port)};
 	d->key.peer_port = BED_PORT;
 	d->key.proto = b->g[CLIENT].tun.tcp ? FLOW_TCP : FLOW_UDP;
 	d->key.local_port = next++;

@@ -121,6 +121,52 @@ Test(pipeline_port, down)
 	bed_end(b);
 }
 
+/* The same pictures with one route more: to the second port's network by the first port, at a price. */
+static void detour(struct bed *b)
+{
+	for (int e = 0; e < 2; e++) {
+		struct net_tbl *t = bed_copy(&b->g[e]), *n = net_tbl_alloc(3, 2, 3);
+
+		n->gen = t->gen;
+		n->n_dev = t->n_dev;
+		memcpy(n->dev, t->dev, sizeof(n->dev));
+		n->n_neigh = n->n_route = 2;
+		n->n_local = 3;
+		memcpy(n->route, t->route, 2 * sizeof(*n->route));
+		memcpy(n->neigh, t->neigh, 2 * sizeof(*n->neigh));
+		memcpy(n->local, t->local, 3 * sizeof(*n->local));
+		n->route[n->n_route++] = (struct net_route){
+			.prefix = addr_v4(0x0a000100), .plen = 120, .via = addr_v4(0x0a000001u + !e), .metric = 9};
+		net_tbl_sort(n);
+		n->dev[1].up = false;
+		net_tbl_free(t);
+		bed_publish(&b->g[e], n);
+	}
+}
+
+/* A link that is down, and another port leads to the peer: the sessions go on by that one, with the addresses that they
+ * have, and know each other's datagrams wherever they come in. */
+Test(pipeline_port, goes_by_the_other)
+{
+	struct bed_conf conf = {.cipher = "aes", .ports = 2};
+	struct bed *b = begin(&conf, 3000000);
+	uint64_t before;
+
+	cr_assert(!over(b, 1) && !over(b, 0));
+	detour(b);
+	steps(b, 5);
+	before = rte_ring_count(b->g[CLIENT].more.tx);
+	cr_assert(finish(b, 1, 20000), "the sessions of the port that is down stand still");
+	complete(b, 1);
+	cr_assert(finish(b, 0, 20000));
+	complete(b, 0);
+	cr_assert_eq(rte_ring_count(b->g[CLIENT].more.tx), before);
+	cr_assert_eq(bed_drops(&b->g[CLIENT], DROP_FOREIGN), 0);
+	cr_assert_eq(shard_stats(b->g[SERVER].shard[0])->sessions + shard_stats(b->g[SERVER].shard[1])->sessions,
+		     BED_CONN);
+	bed_end(b);
+}
+
 /* Its device goes while frames wait everywhere for it, and another one, with another number, takes its place. */
 Test(pipeline_port, closed_and_opened)
 {

@@ -136,6 +136,76 @@ Test(port, memif, .init = setup, .fini = teardown)
 	port_stop(&p);
 }
 
+/* ---- links ---- */
+
+static struct port_link link_of(const struct port *p)
+{
+	struct port_link l;
+
+	memset(&l, 0xee, sizeof(l));
+	port_link(p, &l);
+	return l;
+}
+
+/* What the driver says, now and not once; drivers that have nothing to say are up. */
+Test(port, link, .init = setup, .fini = teardown)
+{
+	struct port_conf c = conf("net_ring0", 1);
+	struct port p;
+
+	start(&c, &p);
+	cr_assert(link_of(&p).told && link_of(&p).up && link_of(&p).full && link_of(&p).mbps == 10000);
+	cr_assert_eq(rte_eth_dev_set_link_down(p.id), 0);
+	cr_assert(link_of(&p).told && !link_of(&p).up);
+	cr_assert_eq(rte_eth_dev_set_link_up(p.id), 0);
+	cr_assert(link_of(&p).up);
+	port_stop(&p);
+	c = conf("net_null0", 1);
+	start(&c, &p);
+	cr_assert(link_of(&p).up);
+	port_stop(&p);
+}
+
+/* memif's is there with its other side. */
+Test(port, link_of_memif, .init = setup, .fini = teardown)
+{
+	char near[128], far[128];
+	struct port p, peer;
+	struct port_conf c;
+
+	snprintf(near, sizeof(near), "net_memif0,role=server,id=0,socket=kcpgate-%d", getpid());
+	snprintf(far, sizeof(far), "net_memif1,role=client,id=0,socket=kcpgate-%d", getpid());
+	c = conf(near, 1);
+	start(&c, &p);
+	cr_assert(link_of(&p).told && !link_of(&p).up);
+	c = conf(far, 1);
+	start(&c, &peer);
+	wait_link(&p);
+	cr_assert(link_of(&p).up);
+	port_stop(&peer);
+	for (unsigned i = 0; i < 6000 && link_of(&p).up; i++)
+		usleep(10000);
+	cr_assert_not(link_of(&p).up);
+	port_stop(&p);
+}
+
+/* Whose interface the kernel has: that one's is it, and the driver, who may look for it in vain, is not asked. */
+Test(port, link_of_an_interface, .init = setup, .fini = teardown)
+{
+	static const char *const devices[] = {"net_tap0,iface=lab0", "net_af_packet0,iface=ve0"};
+
+	lab_sh("ip link add ve0 type veth peer name ve1; ip link set ve0 up");
+	for (unsigned i = 0; i < 2; i++) {
+		struct port_conf c = conf(devices[i], 1);
+		struct port p;
+
+		start(&c, &p);
+		lab_sh("ip link set %s down", i ? "ve0" : "lab0");
+		cr_assert(!link_of(&p).told && link_of(&p).up);
+		port_stop(&p);
+	}
+}
+
 Test(port, rss, .init = setup, .fini = teardown)
 {
 	struct port_conf c = conf("net_null0", 4);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+
+/* /kcpgate/ports: what the ports stand on, and what has become of it. */
+
+#include <stdio.h>
+
+#include "cmd_int.h"
+#include "port.h"
+
+static const char *spreads(const struct port *p)
+{
+	if (!p->has_rss || !p->rss.hw)
+		return p->rss.workers > 1 ? "software" : "no";
+	return p->rss.hw_l4 ? "addresses and ports" : "addresses";
+}
+
+static void device(struct rte_tel_data *d, const struct port *p)
+{
+	char text[32];
+
+	rte_tel_data_add_dict_string(d, "driver", p->driver);
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", p->mac[0], p->mac[1], p->mac[2], p->mac[3],
+		 p->mac[4], p->mac[5]);
+	rte_tel_data_add_dict_string(d, "mac", text);
+	dict_u64(d, "dpdk_port", p->id);
+	dict_u64(d, "numa_node", (uint64_t)p->socket);
+	dict_u64(d, "rx_queues", p->n_rxq);
+	dict_u64(d, "tx_queues", p->n_txq);
+	dict_u64(d, "rx_descriptors", p->rx_desc);
+	dict_u64(d, "tx_descriptors", p->tx_desc);
+	rte_tel_data_add_dict_string(d, "rss", spreads(p));
+	rte_tel_data_add_dict_string(d, "tx_checksum", p->csum ? "device" : "software");
+	rte_tel_data_add_dict_string(d, "rx_checksum", p->rx_csum ? "device" : "software");
+}
+
+static struct rte_tel_data *port_dict(const struct tlm_src *src, unsigned i)
+{
+	const struct ctl_port_now now = ctl_port_now(src->ctl, i);
+	const struct conf_port *conf = &src->conf->ports[i];
+	struct rte_tel_data *d = rte_tel_data_alloc();
+
+	if (!d)
+		return NULL;
+	rte_tel_data_start_dict(d);
+	rte_tel_data_add_dict_string(d, "name", conf->name);
+	rte_tel_data_add_dict_string(d, "device", conf->device);
+	rte_tel_data_add_dict_string(d, "state", now.open ? "open" : "away");
+	rte_tel_data_add_dict_string(d, "link", now.link.up ? "up" : "down");
+	rte_tel_data_add_dict_string(d, "link_of", now.link.told ? "device" : "interface");
+	dict_u64(d, "link_mbps", now.link.mbps);
+	rte_tel_data_add_dict_string(d, "duplex", !now.link.mbps ? "" : now.link.full ? "full" : "half");
+	dict_u64(d, "link_changes", now.changes);
+	if (now.open)
+		device(d, &src->ports[i]);
+	return d;
+}
+
+int tlm_cmd_ports(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	(void)params;
+	rte_tel_data_start_dict(d);
+	for (unsigned i = 0; i < src->conf->n_ports; i++)
+		tlm_row(d, src->conf->ports[i].name, port_dict(src, i));
+	return 0;
+}
