@@ -72,6 +72,7 @@ static void ctl_port(struct app *a, unsigned i)
 		.seek = seek(a->conf, p),
 		.seek_host = seek_host(a->conf),
 		.mtu = p->mtu,
+		.vlan = (uint16_t)p->vlan,
 		.addresses = addr,
 		.n_addresses = p->n_addresses,
 		.gateway = p->gateway,

@@ -151,6 +151,9 @@ static const struct conf_item items[] = {
 	{"gateway", .kind = CONF_TEXT, .flags = CONF_F_MANY, .put = put_gateway,
 	 .allowed = "a host's address, \"192.0.2.1\" or \"2001:db8::1\"", .help = "default routes through the TAP"},
 	{"mtu", .kind = CONF_UINT, PORT(mtu), .min = 576, .max = LIMIT_PORT_MTU, .help = "largest IP packet"},
+	{"vlan", .kind = CONF_UINT, PORT(vlan), .min = 0, .max = 4094,
+	 .help = "of a trunk, the VLAN that the port is in: frames bear its tag outside, and none on the TAP; 0: no "
+		 "tags"},
 	{NULL},
 };
 
@@ -195,6 +198,12 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 		return conf_obj_fail(r, o, "gateway",
 				     "found with exception \"kernel\"; allowed: the kernel's own "
 				     "routes only (ip route add)");
+	if (p->vlan)
+		return conf_obj_fail(
+			r, o, "vlan",
+			"found %u with exception \"kernel\"; allowed: the kernel's own interface of that VLAN "
+			"(ip link add type vlan), as iface= in device",
+			p->vlan);
 	if (iface[0] != '\0' && !ifname_ok(iface))
 		return conf_obj_fail(r, o, "device",
 				     "found iface=%s; allowed: an interface's name of 1 to 15 characters", iface);

@@ -60,6 +60,7 @@ struct ctl_port {
 	enum ctl_seek seek;
 	const char *seek_host; /* literal or name */
 	unsigned mtu;
+	uint16_t vlan;			   /* tap: whose tag all frames bear outside, 1..4094; 0: none */
 	const struct net_local *addresses; /* tap: to be configured; plen in bits of the 128-bit form; dev ignored */
 	unsigned n_addresses;
 	const struct addr *gateway; /* tap: default routes to be set */

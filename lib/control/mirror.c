@@ -32,6 +32,7 @@ static void tell_ports(struct ctl *c)
 		n->base = p->port->ifindex;
 		memcpy(n->mac, p->port->mac, sizeof(n->mac));
 		n->mtu = p->mtu;
+		n->vlan = p->vlan;
 		n->exclusive = p->tap;
 		n->closed = c->iface[d].state != IFACE_OPEN;
 		n->no_link = !c->iface[d].link.up;

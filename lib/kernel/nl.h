@@ -56,6 +56,7 @@ struct nl_port {
 	int base;    /* of the interface that its device stands on, or has made; 0: none of the kernel's */
 	uint8_t mac[6];
 	unsigned mtu;	/* at most */
+	uint16_t vlan;	/* as in struct net_dev */
 	bool exclusive; /* the kernel's interface is a TAP: frames leave with `mac` */
 	bool closed;	/* its device is nobody's to touch */
 	bool no_link;	/* its device says that it has no link */

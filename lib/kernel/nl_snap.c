@@ -36,6 +36,7 @@ static void put_devs(const struct nl *n, struct net_tbl *t)
 		/* Frames leave by the NIC: on an exclusive port its own address is the only one that replies reach. */
 		memcpy(dev->mac, l && !p->exclusive ? l->mac : p->mac, sizeof(dev->mac));
 		dev->mtu = (uint16_t)(l && l->mtu < p->mtu ? l->mtu : p->mtu);
+		dev->vlan = p->vlan;
 		dev->exclusive = p->exclusive;
 		dev->closed = p->closed;
 		/* An exclusive port's device may stand on an interface of the kernel's, too. */

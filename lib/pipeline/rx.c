@@ -44,6 +44,8 @@ static unsigned rx_wrap(struct worker *w, struct rte_mbuf **m, unsigned n, unsig
 			rte_prefetch0(rte_pktmbuf_mtod(m[i + 4], void *));
 		if (!rx_takes(w, m[i], w->dev_of[m[i]->port]))
 			continue;
+		if (m[i]->pkt_len != m[i]->data_len)
+			m[i]->pkt_len = m[i]->data_len; /* more than there is */
 		k = &w->rx[at++];
 		k->p = rte_pktmbuf_mtod(m[i], uint8_t *);
 		k->n = m[i]->data_len;

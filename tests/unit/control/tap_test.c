@@ -41,6 +41,7 @@ static void setup(void)
 	lab.ports[0].gateway = gateways;
 	lab.ports[0].n_gateway = 2;
 	lab.ports[0].mtu = 1450;
+	lab.ports[0].vlan = 7;
 }
 
 static void teardown(void)
@@ -76,6 +77,7 @@ Test(tap, configured, .init = setup, .fini = teardown)
 	cr_assert(t->dev[0].exclusive);
 	cr_assert(t->dev[0].up);
 	cr_assert_eq(t->dev[0].mtu, 1450);
+	cr_assert_eq(t->dev[0].vlan, 7);
 	cr_assert_eq(memcmp(t->dev[0].mac, lab.devs[0].mac, 6), 0);
 	cr_assert(net_is_local(t, &addrs[0].addr));
 	cr_assert(net_is_local(t, &addrs[1].addr));

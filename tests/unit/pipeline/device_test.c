@@ -82,6 +82,23 @@ Test(pipeline_device, truncated)
 	bed_end(b);
 }
 
+/* Nor does the kernel get more than there is, whatever the driver says. */
+Test(pipeline_device, punted_as_it_is)
+{
+	struct bed *b = bed_new(&(struct bed_conf){.cipher = "aes"});
+	struct gate *s = &b->g[SERVER];
+	struct rte_mbuf *m = bed_frame(b, RTE_ETHER_TYPE_ARP, (uint8_t[46]){0}, 46);
+
+	m->pkt_len = 4000;
+	bed_receive(s, m);
+	bed_step(b);
+	m = punted(s, 0);
+	cr_assert_not_null(m);
+	cr_assert_eq(m->pkt_len, 60, "%u", m->pkt_len);
+	rte_pktmbuf_free(m);
+	bed_end(b);
+}
+
 /* In several buffers, as drivers deliver what is longer than one: not taken, and no buffer of it lost. */
 Test(pipeline_device, chained)
 {
