@@ -41,10 +41,10 @@ static uint8_t parse_udp(const struct parse *c, struct pkt *k, struct flow_key *
 	len = be16_get(udp + UDP_LEN);
 	if (len < UDP_HEAD || len > n)
 		return DROP_UDP_LENGTH;
-	/* The sum itself is not checked: between veth ends it is left half done, and the cipher's check is stronger. */
 	/*
-	 * IPv6 knows no datagram without one (RFC 8200, 8.1).  In IPv4 there is nothing to be wrong then, and a device
-	 * that finds it so (Intel's 82599 does) does not know better.
+	 * The sum itself is not checked: the cipher's check is stronger.  IPv6 knows no datagram without one (RFC
+	 * 8200, 8.1).  In IPv4 there is nothing to be wrong then, and a device that finds it so (Intel's 82599 does)
+	 * does not know better.
 	 */
 	if (le16_get(udp + UDP_CSUM) == 0 ? !addr_is_v4(&key->local) : k->flags & PKT_F_L4_BAD)
 		return DROP_UDP_CHECKSUM;
@@ -98,6 +98,21 @@ static uint8_t parse_tcp(const struct parse *c, struct pkt *k, struct flow_key *
 	k->p = tcp + head;
 	k->n = (uint16_t)(n - head);
 	return VERDICT_OK;
+}
+
+bool net_udp_sum_ok(const struct pkt *k)
+{
+	const bool v4 = addr_is_v4(&k->key->local);
+	const unsigned from = v4 ? 12 : 0, n = UDP_HEAD + k->n;
+	const uint8_t *udp = k->p - UDP_HEAD;
+	const uint16_t sum = le16_get(udp + UDP_CSUM);
+	uint16_t half;
+	uint64_t pseudo = (uint64_t)__builtin_bswap16(PROTO_UDP) + __builtin_bswap16((uint16_t)n);
+
+	pseudo = net_sum(k->key->peer.b + from, 16 - from, pseudo);
+	pseudo = net_sum(k->key->local.b + from, 16 - from, pseudo);
+	half = (uint16_t)~net_sum_fold(pseudo);
+	return sum == 0 || sum == half || net_sum_fold(net_sum(udp, n, pseudo)) == 0;
 }
 
 static struct addr addr_from4(const uint8_t *p)

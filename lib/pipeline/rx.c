@@ -150,6 +150,20 @@ static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 		k->verdict = DROP_IP_FRAGMENT;
 }
 
+/* A datagram that nothing is sealed with has but its UDP checksum, which the device may not have looked at. */
+static void check_bare(const struct worker *w, struct pkt *k)
+{
+	struct rte_mbuf *m = k->own;
+
+	if (!w->any_bare || crypt_head(k->crypt) || crypt_tail(k->crypt) || k->key->proto != FLOW_UDP ||
+	    (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+		return;
+	if (net_udp_sum_ok(k))
+		m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD; /* for a sibling that it goes to */
+	else
+		k->verdict = DROP_UDP_CHECKSUM;
+}
+
 /*
  * Sends on what is not ours, completes fragments, drops the rest, and keeps the tunnels' packets at the front of the
  * vector.  Returns how many those are.
@@ -170,6 +184,9 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 			punt_one(w, k);
 		if (k->verdict == VERDICT_OK) {
 			k->crypt = w->conf.crypts[k->tunnel];
+			check_bare(w, k);
+		}
+		if (k->verdict == VERDICT_OK) {
 			if (i != kept)
 				w->rx[kept] = *k;
 			kept++;

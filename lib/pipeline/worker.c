@@ -37,6 +37,8 @@ int worker_create(struct worker **out, const struct worker_conf *conf, const str
 	w->clock = clock;
 	w->drops = shard_stats(conf->shard)->drops;
 	w->n_tx = 2 * shard_out_min(conf->shard) > PL_TX ? PL_TX_LONG : PL_TX;
+	for (unsigned i = 0; i < conf->n_tunnels; i++)
+		w->any_bare |= !crypt_head(conf->crypts[i]) && !crypt_tail(conf->crypts[i]);
 	w->shut = w->down = UINT32_MAX; /* until the first snapshot says which are open */
 	ret = frag_create(&w->frag, conf->pool, conf->socket);
 	if (ret) {

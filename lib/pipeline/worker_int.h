@@ -39,6 +39,7 @@ struct worker {
 	uint64_t now;			    /* ms, of this turn */
 	uint32_t longest[NET_DEV_MAX];	    /* frame without a tag that a port takes */
 	uint16_t vlan[NET_DEV_MAX];	    /* whose tag its frames bear outside, or 0 */
+	bool any_bare;			    /* a tunnel has no cipher */
 	uint32_t shut, down;		    /* bit a gateway port: nobody may touch it; it sends nothing */
 	struct frag *frag;
 	unsigned n_tx;			   /* packets a vector out */

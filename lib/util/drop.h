@@ -18,7 +18,7 @@
 	X(IP_CHECKSUM, "ip_checksum", "IPv4 header checksum wrong")                                    \
 	X(IP_FRAGMENT, "ip_fragment", "IP fragment of a datagram of ours that could not be completed") \
 	X(UDP_LENGTH, "udp_length", "UDP length, or TCP header, beyond the packet")                    \
-	X(UDP_CHECKSUM, "udp_checksum", "the driver says that the UDP or TCP checksum is bad")         \
+	X(UDP_CHECKSUM, "udp_checksum", "the UDP or TCP checksum is bad, says the driver, or we")      \
 	X(TCP_CONTROL, "tcp_control", "fake TCP: a segment of the peer's kernel, without a datagram")  \
 	/* pipeline */                                                                                 \
 	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                          \

@@ -172,6 +172,85 @@ Test(pipeline_device, padded_fragments)
 	bed_end(b);
 }
 
+/* ---- in: checksums that no device has looked at ---- */
+
+static unsigned spoiled;
+
+/* Every twentieth long datagram has a bit turned over, in any place of its payload. */
+static bool spoil(struct bed *b, struct gate *to, struct rte_mbuf *m)
+{
+	uint64_t at;
+
+	(void)to;
+	if (m->data_len < 600 || ++b->seen % 20)
+		return false;
+	at = b->seen / 20;
+	rte_pktmbuf_mtod(m, uint8_t *)[42 + at * 7919 % (m->data_len - 42u)] ^= (uint8_t)(1u << at % 8);
+	spoiled++;
+	return false;
+}
+
+/* Without a cipher nothing else would find it: the stream's bytes would be wrong. */
+Test(pipeline_device, broken_without_a_cipher)
+{
+	struct bed *b = bed_new(&(struct bed_conf){.cipher = "null"});
+	uint64_t found = 0;
+
+	b->wire = spoil;
+	transfer(b, 200000);
+	for (int e = 0; e < 2; e++) {
+		found += bed_drops(&b->g[e], DROP_UDP_CHECKSUM);
+		cr_assert_eq(all_drops(&b->g[e]), bed_drops(&b->g[e], DROP_UDP_CHECKSUM));
+	}
+	cr_assert_eq(found, spoiled);
+	cr_assert_gt(found, 10);
+	bed_end(b);
+}
+
+/* As a host's kernel leaves it to a device, and virtio or a veth brings it: the pseudo header's sum only, or none. */
+static bool unfinished(struct bed *b, struct gate *to, struct rte_mbuf *m)
+{
+	struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, 14);
+	struct rte_udp_hdr *udp = (void *)(ip + 1);
+
+	(void)to;
+	b->seen++;
+	udp->dgram_cksum = b->seen % 4 ? rte_ipv4_phdr_cksum(ip, 0) : 0;
+	m->ol_flags = b->seen % 2 ? RTE_MBUF_F_RX_L4_CKSUM_NONE : RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN;
+	return false;
+}
+
+Test(pipeline_device, unfinished_without_a_cipher)
+{
+	struct bed *b = bed_new(&(struct bed_conf){.cipher = "null"});
+
+	b->wire = unfinished;
+	transfer(b, 50000);
+	cr_assert_gt(b->seen, 200);
+	cr_assert_eq(all_drops(&b->g[SERVER]) + all_drops(&b->g[CLIENT]), 0);
+	bed_end(b);
+}
+
+/* What a device has found good is not summed again. */
+static bool found_good(struct bed *b, struct gate *to, struct rte_mbuf *m)
+{
+	(void)to;
+	b->seen++;
+	rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, 34)->dgram_cksum ^= 1;
+	m->ol_flags = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+	return false;
+}
+
+Test(pipeline_device, good_without_a_cipher)
+{
+	struct bed *b = bed_new(&(struct bed_conf){.cipher = "null"});
+
+	b->wire = found_good;
+	transfer(b, 50000);
+	cr_assert_eq(all_drops(&b->g[SERVER]) + all_drops(&b->g[CLIENT]), 0);
+	bed_end(b);
+}
+
 /* ---- in: what is not the port's ---- */
 
 /* Devices that cannot choose bring what other hosts are meant by. */
