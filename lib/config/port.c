@@ -151,6 +151,8 @@ static const struct conf_item items[] = {
 	{"gateway", .kind = CONF_TEXT, .flags = CONF_F_MANY, .put = put_gateway,
 	 .allowed = "a host's address, \"192.0.2.1\" or \"2001:db8::1\"", .help = "default routes through the TAP"},
 	{"mtu", .kind = CONF_UINT, PORT(mtu), .min = 576, .max = LIMIT_PORT_MTU, .help = "largest IP packet"},
+	{"punt_rate", .kind = CONF_UINT, PORT(punt_rate), .max = LIMIT_PUNT_RATE,
+	 .help = "frames a second that the TAP is given at most, 0: all; each kind of frame has a part of its own"},
 	{NULL},
 };
 
@@ -161,6 +163,7 @@ const struct conf_table conf_port_table = {items, NULL};
 void conf_port_defaults(struct conf_port *p)
 {
 	p->mtu = 1500;
+	p->punt_rate = 100000;
 }
 
 /* Drivers that leave the interface to the kernel. */
@@ -195,6 +198,10 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 		return conf_obj_fail(r, o, "gateway",
 				     "found with exception \"kernel\"; allowed: the kernel's own "
 				     "routes only (ip route add)");
+	if (conf_obj_line(o, "punt_rate"))
+		return conf_obj_fail(r, o, "punt_rate",
+				     "found with exception \"kernel\"; allowed: with \"tap\" only, as the kernel "
+				     "gets its frames by itself");
 	if (iface[0] != '\0' && !ifname_ok(iface))
 		return conf_obj_fail(r, o, "device",
 				     "found iface=%s; allowed: an interface's name of 1 to 15 characters", iface);
