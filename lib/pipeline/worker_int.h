@@ -14,6 +14,7 @@
 #define PL_TX	    128	 /* and otherwise: a vector stays in the caches on its way through the stages */
 #define PL_TURN	    512	 /* packets sent a turn: the rest stays ready for the next */
 #define PL_PENDING  1024 /* frames that wait for a port */
+#define PL_EXC	    64	 /* frames to and from a kernel interface that is a device, a burst */
 #define PL_HOLD	    512	 /* with so many waiting, the port's sessions make no new ones */
 #define PL_STUCK_MS 3000 /* a port that has taken nothing for so long loses what waits for it */
 
@@ -33,6 +34,12 @@ struct punt_lot {
 	uint64_t none[NET_KINDS];
 };
 
+/* Frames on their way to the device that is a port's kernel interface. */
+struct punt_burst {
+	unsigned n;
+	struct rte_mbuf *m[PL_EXC];
+};
+
 struct worker {
 	struct worker_conf conf;
 	const struct worker_clock *clock;
@@ -47,6 +54,7 @@ struct worker {
 	uint16_t vlan[NET_DEV_MAX];	    /* whose tag its frames bear outside, or 0 */
 	uint32_t shut, down;		    /* bit a gateway port: nobody may touch it; it sends nothing */
 	struct punt_lot lot[NET_DEV_MAX];
+	struct punt_burst burst[NET_DEV_MAX];
 	struct frag *frag;
 	unsigned n_tx;			   /* packets a vector out */
 	unsigned n_lent;		   /* buffers ready in tx[] */
