@@ -132,8 +132,7 @@ static int put_gateway(void *field, const char *text, const char **allowed)
 
 #define PORT(f) .offset = offsetof(struct conf_port, f), .size = sizeof(((struct conf_port *)0)->f)
 
-static const char *const exception_words[] = {"tap", "kernel", NULL};
-static const char *const exception_later[] = {"virtio-user", NULL};
+static const char *const exception_words[] = {"tap", "kernel", "virtio-user", NULL};
 
 static const struct conf_item items[] = {
 	{"name", .kind = CONF_TEXT, PORT(name), .flags = CONF_F_NEEDED, .put = conf_put_name,
@@ -141,9 +140,10 @@ static const struct conf_item items[] = {
 	{"device", .kind = CONF_TEXT, .flags = CONF_F_NEEDED, .put = put_device,
 	 .allowed = "a PCI address \"0000:03:00.0\" or a DPDK vdev \"net_af_packet0,iface=eth0\"",
 	 .help = "the DPDK device"},
-	{"exception", .kind = CONF_ENUM, PORT(exception), .words = exception_words, .later = exception_later,
-	 .help = "where frames go that are not ours: a TAP of the port's own, or nowhere, as the kernel holds the "
-		 "interface"},
+	{"exception", .kind = CONF_ENUM, PORT(exception), .words = exception_words,
+	 .help = "where frames go that are not ours: a TAP of the port's own, by way of control or (virtio-user) from "
+		 "the "
+		 "workers by vhost-net; or nowhere, as the kernel holds the interface"},
 	{"ifname", .kind = CONF_TEXT, PORT(ifname), .put = put_ifname,
 	 .allowed = "an interface's name of 1 to 15 characters", .help = "the kernel's interface; not given: kg-NAME"},
 	{"addresses", .kind = CONF_TEXT, .flags = CONF_F_MANY, .put = put_address,
@@ -154,6 +154,8 @@ static const struct conf_item items[] = {
 	{"vlan", .kind = CONF_UINT, PORT(vlan), .min = 0, .max = 4094,
 	 .help = "of a trunk, the VLAN that the port is in: frames bear its tag outside, and none on the TAP; 0: no "
 		 "tags"},
+	{"punt_rate", .kind = CONF_UINT, PORT(punt_rate), .max = LIMIT_PUNT_RATE,
+	 .help = "frames a second that the TAP is given at most, 0: all; each kind of frame has a part of its own"},
 	{NULL},
 };
 
@@ -164,6 +166,7 @@ const struct conf_table conf_port_table = {items, NULL};
 void conf_port_defaults(struct conf_port *p)
 {
 	p->mtu = 1500;
+	p->punt_rate = 100000;
 }
 
 /* Drivers that leave the interface to the kernel. */
@@ -204,6 +207,10 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 			"found %u with exception \"kernel\"; allowed: the kernel's own interface of that VLAN "
 			"(ip link add type vlan), as iface= in device",
 			p->vlan);
+	if (conf_obj_line(o, "punt_rate"))
+		return conf_obj_fail(r, o, "punt_rate",
+				     "found with exception \"kernel\"; allowed: with \"tap\" only, as the kernel "
+				     "gets its frames by itself");
 	if (iface[0] != '\0' && !ifname_ok(iface))
 		return conf_obj_fail(r, o, "device",
 				     "found iface=%s; allowed: an interface's name of 1 to 15 characters", iface);

@@ -43,21 +43,34 @@ struct worker_port {
 	uint64_t sends_for;	    /* bit a worker: those whose packets this one sends */
 	bool steer;		    /* no RSS: packets go to their home worker in software */
 	const struct flow_rss *rss; /* how the port spreads flows; NULL: without RSS */
+	bool has_exc;		    /* its kernel interface is a device too, of a queue for each worker: */
+	uint16_t exc;		    /* DPDK's */
 	int rx_fd;		    /* readable when the receive queue holds frames; 0: there is no such thing */
 	struct worker_ring ring;    /* of the transmit queue */
 };
 
+/* What a port may still hand the kernel (punt.c). */
+struct worker_punts;
+
 /* What the workers share: rings between each pair, written by the first and read by the second. */
 struct worker_mesh {
 	unsigned n, n_ports;
-	struct rte_ring **steer; /* [from * n + to]: received frames on their way home */
-	struct rte_ring **tx;	 /* [from * n_ports + port]: frames for a port whose queue another owns, who reads it */
+	struct worker_punts *punts; /* [port] */
+	struct rte_ring **steer;    /* [from * n + to]: received frames on their way home */
+	struct rte_ring **tx; /* [from * n_ports + port]: frames for a port whose queue another owns, who reads it */
 	struct worker **worker;
 };
 
 /* socket[worker]: where the rings that it reads lie; those of ports, which the first workers own, by the first one. */
 int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned n_ports, unsigned frames, const int *socket);
 void worker_mesh_destroy(struct worker_mesh *m);
+
+/*
+ * Frames a second that a port may hand the kernel, by all workers together: each kind of frame (enum net_kind) has a
+ * part of its own, which a flood of another cannot take.  Before the workers run.  0, as it is at first: as many as
+ * come.
+ */
+void worker_mesh_punt_rate(struct worker_mesh *m, unsigned port, unsigned rate);
 
 struct worker_conf {
 	unsigned id;
@@ -104,6 +117,7 @@ struct worker_stats { /* writer: the worker */
 	uint64_t sleeps;
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t steered_out, steered_in, punted;
+	uint64_t injected; /* frames of the kernel's, from devices (worker_port.exc) */
 	uint64_t max_burst;
 };
 

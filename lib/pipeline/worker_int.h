@@ -14,6 +14,7 @@
 #define PL_TX	    128	 /* and otherwise: a vector stays in the caches on its way through the stages */
 #define PL_TURN	    512	 /* packets sent a turn: the rest stays ready for the next */
 #define PL_PENDING  1024 /* frames that wait for a port */
+#define PL_EXC	    64	 /* frames to and from a kernel interface that is a device, a burst */
 #define PL_HOLD	    512	 /* with so many waiting, the port's sessions make no new ones */
 #define PL_STUCK_MS 3000 /* a port that has taken nothing for so long loses what waits for it */
 
@@ -25,6 +26,18 @@ struct txq {
 	unsigned at;	  /* next frame of the driver's ring, where we see that */
 	uint64_t refused; /* ms: since when it has taken nothing of what waits; 0: it takes */
 	struct rte_mbuf *m[PL_PENDING];
+};
+
+/* What a worker has taken of a port's allowance for the kernel, and not used yet; ms when there was none. */
+struct punt_lot {
+	uint16_t n[NET_KINDS];
+	uint64_t none[NET_KINDS];
+};
+
+/* Frames on their way to the device that is a port's kernel interface. */
+struct punt_burst {
+	unsigned n;
+	struct rte_mbuf *m[PL_EXC];
 };
 
 struct worker {
@@ -41,6 +54,8 @@ struct worker {
 	uint16_t vlan[NET_DEV_MAX];	    /* whose tag its frames bear outside, or 0 */
 	bool any_bare;			    /* a tunnel has no cipher */
 	uint32_t shut, down;		    /* bit a gateway port: nobody may touch it; it sends nothing */
+	struct punt_lot lot[NET_DEV_MAX];
+	struct punt_burst burst[NET_DEV_MAX];
 	struct frag *frag;
 	unsigned n_tx;			   /* packets a vector out */
 	unsigned n_lent;		   /* buffers ready in tx[] */
@@ -81,7 +96,9 @@ static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)
 /* rx.c */
 unsigned pl_rx(struct worker *w);
 void pl_free(struct worker *w, unsigned n);
+/* punt.c */
 unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc);
+struct worker_punts *pl_punts_create(unsigned n_ports);
 /* tcp.c */
 void pl_syn(struct worker *w, struct pkt *k);
 void pl_answered(struct worker *w, unsigned n);

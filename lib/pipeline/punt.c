@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * What is not ours goes on to the kernel, by way of control; no more of it than the kernel is to be given, and no kind
+ * of it so much that another has none: a flood of datagrams must not take an operator's SSH, nor one of connections the
+ * neighbours' ARP.
+ *
+ * Of a port's rate each kind has a part, in a bucket that all workers draw from, for they cannot know whose queue a
+ * kind comes by.  They draw a lot at a time, and having found a bucket empty not again within the millisecond: however
+ * much is dropped, the bucket's cache line has rest.
+ */
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include <rte_ethdev.h>
+#include <rte_ring.h>
+
+#include "worker_int.h"
+
+#define PARTS	 16
+#define LOT	 32	      /* frames drawn at once */
+#define DEPTH	 16	      /* a bucket holds its part of a second */
+#define FRAME	 (1ull << 20) /* a frame, in what buckets count in: parts of it gather too */
+#define CATCH_UP 60000	      /* ms that are made up for at most */
+
+/* How many of PARTS each kind has. */
+static const uint8_t part_of[NET_KINDS] = {
+	[NET_KIND_LINK] = 2, [NET_KIND_ROUTING] = 2, [NET_KIND_TCP] = 6,
+	[NET_KIND_SYN] = 2,  [NET_KIND_ICMP] = 2,    [NET_KIND_OTHER] = 2,
+};
+
+#define X(name, str)                                                                                       \
+	_Static_assert((unsigned)DROP_PUNT_##name - (unsigned)DROP_PUNT_LINK == (unsigned)NET_KIND_##name, \
+		       "in one order");
+NET_KINDS_LIST(X)
+#undef X
+
+struct worker_punts {
+	bool limited;
+	uint64_t per_ms[NET_KINDS], most[NET_KINDS];
+	_Atomic uint64_t at __attribute__((aligned(64))); /* ms: filled up to then */
+	_Atomic uint64_t left[NET_KINDS];
+};
+
+struct worker_punts *pl_punts_create(unsigned n_ports)
+{
+	size_t len = (n_ports + 1) * sizeof(struct worker_punts);
+	struct worker_punts *p = aligned_alloc(_Alignof(struct worker_punts), len);
+
+	if (p)
+		memset(p, 0, len);
+	return p;
+}
+
+void worker_mesh_punt_rate(struct worker_mesh *m, unsigned port, unsigned rate)
+{
+	struct worker_punts *p = &m->punts[port];
+
+	p->limited = rate > 0;
+	for (unsigned i = 0; i < NET_KINDS; i++) {
+		uint64_t a_second = rate * FRAME / PARTS * part_of[i];
+
+		p->per_ms[i] = a_second / 1000;
+		p->most[i] = a_second / DEPTH > LOT * FRAME ? a_second / DEPTH : LOT * FRAME;
+		atomic_store(&p->left[i], p->most[i]);
+	}
+}
+
+/* By the one worker that sees a new millisecond first. */
+static void fill(struct worker_punts *p, uint64_t now)
+{
+	uint64_t at = atomic_load_explicit(&p->at, memory_order_relaxed), ms;
+
+	if (now <= at || !atomic_compare_exchange_strong(&p->at, &at, now))
+		return;
+	ms = now - at < CATCH_UP ? now - at : CATCH_UP;
+	for (unsigned i = 0; i < NET_KINDS; i++) {
+		uint64_t left = atomic_load_explicit(&p->left[i], memory_order_relaxed), full;
+
+		do
+			full = left + ms * p->per_ms[i] < p->most[i] ? left + ms * p->per_ms[i] : p->most[i];
+		while (!atomic_compare_exchange_weak(&p->left[i], &left, full));
+	}
+}
+
+/* Up to a lot of whole frames. */
+static uint16_t draw(struct worker_punts *p, enum net_kind kind, uint64_t now)
+{
+	uint64_t left, n;
+
+	fill(p, now);
+	left = atomic_load_explicit(&p->left[kind], memory_order_relaxed);
+	do
+		n = left < LOT * FRAME ? left & ~(FRAME - 1) : LOT * FRAME;
+	while (n && !atomic_compare_exchange_weak(&p->left[kind], &left, left - n));
+	return (uint16_t)(n / FRAME);
+}
+
+static bool may_punt(struct worker *w, unsigned dev, enum net_kind kind)
+{
+	struct worker_punts *p = &w->conf.mesh->punts[dev];
+	struct punt_lot *lot = &w->lot[dev];
+
+	if (!p->limited)
+		return true;
+	if (!lot->n[kind]) {
+		if (lot->none[kind] == w->now)
+			return false;
+		lot->n[kind] = draw(p, kind, w->now);
+	}
+	if (!lot->n[kind]) {
+		lot->none[kind] = w->now;
+		return false;
+	}
+	lot->n[kind]--;
+	return true;
+}
+
+/* The ring's last quarter is for what the host and its neighbours cannot do without. */
+static bool has_room(const struct rte_ring *r, enum net_kind kind)
+{
+	return kind <= NET_KIND_TCP || rte_ring_free_count(r) > rte_ring_get_capacity(r) / 4;
+}
+
+/* What the device does not take is lost, as in a card's queue. */
+static void burst_out(struct worker *w, unsigned dev)
+{
+	struct punt_burst *b = &w->burst[dev];
+	uint16_t n;
+
+	if (!b->n)
+		return;
+	n = rte_eth_tx_burst(w->conf.ports[dev].exc, (uint16_t)w->conf.id, b->m, (uint16_t)b->n);
+	w->stats.punted += n;
+	pl_count(w, DROP_PUNT_FULL, b->n - n);
+	rte_pktmbuf_free_bulk(b->m + n, b->n - n);
+	b->n = 0;
+}
+
+/* By the device that is the port's kernel interface; with a whole checksum, as control gives it to a TAP. */
+static void burst_add(struct worker *w, struct pkt *k)
+{
+	struct punt_burst *b = &w->burst[k->dev];
+	struct rte_mbuf *m = k->own;
+
+	net_finish_csum(k->p, k->n, (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE);
+	m->ol_flags = 0; /* said by the port, of another device's business */
+	b->m[b->n++] = m;
+	k->own = NULL;
+	if (b->n == PL_EXC)
+		burst_out(w, k->dev);
+}
+
+static void punt_one(struct worker *w, struct pkt *k)
+{
+	struct rte_ring *r = w->conf.border->punt;
+	enum net_kind kind = net_kind(k->p, k->n, w->tbl->dev[k->dev].mac);
+
+	if (!may_punt(w, k->dev, kind)) {
+		k->verdict = (uint8_t)(DROP_PUNT_LINK + kind);
+		return;
+	}
+	if (w->conf.ports[k->dev].has_exc) {
+		burst_add(w, k);
+		return;
+	}
+	if (!has_room(r, kind) || rte_ring_sp_enqueue(r, k->own)) {
+		k->verdict = DROP_PUNT_FULL;
+		return;
+	}
+	k->own = NULL;
+	w->stats.punted++;
+}
+
+/*
+ * A fragment: when its datagram is whole, the frame goes through the parser once more, in this packet's place.  Without
+ * ports to hash, the fragments were spread by their addresses alone: where they came need not be the flow's home.
+ */
+static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
+{
+	struct rte_mbuf *m = frag_take(w->frag, k->own, tsc);
+
+	pl_count(w, DROP_IP_FRAGMENT, frag_dropped(w->frag));
+	k->own = m;
+	k->verdict = DROP_IP_FRAGMENT;
+	if (!m)
+		return;
+	/* No device has seen the whole, nor its checksum. */
+	m->ol_flags &= ~(uint64_t)RTE_MBUF_F_RX_L4_CKSUM_MASK;
+	k->p = rte_pktmbuf_mtod(m, uint8_t *);
+	k->n = m->data_len;
+	k->verdict = VERDICT_OK;
+	k->flags &= (uint8_t) ~(PKT_F_HOME | PKT_F_L4_BAD);
+	net_parse_burst(k, (struct flow_key *)&w->keys[k - w->rx], 1, w->tbl, w->conf.udp);
+	if (k->verdict == VERDICT_FRAG)
+		k->verdict = DROP_IP_FRAGMENT;
+}
+
+/* A datagram that nothing is sealed with has but its UDP checksum, which the device may not have looked at. */
+static void check_bare(const struct worker *w, struct pkt *k)
+{
+	struct rte_mbuf *m = k->own;
+
+	if (!w->any_bare || crypt_head(k->crypt) || crypt_tail(k->crypt) || k->key->proto != FLOW_UDP ||
+	    (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+		return;
+	if (net_udp_sum_ok(k))
+		m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD; /* for a sibling that it goes to */
+	else
+		k->verdict = DROP_UDP_CHECKSUM;
+}
+
+/*
+ * Sends on what is not ours, completes fragments, drops the rest, and keeps the tunnels' packets at the front of the
+ * vector.  Returns how many those are.
+ */
+unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
+{
+	unsigned kept = 0;
+
+	w->n_syn = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *k = &w->rx[i];
+
+		if (k->verdict == VERDICT_FRAG)
+			frag_one(w, k, tsc);
+		if (k->verdict == VERDICT_SYN)
+			pl_syn(w, k);
+		if (k->verdict == VERDICT_PUNT)
+			punt_one(w, k);
+		if (k->verdict == VERDICT_OK) {
+			k->crypt = w->conf.crypts[k->tunnel];
+			check_bare(w, k);
+		}
+		if (k->verdict == VERDICT_OK) {
+			if (i != kept)
+				w->rx[kept] = *k;
+			kept++;
+			continue;
+		}
+		if (!k->own)
+			continue; /* punted; or a fragment, which waits for the others or was counted */
+		if (k->verdict > VERDICT_DROP)
+			pl_count(w, k->verdict, 1);
+		rte_pktmbuf_free(k->own);
+	}
+	for (unsigned i = 0; i < w->conf.n_ports; i++)
+		burst_out(w, i);
+	return kept;
+}
