@@ -95,6 +95,8 @@ int app_memory_up(struct app *a)
 	for (unsigned w = 0; w < a->plan.workers; w++)
 		sockets[w] = at->worker[w];
 	ret = worker_mesh_create(&a->mesh, a->plan.workers, a->conf->n_ports, PLAN_RING_FRAMES, sockets);
+	for (unsigned i = 0; ret == 0 && i < a->conf->n_ports; i++)
+		worker_mesh_punt_rate(a->mesh, i, a->conf->ports[i].punt_rate);
 	return ret ? app_fail(a, ret, "rings between workers") : 0;
 }
 

@@ -61,8 +61,9 @@ struct conf_port {
 	unsigned n_addresses;
 	struct addr gateway[2]; /* default routes, at most one of each family, in the file's order; tap only */
 	unsigned n_gateway;
-	unsigned mtu;  /* 1500; 576..2030 */
-	unsigned vlan; /* 0: none; 1..4094; tap only */
+	unsigned mtu;	    /* 1500; 576..2030 */
+	unsigned vlan;	    /* 0: none; 1..4094; tap only */
+	unsigned punt_rate; /* 100000; frames a second for the kernel, 0: as many as come; tap only */
 	int line;
 };
 

@@ -154,6 +154,8 @@ static const struct conf_item items[] = {
 	{"vlan", .kind = CONF_UINT, PORT(vlan), .min = 0, .max = 4094,
 	 .help = "of a trunk, the VLAN that the port is in: frames bear its tag outside, and none on the TAP; 0: no "
 		 "tags"},
+	{"punt_rate", .kind = CONF_UINT, PORT(punt_rate), .max = LIMIT_PUNT_RATE,
+	 .help = "frames a second that the TAP is given at most, 0: all; each kind of frame has a part of its own"},
 	{NULL},
 };
 
@@ -164,6 +166,7 @@ const struct conf_table conf_port_table = {items, NULL};
 void conf_port_defaults(struct conf_port *p)
 {
 	p->mtu = 1500;
+	p->punt_rate = 100000;
 }
 
 /* Drivers that leave the interface to the kernel. */
@@ -204,6 +207,10 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 			"found %u with exception \"kernel\"; allowed: the kernel's own interface of that VLAN "
 			"(ip link add type vlan), as iface= in device",
 			p->vlan);
+	if (conf_obj_line(o, "punt_rate"))
+		return conf_obj_fail(r, o, "punt_rate",
+				     "found with exception \"kernel\"; allowed: with \"tap\" only, as the kernel "
+				     "gets its frames by itself");
 	if (iface[0] != '\0' && !ifname_ok(iface))
 		return conf_obj_fail(r, o, "device",
 				     "found iface=%s; allowed: an interface's name of 1 to 15 characters", iface);

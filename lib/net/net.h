@@ -166,6 +166,25 @@ bool net_finish_csum(uint8_t *p, unsigned n, bool partial);
  */
 bool net_udp_sum_ok(const struct pkt *k);
 
+/* What a frame is to the kernel, and what it stands to lose when there are too many of another kind. */
+#define NET_KINDS_LIST(X)                                                                                          \
+	X(LINK, "link") /* ARP, neighbour discovery, LLDP, LACP, spanning tree: without them nothing is reached */ \
+	X(ROUTING, "routing") /* OSPF, VRRP, PIM, IS-IS, BFD of a neighbour; BGP is TCP */                         \
+	X(TCP, "tcp")	      /* of connections that stand, by their ACK: SSH, BGP */                              \
+	X(SYN, "syn")	      /* and of those that begin */                                                        \
+	X(ICMP, "icmp")	      /* ICMP, IGMP, MLD, DHCP, BFD over several hops */                                   \
+	X(OTHER, "other")     /* UDP, fragments, what is for other hosts, what is not understood */
+
+enum net_kind {
+#define X(name, str) NET_KIND_##name,
+	NET_KINDS_LIST(X)
+#undef X
+		NET_KINDS
+};
+
+/* Of a whole frame, received by a port with this MAC.  VLAN tags are passed over.  Reads what it needs of n bytes. */
+enum net_kind net_kind(const uint8_t *p, unsigned n, const uint8_t mac[6]);
+
 /* ---- out ---- */
 
 #define NET_CSUM_IP_HW	1 /* the port computes the IPv4 header checksum */

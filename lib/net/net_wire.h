@@ -13,6 +13,7 @@
 #define ETH_TYPE   12
 #define ETH_T_IPV4 0x0800
 #define ETH_T_IPV6 0x86dd
+#define ETH_T_ARP  0x0806
 #define ETH_T_VLAN 0x8100
 #define ETH_T_QINQ 0x88a8
 #define ETH_VLAN   4
@@ -42,18 +43,37 @@
 #define IP6_FRAG_OFF_OR_MF 0xfff9
 #define IP6_ROUTE_LEFT	   3 /* within a routing header: segments left */
 
+#define ETH_LLC_MAX 1500 /* up to this the type is a length */
+
 #define PROTO_HOPOPTS  0
+#define PROTO_ICMP     1
+#define PROTO_IGMP     2
 #define PROTO_TCP      6
 #define PROTO_UDP      17
 #define PROTO_ROUTING  43
 #define PROTO_FRAGMENT 44
+#define PROTO_ICMP6    58
 #define PROTO_DSTOPTS  60
+#define PROTO_OSPF     89
+#define PROTO_PIM      103
+#define PROTO_VRRP     112
 
 #define UDP_HEAD 8
 #define UDP_SRC	 0
 #define UDP_DST	 2
 #define UDP_LEN	 4
 #define UDP_CSUM 6
+
+#define UDP_DHCP_SERVER	 67
+#define UDP_DHCP_CLIENT	 68
+#define UDP_DHCP6_CLIENT 546
+#define UDP_DHCP6_SERVER 547
+#define UDP_BFD		 3784
+#define UDP_BFD_ECHO	 3785
+#define UDP_BFD_FAR	 4784
+
+#define ICMP6_ND_FIRST 133 /* router solicitation .. redirect */
+#define ICMP6_ND_LAST  137
 
 #define TCP_HEAD     20 /* without options */
 #define TCP_SRC	     0
@@ -72,7 +92,8 @@
 #define TCP_F_PSH 0x08
 #define TCP_F_ACK 0x10
 
-#define NET_HOPS 64 /* TTL, hop limit */
+#define NET_HOPS     64	 /* TTL, hop limit */
+#define HOPS_ON_LINK 255 /* of what no router has passed on */
 
 #define NET_HEAD_V4 (ETH_HEAD + IP4_HEAD + UDP_HEAD)
 #define NET_HEAD_V6 (ETH_HEAD + IP6_HEAD + UDP_HEAD)

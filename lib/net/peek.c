@@ -3,6 +3,7 @@
 /* Frames that are not ours, and go to the kernel: as much of them as one must know to hand them over. */
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "le.h"
 #include "net.h"
@@ -105,4 +106,99 @@ bool net_finish_csum(uint8_t *p, unsigned n, bool partial)
 	sum = net_sum_fold(net_sum(p + k.l4, k.l4_n, sum));
 	le16_put(at, sum || tcp ? sum : UINT16_MAX); /* UDP's 0 would say "none" */
 	return true;
+}
+
+/* ---- what it is to the kernel ---- */
+
+/* Of the link's own groups, 01:80:c2:00:00:0x: spanning tree, LACP, LLDP, pause frames. */
+static bool is_link_group(const uint8_t *p)
+{
+	static const uint8_t group[5] = {0x01, 0x80, 0xc2, 0, 0};
+
+	return memcmp(p, group, sizeof(group)) == 0;
+}
+
+static enum net_kind kind_tcp(const uint8_t *p, const struct peek *k)
+{
+	unsigned flags;
+
+	if (p[0] & 1 || k->l4_n < TCP_HEAD)
+		return NET_KIND_OTHER;
+	flags = p[k->l4 + TCP_FLAGS];
+	return (flags & (TCP_F_SYN | TCP_F_ACK)) == TCP_F_ACK ? NET_KIND_TCP : NET_KIND_SYN;
+}
+
+/* Liveness of a next hop cannot come from farther away, and says so by its TTL (RFC 5881, 5; RFC 5883 for the other).
+ */
+static enum net_kind kind_udp(const uint8_t *p, const struct peek *k)
+{
+	unsigned to;
+
+	if (k->l4_n < UDP_HEAD)
+		return NET_KIND_OTHER;
+	to = be16_get(p + k->l4 + UDP_DST);
+	switch (to) {
+	case UDP_BFD:
+	case UDP_BFD_ECHO:
+		return k->hops == HOPS_ON_LINK ? NET_KIND_ROUTING : NET_KIND_OTHER;
+	case UDP_BFD_FAR:
+	case UDP_DHCP_SERVER:
+	case UDP_DHCP_CLIENT:
+	case UDP_DHCP6_CLIENT:
+	case UDP_DHCP6_SERVER:
+		return NET_KIND_ICMP;
+	default:
+		return NET_KIND_OTHER;
+	}
+}
+
+/* Neighbour discovery is of this link, or it is forged (RFC 4861, 6.1). */
+static enum net_kind kind_icmp6(const uint8_t *p, const struct peek *k)
+{
+	uint8_t type = k->l4_n ? p[k->l4] : 0;
+
+	if (type < ICMP6_ND_FIRST || type > ICMP6_ND_LAST)
+		return NET_KIND_ICMP;
+	return k->hops == HOPS_ON_LINK ? NET_KIND_LINK : NET_KIND_OTHER;
+}
+
+static enum net_kind kind_ip(const uint8_t *p, const struct peek *k)
+{
+	if (!k->l4)
+		return NET_KIND_OTHER;
+	switch (k->proto) {
+	case PROTO_TCP:
+		return kind_tcp(p, k);
+	case PROTO_UDP:
+		return kind_udp(p, k);
+	case PROTO_ICMP:
+		return k->type == ETH_T_IPV4 ? NET_KIND_ICMP : NET_KIND_OTHER;
+	case PROTO_IGMP:
+		return NET_KIND_ICMP;
+	case PROTO_ICMP6:
+		return k->type == ETH_T_IPV6 ? kind_icmp6(p, k) : NET_KIND_OTHER;
+	case PROTO_OSPF:
+	case PROTO_PIM:
+	case PROTO_VRRP:
+		return NET_KIND_ROUTING;
+	default:
+		return NET_KIND_OTHER;
+	}
+}
+
+enum net_kind net_kind(const uint8_t *p, unsigned n, const uint8_t mac[6])
+{
+	struct peek k;
+
+	if (n < ETH_HEAD || (!(p[0] & 1) && memcmp(p, mac, 6) != 0))
+		return NET_KIND_OTHER;
+	if (is_link_group(p))
+		return NET_KIND_LINK;
+	k = peek(p, n);
+	if (k.type == ETH_T_ARP)
+		return NET_KIND_LINK;
+	if (k.type == ETH_T_IPV4 || k.type == ETH_T_IPV6)
+		return kind_ip(p, &k);
+	/* An LLC length instead of a type: IS-IS, to groups that begin with 01:80:c2 or 09:00:2b. */
+	return k.type <= ETH_LLC_MAX && p[0] & 1 ? NET_KIND_ROUTING : NET_KIND_OTHER;
 }

@@ -116,16 +116,6 @@ unsigned pl_rx(struct worker *w)
 	return n;
 }
 
-static void punt_one(struct worker *w, struct pkt *k)
-{
-	if (rte_ring_sp_enqueue(w->conf.border->punt, k->own)) {
-		k->verdict = DROP_PUNT_FULL;
-		return;
-	}
-	k->own = NULL;
-	w->stats.punted++;
-}
-
 /*
  * A fragment: when its datagram is whole, the frame goes through the parser once more, in this packet's place.  Without
  * ports to hash, the fragments were spread by their addresses alone: where they came need not be the flow's home.
@@ -181,7 +171,7 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 		if (k->verdict == VERDICT_SYN)
 			pl_syn(w, k);
 		if (k->verdict == VERDICT_PUNT)
-			punt_one(w, k);
+			pl_punt_one(w, k);
 		if (k->verdict == VERDICT_OK) {
 			k->crypt = w->conf.crypts[k->tunnel];
 			check_bare(w, k);

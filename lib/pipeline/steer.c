@@ -20,7 +20,8 @@ int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned n_ports, u
 	m->steer = calloc(n * n, sizeof(*m->steer));
 	m->tx = calloc(n * n_ports, sizeof(*m->tx));
 	m->worker = calloc(n, sizeof(*m->worker));
-	if (!m->steer || !m->tx || !m->worker)
+	m->punts = pl_punts_create(n_ports);
+	if (!m->steer || !m->tx || !m->worker || !m->punts)
 		goto fail;
 	for (unsigned i = 0; i < n * n; i++) {
 		if (i / n == i % n)
@@ -63,6 +64,7 @@ void worker_mesh_destroy(struct worker_mesh *m)
 	free(m->steer);
 	free(m->tx);
 	free(m->worker);
+	free(m->punts);
 	free(m);
 }
 

@@ -47,17 +47,28 @@ struct worker_port {
 	struct worker_ring ring;    /* of the transmit queue */
 };
 
+/* What a port may still hand the kernel (punt.c). */
+struct worker_punts;
+
 /* What the workers share: rings between each pair, written by the first and read by the second. */
 struct worker_mesh {
 	unsigned n, n_ports;
-	struct rte_ring **steer; /* [from * n + to]: received frames on their way home */
-	struct rte_ring **tx;	 /* [from * n_ports + port]: frames for a port whose queue another owns, who reads it */
+	struct worker_punts *punts; /* [port] */
+	struct rte_ring **steer;    /* [from * n + to]: received frames on their way home */
+	struct rte_ring **tx; /* [from * n_ports + port]: frames for a port whose queue another owns, who reads it */
 	struct worker **worker;
 };
 
 /* socket[worker]: where the rings that it reads lie; those of ports, which the first workers own, by the first one. */
 int worker_mesh_create(struct worker_mesh **out, unsigned n, unsigned n_ports, unsigned frames, const int *socket);
 void worker_mesh_destroy(struct worker_mesh *m);
+
+/*
+ * Frames a second that a port may hand the kernel, by all workers together: each kind of frame (enum net_kind) has a
+ * part of its own, which a flood of another cannot take.  Before the workers run.  0, as it is at first: as many as
+ * come.
+ */
+void worker_mesh_punt_rate(struct worker_mesh *m, unsigned port, unsigned rate);
 
 struct worker_conf {
 	unsigned id;

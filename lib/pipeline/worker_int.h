@@ -27,6 +27,12 @@ struct txq {
 	struct rte_mbuf *m[PL_PENDING];
 };
 
+/* What a worker has taken of a port's allowance for the kernel, and not used yet; ms when there was none. */
+struct punt_lot {
+	uint16_t n[NET_KINDS];
+	uint64_t none[NET_KINDS];
+};
+
 struct worker {
 	struct worker_conf conf;
 	const struct worker_clock *clock;
@@ -41,6 +47,7 @@ struct worker {
 	uint16_t vlan[NET_DEV_MAX];	    /* whose tag its frames bear outside, or 0 */
 	bool any_bare;			    /* a tunnel has no cipher */
 	uint32_t shut, down;		    /* bit a gateway port: nobody may touch it; it sends nothing */
+	struct punt_lot lot[NET_DEV_MAX];
 	struct frag *frag;
 	unsigned n_tx;			   /* packets a vector out */
 	unsigned n_lent;		   /* buffers ready in tx[] */
@@ -82,6 +89,9 @@ static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)
 unsigned pl_rx(struct worker *w);
 void pl_free(struct worker *w, unsigned n);
 unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc);
+/* punt.c */
+void pl_punt_one(struct worker *w, struct pkt *k);
+struct worker_punts *pl_punts_create(unsigned n_ports);
 /* tcp.c */
 void pl_syn(struct worker *w, struct pkt *k);
 void pl_answered(struct worker *w, unsigned n);

@@ -24,6 +24,12 @@
 	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                          \
 	X(STEER_FULL, "steer_full", "ring to the home worker full")                                    \
 	X(PUNT_FULL, "punt_full", "ring to the exception path full")                                   \
+	X(PUNT_LINK, "punt_link", "beyond punt_rate: ARP, neighbour discovery and the like")           \
+	X(PUNT_ROUTING, "punt_routing", "beyond punt_rate: OSPF, VRRP, PIM, IS-IS, BFD")               \
+	X(PUNT_TCP, "punt_tcp", "beyond punt_rate: TCP of standing connections")                       \
+	X(PUNT_SYN, "punt_syn", "beyond punt_rate: TCP that begins")                                   \
+	X(PUNT_ICMP, "punt_icmp", "beyond punt_rate: ICMP, IGMP, DHCP")                                \
+	X(PUNT_OTHER, "punt_other", "beyond punt_rate: UDP, fragments and all the rest")               \
 	X(INJECT_FULL, "inject_full", "ring from the exception path full")                             \
 	X(NO_MBUF, "no_mbuf", "packet buffers exhausted")                                              \
 	X(TX_FULL, "tx_full", "port took no more packets")                                             \

@@ -122,6 +122,7 @@ Test(good, defaults_of_the_file)
 	cr_expect_str_eq(c->ports[0].ifname, "kg-wan0");
 	cr_expect_eq(c->ports[0].mtu, 1500);
 	cr_expect_eq(c->ports[0].vlan, 0);
+	cr_expect_eq(c->ports[0].punt_rate, 100000);
 	cr_expect_eq(c->ports[0].line, 1);
 	cr_expect_eq(c->tunnels[0].line, 2);
 	cr_expect_eq(c->n_warnings, 0);
@@ -191,7 +192,8 @@ static const char everything[] =
 	"telemetry = { enable = false; };\n"
 	"log = { level = \"error\"; file = \"/tmp/x.log\"; quiet = true; };\n"
 	"ports = ( { name = \"a\"; device = \"03:00.1,representor=0\"; exception = \"tap\"; ifname = \"tap0\";\n"
-	"    addresses = [ \"10.0.0.2/8\" ]; gateway = ( \"fe80::1\", \"10.0.0.1\" ); mtu = 2000; vlan = 4094; },\n"
+	"    addresses = [ \"10.0.0.2/8\" ]; gateway = ( \"fe80::1\", \"10.0.0.1\" ); mtu = 2000;\n"
+	"    vlan = 4094; punt_rate = 0; },\n"
 	"  { name = \"b\"; device = \"net_af_xdp0,iface=eth9,start_queue=0\"; },\n"
 	"  { name = \"c\"; device = \"net_pcap0,iface=eth8\"; exception = \"kernel\"; } );\n"
 	"tunnels = ( { name = \"t.1-x_Y\"; role = \"client\"; port = \"b\"; localaddr = \"[::1]:1\";\n"
@@ -227,6 +229,7 @@ Test(good, every_option_of_the_groups)
 	cr_expect_str_eq(c->ports[0].ifname, "tap0");
 	cr_expect_eq(c->ports[0].mtu, 2000);
 	cr_expect_eq(c->ports[0].vlan, 4094);
+	cr_expect_eq(c->ports[0].punt_rate, 0);
 	expect_addr(&c->ports[0].gateway[0], "fe80::1");
 	expect_addr(&c->ports[0].gateway[1], "10.0.0.1");
 	cr_expect_eq(c->ports[1].exception, CONF_EXC_KERNEL);

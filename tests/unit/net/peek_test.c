@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Frames that are the kernel's: checksums that were left to a device. */
+/* Frames that are the kernel's: checksums that were left to a device, and what they are to it. */
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -240,4 +240,140 @@ Test(peek, cut_and_malformed)
 	cr_assert(!net_finish_csum(m.p, m.n, true));
 	m.p[14 + 6] = 58;
 	cr_assert(!net_finish_csum(m.p, m.n, true));
+}
+
+/* ---- what a frame is to the kernel ---- */
+
+enum to { US, ALL, GROUP, ANOTHER };
+
+struct what {
+	enum net_kind kind;
+	enum to to;
+	uint16_t type;
+	uint8_t proto, hops;
+	const char *l4; /* 20 bytes of it count */
+	const char *name;
+};
+
+#define TCP_WITH(flags) "\x30\x39\0\x16\0\0\0\0\0\0\0\0\x50" flags "\0\0\0\0\0\0"
+#define UDP_TO(port)	"\x30\x39" port "\0\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#define ICMP_OF(type)	type "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#define NONE		"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+
+static const struct what whats[] = {
+	{NET_KIND_LINK, ALL, 0x0806, 0, 0, NONE, "ARP asks"},
+	{NET_KIND_LINK, US, 0x0806, 0, 0, NONE, "ARP answers"},
+	{NET_KIND_OTHER, ANOTHER, 0x0806, 0, 0, NONE, "ARP of others"},
+	{NET_KIND_LINK, GROUP, 0x86dd, 58, 255, ICMP_OF("\x87"), "neighbour solicitation"},
+	{NET_KIND_LINK, US, 0x86dd, 58, 255, ICMP_OF("\x88"), "neighbour advertisement"},
+	{NET_KIND_LINK, GROUP, 0x86dd, 58, 255, ICMP_OF("\x86"), "router advertisement"},
+	{NET_KIND_OTHER, US, 0x86dd, 58, 64, ICMP_OF("\x88"), "an advertisement from far away"},
+	{NET_KIND_ICMP, US, 0x86dd, 58, 64, ICMP_OF("\x80"), "ping of IPv6"},
+	{NET_KIND_ICMP, US, 0x86dd, 58, 64, ICMP_OF("\x02"), "packet too big"},
+	{NET_KIND_ICMP, US, 0x0800, 1, 64, ICMP_OF("\x08"), "ping"},
+	{NET_KIND_ICMP, US, 0x0800, 1, 64, ICMP_OF("\x03"), "unreachable"},
+	{NET_KIND_ICMP, GROUP, 0x0800, 2, 1, NONE, "IGMP"},
+	{NET_KIND_OTHER, US, 0x0800, 58, 255, ICMP_OF("\x87"), "IPv6's ICMP in IPv4"},
+	{NET_KIND_OTHER, US, 0x86dd, 1, 64, ICMP_OF("\x08"), "IPv4's ICMP in IPv6"},
+	{NET_KIND_ROUTING, GROUP, 0x0800, 89, 1, NONE, "OSPF"},
+	{NET_KIND_ROUTING, US, 0x86dd, 89, 1, NONE, "OSPFv3"},
+	{NET_KIND_ROUTING, GROUP, 0x0800, 112, 255, NONE, "VRRP"},
+	{NET_KIND_ROUTING, GROUP, 0x0800, 103, 1, NONE, "PIM"},
+	{NET_KIND_ROUTING, US, 0x0800, 17, 255, UDP_TO("\x0e\xc8"), "BFD"},
+	{NET_KIND_OTHER, US, 0x0800, 17, 254, UDP_TO("\x0e\xc8"), "BFD from behind a router"},
+	{NET_KIND_ICMP, US, 0x86dd, 17, 250, UDP_TO("\x12\xb0"), "BFD over several hops"},
+	{NET_KIND_ICMP, ALL, 0x0800, 17, 64, UDP_TO("\0\x44"), "DHCP"},
+	{NET_KIND_ICMP, US, 0x86dd, 17, 64, UDP_TO("\x02\x22"), "DHCPv6"},
+	{NET_KIND_OTHER, US, 0x0800, 17, 64, UDP_TO("\0\x35"), "UDP"},
+	{NET_KIND_TCP, US, 0x0800, 6, 64, TCP_WITH("\x10"), "ACK"},
+	{NET_KIND_TCP, US, 0x86dd, 6, 64, TCP_WITH("\x18"), "PSH and ACK"},
+	{NET_KIND_TCP, US, 0x0800, 6, 64, TCP_WITH("\x11"), "FIN and ACK"},
+	{NET_KIND_SYN, US, 0x0800, 6, 64, TCP_WITH("\x02"), "SYN"},
+	{NET_KIND_SYN, US, 0x86dd, 6, 64, TCP_WITH("\x12"), "SYN and ACK"},
+	{NET_KIND_SYN, US, 0x0800, 6, 64, TCP_WITH("\x04"), "RST alone"},
+	{NET_KIND_OTHER, ANOTHER, 0x0800, 6, 64, TCP_WITH("\x10"), "TCP of others"},
+	{NET_KIND_OTHER, ALL, 0x0800, 6, 64, TCP_WITH("\x10"), "TCP to all"},
+	{NET_KIND_OTHER, US, 0x0800, 132, 64, NONE, "SCTP"},
+	{NET_KIND_OTHER, US, 0x86dd, 44, 64, NONE, "a fragment of IPv6"},
+	{NET_KIND_OTHER, US, 0x8847, 0, 0, NONE, "MPLS"},
+	{NET_KIND_ROUTING, GROUP, 0x0100, 0, 0, NONE, "IS-IS"},
+	{NET_KIND_OTHER, US, 0x0100, 0, 0, NONE, "LLC to us alone"},
+};
+
+static unsigned what_frame(uint8_t *p, const struct what *w, unsigned tags)
+{
+	static const uint8_t to[][6] = {
+		{2, 0, 0, 0, 0, 1}, {255, 255, 255, 255, 255, 255}, {1, 0, 0x5e, 0, 0, 5}, {2, 0, 0, 0, 0, 3}};
+	unsigned ip = 14 + 4 * tags, head = w->type == 0x0800 ? 20 : w->type == 0x86dd ? 40 : 0;
+
+	memset(p, 0, 100);
+	memcpy(p, to[w->to], 6);
+	memcpy(p + 6, them, 6);
+	for (unsigned i = 0; i < tags; i++)
+		memcpy(p + 12 + 4 * i, i + 1 < tags ? "\x88\xa8\0\x09" : "\x81\0\0\x05", 4);
+	p[ip - 2] = (uint8_t)(w->type >> 8);
+	p[ip - 1] = (uint8_t)w->type;
+	if (head == 20) {
+		memcpy(p + ip, "\x45\0\0\x28", 4);
+		p[ip + 8] = w->hops;
+		p[ip + 9] = w->proto;
+	} else if (head) {
+		memcpy(p + ip, "\x60\0\0\0\0\x14", 6);
+		p[ip + 6] = w->proto;
+		p[ip + 7] = w->hops;
+	}
+	memcpy(p + ip + head, w->l4, 20);
+	return ip + head + 20;
+}
+
+Test(peek, kinds)
+{
+	uint8_t p[100];
+
+	for (unsigned i = 0; i < sizeof(whats) / sizeof(whats[0]); i++) {
+		for (unsigned tags = 0; tags < 3; tags++) {
+			unsigned n = what_frame(p, &whats[i], tags);
+
+			cr_expect_eq(net_kind(p, n, us), whats[i].kind, "%s, %u tags: %u", whats[i].name, tags,
+				     net_kind(p, n, us));
+		}
+	}
+}
+
+/* The link's own groups, whatever the type says. */
+Test(peek, link_groups)
+{
+	uint8_t p[60] = {0x01, 0x80, 0xc2, 0, 0, 0x0e, 2, 0, 0, 0, 0, 9, 0x88, 0xcc};
+
+	cr_assert_eq(net_kind(p, sizeof(p), us), NET_KIND_LINK);
+	memcpy(p + 12, "\0\x26", 2); /* spanning tree has a length there */
+	p[5] = 0;
+	cr_assert_eq(net_kind(p, sizeof(p), us), NET_KIND_LINK);
+	p[4] = 1; /* not one of those */
+	cr_assert_eq(net_kind(p, sizeof(p), us), NET_KIND_ROUTING);
+}
+
+/* A fragment, and whatever is cut short, has no claim; nothing is read beyond its end. */
+Test(peek, kinds_of_what_is_cut)
+{
+	uint8_t p[100];
+
+	for (unsigned i = 0; i < sizeof(whats) / sizeof(whats[0]); i++) {
+		unsigned n = what_frame(p, &whats[i], 1);
+
+		for (unsigned cut = 0; cut < n; cut++) {
+			uint8_t *heap = malloc(cut ? cut : 1);
+			enum net_kind kind;
+
+			memcpy(heap, p, cut);
+			kind = net_kind(heap, cut, us);
+			if (whats[i].type == 0x0800 || whats[i].type == 0x86dd || cut < 14)
+				cr_expect_eq(kind, NET_KIND_OTHER, "%s cut to %u", whats[i].name, cut);
+			free(heap);
+		}
+		if (whats[i].type != 0x0800)
+			continue;
+		p[18 + 6] = 0x20;
+		cr_expect_eq(net_kind(p, n, us), NET_KIND_OTHER, "a fragment of %s", whats[i].name);
+	}
 }

@@ -157,19 +157,28 @@ static unsigned punts(struct gate *g, unsigned w)
 	return n;
 }
 
+/* To all of the link. */
+static struct rte_mbuf *arp_frame(struct bed *b)
+{
+	uint8_t arp[46] = {0, 1, 8, 0, 6, 4, 0, 1};
+	struct rte_mbuf *m = bed_frame(b, RTE_ETHER_TYPE_ARP, arp, sizeof(arp));
+
+	memset(rte_pktmbuf_mtod(m, void *), 0xff, 6);
+	return m;
+}
+
 Test(pipeline_worker, punt)
 {
 	struct bed_conf conf = {.cipher = "aes"};
 	struct bed *b = bed_new(&conf);
 	struct gate *s = &b->g[SERVER];
-	uint8_t arp[46] = {0, 1, 8, 0, 6, 4, 0, 1};
 
-	bed_receive(s, bed_frame(b, RTE_ETHER_TYPE_ARP, arp, sizeof(arp)));
+	bed_receive(s, arp_frame(b));
 	bed_step(b);
 	cr_assert_eq(punts(s, 0), 1);
 	/* Nobody takes them: the ring holds 64, the rest is dropped by name. */
 	for (unsigned i = 0; i < 100; i++)
-		bed_receive(s, bed_frame(b, RTE_ETHER_TYPE_ARP, arp, sizeof(arp)));
+		bed_receive(s, arp_frame(b));
 	bed_step(b);
 	cr_assert_eq(punts(s, 0), 64);
 	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 36);

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "bed.h"
+#include "eal.h"
+#include "net.h"
+#include "worker_int.h"
+
+/* What a port gives the kernel: so much of each kind a second, whatever comes of the others. */
+
+TestSuite(pipeline_punt, .init = eal_start, .timeout = 60);
+
+#define RATE  16000 /* frames a second: a part is 1 a ms */
+#define LOT   32    /* frames that a worker draws at once, and may have left from before */
+#define ROUND 32    /* frames of a kind at a time: the ring takes as many */
+
+static const uint8_t us[6] = {2, 0, 0, 0, 0, 2};
+static const unsigned parts[NET_KINDS] = {2, 2, 6, 2, 2, 2};
+
+/* IPv4 from far away to the server, whose protocol and what follows are given. */
+static struct rte_mbuf *ip_frame(struct bed *b, uint8_t proto, const void *l4, unsigned n)
+{
+	uint8_t f[14 + 20 + 64] = {0};
+
+	memcpy(f, us, 6);
+	f[12] = 8;
+	f[14] = 0x45;
+	f[17] = (uint8_t)(20 + n);
+	f[22] = 60;
+	f[23] = proto;
+	memcpy(f + 26, (uint8_t[]){192, 0, 2, 9, 10, 0, 0, 2}, 8);
+	memcpy(f + 34, l4, n);
+	uint16_t sum = net_sum_fold(net_sum(f + 14, 20, 0));
+
+	memcpy(f + 24, &sum, 2);
+	return bed_bytes(b, f, 34 + n);
+}
+
+/* One of each kind. */
+static struct rte_mbuf *kind_frame(struct bed *b, enum net_kind kind)
+{
+	uint8_t l4[20] = {0x30, 0, 0, 22};
+	struct rte_mbuf *m;
+
+	switch (kind) {
+	case NET_KIND_LINK:
+		m = bed_frame(b, 0x0806, l4, sizeof(l4));
+		memset(rte_pktmbuf_mtod(m, void *), 0xff, 6);
+		return m;
+	case NET_KIND_ROUTING:
+		return ip_frame(b, 89, l4, sizeof(l4));
+	case NET_KIND_TCP:
+	case NET_KIND_SYN:
+		l4[12] = 0x50;
+		l4[13] = kind == NET_KIND_TCP ? 0x18 : 0x02;
+		return ip_frame(b, 6, l4, sizeof(l4));
+	case NET_KIND_ICMP:
+		return ip_frame(b, 1, "\x08\0\0\0\0\0\0", 8);
+	default:
+		l4[5] = 20;
+		return ip_frame(b, 17, l4, sizeof(l4));
+	}
+}
+
+/* Takes the frames that the workers gave the kernel, and counts them by their kind. */
+static void take(struct gate *g, unsigned of[NET_KINDS])
+{
+	struct rte_mbuf *m;
+
+	for (unsigned w = 0; w < g->n; w++) {
+		while (rte_ring_sc_dequeue(g->border[w]->punt, (void **)&m) == 0) {
+			of[net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, us)]++;
+			rte_pktmbuf_free(m);
+		}
+	}
+}
+
+/* n frames of a kind within a millisecond, by queue q; what of them went to the kernel is added to *of. */
+static void flood(struct bed *b, unsigned q, enum net_kind kind, unsigned n, unsigned of[NET_KINDS])
+{
+	struct gate *s = &b->g[SERVER];
+
+	while (n) {
+		unsigned k = n < ROUND ? n : ROUND;
+
+		for (unsigned i = 0; i < k; i++)
+			bed_receive_at(s, q, kind_frame(b, kind));
+		b->ms--;
+		bed_step(b);
+		take(s, of);
+		n -= k;
+	}
+}
+
+static uint64_t dropped(const struct bed *b, enum net_kind kind)
+{
+	return bed_drops(&b->g[SERVER], (unsigned)DROP_PUNT_LINK + kind);
+}
+
+/* A sixteenth of a second's. */
+static unsigned at_once(enum net_kind kind)
+{
+	return RATE / 16 * parts[kind] / 16;
+}
+
+/* A flood of each kind in turn: that one is cut, by its name, and of all others every frame arrives. */
+Test(pipeline_punt, flood_of_one_kind)
+{
+	struct bed_conf conf = {.cipher = "aes"};
+	struct bed *b = bed_new(&conf);
+
+	worker_mesh_punt_rate(b->g[SERVER].mesh, 0, RATE);
+	for (unsigned kind = 0; kind < NET_KINDS; kind++) {
+		uint64_t before = dropped(b, kind);
+		unsigned got[NET_KINDS] = {0};
+
+		for (unsigned ms = 0; ms < 100; ms++) /* all is as at first again */
+			bed_step(b);
+		flood(b, 0, kind, 2000, got);
+		cr_assert(got[kind] >= at_once(kind) && got[kind] < at_once(kind) + LOT, "%u of kind %u", got[kind],
+			  kind);
+		cr_assert_eq(dropped(b, kind) - before, 2000 - got[kind]);
+		for (unsigned other = 0; other < NET_KINDS; other++) {
+			if (other == kind)
+				continue;
+			before = dropped(b, other);
+			flood(b, 0, other, 100, got);
+			cr_assert_eq(got[other], 100, "kind %u in a flood of %u: %u", other, kind, got[other]);
+			cr_assert_eq(dropped(b, other), before);
+		}
+	}
+	bed_end(b);
+}
+
+/* What comes with time, for a second and for all kinds at once: their parts, and together the rate. */
+Test(pipeline_punt, rate)
+{
+	struct bed_conf conf = {.cipher = "aes"};
+	struct bed *b = bed_new(&conf);
+	unsigned got[NET_KINDS] = {0}, total = 0;
+
+	worker_mesh_punt_rate(b->g[SERVER].mesh, 0, RATE);
+	for (unsigned kind = 0; kind < NET_KINDS; kind++)
+		flood(b, 0, kind, 1000, got);
+	memset(got, 0, sizeof(got));
+	for (unsigned ms = 0; ms < 1000; ms++) {
+		bed_step(b);
+		for (unsigned kind = 0; kind < NET_KINDS; kind++)
+			flood(b, 0, kind, 10, got);
+	}
+	for (unsigned kind = 0; kind < NET_KINDS; kind++) {
+		cr_assert(got[kind] >= parts[kind] * 1000 - 1 && got[kind] <= parts[kind] * 1000, "kind %u: %u", kind,
+			  got[kind]);
+		total += got[kind];
+	}
+	cr_assert(total <= RATE && total >= RATE - NET_KINDS);
+	bed_end(b);
+}
+
+/* After a long silence there is as much as at first, and no more. */
+Test(pipeline_punt, no_more_than_full)
+{
+	struct bed_conf conf = {.cipher = "aes"};
+	struct bed *b = bed_new(&conf);
+	unsigned got[NET_KINDS] = {0};
+
+	worker_mesh_punt_rate(b->g[SERVER].mesh, 0, RATE);
+	flood(b, 0, NET_KIND_OTHER, 1000, got);
+	for (unsigned i = 0; i < 5000; i++)
+		bed_step(b);
+	got[NET_KIND_OTHER] = 0;
+	flood(b, 0, NET_KIND_OTHER, 1000, got);
+	cr_assert_eq(got[NET_KIND_OTHER], at_once(NET_KIND_OTHER), "%u", got[NET_KIND_OTHER]);
+	bed_end(b);
+}
+
+/* Two workers that receive by queues of their own have one allowance between them. */
+Test(pipeline_punt, workers_share)
+{
+	struct bed_conf conf = {.cipher = "aes", .rss = true};
+	struct bed *b = bed_new(&conf);
+	unsigned got[NET_KINDS] = {0};
+
+	worker_mesh_punt_rate(b->g[SERVER].mesh, 0, RATE);
+	for (unsigned i = 0; i < 20; i++) {
+		flood(b, i & 1, NET_KIND_SYN, 50, got);
+	}
+	cr_assert_eq(got[NET_KIND_SYN], at_once(NET_KIND_SYN), "%u", got[NET_KIND_SYN]);
+	cr_assert_gt(worker_stats(b->g[SERVER].w[0])->punted, 0);
+	cr_assert_gt(worker_stats(b->g[SERVER].w[1])->punted, 0);
+	bed_end(b);
+}
+
+/* However small the rate, its parts gather; 0 is no limit. */
+Test(pipeline_punt, small_and_none)
+{
+	struct bed_conf conf = {.cipher = "aes"};
+	struct bed *b = bed_new(&conf);
+	unsigned got[NET_KINDS] = {0};
+
+	worker_mesh_punt_rate(b->g[SERVER].mesh, 0, 1);
+	flood(b, 0, NET_KIND_OTHER, 100, got);
+	cr_assert_eq(got[NET_KIND_OTHER], 32);
+	for (unsigned i = 0; i < 8010; i++) /* an eighth of a frame a second */
+		bed_step(b);
+	flood(b, 0, NET_KIND_OTHER, 100, got);
+	cr_assert_eq(got[NET_KIND_OTHER], 33);
+	worker_mesh_punt_rate(b->g[SERVER].mesh, 0, 0);
+	flood(b, 0, NET_KIND_OTHER, 3000, got);
+	cr_assert_eq(got[NET_KIND_OTHER], 3033);
+	bed_end(b);
+}
+
+/* While control takes nothing, the ring's last quarter is for ARP, routing and standing connections. */
+Test(pipeline_punt, ring_keeps_room)
+{
+	struct bed_conf conf = {.cipher = "aes"};
+	struct bed *b = bed_new(&conf);
+	struct gate *s = &b->g[SERVER];
+	unsigned got[NET_KINDS] = {0};
+
+	for (unsigned i = 0; i < 100; i++)
+		bed_receive(s, kind_frame(b, i & 1 ? NET_KIND_OTHER : NET_KIND_SYN));
+	for (unsigned i = 0; i < 10; i++)
+		bed_receive(s, kind_frame(b, NET_KIND_TCP));
+	bed_step(b);
+	take(s, got);
+	cr_assert_eq(got[NET_KIND_TCP], 10);
+	cr_assert_eq(got[NET_KIND_OTHER] + got[NET_KIND_SYN], 48);
+	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 52);
+	bed_end(b);
+}
