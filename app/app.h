@@ -10,6 +10,7 @@
 #include "conf.h"
 #include "ctl.h"
 #include "plan.h"
+#include "port_exc.h"
 #include "snmplog.h"
 #include "tlm.h"
 #include "worker.h"
@@ -24,7 +25,8 @@ struct app {
 	struct net_ports *udp;
 	struct worker_mesh *mesh;
 	struct port ports[CONF_PORTS_MAX];
-	char bases[CONF_PORTS_MAX][16]; /* the interface that a port stands on; empty: none of the kernel's */
+	struct port_exc exc[CONF_PORTS_MAX]; /* kernel interfaces that are devices: exception "virtio-user" */
+	char bases[CONF_PORTS_MAX][16];	     /* the interface that a port stands on; empty: none of the kernel's */
 	uint8_t dev_csum[CONF_PORTS_MAX];
 	struct crypt **crypts;	      /* [tunnel] */
 	struct shard_tunnel *tunnels; /* [tunnel] */

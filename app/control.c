@@ -66,7 +66,8 @@ static void ctl_port(struct app *a, unsigned i)
 	a->ctl_ports[i] = (struct ctl_port){
 		.name = p->name,
 		.port = &a->ports[i],
-		.tap = p->exception == CONF_EXC_TAP,
+		.tap = p->exception != CONF_EXC_KERNEL,
+		.tap_made = p->exception == CONF_EXC_VIRTIO,
 		.ifname = p->ifname,
 		.base = a->bases[i],
 		.seek = seek(a->conf, p),

@@ -54,6 +54,15 @@ static void tap_can(struct doctor *d)
 	doctor_mend(d, "run it as root; or AmbientCapabilities=CAP_NET_ADMIN of the systemd unit; or setcap");
 }
 
+static void vhost_can(struct doctor *d, const struct conf_port *p)
+{
+	if (doctor_exists(d, "/dev/vhost-net"))
+		return;
+	doctor_add(d, DOCTOR_MISSING, "port %s: /dev/vhost-net is not there", p->name);
+	doctor_why(d, "exception = \"virtio-user\" gives the kernel its frames by it");
+	doctor_mend(d, "modprobe vhost_net; for every boot: echo vhost_net >/etc/modules-load.d/vhost_net.conf");
+}
+
 static void tap_name(struct doctor *d, const struct conf_port *p)
 {
 	if (!doctor_exists(d, "/sys/class/net/%s", p->ifname))
@@ -119,6 +128,8 @@ void doctor_interfaces(struct doctor *d)
 		if (!tap)
 			tap_can(d);
 		tap = true;
+		if (p->exception == CONF_EXC_VIRTIO)
+			vhost_can(d, p);
 		tap_name(d, p);
 		tap_v6(d, p);
 		tap_filter(d, p);

@@ -64,7 +64,8 @@ void place_make(struct place *p, const struct place_in *in)
 	p->ctl_pool = pool_add(p, p->ctl, PLACE_BASE);
 	for (unsigned w = 0; w < in->n_workers; w++) {
 		p->worker[w] = choose(in, (int8_t[]){in->lcore_node[1 + w], port, p->ctl}, 3);
-		p->tx_pool[w] = pool_add(p, p->worker[w], PLACE_TX + PLACE_TX_MORE * (in->n_ports - 1));
+		p->tx_pool[w] =
+			pool_add(p, p->worker[w], PLACE_TX + PLACE_TX_MORE * (in->n_ports - 1) + PLACE_EXC * in->n_exc);
 		place_rx(p, in, w);
 	}
 }

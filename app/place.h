@@ -22,9 +22,12 @@
 #define PLACE_TX      4096u /* a worker's first port: its transmit ring, a vector lent, frames that wait for the port */
 #define PLACE_TX_MORE 2048u /* every further port: its ring, and frames that wait for it */
 
+#define PLACE_EXC 2048u /* every port whose kernel interface is a device: that one's rings */
+
 struct place_in {
 	unsigned n_ports, n_workers;
-	int8_t port_node[CONF_PORTS_MAX];	 /* TOPO_ANY: of software, or unknown */
+	unsigned n_exc;			  /* ports whose kernel interface is a device (exception "virtio-user") */
+	int8_t port_node[CONF_PORTS_MAX]; /* TOPO_ANY: of software, or unknown */
 	int8_t lcore_node[1 + CONF_WORKERS_MAX]; /* control's, then the workers'; TOPO_ANY: CPUs of several nodes */
 	uint64_t has_memory;			 /* bit a node: what may be allocated on */
 };

@@ -66,6 +66,8 @@ static void plan_place(struct plan *p, const struct conf *c)
 		in->lcore_node[i] = p->huge ? lcore[i].node : 0;
 	}
 	for (unsigned i = 0; i < c->n_ports; i++)
+		in->n_exc += c->ports[i].exception == CONF_EXC_VIRTIO;
+	for (unsigned i = 0; i < c->n_ports; i++)
 		in->port_node[i] =
 			(int8_t)(p->huge && !c->ports[i].vdev ? topo_pci_node(p->sys, c->ports[i].device) : TOPO_ANY);
 	if (p->huge)
@@ -93,7 +95,8 @@ static size_t fixed_bytes(const struct plan *p, const struct conf *c, int node)
 	size_t n = 0;
 
 	if (at->ctl == node)
-		n += EAL_BYTES + c->n_ports * PORT_BYTES + p->chans * (size_t)CHAN_BYTES + 2 * POOL_BYTES;
+		n += EAL_BYTES + (c->n_ports + p->in.n_exc) * PORT_BYTES + p->chans * (size_t)CHAN_BYTES +
+		     2 * POOL_BYTES;
 	for (unsigned i = 0; i < at->n_pools; i++)
 		if (at->pool[i].node == node)
 			n += POOL_BYTES + (size_t)at->pool[i].mbufs * MBUF_BYTES;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <net/if.h>
+#include <string.h>
 
 #include "app.h"
 #include "host.h"
@@ -40,6 +41,39 @@ static int start(struct app *a, unsigned i, const struct port_conf *pc, char *wh
 	return ret;
 }
 
+/* The port's MAC, or, while it is not there, one of our own; control gives the interface the port's when it comes. */
+static void exc_mac(const struct app *a, unsigned i, uint8_t mac[6])
+{
+	const uint8_t own[6] = {0x02, 'k', 'g', 0, 0, (uint8_t)i};
+
+	memcpy(mac, a->ports[i].started ? a->ports[i].mac : own, sizeof(own));
+}
+
+static int exc_up(struct app *a, unsigned i)
+{
+	const struct conf_port *p = &a->conf->ports[i];
+	struct rte_mempool *pools[CONF_WORKERS_MAX];
+	struct port_exc_conf ec = {.name = p->name, .ifname = p->ifname, .workers = a->plan.workers, .pools = pools};
+
+	if (p->exception != CONF_EXC_VIRTIO)
+		return 0;
+	for (unsigned w = 0; w < a->plan.workers; w++)
+		pools[w] = a->pools[a->plan.place.tx_pool[w]];
+	exc_mac(a, i, ec.mac);
+	return port_exc_start(&ec, &a->exc[i], a->why, sizeof(a->why));
+}
+
+static int excs_up(struct app *a)
+{
+	for (unsigned i = 0; i < a->conf->n_ports; i++) {
+		int ret = exc_up(a, i);
+
+		if (ret)
+			return app_fail(a, ret, a->conf->ports[i].name);
+	}
+	return 0;
+}
+
 int app_ports_up(struct app *a)
 {
 	struct rte_mempool *pools[CONF_WORKERS_MAX];
@@ -57,11 +91,13 @@ int app_ports_up(struct app *a)
 		if (ret)
 			return app_fail(a, ret, pc.name);
 	}
-	return 0;
+	return excs_up(a);
 }
 
 void app_ports_down(struct app *a)
 {
+	for (unsigned i = a->conf->n_ports; i > 0; i--)
+		port_exc_stop(&a->exc[i - 1]);
 	for (unsigned i = a->conf->n_ports; i > 0; i--)
 		port_stop(&a->ports[i - 1]);
 }
@@ -87,6 +123,8 @@ static void worker_port(struct app *a, unsigned w, unsigned i)
 	wp->tx_owner = (uint16_t)(w % p->n_txq);
 	wp->sends_for = siblings(a, i, w);
 	wp->steer = !(p->has_rss && p->rss.hw);
+	wp->has_exc = a->exc[i].started;
+	wp->exc = a->exc[i].id;
 	if (w < p->n_txq) {
 		wp->txq = (int32_t)w;
 		wp->ring = (struct worker_ring){p->ring[w].base, p->ring[w].frames, p->ring[w].frame_size,

@@ -33,7 +33,7 @@ struct conf_addr { /* "192.0.2.7/24" */
 	uint8_t plen; /* bits of the address's own family */
 };
 
-enum conf_exception { CONF_EXC_TAP, CONF_EXC_KERNEL };
+enum conf_exception { CONF_EXC_TAP, CONF_EXC_KERNEL, CONF_EXC_VIRTIO };
 enum conf_idle { CONF_IDLE_ADAPTIVE, CONF_IDLE_POLL };
 enum conf_hugepages { CONF_HUGE_AUTO, CONF_HUGE_YES, CONF_HUGE_NO };
 

@@ -132,8 +132,7 @@ static int put_gateway(void *field, const char *text, const char **allowed)
 
 #define PORT(f) .offset = offsetof(struct conf_port, f), .size = sizeof(((struct conf_port *)0)->f)
 
-static const char *const exception_words[] = {"tap", "kernel", NULL};
-static const char *const exception_later[] = {"virtio-user", NULL};
+static const char *const exception_words[] = {"tap", "kernel", "virtio-user", NULL};
 
 static const struct conf_item items[] = {
 	{"name", .kind = CONF_TEXT, PORT(name), .flags = CONF_F_NEEDED, .put = conf_put_name,
@@ -141,9 +140,10 @@ static const struct conf_item items[] = {
 	{"device", .kind = CONF_TEXT, .flags = CONF_F_NEEDED, .put = put_device,
 	 .allowed = "a PCI address \"0000:03:00.0\" or a DPDK vdev \"net_af_packet0,iface=eth0\"",
 	 .help = "the DPDK device"},
-	{"exception", .kind = CONF_ENUM, PORT(exception), .words = exception_words, .later = exception_later,
-	 .help = "where frames go that are not ours: a TAP of the port's own, or nowhere, as the kernel holds the "
-		 "interface"},
+	{"exception", .kind = CONF_ENUM, PORT(exception), .words = exception_words,
+	 .help = "where frames go that are not ours: a TAP of the port's own, by way of control or (virtio-user) from "
+		 "the "
+		 "workers by vhost-net; or nowhere, as the kernel holds the interface"},
 	{"ifname", .kind = CONF_TEXT, PORT(ifname), .put = put_ifname,
 	 .allowed = "an interface's name of 1 to 15 characters", .help = "the kernel's interface; not given: kg-NAME"},
 	{"addresses", .kind = CONF_TEXT, .flags = CONF_F_MANY, .put = put_address,

@@ -54,7 +54,8 @@ enum ctl_seek {
 struct ctl_port {
 	const char *name;
 	const struct port *port; /* not started: its interface is not there yet */
-	bool tap; /* exclusive, with a kernel TAP; false: shared, `ifname` is the kernel's own interface */
+	bool tap_made; /* the TAP is a device's of the workers: it is there, and its frames do not pass here */
+	bool tap;      /* exclusive, with a kernel TAP; false: shared, `ifname` is the kernel's own interface */
 	const char *ifname;
 	const char *base; /* kernel interface that the device stands on, and waits for; "": none, or it is sought */
 	enum ctl_seek seek;

@@ -9,6 +9,7 @@
  * it they come whole, and no frame longer than the MTU: without TUNSETOFFLOAD a TAP offers the kernel neither.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -139,11 +140,41 @@ void tap_punts(struct ctl *c)
 	}
 }
 
+/*
+ * The TAP that a device of the workers has made: our own number for it, by which it has a carrier and is known to be
+ * there as others are.  The kernel keeps an interface until the last of them is closed.
+ */
+static int tap_of_device(const struct ctl_port *p, char *why, size_t why_n)
+{
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+	int fd = -1;
+
+	while (d && fd < 0 && (e = readdir(d))) {
+		struct ifreq ifr = {0};
+
+		if (ioctl(atoi(e->d_name), TUNGETIFF, &ifr) == 0 && strcmp(ifr.ifr_name, p->ifname) == 0)
+			fd = fcntl(atoi(e->d_name), F_DUPFD_CLOEXEC, 0);
+	}
+	if (d)
+		closedir(d);
+	return fd >= 0 ? fd
+		       : ctl_fail(why, why_n, -ENODEV,
+				  "port %s: interface %s, which vhost-net had, is not there: "
+				  "only a start makes it again",
+				  p->name, p->ifname);
+}
+
 static int tap_open(struct tap *t, const struct ctl_port *p, char *why, size_t why_n)
 {
 	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL};
 	int err;
 
+	if (p->tap_made) {
+		t->ev.fd = tap_of_device(p, why, why_n);
+		t->ifindex = t->ev.fd < 0 ? 0 : (int)if_nametoindex(p->ifname);
+		return t->ev.fd < 0 ? t->ev.fd : 0;
+	}
 	t->ev.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (t->ev.fd < 0)
 		return ctl_fail(why, why_n, -errno, "port %s: /dev/net/tun: %s", p->name, strerror(errno));
@@ -225,6 +256,8 @@ static int tap_start(struct ctl *c, struct tap *t, const struct ctl_port *p, cha
 		return err;
 	if (t->no_carrier)
 		set_carrier(t);
+	if (p->tap_made)
+		return 0;
 	t->ev.fn = on_tap;
 	err = ctl_ev_add(c, &t->ev, EPOLLIN);
 	return err ? ctl_fail(why, why_n, err, "port %s: epoll: %s", p->name, strerror(-err)) : 0;

@@ -42,7 +42,7 @@ void worker_idle_init(struct worker *w)
 
 		if (pl_shut(w, i) || p->rxq < 0)
 			continue;
-		if (p->rx_fd > 0)
+		if (p->rx_fd > 0 && !p->has_exc)
 			w->wake[w->n_wake++] = (struct pollfd){.fd = p->rx_fd, .events = POLLIN};
 		else
 			w->all_wake = false;

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include <rte_ethdev.h>
 #include <rte_ring.h>
 
 #include "worker_int.h"
@@ -122,6 +123,35 @@ static bool has_room(const struct rte_ring *r, enum net_kind kind)
 	return kind <= NET_KIND_TCP || rte_ring_free_count(r) > rte_ring_get_capacity(r) / 4;
 }
 
+/* What the device does not take is lost, as in a card's queue. */
+static void burst_out(struct worker *w, unsigned dev)
+{
+	struct punt_burst *b = &w->burst[dev];
+	uint16_t n;
+
+	if (!b->n)
+		return;
+	n = rte_eth_tx_burst(w->conf.ports[dev].exc, (uint16_t)w->conf.id, b->m, (uint16_t)b->n);
+	w->stats.punted += n;
+	pl_count(w, DROP_PUNT_FULL, b->n - n);
+	rte_pktmbuf_free_bulk(b->m + n, b->n - n);
+	b->n = 0;
+}
+
+/* By the device that is the port's kernel interface; with a whole checksum, as control gives it to a TAP. */
+static void burst_add(struct worker *w, struct pkt *k)
+{
+	struct punt_burst *b = &w->burst[k->dev];
+	struct rte_mbuf *m = k->own;
+
+	net_finish_csum(k->p, k->n, (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE);
+	m->ol_flags = 0; /* said by the port, of another device's business */
+	b->m[b->n++] = m;
+	k->own = NULL;
+	if (b->n == PL_EXC)
+		burst_out(w, k->dev);
+}
+
 void pl_punt_one(struct worker *w, struct pkt *k)
 {
 	struct rte_ring *r = w->conf.border->punt;
@@ -131,10 +161,20 @@ void pl_punt_one(struct worker *w, struct pkt *k)
 		k->verdict = (uint8_t)(DROP_PUNT_LINK + kind);
 		return;
 	}
+	if (w->conf.ports[k->dev].has_exc) {
+		burst_add(w, k);
+		return;
+	}
 	if (!has_room(r, kind) || rte_ring_sp_enqueue(r, k->own)) {
 		k->verdict = DROP_PUNT_FULL;
 		return;
 	}
 	k->own = NULL;
 	w->stats.punted++;
+}
+
+void pl_punt_out(struct worker *w)
+{
+	for (unsigned i = 0; i < w->conf.n_ports; i++)
+		burst_out(w, i);
 }

@@ -188,6 +188,7 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 			pl_count(w, k->verdict, 1);
 		rte_pktmbuf_free(k->own);
 	}
+	pl_punt_out(w);
 	return kept;
 }
 

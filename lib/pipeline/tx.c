@@ -264,6 +264,40 @@ static unsigned take_sibling(struct worker *w, unsigned from, unsigned dev)
 	return total;
 }
 
+/* A frame of the kernel's for a port. */
+static void inject_one(struct worker *w, unsigned dev, struct rte_mbuf *m)
+{
+	tx_pad(m);
+	pl_tag(w, dev, m);
+	txq_add(w, dev, m);
+}
+
+/*
+ * From kernel interfaces that are devices, a burst each.  They are whole, as a TAP's: the device was asked for no
+ * offloads.
+ */
+static unsigned inject_exc(struct worker *w)
+{
+	struct rte_mbuf *m[PL_EXC];
+	unsigned total = 0, n;
+
+	for (unsigned dev = 0; dev < w->conf.n_ports; dev++) {
+		const struct worker_port *p = &w->conf.ports[dev];
+
+		if (pl_shut(w, dev) || !p->has_exc)
+			continue;
+		n = rte_eth_rx_burst(p->exc, (uint16_t)w->conf.id, m, PL_EXC);
+		for (unsigned i = 0; i < n; i++) {
+			m[i]->port = p->id;
+			m[i]->ol_flags = 0;
+			inject_one(w, dev, m[i]);
+		}
+		total += n;
+	}
+	w->stats.injected += total;
+	return total;
+}
+
 /* Frames from the exception path, and from siblings whose port has its queue here. */
 unsigned pl_inject(struct worker *w)
 {
@@ -271,12 +305,10 @@ unsigned pl_inject(struct worker *w)
 	struct rte_mbuf *m[64];
 	unsigned total, n;
 
-	total = n = rte_ring_sc_dequeue_burst(w->conf.border->inject, (void **)m, 64, NULL);
-	for (unsigned i = 0; i < n; i++) {
-		tx_pad(m[i]);
-		pl_tag(w, w->dev_of[m[i]->port], m[i]);
-		txq_add(w, w->dev_of[m[i]->port], m[i]);
-	}
+	n = rte_ring_sc_dequeue_burst(w->conf.border->inject, (void **)m, 64, NULL);
+	for (unsigned i = 0; i < n; i++)
+		inject_one(w, w->dev_of[m[i]->port], m[i]);
+	total = n + inject_exc(w);
 	for (unsigned from = 0; from < mesh->n; from++) {
 		if (from == w->conf.id)
 			continue;

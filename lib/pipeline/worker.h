@@ -43,6 +43,8 @@ struct worker_port {
 	uint64_t sends_for;	    /* bit a worker: those whose packets this one sends */
 	bool steer;		    /* no RSS: packets go to their home worker in software */
 	const struct flow_rss *rss; /* how the port spreads flows; NULL: without RSS */
+	bool has_exc;		    /* its kernel interface is a device too, of a queue for each worker: */
+	uint16_t exc;		    /* DPDK's */
 	int rx_fd;		    /* readable when the receive queue holds frames; 0: there is no such thing */
 	struct worker_ring ring;    /* of the transmit queue */
 };
@@ -115,6 +117,7 @@ struct worker_stats { /* writer: the worker */
 	uint64_t sleeps;
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t steered_out, steered_in, punted;
+	uint64_t injected; /* frames of the kernel's, from devices (worker_port.exc) */
 	uint64_t max_burst;
 };
 

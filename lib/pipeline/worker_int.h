@@ -14,6 +14,7 @@
 #define PL_TX	    128	 /* and otherwise: a vector stays in the caches on its way through the stages */
 #define PL_TURN	    512	 /* packets sent a turn: the rest stays ready for the next */
 #define PL_PENDING  1024 /* frames that wait for a port */
+#define PL_EXC	    64	 /* frames to and from a kernel interface that is a device, a burst */
 #define PL_HOLD	    512	 /* with so many waiting, the port's sessions make no new ones */
 #define PL_STUCK_MS 3000 /* a port that has taken nothing for so long loses what waits for it */
 
@@ -33,6 +34,12 @@ struct punt_lot {
 	uint64_t none[NET_KINDS];
 };
 
+/* Frames on their way to the device that is a port's kernel interface. */
+struct punt_burst {
+	unsigned n;
+	struct rte_mbuf *m[PL_EXC];
+};
+
 struct worker {
 	struct worker_conf conf;
 	const struct worker_clock *clock;
@@ -48,6 +55,7 @@ struct worker {
 	bool any_bare;			    /* a tunnel has no cipher */
 	uint32_t shut, down;		    /* bit a gateway port: nobody may touch it; it sends nothing */
 	struct punt_lot lot[NET_DEV_MAX];
+	struct punt_burst burst[NET_DEV_MAX];
 	struct frag *frag;
 	unsigned n_tx;			   /* packets a vector out */
 	unsigned n_lent;		   /* buffers ready in tx[] */
@@ -91,6 +99,7 @@ void pl_free(struct worker *w, unsigned n);
 unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc);
 /* punt.c */
 void pl_punt_one(struct worker *w, struct pkt *k);
+void pl_punt_out(struct worker *w);
 struct worker_punts *pl_punts_create(unsigned n_ports);
 /* tcp.c */
 void pl_syn(struct worker *w, struct pkt *k);

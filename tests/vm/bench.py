@@ -110,12 +110,13 @@ class Device:
 
     # ---- the gateway ----
 
-    def conf(self, workers=1, hugepages=None, mtu=1500, tunnel_mtu=1350, conn=1, args=""):
+    def conf(self, workers=1, hugepages=None, mtu=1500, tunnel_mtu=1350, conn=1, args="", exception=""):
         huge = "hugepages = %s; " % str(hugepages).lower() if hugepages is not None else ""
         lcores = ",".join("%d@%d" % (k, k) for k in range(workers + 1))
         text = 'eal = { lcores = "%s"; %sfile_prefix = "@PREFIX@"; };\n' % (lcores, huge)
-        text += ('ports = ( { name = "p%d"; device = "%s%s"; addresses = [ "%s/24", "%s/64" ]; mtu = %d; } );\n' %
-                 (self.i, pci(self.i), args, self.here(4), self.here(6), mtu))
+        exception = 'exception = "%s"; ' % exception if exception else ""
+        text += ('ports = ( { name = "p%d"; device = "%s%s"; %saddresses = [ "%s/24", "%s/64" ]; mtu = %d; } );\n' %
+                 (self.i, pci(self.i), args, exception, self.here(4), self.here(6), mtu))
         common = 'key = "vm"; crypt = "aes-128"; mode = "fast3"; smuxver = 1; mtu = %d;' % tunnel_mtu
         tunnels = ['{ name = "server"; role = "server"; listen = ":4000"; target = "%s:9000"; %s }' % (MANAGED[0], common)]
         tunnels += ['{ name = "client%d"; role = "client"; listen = "%s:%d"; remote = "%s:5000"; conn = %d; closewait = 2; %s }' %

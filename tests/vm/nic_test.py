@@ -110,6 +110,45 @@ def case_checksums(d):
     check(wrong == 0, "wrong checksums counted:", wrong)
 
 
+def case_virtio_user(d):
+    """exception = "virtio-user": the kernel by vhost-net, from the workers' own queues, and not by way of control."""
+    if not d.rss and d.name not in ("virtio", "virtio-uio"):
+        raise Skip("one card by each driver will do")
+    before = None
+    for workers in (1, 2):
+        gw = d.gateway(workers=workers, exception="virtio-user")
+        before = d.checksum_errors() if before is None else before
+        d.wait_carrier(True)
+        link = d.vm.sh("ip -o link show %s" % d.ifname)
+        check("mtu 1500" in link and ",UP" in link, link)
+        for family in (4, 6):
+            d.forget_neighbours()
+            d.ping(family=family)
+            d.ping("-s", "1400", family=family)
+            for outside in (True, False):
+                d.talk(family, outside, 200000)
+        d.files(big=BIG // 4)
+        seen = d.vm.telemetry(gw, "/kcpgate/control")
+        check(seen["exception_to_kernel"] == seen["exception_from_kernel"] == 0, "frames went through control", seen)
+        rows = d.workers()
+        check(sum(w["punted"] for w in rows) > 300 and sum(w["injected"] for w in rows) > 300, rows)
+        check(d.vm.sh("cat /sys/class/net/%s/address" % d.ifname).strip() in
+              d.lab.ip("q", "neigh", "show", d.here()), "the interface has not the port's MAC")
+        drops = d.drops()
+        check(drops["punt_full"] == 0, drops)
+    wrong = d.checksum_errors() - before
+    check(wrong == 0, "wrong checksums counted:", wrong)
+    d.vm.set_link(d.i, False)
+    try:
+        d.wait_carrier(False)
+    finally:
+        d.vm.set_link(d.i, True)
+    d.wait_carrier(True)
+    d.ping()
+    check(d.gw.stop() == 0, "exit status", d.gw.log()[-600:])
+    check(d.ifname not in d.vm.sh("ls /sys/class/net"), "the interface is left behind")
+
+
 def case_no_hugepages(d):
     """Ordinary pages have no physical address that a program may know: with uio the start fails and says so."""
     if d.driver != "vfio-pci":

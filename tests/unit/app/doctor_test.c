@@ -547,6 +547,12 @@ Test(doctor, exception_interface)
 	port.n_addresses = 1;
 	cr_assert_eq(addr_parse("2001:db8::7", &port.addresses[0].addr), 0);
 	only("port wan0: IPv6 is off for new interfaces", "disable_ipv6=0");
+	port.n_addresses = 0;
+	port.exception = CONF_EXC_VIRTIO;
+	only("port wan0: /dev/vhost-net is not there", "modprobe vhost_net");
+	sys_put("dev/vhost-net", "");
+	run();
+	cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 0, "%s", printed());
 	snprintf(path, sizeof(path), "%s/dev/net/tun", sys_root);
 	unlink(path);
 	run();

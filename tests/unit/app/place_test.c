@@ -78,6 +78,10 @@ Test(place, software_fills_its_workers_node)
 	cr_expect_eq(rx_node(0, 0), 0);
 	cr_expect_eq(rx_node(0, 1), 1);
 	cr_expect_eq(p.pool[p.ctl_pool].mbufs, PLACE_BASE + PLACE_RX + PLACE_TX);
+	/* A kernel interface that is a device has rings of its own, which each worker fills. */
+	in.n_exc = 1;
+	place_make(&p, &in);
+	cr_expect_eq(mbufs(), PLACE_BASE + in.n_workers * (PLACE_RX + PLACE_TX + PLACE_EXC));
 }
 
 struct said {

@@ -3,11 +3,14 @@
 /* The exception path: what the TAP looks like to the kernel, frames both ways, and that nothing stays behind. */
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -394,6 +397,62 @@ Test(tap, no_room, .init = setup, .fini = teardown)
 	close(fd);
 }
 
+/* A TAP that a device of the workers has made: configured as one of ours, and nothing of it passes here. */
+static int made_elsewhere(const char *name)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	cr_assert_eq(ioctl(fd, TUNSETIFF, &ifr), 0);
+	return fd;
+}
+
+Test(tap, of_a_device, .init = setup, .fini = teardown)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	int tun = made_elsewhere("kg-wan0"), fd = socket(AF_INET, SOCK_DGRAM, 0);
+	char why[256];
+
+	lab.ports[0].tap_made = true;
+	lab_start(&lab);
+	has("ip -o link show kg-wan0", "mtu 1450");
+	has("ip -o link show kg-wan0", "02:00:00:00:00:00");
+	has("ip -o -4 addr show kg-wan0", "192.0.2.1/24");
+	has("ip route show default", "via 192.0.2.254 dev kg-wan0");
+	cr_assert(atomic_load(&lab.borders[0]->tbl)->dev[0].exclusive);
+	tap_carrier(lab.ctl, 0, false);
+	has("ip -o link show kg-wan0", "NO-CARRIER");
+	tap_carrier(lab.ctl, 0, true);
+	has("ip -o link show kg-wan0", "LOWER_UP");
+	know_the_peer();
+	to.sin_addr.s_addr = inet_addr("192.0.2.9");
+	cr_assert_eq(sendto(fd, "x", 1, 0, (void *)&to, sizeof(to)), 1);
+	for (unsigned i = 0; i < 20; i++)
+		lab_turn(&lab, 2);
+	cr_assert_eq(ctl_stats(lab.ctl)->injected, 0);
+	/* Somebody removes it: only the device could make it again, and control says so. */
+	lab_sh("ip link del kg-wan0");
+	cr_assert(lab_until(&lab, SOON, lab_logged(&lab, "only a start makes it again")));
+	cr_assert_lt(tap_again(lab.ctl, 0, why, sizeof(why)), 0);
+	close(fd);
+	close(tun);
+}
+
+/* The kernel keeps it until the last who has it lets go. */
+Test(tap, of_a_device_left, .init = setup, .fini = teardown)
+{
+	int tun = made_elsewhere("kg-wan0");
+
+	lab.ports[0].tap_made = true;
+	lab_start(&lab);
+	ctl_destroy(lab.ctl);
+	lab.ctl = NULL;
+	cr_assert_neq(if_nametoindex("kg-wan0"), 0);
+	close(tun);
+	cr_assert_eq(if_nametoindex("kg-wan0"), 0);
+}
+
 static void refused(const char *text)
 {
 	cr_assert_lt(ctl_create(&lab.ctl, &lab.conf, lab.why, sizeof(lab.why)), 0);
@@ -413,6 +472,9 @@ Test(tap, refusals, .init = setup, .fini = teardown)
 	lab.ports[0].mtu = 5000;
 	refused("mtu 5000 needs packet buffers of");
 	lab.ports[0].mtu = 1500;
+	lab.ports[0].tap_made = true;
+	refused("port wan0: interface kg-wan0, which vhost-net had, is not there");
+	lab.ports[0].tap_made = false;
 	lab.ports[0].ifname = "a-name-that-is-too-long";
 	refused("longer than 15 characters");
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include <rte_eth_ring.h>
+#include <rte_ethdev.h>
+
 #include "bed.h"
 #include "eal.h"
 #include "net.h"
@@ -229,4 +232,150 @@ Test(pipeline_punt, ring_keeps_room)
 	cr_assert_eq(got[NET_KIND_OTHER] + got[NET_KIND_SYN], 48);
 	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 52);
 	bed_end(b);
+}
+
+/* ---- a kernel interface that is a device ---- */
+
+#define EXC_RING 32
+
+/* One made of rings, with a queue for each of the server's workers. */
+struct exc {
+	struct rte_ring *to_kernel[2], *to_us[2];
+	uint16_t id;
+};
+
+static struct bed *exc_begin(struct exc *x)
+{
+	struct bed_conf conf = {.cipher = "aes"};
+	struct bed *b = bed_new(&conf);
+	struct rte_eth_conf eth = {0};
+	char name[32];
+	int id;
+
+	for (unsigned q = 0; q < 2; q++) {
+		snprintf(name, sizeof(name), "exc_to_kernel%u", q);
+		x->to_kernel[q] = rte_ring_create(name, EXC_RING, 0, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
+		snprintf(name, sizeof(name), "exc_to_us%u", q);
+		x->to_us[q] = rte_ring_create(name, EXC_RING, 0, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
+	}
+	id = rte_eth_from_rings("exc", x->to_us, 2, x->to_kernel, 2, 0);
+	cr_assert_geq(id, 0);
+	x->id = (uint16_t)id;
+	cr_assert_eq(rte_eth_dev_configure(x->id, 2, 2, &eth), 0);
+	for (uint16_t q = 0; q < 2; q++) {
+		cr_assert_eq(rte_eth_rx_queue_setup(x->id, q, 64, 0, NULL, b->pool), 0);
+		cr_assert_eq(rte_eth_tx_queue_setup(x->id, q, 64, 0, NULL), 0);
+		b->g[SERVER].wp[q][0].has_exc = true;
+		b->g[SERVER].wp[q][0].exc = x->id;
+	}
+	cr_assert_eq(rte_eth_dev_start(x->id), 0);
+	return b;
+}
+
+static void exc_end(struct exc *x, struct bed *b)
+{
+	struct rte_mbuf *m;
+
+	for (unsigned q = 0; q < 2; q++)
+		while (rte_ring_sc_dequeue(x->to_kernel[q], (void **)&m) == 0)
+			rte_pktmbuf_free(m);
+	bed_end(b);
+	rte_eth_dev_stop(x->id);
+	rte_eth_dev_close(x->id);
+}
+
+/* Straight into the worker's own queue, with its checksum completed, and nothing by way of control. */
+Test(pipeline_punt, device_to_kernel)
+{
+	struct exc x;
+	struct bed *b = exc_begin(&x);
+	struct gate *s = &b->g[SERVER];
+	struct rte_mbuf *m = kind_frame(b, NET_KIND_SYN), *got;
+	uint16_t sum;
+
+	sum = (uint16_t)~net_sum_fold(net_sum(rte_pktmbuf_mtod_offset(m, uint8_t *, 26), 8, (6u << 8) + (20u << 8)));
+	memcpy(rte_pktmbuf_mtod_offset(m, uint8_t *, 34 + 16), &sum, 2);
+	m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
+	bed_receive(s, m);
+	bed_step(b);
+	cr_assert_eq(rte_ring_count(s->border[0]->punt), 0);
+	cr_assert_eq(rte_ring_sc_dequeue(x.to_kernel[0], (void **)&got), 0);
+	cr_assert_eq(got, m);
+	cr_assert_eq(got->ol_flags, 0);
+	sum = net_sum_fold(net_sum(rte_pktmbuf_mtod_offset(m, uint8_t *, 34), 20,
+				   net_sum(rte_pktmbuf_mtod_offset(m, uint8_t *, 26), 8, (6u << 8) + (20u << 8))));
+	cr_assert_eq(sum, 0);
+	rte_pktmbuf_free(got);
+	/* What it has no room for is lost under its name; more than a burst in one turn. */
+	for (unsigned i = 0; i < 200; i++)
+		bed_receive(s, kind_frame(b, NET_KIND_OTHER));
+	bed_step(b);
+	cr_assert_eq(rte_ring_count(x.to_kernel[0]), EXC_RING);
+	cr_assert_eq(worker_stats(s->w[0])->punted, 1 + EXC_RING);
+	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 200 - EXC_RING);
+	exc_end(&x, b);
+}
+
+/* The rate is the port's, whichever way its frames go to the kernel. */
+Test(pipeline_punt, device_rate)
+{
+	struct exc x;
+	struct bed *b = exc_begin(&x);
+	unsigned sent = 0;
+
+	worker_mesh_punt_rate(b->g[SERVER].mesh, 0, RATE);
+	for (unsigned i = 0; i < 20; i++) {
+		struct rte_mbuf *m;
+
+		for (unsigned k = 0; k < 20; k++)
+			bed_receive(&b->g[SERVER], kind_frame(b, NET_KIND_OTHER));
+		b->ms--;
+		bed_step(b);
+		for (; rte_ring_sc_dequeue(x.to_kernel[0], (void **)&m) == 0; sent++)
+			rte_pktmbuf_free(m);
+	}
+	cr_assert_eq(sent, at_once(NET_KIND_OTHER));
+	cr_assert_eq(dropped(b, NET_KIND_OTHER), 400 - sent);
+	exc_end(&x, b);
+}
+
+/* What the kernel sends by any worker's queue leaves by the port; while that is closed it waits. */
+Test(pipeline_punt, device_from_kernel)
+{
+	struct exc x;
+	struct bed *b = exc_begin(&x);
+	struct gate *s = &b->g[SERVER];
+	struct net_tbl *t = bed_copy(s);
+	struct rte_mbuf *m;
+
+	s->no_carry = 1;
+	for (unsigned q = 0; q < 2; q++) {
+		m = kind_frame(b, NET_KIND_ICMP);
+		m->port = x.id;
+		m->ol_flags = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+		cr_assert_eq(rte_ring_sp_enqueue(x.to_us[q], m), 0);
+	}
+	bed_step(b);
+	bed_step(b); /* the second worker's go over the first, who has the port's queue */
+	for (unsigned q = 0; q < 2; q++) {
+		cr_assert_eq(rte_ring_sc_dequeue(s->tx[0], (void **)&m), 0);
+		cr_assert_eq(m->port, s->port);
+		cr_assert_eq(m->ol_flags, 0);
+		rte_pktmbuf_free(m);
+		cr_assert_eq(worker_stats(s->w[q])->injected, 1);
+	}
+	t->dev[0].closed = true;
+	bed_publish(s, t);
+	m = kind_frame(b, NET_KIND_ICMP);
+	cr_assert_eq(rte_ring_sp_enqueue(x.to_us[0], m), 0);
+	bed_step(b);
+	cr_assert_eq(rte_ring_count(x.to_us[0]), 1);
+	t = bed_copy(s);
+	t->dev[0].closed = false;
+	bed_publish(s, t);
+	bed_step(b);
+	cr_assert_eq(rte_ring_sc_dequeue(s->tx[0], (void **)&m), 0);
+	rte_pktmbuf_free(m);
+	s->no_carry = 0;
+	exc_end(&x, b);
 }

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * The kernel's side of a gateway port as a device: DPDK's virtio-user over vhost-net, whose other end is a TAP.  The
+ * workers send what is the kernel's by a queue each, and a thread of the kernel's takes it from there.
+ */
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+
+#include "port_exc.h"
+#include "port_int.h"
+
+#define VHOST_NET "/dev/vhost-net"
+#define EXC_DESC  1024
+
+static int exc_fail(const struct port_exc_conf *c, char *why, size_t why_n, int err, const char *text)
+{
+	snprintf(why, why_n, "port %s: interface %s: %s", c->name, c->ifname, text);
+	return err;
+}
+
+static int exc_refused(const struct port_exc_conf *c, char *why, size_t why_n, int err, const char *what)
+{
+	snprintf(why, why_n, "port %s: interface %s: %s: %s", c->name, c->ifname, what, rte_strerror(-err));
+	return err;
+}
+
+static int exc_check(const struct port_exc_conf *c, char *why, size_t why_n)
+{
+	if (access(VHOST_NET, F_OK))
+		return exc_fail(c, why, why_n, -ENODEV,
+				"exception \"virtio-user\" needs " VHOST_NET
+				", which is not there (modprobe vhost_net); or take \"tap\"");
+	if (access(VHOST_NET, R_OK | W_OK))
+		return exc_fail(c, why, why_n, -errno, VHOST_NET " may not be opened: root, or a group that may");
+	if (if_nametoindex(c->ifname))
+		return exc_fail(c, why, why_n, -EEXIST, "exists already");
+	if (c->workers > PORT_EXC_QUEUES)
+		return exc_fail(c, why, why_n, -EINVAL,
+				"exception \"virtio-user\" has a queue for each of 8 workers at most; take \"tap\"");
+	return 0;
+}
+
+static int exc_probe(const struct port_exc_conf *c, struct port_exc *out, char *why, size_t why_n)
+{
+	static unsigned made; /* names must differ, and one that was closed may linger */
+	const uint8_t *m = c->mac;
+	char args[200];
+	int err;
+
+	snprintf(out->dev, sizeof(out->dev), "virtio_user%u", 100 + made++);
+	snprintf(args, sizeof(args),
+		 "path=" VHOST_NET ",iface=%s,queues=%u,queue_size=%u,mac=%02x:%02x:%02x:%02x:%02x:%02x", c->ifname,
+		 c->workers, EXC_DESC, m[0], m[1], m[2], m[3], m[4], m[5]);
+	err = rte_eal_hotplug_add("vdev", out->dev, args);
+	if (err)
+		return exc_refused(c, why, why_n, err, "virtio-user");
+	if (rte_eth_dev_get_port_by_name(out->dev, &out->id) == 0)
+		return 0;
+	rte_eal_hotplug_remove("vdev", out->dev);
+	return exc_fail(c, why, why_n, -ENODEV, "virtio-user made no port");
+}
+
+/* The kernel finishes its checksums and segments itself, as it does on a TAP: nothing is asked of this side. */
+static int exc_setup(const struct port_exc_conf *c, const struct port_exc *e, char *why, size_t why_n)
+{
+	const struct rte_eth_conf eth = {0};
+	int err = rte_eth_dev_configure(e->id, (uint16_t)c->workers, (uint16_t)c->workers, &eth);
+
+	if (err)
+		return exc_refused(c, why, why_n, err, "its queues");
+	for (uint16_t q = 0; q < c->workers && !err; q++) {
+		err = rte_eth_rx_queue_setup(e->id, q, EXC_DESC, SOCKET_ID_ANY, NULL, c->pools[q]);
+		if (!err)
+			err = rte_eth_tx_queue_setup(e->id, q, EXC_DESC, SOCKET_ID_ANY, NULL);
+	}
+	if (!err)
+		err = rte_eth_dev_start(e->id);
+	return err ? exc_refused(c, why, why_n, err, "its rings") : 0;
+}
+
+int port_exc_start(const struct port_exc_conf *c, struct port_exc *out, char *why, size_t why_n)
+{
+	int err = exc_check(c, why, why_n);
+
+	memset(out, 0, sizeof(*out));
+	if (!err)
+		err = exc_probe(c, out, why, why_n);
+	if (err)
+		return err;
+	out->started = true;
+	err = exc_setup(c, out, why, why_n);
+	if (!err && if_nametoindex(c->ifname) == 0)
+		err = exc_fail(c, why, why_n, -ENODEV, "virtio-user has not made it");
+	if (err)
+		port_exc_stop(out);
+	return err;
+}
+
+void port_exc_stop(struct port_exc *e)
+{
+	if (!e->started)
+		return;
+	rte_eth_dev_stop(e->id);
+	rte_eth_dev_close(e->id);
+	rte_eal_hotplug_remove("vdev", e->dev);
+	e->started = false;
+}

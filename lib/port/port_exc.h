@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* The exception interface as a device, for exception = "virtio-user": a queue of it for each worker. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct rte_mempool;
+
+#define PORT_EXC_QUEUES 8 /* that virtio-user has at most */
+
+struct port_exc_conf {
+	const char *name;   /* of the gateway port, for messages */
+	const char *ifname; /* of the kernel's interface, which is made */
+	uint8_t mac[6];	    /* that it begins with */
+	unsigned workers;
+	struct rte_mempool *const *pools; /* [worker]: for what comes from the kernel */
+};
+
+struct port_exc {
+	uint16_t id; /* DPDK's */
+	char dev[32];
+	bool started;
+};
+
+/* 0, or -errno and one line in why.  The interface is there then, and down.  Undone by port_exc_stop. */
+int port_exc_start(const struct port_exc_conf *conf, struct port_exc *out, char *why, size_t why_n);
+void port_exc_stop(struct port_exc *e);
