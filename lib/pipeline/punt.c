@@ -152,7 +152,7 @@ static void burst_add(struct worker *w, struct pkt *k)
 		burst_out(w, k->dev);
 }
 
-static void punt_one(struct worker *w, struct pkt *k)
+void pl_punt_one(struct worker *w, struct pkt *k)
 {
 	struct rte_ring *r = w->conf.border->punt;
 	enum net_kind kind = net_kind(k->p, k->n, w->tbl->dev[k->dev].mac);
@@ -173,79 +173,8 @@ static void punt_one(struct worker *w, struct pkt *k)
 	w->stats.punted++;
 }
 
-/*
- * A fragment: when its datagram is whole, the frame goes through the parser once more, in this packet's place.  Without
- * ports to hash, the fragments were spread by their addresses alone: where they came need not be the flow's home.
- */
-static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
+void pl_punt_out(struct worker *w)
 {
-	struct rte_mbuf *m = frag_take(w->frag, k->own, tsc);
-
-	pl_count(w, DROP_IP_FRAGMENT, frag_dropped(w->frag));
-	k->own = m;
-	k->verdict = DROP_IP_FRAGMENT;
-	if (!m)
-		return;
-	/* No device has seen the whole, nor its checksum. */
-	m->ol_flags &= ~(uint64_t)RTE_MBUF_F_RX_L4_CKSUM_MASK;
-	k->p = rte_pktmbuf_mtod(m, uint8_t *);
-	k->n = m->data_len;
-	k->verdict = VERDICT_OK;
-	k->flags &= (uint8_t) ~(PKT_F_HOME | PKT_F_L4_BAD);
-	net_parse_burst(k, (struct flow_key *)&w->keys[k - w->rx], 1, w->tbl, w->conf.udp);
-	if (k->verdict == VERDICT_FRAG)
-		k->verdict = DROP_IP_FRAGMENT;
-}
-
-/* A datagram that nothing is sealed with has but its UDP checksum, which the device may not have looked at. */
-static void check_bare(const struct worker *w, struct pkt *k)
-{
-	struct rte_mbuf *m = k->own;
-
-	if (!w->any_bare || crypt_head(k->crypt) || crypt_tail(k->crypt) || k->key->proto != FLOW_UDP ||
-	    (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
-		return;
-	if (net_udp_sum_ok(k))
-		m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD; /* for a sibling that it goes to */
-	else
-		k->verdict = DROP_UDP_CHECKSUM;
-}
-
-/*
- * Sends on what is not ours, completes fragments, drops the rest, and keeps the tunnels' packets at the front of the
- * vector.  Returns how many those are.
- */
-unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
-{
-	unsigned kept = 0;
-
-	w->n_syn = 0;
-	for (unsigned i = 0; i < n; i++) {
-		struct pkt *k = &w->rx[i];
-
-		if (k->verdict == VERDICT_FRAG)
-			frag_one(w, k, tsc);
-		if (k->verdict == VERDICT_SYN)
-			pl_syn(w, k);
-		if (k->verdict == VERDICT_PUNT)
-			punt_one(w, k);
-		if (k->verdict == VERDICT_OK) {
-			k->crypt = w->conf.crypts[k->tunnel];
-			check_bare(w, k);
-		}
-		if (k->verdict == VERDICT_OK) {
-			if (i != kept)
-				w->rx[kept] = *k;
-			kept++;
-			continue;
-		}
-		if (!k->own)
-			continue; /* punted; or a fragment, which waits for the others or was counted */
-		if (k->verdict > VERDICT_DROP)
-			pl_count(w, k->verdict, 1);
-		rte_pktmbuf_free(k->own);
-	}
 	for (unsigned i = 0; i < w->conf.n_ports; i++)
 		burst_out(w, i);
-	return kept;
 }

@@ -96,8 +96,10 @@ static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)
 /* rx.c */
 unsigned pl_rx(struct worker *w);
 void pl_free(struct worker *w, unsigned n);
-/* punt.c */
 unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc);
+/* punt.c */
+void pl_punt_one(struct worker *w, struct pkt *k);
+void pl_punt_out(struct worker *w);
 struct worker_punts *pl_punts_create(unsigned n_ports);
 /* tcp.c */
 void pl_syn(struct worker *w, struct pkt *k);
