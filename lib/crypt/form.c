@@ -31,9 +31,11 @@ static unsigned last_tea(void)
 static const char *manager(void)
 {
 	static const char *const names[] = {
+#if IMB_VERSION_NUM < IMB_VERSION(2, 0, 0)
 		[IMB_ARCH_NOAESNI] = "IPsec-MB without AES instructions",
-		[IMB_ARCH_SSE] = "IPsec-MB, AES-NI and SSE",
 		[IMB_ARCH_AVX] = "IPsec-MB, AES-NI and AVX",
+#endif
+		[IMB_ARCH_SSE] = "IPsec-MB, AES-NI and SSE",
 		[IMB_ARCH_AVX2] = "IPsec-MB, AES-NI and AVX2",
 		[IMB_ARCH_AVX512] = "IPsec-MB, AES-NI and AVX-512",
 	};

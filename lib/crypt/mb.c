@@ -58,9 +58,8 @@ static bool cpu_runs(enum crypt_arch arch)
 	case CRYPT_ARCH_AVX2:
 		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("aes");
 	case CRYPT_ARCH_AVX2_VAES:
-		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("vaes") &&
-		       __builtin_cpu_supports("vpclmulqdq") && __builtin_cpu_supports("gfni") &&
-		       __builtin_cpu_supports("aes");
+		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("vpclmulqdq") &&
+		       __builtin_cpu_supports("gfni") && __builtin_cpu_supports("aes");
 	case CRYPT_ARCH_AVX512:
 		return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
 		       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("aes");
