@@ -278,6 +278,32 @@ static void port_unmap(struct port *p)
 		port_afp_unmap(&p->ring[i]);
 }
 
+static void take_down(struct port *p)
+{
+	port_unmap(p);
+	if (p->started)
+		rte_eth_dev_stop(p->id);
+	p->started = false;
+}
+
+/* With receive interrupts, if they are wanted; where they do not work, or the device does not with them, without. */
+static int bring_up(struct setup *s, bool intr)
+{
+	int err;
+
+	s->eth = (struct rte_eth_conf){.intr_conf.rxq = intr};
+	s->port->csum = 0;
+	err = configure(s);
+	if (!err)
+		err = setup_queues(s);
+	if (!err)
+		err = start(s);
+	if (!err && (!intr || port_intr_take(s->port)))
+		return 0;
+	take_down(s->port);
+	return intr ? bring_up(s, false) : err;
+}
+
 int port_start(const struct port_conf *conf, struct port *out, char *why, size_t why_n)
 {
 	struct setup s = {.conf = conf, .port = out, .why = why, .why_n = why_n};
@@ -302,20 +328,10 @@ int port_start(const struct port_conf *conf, struct port *out, char *why, size_t
 		out->socket = 0;
 	out->ifindex = (int)s.info.if_index;
 	snprintf(out->driver, sizeof(out->driver), "%s", s.info.driver_name ? s.info.driver_name : "");
-	err = configure(&s);
+	err = bring_up(&s, port_intr_wanted(conf, out->driver));
 	if (err)
 		goto remove;
-	err = setup_queues(&s);
-	if (err)
-		goto remove;
-	err = start(&s);
-	if (err)
-		goto stop;
 	return 0;
-stop:
-	port_unmap(out);
-	if (out->started)
-		rte_eth_dev_stop(out->id);
 remove:
 	port_dev_remove(out->id, out->probed);
 	memset(out, 0, sizeof(*out));
@@ -326,9 +342,7 @@ void port_stop(struct port *p)
 {
 	if (!p->started)
 		return;
-	port_unmap(p);
-	rte_eth_dev_stop(p->id);
+	take_down(p);
 	port_dev_remove(p->id, p->probed);
-	p->started = false;
 	p->ifindex = 0;
 }

@@ -50,6 +50,7 @@ struct port {
 	struct flow_rss rss; /* hw false when there is no RSS: software steering */
 	int socket;
 	int rx_fd[PORT_FDS]; /* [RX queue] readable when it holds frames; the driver's own, 0: there is none */
+	bool rx_intr; /* rx_fd are eventfds, each struck once by the next frame after rte_eth_dev_rx_intr_enable */
 	struct port_ring ring[PORT_FDS]; /* [TX queue] */
 	int ifindex; /* the kernel interface that the device stands on, or has made; 0: there is none */
 	bool probed; /* the device was attached by port_start, and port_stop detaches it */

@@ -25,6 +25,12 @@ int port_refused(const struct port_conf *conf, char *why, size_t why_n, int err,
  */
 int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char *why, size_t why_n);
 
+/* port_intr.c: whether the device is worth asking for receive interrupts, before it is configured. */
+bool port_intr_wanted(const struct port_conf *conf, const char *driver);
+/* Started with them: fills in p->rx_fd and rx_intr.  False: they are of no use, and it had better be started without.
+ */
+bool port_intr_take(struct port *p);
+
 /* The device string with what its driver needs added; 0 or -E2BIG.  Pure. */
 int port_devargs(const struct port_conf *conf, char *buf, size_t n);
 
