@@ -15,7 +15,7 @@
 #include "port_int.h"
 #include "net.h"
 
-#define PORT_DESC      1024 /* descriptors a queue when neither the file nor the driver has a wish */
+#define PORT_DESC      1024 /* descriptors a queue at least, if the file has no wish: a stock peer's window in one burst */
 #define PORT_FRAME_OVH (RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN)
 #define RETA_GROUPS    (FLOW_RETA_MAX / RTE_ETH_RETA_GROUP_SIZE)
 
@@ -156,17 +156,23 @@ static int configure(struct setup *s)
 	return 0;
 }
 
+uint16_t port_desc(uint16_t file, uint16_t driver, const struct rte_eth_desc_lim *lim)
+{
+	uint16_t n = driver > PORT_DESC ? driver : PORT_DESC;
+
+	if (file)
+		return file;
+	return lim->nb_max && n > lim->nb_max ? lim->nb_max : n;
+}
+
 static int setup_queues(struct setup *s)
 {
 	const struct port_conf *c = s->conf;
-	uint16_t rx = c->rx_desc, tx = c->tx_desc;
+	uint16_t rx = port_desc(c->rx_desc, s->info.default_rxportconf.ring_size, &s->info.rx_desc_lim);
+	uint16_t tx = port_desc(c->tx_desc, s->info.default_txportconf.ring_size, &s->info.tx_desc_lim);
 	struct port *p = s->port;
 	int err;
 
-	if (rx == 0)
-		rx = s->info.default_rxportconf.ring_size ? s->info.default_rxportconf.ring_size : PORT_DESC;
-	if (tx == 0)
-		tx = s->info.default_txportconf.ring_size ? s->info.default_txportconf.ring_size : PORT_DESC;
 	err = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &rx, &tx);
 	if (err)
 		return FAIL(s, err, "%u RX and %u TX descriptors: %s", rx, tx, rte_strerror(-err));

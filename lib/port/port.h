@@ -42,7 +42,7 @@ struct port {
 	uint16_t id; /* DPDK's */
 	char driver[32];
 	uint16_t n_rxq, n_txq;
-	uint16_t rx_desc, tx_desc; /* of a queue */
+	uint16_t rx_desc, tx_desc; /* of a queue, as asked for: virtio's are as many as its host made */
 	uint8_t mac[6];
 	uint8_t csum;	     /* NET_CSUM_* that the port computes */
 	bool rx_csum;	     /* it checks UDP checksums and says so */

@@ -25,6 +25,10 @@ int port_refused(const struct port_conf *conf, char *why, size_t why_n, int err,
  */
 int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char *why, size_t why_n);
 
+struct rte_eth_desc_lim;
+/* Descriptors of a queue: the file's word, or else the driver's wish, but not less than a burst wants.  Pure. */
+uint16_t port_desc(uint16_t file, uint16_t driver, const struct rte_eth_desc_lim *lim);
+
 /* port_intr.c: whether the device is worth asking for receive interrupts, before it is configured. */
 bool port_intr_wanted(const struct port_conf *conf, const char *driver);
 /* Started with them: fills in p->rx_fd and rx_intr.  False: they are of no use, and it had better be started without.

@@ -59,8 +59,8 @@ static void begin(int fd)
 	while (!link.link_status)
 		cr_assert_eq(rte_eth_link_get_nowait(host.id, &link), 0);
 	set(true);
-	b->g[CLIENT].wp[0][0] = (struct worker_port){
-		.id = dev.id, .steer = true, .rx_fd = fd < 0 ? dev.rx_fd[0] : fd, .rx_intr = true};
+	b->g[CLIENT].wp[0][0] =
+		(struct worker_port){.id = dev.id, .steer = true, .rx_fd = fd < 0 ? dev.rx_fd[0] : fd, .rx_intr = true};
 	set(false);
 	cr_assert_eq(pthread_create(&thread, NULL, loop, w), 0);
 }

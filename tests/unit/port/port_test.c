@@ -206,6 +206,27 @@ Test(port, link_of_an_interface, .init = setup, .fini = teardown)
 	}
 }
 
+/* ---- descriptors ---- */
+
+/*
+ * A stock peer's window comes in one burst: a driver's own wish is taken when it is for more than 1024, and no more
+ * than it can have; the file's word is last.
+ */
+Test(port, descriptors)
+{
+	struct rte_eth_desc_lim lim = {.nb_max = 4096, .nb_min = 32, .nb_align = 8};
+
+	cr_assert_eq(port_desc(0, 0, &lim), 1024);
+	cr_assert_eq(port_desc(0, 256, &lim), 1024);
+	cr_assert_eq(port_desc(0, 2048, &lim), 2048);
+	cr_assert_eq(port_desc(512, 2048, &lim), 512);
+	cr_assert_eq(port_desc(8192, 0, &lim), 8192, "refused, or cut, by what is said of it");
+	lim.nb_max = 512;
+	cr_assert_eq(port_desc(0, 256, &lim), 512);
+	lim.nb_max = 0; /* no limit is told */
+	cr_assert_eq(port_desc(0, 256, &lim), 1024);
+}
+
 /* ---- what wakes a worker ---- */
 
 /* net_tap's descriptor is the interface's own: readable while it holds frames, and nothing is to be told to it. */
