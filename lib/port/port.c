@@ -337,6 +337,7 @@ int port_start(const struct port_conf *conf, struct port *out, char *why, size_t
 	err = bring_up(&s, port_intr_wanted(conf, out->driver));
 	if (err)
 		goto remove;
+	port_watch(out);
 	return 0;
 remove:
 	port_dev_remove(out->id, out->probed);
@@ -348,7 +349,9 @@ void port_stop(struct port *p)
 {
 	if (!p->started)
 		return;
+	port_unwatch(p);
 	take_down(p);
-	port_dev_remove(p->id, p->probed);
+	/* One that is taken out has to be let go, whoever probed it; and is probed anew when it is back. */
+	port_dev_remove(p->id, p->probed || p->gone);
 	p->ifindex = 0;
 }

@@ -25,6 +25,10 @@ int port_refused(const struct port_conf *conf, char *why, size_t why_n, int err,
  */
 int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char *why, size_t why_n);
 
+/* port_link.c: p->gone is set, from another thread, when the device is to be taken out. */
+void port_watch(struct port *p);
+void port_unwatch(struct port *p);
+
 struct rte_eth_desc_lim;
 /* Descriptors of a queue: the file's word, or else the driver's wish, but not less than a burst wants.  Pure. */
 uint16_t port_desc(uint16_t file, uint16_t driver, const struct rte_eth_desc_lim *lim);

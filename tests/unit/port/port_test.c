@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <criterion/criterion.h>
+#include <rte_dev.h>
 #include <rte_ethdev.h>
 #include <rte_ether.h>
 #include <rte_mbuf.h>
@@ -204,6 +205,24 @@ Test(port, link_of_an_interface, .init = setup, .fini = teardown)
 		cr_assert(!link_of(&p).told && link_of(&p).up);
 		port_stop(&p);
 	}
+}
+
+/* Told by DPDK that the device goes, the port says so, and lets it go when it is stopped; it may be started again. */
+Test(port, device_taken_out, .init = setup, .fini = teardown)
+{
+	struct port_conf c = conf("net_null0", 1);
+	struct port p;
+
+	cr_assert_eq(rte_dev_probe("net_null0"), 0); /* by somebody else, as EAL does it */
+	for (unsigned i = 0; i < 2; i++) {
+		start(&c, &p);
+		cr_assert_not(link_of(&p).gone);
+		rte_dev_event_callback_process("net_null0", RTE_DEV_EVENT_REMOVE);
+		cr_assert(link_of(&p).gone);
+		port_stop(&p);
+		cr_assert_eq(rte_eth_dev_count_avail(), 0);
+	}
+	rte_dev_event_callback_process("net_null0", RTE_DEV_EVENT_REMOVE); /* nobody listens */
 }
 
 /* ---- descriptors ---- */
