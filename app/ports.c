@@ -133,6 +133,7 @@ static void worker_port(struct app *a, unsigned w, unsigned i)
 	if (w < p->n_rxq) {
 		wp->rxq = (int32_t)w;
 		wp->rx_fd = p->rx_fd[w];
+		wp->rx_intr = p->rx_intr;
 	}
 }
 

@@ -187,6 +187,8 @@ int iface_up(struct ctl *c, char *why, size_t why_n);
 void iface_down(struct ctl *c);
 /* The table of links has been read: which interface each port stands for now, in c->nl.port[].ifindex. */
 void iface_look(struct ctl *c);
+/* The port's device is being taken out: the port is closed when no worker touches it, and sought from then on. */
+void iface_lost(struct ctl *c, unsigned port);
 /* The newest snapshot says of every port what its interface is now. */
 void iface_published(struct ctl *c);
 void iface_turn(struct ctl *c);

@@ -120,7 +120,10 @@ bool iface_open(struct ctl *c, unsigned port, const char *ifname)
 	lo_opened(c, port);
 	link_opened(c, port);
 	c->stats.ports_opened++;
-	log_info("port %s: interface %s is there, and served from now on", p->name, f->base);
+	if (f->base[0])
+		log_info("port %s: interface %s is there, and served from now on", p->name, f->base);
+	else
+		log_info("port %s: its device is there, and served from now on", p->name);
 	nl_again(&c->nl);
 	return true;
 }
@@ -207,6 +210,20 @@ static void look_base(struct ctl *c, unsigned port)
 	f->state = IFACE_CLOSING;
 	f->gen = 0;
 	link_closed(c, port);
+}
+
+void iface_lost(struct ctl *c, unsigned port)
+{
+	struct iface *f = &c->iface[port];
+
+	if (!c->conf.port_close)
+		return;
+	log_warn("port %s: its device is being removed: what is to leave by it is dropped until it is back",
+		 c->conf.ports[port].name);
+	f->state = IFACE_CLOSING;
+	f->gen = 0;
+	link_closed(c, port);
+	nl_again(&c->nl);
 }
 
 /* By the index of what its device stands on, or what we have made; else by name. */

@@ -87,6 +87,10 @@ static void look(struct ctl *c, unsigned port)
 	struct iface *f = &c->iface[port];
 	bool was = f->link.up;
 
+	if (l.gone) {
+		iface_lost(c, port);
+		return;
+	}
 	if (f->state != IFACE_OPEN || (was == l.up && f->link.mbps == l.mbps && f->link.full == l.full))
 		return;
 	f->link = l;

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include <rte_ethdev.h>
 #include <rte_pause.h>
 #include <rte_ring.h>
 
@@ -15,8 +16,8 @@
  * Nap: packets keep coming, and the last turn found few.  Then it sleeps for as long as it takes NAP_PACKETS to gather,
  * so that turns are worth what they cost whatever the rate.  Nobody needs to ring in so short a time.
  *
- * Wait: every receive queue can wake it (AF_PACKET's sockets).  Then it sleeps at once, until a frame, a bell, or the
- * next deadline.
+ * Wait: every receive queue can wake it (AF_PACKET's sockets; devices' interrupts, which are told to strike first).
+ * Then it sleeps at once, until a frame, a bell, or the next deadline.
  *
  * Else it spins, and then looks again in steps, short ones while traffic was seen lately.
  */
@@ -30,6 +31,7 @@
 #define BUSY_US	      20000
 #define QUIET_US      500000
 #define QUIET_STEP_US 500
+#define MISSED_MAX    16   /* receive interrupts that failed to come, one after the other, and we trust them no more */
 #define LONG_STEP_US  2500 /* and for good: what telemetry, or else the first packet after quiet, may wait */
 
 void worker_idle_init(struct worker *w)
@@ -37,18 +39,100 @@ void worker_idle_init(struct worker *w)
 	w->wake[0] = (struct pollfd){.fd = w->conf.border->worker_bell, .events = POLLIN};
 	w->n_wake = 1;
 	w->all_wake = true;
+	w->intr = 0;
+	w->missed = 0;
+	w->timed_out = UINT64_MAX;
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {
 		const struct worker_port *p = &w->conf.ports[i];
 
 		if (pl_shut(w, i) || p->rxq < 0)
 			continue;
-		if (p->rx_fd > 0 && !p->has_exc)
+		if (p->rx_fd > 0 && !p->has_exc) {
+			w->wake_port[w->n_wake] = (uint8_t)i;
 			w->wake[w->n_wake++] = (struct pollfd){.fd = p->rx_fd, .events = POLLIN};
-		else
+			w->intr |= (uint32_t)p->rx_intr << i;
+		} else {
 			w->all_wake = false;
+		}
 	}
+	w->armed &= w->intr;
 	if (!w->all_wake)
 		w->n_wake = 1;
+}
+
+/* ---- receive interrupts ---- */
+
+static void disarm(struct worker *w)
+{
+	for (unsigned i = 0; w->armed; i++, w->armed &= ~(1u << (i - 1)))
+		if (w->armed >> i & 1)
+			rte_eth_dev_rx_intr_disable(w->conf.ports[i].id, (uint16_t)w->conf.ports[i].rxq);
+}
+
+/* For good, until a port is opened or closed: we look by time, as where there are none. */
+static void distrust(struct worker *w)
+{
+	w->all_wake = false;
+	w->n_wake = 1;
+	disarm(w);
+}
+
+/*
+ * The next frame of each queue is to wake us.  What came before this was said wakes nobody: there must be a turn
+ * between this and the sleep.
+ */
+static void arm(struct worker *w)
+{
+	for (unsigned i = 0; i < w->conf.n_ports; i++) {
+		const struct worker_port *p = &w->conf.ports[i];
+
+		if (!((w->intr & ~w->armed) >> i & 1))
+			continue;
+		if (rte_eth_dev_rx_intr_enable(p->id, (uint16_t)p->rxq)) {
+			distrust(w);
+			return;
+		}
+		w->armed |= 1u << i;
+	}
+}
+
+/* Which of them have struck: they do so once.  With all silent, what the next turn finds was missed. */
+static void see_struck(struct worker *w)
+{
+	bool struck = false;
+	eventfd_t n;
+
+	for (unsigned i = 1; i < w->n_wake; i++) {
+		unsigned port = w->wake_port[i];
+
+		if (!(w->armed >> port & 1) || !(w->wake[i].revents & POLLIN))
+			continue;
+		(void)!eventfd_read(w->wake[i].fd, &n);
+		rte_eth_dev_rx_intr_disable(w->conf.ports[port].id, (uint16_t)w->conf.ports[port].rxq);
+		w->armed &= ~(1u << port);
+		struck = true;
+	}
+	w->stats.interrupts += struck;
+	if (struck)
+		w->missed = 0;
+	else if (w->intr)
+		w->timed_out = w->stats.rx_packets;
+}
+
+/*
+ * Frames that lie there although nothing has struck: one may have come just as the sleep ended, but not time and again.
+ * An interrupt that never comes, as of a driver that does not route it, would cost the longest step each time.
+ */
+static void see_missed(struct worker *w)
+{
+	if (w->timed_out == UINT64_MAX)
+		return;
+	if (w->stats.rx_packets != w->timed_out) {
+		w->stats.interrupts_missed++;
+		if (++w->missed == MISSED_MAX)
+			distrust(w);
+	}
+	w->timed_out = UINT64_MAX;
 }
 
 /* Nothing came from the siblings between the last look and now: with `asleep` up they will ring. */
@@ -93,7 +177,7 @@ static bool caught_up(const struct worker *w, uint64_t now)
 
 static unsigned nap_us(struct worker *w, unsigned work, uint64_t now)
 {
-	unsigned rate = rx_rate(w, now), max = w->all_wake ? NAP_MAX_US : NAP_STEP_US, us;
+	unsigned rate = rx_rate(w, now), max = w->all_wake && !w->intr ? NAP_MAX_US : NAP_STEP_US, us;
 
 	if (rate < NAP_RATE || work >= NAP_PACKETS * 2 || !caught_up(w, now))
 		return 0;
@@ -142,6 +226,8 @@ static void idle_sleep(struct worker *w, uint64_t us)
 			mbox_awake(w->conf.border->to_worker);
 		if (n > 0)
 			see_errors(w);
+		if (n >= 0 && w->armed)
+			see_struck(w);
 	}
 	atomic_store(&w->asleep, 0);
 	w->stats.sleeps++;
@@ -156,6 +242,9 @@ void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc)
 		rte_pause();
 		return;
 	}
+	see_missed(w);
+	if (work && w->armed)
+		disarm(w);
 	ts.tv_nsec = nap_us(w, work, now) * 1000;
 	if (ts.tv_nsec) {
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
@@ -170,7 +259,9 @@ void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc)
 		return;
 	}
 	us = sleep_us(w, us, now);
-	if (us)
+	if (us && w->all_wake && w->intr & ~w->armed)
+		arm(w);
+	else if (us)
 		idle_sleep(w, us);
 }
 

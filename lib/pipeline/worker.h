@@ -46,7 +46,9 @@ struct worker_port {
 	bool has_exc;		    /* its kernel interface is a device too, of a queue for each worker: */
 	uint16_t exc;		    /* DPDK's */
 	int rx_fd;		    /* readable when the receive queue holds frames; 0: there is no such thing */
-	struct worker_ring ring;    /* of the transmit queue */
+	bool rx_intr; /* it is an eventfd, struck by the next frame after rte_eth_dev_rx_intr_enable, and then no more
+		       */
+	struct worker_ring ring; /* of the transmit queue */
 };
 
 /* What a port may still hand the kernel (punt.c). */
@@ -115,6 +117,7 @@ struct worker_stats { /* writer: the worker */
 	uint64_t total_cycles;		 /* since the loop began */
 	uint64_t stage[WORKER_N_STAGES]; /* cycles in turns that did something, by enum worker_stage */
 	uint64_t sleeps;
+	uint64_t interrupts, interrupts_missed; /* that woke us; frames that lay there when they should have */
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t steered_out, steered_in, punted;
 	uint64_t injected; /* frames of the kernel's, from devices (worker_port.exc) */

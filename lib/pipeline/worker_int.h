@@ -68,9 +68,14 @@ struct worker {
 	uint64_t drain_look;		     /* ms: when the shard is asked again */
 	_Atomic uint32_t asleep;	     /* writer: the worker */
 	struct pollfd wake[1 + NET_DEV_MAX]; /* the bell, and the receive queues that can wake us */
+	uint8_t wake_port[1 + NET_DEV_MAX];  /* the gateway port of each */
 	unsigned n_wake;
-	bool all_wake;		     /* every receive queue can */
-	unsigned rate;		     /* packets received a ms */
+	bool all_wake;	      /* every receive queue can */
+	uint32_t intr, armed; /* bit a gateway port: it strikes when told to; it was told, and has not struck since */
+	uint64_t timed_out; /* frames received when all were armed and the sleep ended by itself; UINT64_MAX: it did not
+			     */
+	unsigned missed;    /* such sleeps in a row with frames behind them */
+	unsigned rate;	    /* packets received a ms */
 	uint64_t rate_at, rate_from; /* ms and packets when it was last taken */
 	struct pkt rx[PL_RX];
 	struct flow_key keys[PL_RX];

@@ -15,7 +15,7 @@
 #include "port_int.h"
 #include "net.h"
 
-#define PORT_DESC      1024 /* descriptors a queue when neither the file nor the driver has a wish */
+#define PORT_DESC      1024 /* descriptors a queue at least, if the file has no wish: a stock peer's window in one burst */
 #define PORT_FRAME_OVH (RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN)
 #define RETA_GROUPS    (FLOW_RETA_MAX / RTE_ETH_RETA_GROUP_SIZE)
 
@@ -156,17 +156,23 @@ static int configure(struct setup *s)
 	return 0;
 }
 
+uint16_t port_desc(uint16_t file, uint16_t driver, const struct rte_eth_desc_lim *lim)
+{
+	uint16_t n = driver > PORT_DESC ? driver : PORT_DESC;
+
+	if (file)
+		return file;
+	return lim->nb_max && n > lim->nb_max ? lim->nb_max : n;
+}
+
 static int setup_queues(struct setup *s)
 {
 	const struct port_conf *c = s->conf;
-	uint16_t rx = c->rx_desc, tx = c->tx_desc;
+	uint16_t rx = port_desc(c->rx_desc, s->info.default_rxportconf.ring_size, &s->info.rx_desc_lim);
+	uint16_t tx = port_desc(c->tx_desc, s->info.default_txportconf.ring_size, &s->info.tx_desc_lim);
 	struct port *p = s->port;
 	int err;
 
-	if (rx == 0)
-		rx = s->info.default_rxportconf.ring_size ? s->info.default_rxportconf.ring_size : PORT_DESC;
-	if (tx == 0)
-		tx = s->info.default_txportconf.ring_size ? s->info.default_txportconf.ring_size : PORT_DESC;
 	err = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &rx, &tx);
 	if (err)
 		return FAIL(s, err, "%u RX and %u TX descriptors: %s", rx, tx, rte_strerror(-err));
@@ -278,6 +284,32 @@ static void port_unmap(struct port *p)
 		port_afp_unmap(&p->ring[i]);
 }
 
+static void take_down(struct port *p)
+{
+	port_unmap(p);
+	if (p->started)
+		rte_eth_dev_stop(p->id);
+	p->started = false;
+}
+
+/* With receive interrupts, if they are wanted; where they do not work, or the device does not with them, without. */
+static int bring_up(struct setup *s, bool intr)
+{
+	int err;
+
+	s->eth = (struct rte_eth_conf){.intr_conf.rxq = intr};
+	s->port->csum = 0;
+	err = configure(s);
+	if (!err)
+		err = setup_queues(s);
+	if (!err)
+		err = start(s);
+	if (!err && (!intr || port_intr_take(s->port)))
+		return 0;
+	take_down(s->port);
+	return intr ? bring_up(s, false) : err;
+}
+
 int port_start(const struct port_conf *conf, struct port *out, char *why, size_t why_n)
 {
 	struct setup s = {.conf = conf, .port = out, .why = why, .why_n = why_n};
@@ -302,20 +334,11 @@ int port_start(const struct port_conf *conf, struct port *out, char *why, size_t
 		out->socket = 0;
 	out->ifindex = (int)s.info.if_index;
 	snprintf(out->driver, sizeof(out->driver), "%s", s.info.driver_name ? s.info.driver_name : "");
-	err = configure(&s);
+	err = bring_up(&s, port_intr_wanted(conf, out->driver));
 	if (err)
 		goto remove;
-	err = setup_queues(&s);
-	if (err)
-		goto remove;
-	err = start(&s);
-	if (err)
-		goto stop;
+	port_watch(out);
 	return 0;
-stop:
-	port_unmap(out);
-	if (out->started)
-		rte_eth_dev_stop(out->id);
 remove:
 	port_dev_remove(out->id, out->probed);
 	memset(out, 0, sizeof(*out));
@@ -326,9 +349,9 @@ void port_stop(struct port *p)
 {
 	if (!p->started)
 		return;
-	port_unmap(p);
-	rte_eth_dev_stop(p->id);
-	port_dev_remove(p->id, p->probed);
-	p->started = false;
+	port_unwatch(p);
+	take_down(p);
+	/* One that is taken out has to be let go, whoever probed it; and is probed anew when it is back. */
+	port_dev_remove(p->id, p->probed || p->gone);
 	p->ifindex = 0;
 }

@@ -42,7 +42,7 @@ struct port {
 	uint16_t id; /* DPDK's */
 	char driver[32];
 	uint16_t n_rxq, n_txq;
-	uint16_t rx_desc, tx_desc; /* of a queue */
+	uint16_t rx_desc, tx_desc; /* of a queue, as asked for: virtio's are as many as its host made */
 	uint8_t mac[6];
 	uint8_t csum;	     /* NET_CSUM_* that the port computes */
 	bool rx_csum;	     /* it checks UDP checksums and says so */
@@ -50,13 +50,16 @@ struct port {
 	struct flow_rss rss; /* hw false when there is no RSS: software steering */
 	int socket;
 	int rx_fd[PORT_FDS]; /* [RX queue] readable when it holds frames; the driver's own, 0: there is none */
+	bool rx_intr; /* rx_fd are eventfds, each struck once by the next frame after rte_eth_dev_rx_intr_enable */
 	struct port_ring ring[PORT_FDS]; /* [TX queue] */
-	int ifindex; /* the kernel interface that the device stands on, or has made; 0: there is none */
-	bool probed; /* the device was attached by port_start, and port_stop detaches it */
+	int ifindex;	   /* the kernel interface that the device stands on, or has made; 0: there is none */
+	_Atomic bool gone; /* the device is being taken out, and nobody's to keep: written by a thread of DPDK's */
+	bool probed;	   /* the device was attached by port_start, and port_stop detaches it */
 	bool started;
 };
 
 struct port_link {
+	bool gone; /* the device is being taken out: the port is to be stopped */
 	bool told; /* false: the device has none of its own, but that of the interface that it stands on or has made */
 	bool up;
 	bool full;     /* duplex */

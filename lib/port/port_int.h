@@ -25,6 +25,20 @@ int port_refused(const struct port_conf *conf, char *why, size_t why_n, int err,
  */
 int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char *why, size_t why_n);
 
+/* port_link.c: p->gone is set, from another thread, when the device is to be taken out. */
+void port_watch(struct port *p);
+void port_unwatch(struct port *p);
+
+struct rte_eth_desc_lim;
+/* Descriptors of a queue: the file's word, or else the driver's wish, but not less than a burst wants.  Pure. */
+uint16_t port_desc(uint16_t file, uint16_t driver, const struct rte_eth_desc_lim *lim);
+
+/* port_intr.c: whether the device is worth asking for receive interrupts, before it is configured. */
+bool port_intr_wanted(const struct port_conf *conf, const char *driver);
+/* Started with them: fills in p->rx_fd and rx_intr.  False: they are of no use, and it had better be started without.
+ */
+bool port_intr_take(struct port *p);
+
 /* The device string with what its driver needs added; 0 or -E2BIG.  Pure. */
 int port_devargs(const struct port_conf *conf, char *buf, size_t n);
 

@@ -312,6 +312,8 @@ static struct rte_tel_data *dict_of_worker(const struct tlm_src *src, unsigned i
 		dict_u64(d, name, s->stage[k]);
 	}
 	dict_u64(d, "sleeps", s->sleeps);
+	dict_u64(d, "interrupts", s->interrupts);
+	dict_u64(d, "interrupts_missed", s->interrupts_missed);
 	dict_u64(d, "rx_packets", s->rx_packets);
 	dict_u64(d, "rx_bytes", s->rx_bytes);
 	dict_u64(d, "tx_packets", s->tx_packets);

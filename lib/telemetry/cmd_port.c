@@ -28,6 +28,7 @@ static void device(struct rte_tel_data *d, const struct port *p)
 	dict_u64(d, "tx_queues", p->n_txq);
 	dict_u64(d, "rx_descriptors", p->rx_desc);
 	dict_u64(d, "tx_descriptors", p->tx_desc);
+	rte_tel_data_add_dict_string(d, "woken_by", p->rx_intr ? "interrupts" : p->rx_fd[0] ? "sockets" : "time");
 	rte_tel_data_add_dict_string(d, "rss", spreads(p));
 	rte_tel_data_add_dict_string(d, "tx_checksum", p->csum ? "device" : "software");
 	rte_tel_data_add_dict_string(d, "rx_checksum", p->rx_csum ? "device" : "software");

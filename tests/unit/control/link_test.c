@@ -157,6 +157,50 @@ Test(link, the_other_way)
 	cr_assert(net_resolve(tbl(), &far, NULL, &hop) == 0 && hop.dev == 0);
 }
 
+/* A device that is taken out stops its port only, when no worker looks at it any more; it may come back. */
+static unsigned opened, shut;
+static bool there;
+
+static int re_open(void *ctx, unsigned port, const char *ifname, char *why, size_t why_n)
+{
+	cr_assert(ctx == &lab && port == 0 && !ifname[0]);
+	if (!there) {
+		snprintf(why, why_n, "port wan0: no PCI device at this address");
+		return -1;
+	}
+	opened++;
+	lab.devs[0].started = true;
+	return 0;
+}
+
+static void take_out(void *ctx, unsigned port)
+{
+	cr_assert(ctx == &lab && port == 0);
+	cr_assert(tbl()->dev[0].closed && atomic_load(&lab.borders[0]->adopted) >= tbl()->gen);
+	shut++;
+	lab.devs[0].started = false;
+}
+
+Test(link, device_taken_out)
+{
+	exclusive(1, "kg-wan1");
+	lab.conf.port_open = re_open;
+	lab.conf.port_close = take_out;
+	lab_start(&lab);
+	dev[0].gone = true;
+	cr_assert(lab_until(&lab, SOON, shut == 1));
+	cr_assert(lab_logged(&lab, "port wan0: its device is being removed"));
+	cr_assert(lab_until(&lab, SOON, lab_logged(&lab, "no PCI device at this address")));
+	cr_assert(tbl()->dev[0].closed && !tbl()->dev[0].up && !carrier("kg-wan0"));
+	cr_assert(!tbl()->dev[1].closed && tbl()->dev[1].up && carrier("kg-wan1"));
+	dev[0].gone = false;
+	there = true;
+	cr_assert(lab_until(&lab, SOON, opened == 1 && !tbl()->dev[0].closed && tbl()->dev[0].up));
+	cr_assert(carrier("kg-wan0"));
+	cr_assert(lab_logged(&lab, "port wan0: its device is there, and served from now on"));
+	cr_assert_eq(shut, 1);
+}
+
 /* A port that is away has no link to ask for, and its TAP no carrier. */
 static int no_open(void *ctx, unsigned port, const char *ifname, char *why, size_t why_n)
 {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <criterion/criterion.h>
+#include <rte_dev.h>
 #include <rte_ethdev.h>
 #include <rte_ether.h>
 #include <rte_mbuf.h>
@@ -202,6 +203,130 @@ Test(port, link_of_an_interface, .init = setup, .fini = teardown)
 		start(&c, &p);
 		lab_sh("ip link set %s down", i ? "ve0" : "lab0");
 		cr_assert(!link_of(&p).told && link_of(&p).up);
+		port_stop(&p);
+	}
+}
+
+/* Told by DPDK that the device goes, the port says so, and lets it go when it is stopped; it may be started again. */
+Test(port, device_taken_out, .init = setup, .fini = teardown)
+{
+	struct port_conf c = conf("net_null0", 1);
+	struct port p;
+
+	cr_assert_eq(rte_dev_probe("net_null0"), 0); /* by somebody else, as EAL does it */
+	for (unsigned i = 0; i < 2; i++) {
+		start(&c, &p);
+		cr_assert_not(link_of(&p).gone);
+		rte_dev_event_callback_process("net_null0", RTE_DEV_EVENT_REMOVE);
+		cr_assert(link_of(&p).gone);
+		port_stop(&p);
+		cr_assert_eq(rte_eth_dev_count_avail(), 0);
+	}
+	rte_dev_event_callback_process("net_null0", RTE_DEV_EVENT_REMOVE); /* nobody listens */
+}
+
+/* ---- descriptors ---- */
+
+/*
+ * A stock peer's window comes in one burst: a driver's own wish is taken when it is for more than 1024, and no more
+ * than it can have; the file's word is last.
+ */
+Test(port, descriptors)
+{
+	struct rte_eth_desc_lim lim = {.nb_max = 4096, .nb_min = 32, .nb_align = 8};
+
+	cr_assert_eq(port_desc(0, 0, &lim), 1024);
+	cr_assert_eq(port_desc(0, 256, &lim), 1024);
+	cr_assert_eq(port_desc(0, 2048, &lim), 2048);
+	cr_assert_eq(port_desc(512, 2048, &lim), 512);
+	cr_assert_eq(port_desc(8192, 0, &lim), 8192, "refused, or cut, by what is said of it");
+	lim.nb_max = 512;
+	cr_assert_eq(port_desc(0, 256, &lim), 512);
+	lim.nb_max = 0; /* no limit is told */
+	cr_assert_eq(port_desc(0, 256, &lim), 1024);
+}
+
+/* ---- what wakes a worker ---- */
+
+/* net_tap's descriptor is the interface's own: readable while it holds frames, and nothing is to be told to it. */
+Test(port, woken_by_tap, .init = setup, .fini = teardown)
+{
+	struct port_conf c = conf("net_tap0,iface=lab0", 2);
+	struct pollfd wake = {.events = POLLIN};
+	struct rte_mbuf *m[32];
+	struct port p;
+	unsigned n;
+
+	start(&c, &p);
+	cr_assert_eq(p.n_rxq, 2);
+	cr_assert(p.rx_fd[0] > 0 && p.rx_fd[1] > 0 && p.rx_fd[0] != p.rx_fd[1] && p.rx_fd[2] == 0);
+	cr_assert_not(p.rx_intr);
+	lab_sh("echo 1 > /proc/sys/net/ipv6/conf/lab0/disable_ipv6");
+	for (unsigned q = 0; q < 2; q++)
+		while ((n = rte_eth_rx_burst(p.id, (uint16_t)q, m, 32)))
+			rte_pktmbuf_free_bulk(m, n);
+	lab_sh("ip addr add 192.0.2.1/24 dev lab0; ping -c 1 -W 1 192.0.2.2 > /dev/null || true");
+	n = 0;
+	for (unsigned q = 0; q < 2; q++) {
+		wake.fd = p.rx_fd[q];
+		n += poll(&wake, 1, 0) == 1 && wake.revents == POLLIN;
+	}
+	cr_assert_geq(n, 1, "nothing tells of the kernel's question for 192.0.2.2");
+	port_stop(&p);
+}
+
+/* Two ends of vhost-user in one process; the further one is a virtio device, whose interrupts are eventfds. */
+Test(port, woken_by_interrupts, .init = setup, .fini = teardown)
+{
+	char near[128], far[128];
+	struct rte_mbuf *m, *got[8];
+	struct pollfd wake = {.events = POLLIN};
+	struct port host, p;
+	struct port_conf c;
+	uint64_t n;
+
+	snprintf(near, sizeof(near), "net_vhost0,iface=/tmp/kcpgate-vhost-%d", getpid());
+	snprintf(far, sizeof(far), "net_virtio_user0,path=/tmp/kcpgate-vhost-%d", getpid());
+	c = conf(near, 1);
+	start(&c, &host);
+	c = conf(far, 1);
+	start(&c, &p);
+	cr_assert(p.rx_intr, "%d", p.rx_fd[0]);
+	wait_link(&host);
+	wake.fd = p.rx_fd[0];
+	cr_assert_eq(poll(&wake, 1, 0), 0);
+	for (unsigned round = 0; round < 3; round++) {
+		cr_assert_eq(rte_eth_dev_rx_intr_enable(p.id, 0), 0);
+		m = rte_pktmbuf_alloc(pool);
+		memset(rte_pktmbuf_append(m, 60), 2, 60);
+		cr_assert_eq(rte_eth_tx_burst(host.id, 0, &m, 1), 1);
+		cr_assert_eq(poll(&wake, 1, 60000), 1);
+		cr_assert_eq(read(wake.fd, &n, sizeof(n)), sizeof(n));
+		cr_assert_eq(rte_eth_rx_burst(p.id, 0, got, 8), 1);
+		rte_pktmbuf_free(got[0]);
+		/* While we look for ourselves it is silent. */
+		cr_assert_eq(rte_eth_dev_rx_intr_disable(p.id, 0), 0);
+		m = rte_pktmbuf_alloc(pool);
+		memset(rte_pktmbuf_append(m, 60), 2, 60);
+		cr_assert_eq(rte_eth_tx_burst(host.id, 0, &m, 1), 1);
+		cr_assert_eq(rte_eth_rx_burst(p.id, 0, got, 8), 1);
+		rte_pktmbuf_free(got[0]);
+		cr_assert_eq(poll(&wake, 1, 0), 0);
+	}
+	port_stop(&p);
+	port_stop(&host);
+}
+
+/* Where there is nothing to be woken by, nothing is asked, and nobody waits for it. */
+Test(port, woken_by_nothing, .init = setup, .fini = teardown)
+{
+	struct port_conf c = conf("net_null0", 1);
+	struct port p;
+
+	for (unsigned i = 0; i < 2; i++) {
+		c.vdev = i == 0; /* not a vdev: it is asked, and has none */
+		start(&c, &p);
+		cr_assert(p.rx_fd[0] == 0 && !p.rx_intr);
 		port_stop(&p);
 	}
 }

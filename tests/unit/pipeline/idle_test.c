@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+
+/* A worker that is woken by its port's interrupts: a virtio device, whose other end the test holds. */
+
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <rte_ethdev.h>
+
+#include "bed.h"
+#include "eal.h"
+#include "port.h"
+#include "worker_int.h"
+
+TestSuite(pipeline_idle, .init = eal_start, .timeout = 120);
+
+static struct bed *b;
+static struct worker *w;
+static struct port host, dev;
+static pthread_t thread;
+
+static void open_port(struct port *p, const char *fmt)
+{
+	struct rte_mempool *pools[1] = {b->pool};
+	struct port_conf c = {.name = "wan0", .vdev = true, .workers = 1, .mtu = 1500, .pools = pools};
+	char device[64], why[256];
+
+	snprintf(device, sizeof(device), fmt, getpid());
+	c.device = device;
+	cr_assert_eq(port_start(&c, p, why, sizeof(why)), 0, "%s", why);
+}
+
+static void set(bool closed)
+{
+	struct net_tbl *t = bed_copy(&b->g[CLIENT]);
+
+	t->dev[0].closed = closed;
+	bed_publish(&b->g[CLIENT], t);
+}
+
+static void *loop(void *arg)
+{
+	cr_assert_eq(worker_main(arg), 0);
+	return NULL;
+}
+
+/* The worker's one port is the device, which strikes `fd`, or so it is told. */
+static void begin(int fd)
+{
+	struct rte_eth_link link = {0};
+
+	b = bed_new(&(struct bed_conf){.cipher = "aes"});
+	w = b->g[CLIENT].w[0];
+	open_port(&host, "net_vhost0,iface=/tmp/kcpgate-idle-%d");
+	open_port(&dev, "net_virtio_user0,path=/tmp/kcpgate-idle-%d");
+	cr_assert(dev.rx_intr);
+	while (!link.link_status)
+		cr_assert_eq(rte_eth_link_get_nowait(host.id, &link), 0);
+	set(true);
+	b->g[CLIENT].wp[0][0] =
+		(struct worker_port){.id = dev.id, .steer = true, .rx_fd = fd < 0 ? dev.rx_fd[0] : fd, .rx_intr = true};
+	set(false);
+	cr_assert_eq(pthread_create(&thread, NULL, loop, w), 0);
+}
+
+static void end(void)
+{
+	worker_stop(w);
+	pthread_join(thread, NULL);
+	set(true);
+	port_stop(&dev);
+	port_stop(&host);
+	bed_end(b);
+}
+
+/* Waits for what must come; the suite's time limit is the guard. */
+#define await(cond)          \
+	do {                 \
+		usleep(200); \
+	} while (!(cond))
+#define see(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
+
+/* One frame that is not a tunnel's, to a worker that sleeps: it comes out as what the kernel is to have. */
+static void one_frame(uint64_t sleeps)
+{
+	uint8_t arp[46] = {0};
+	struct rte_mbuf *m = bed_frame(b, 0x806, arp, sizeof(arp));
+	void *out;
+
+	await(see(w->stats.sleeps) > sleeps);
+	cr_assert_eq(rte_eth_tx_burst(host.id, 0, &m, 1), 1);
+	await(rte_ring_dequeue(b->g[CLIENT].border[0]->punt, &out) == 0);
+	rte_pktmbuf_free(out);
+}
+
+/* Told to strike, and then a turn, and only then asleep: no frame lies there until the sleep is over by itself. */
+Test(pipeline_idle, struck)
+{
+	unsigned frames = 0;
+
+	begin(-1);
+	cr_assert(w->all_wake);
+	cr_assert_eq(w->intr, 1);
+	while (see(w->stats.interrupts) < 20) {
+		one_frame(see(w->stats.sleeps));
+		frames++;
+	}
+	cr_assert_leq(see(w->stats.interrupts), frames, "each frame strikes once");
+	cr_assert_eq(see(w->stats.rx_packets), frames);
+	cr_assert(w->all_wake);
+	end();
+}
+
+/* An interrupt that never comes: frames are found by time, and before long it is not waited for any more. */
+Test(pipeline_idle, never_struck)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	begin(fd);
+	cr_assert(w->all_wake);
+	while (see(w->all_wake))
+		one_frame(see(w->stats.sleeps));
+	cr_assert_geq(see(w->stats.interrupts_missed), 16);
+	cr_assert_eq(see(w->stats.interrupts), 0);
+	for (unsigned i = 0; i < 20; i++)
+		one_frame(see(w->stats.sleeps));
+	end();
+	close(fd);
+}
