@@ -139,16 +139,20 @@ static void filesystems(const char *pmds)
 		die("chroot");
 }
 
+/* Its number is the virtio device's, and so depends on how many cards there are. */
 static int open_channel(void)
 {
-	for (int i = 0; i < 200; i++) {
-		int fd = open("/dev/vport0p1", O_RDWR | O_CLOEXEC);
+	char path[32];
 
-		if (fd < 0)
-			fd = open("/dev/vport1p1", O_RDWR | O_CLOEXEC);
+	for (int i = 0; i < 200 * 32; i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "/dev/vport%dp1", i % 32);
+		fd = open(path, O_RDWR | O_CLOEXEC);
 		if (fd >= 0)
 			return fd;
-		usleep(50000);
+		if (i % 32 == 31)
+			usleep(50000);
 	}
 	die("channel");
 	return -1;

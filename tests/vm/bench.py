@@ -144,7 +144,10 @@ class Device:
 
     def drop_gateway(self):
         if self.gw and self.gw.alive():
-            self.gw.stop(signal.SIGKILL)
+            try:
+                self.gw.stop()
+            except LabError:
+                self.gw.stop(signal.SIGKILL)
         self.gw = None
 
     def workers(self):

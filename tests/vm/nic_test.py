@@ -276,9 +276,7 @@ def guarded(d, fn):
         except (Skip, image.Missing):
             raise
         except Exception:
-            words = d.gw.log()[-1500:] if d.gw else ""
-            if words:
-                print("---- the gateway's last words\n" + words, flush=True)
+            print(last_words(d), flush=True)
             d.down()
             raise
         faults = ours(d, d.new_faults(), fn)
@@ -286,6 +284,22 @@ def guarded(d, fn):
         return note
 
     return test
+
+
+def last_words(d):
+    """What a gateway that failed has to say."""
+    if not d.gw:
+        return "---- no gateway"
+    lines = ["---- the gateway: " + d.gw.log()[-1500:]]
+    try:
+        if d.gw.alive():
+            lines += ["%s: %s" % (c, {k: v for k, v in d.vm.telemetry(d.gw, "/kcpgate/" + c).items() if v})
+                      for c in ("drops", "control", "ports")] + ["workers: %s" % w for w in d.workers()]
+        lines.append(d.vm.sh("ip -s link show %s; ip neigh; nstat -a | head -60" % d.ifname, check=False))
+        lines.append(d.lab.sh("q", "ip", "-s", "link", "show", d.tap, check=False))
+    except Exception as e:
+        lines.append("no more of it: %s" % e)
+    return "\n".join(lines)
 
 
 def ours(d, faults, fn):
@@ -326,9 +340,8 @@ def main(words):
     try:
         q = image.ready()
     except image.Missing as e:
-        for d in chosen:
-            setattr(tests, "test_" + d.name, skipping(str(e)))
-        report(tests)
+        print("SKIP %s: %s\n0 passed, 0 failed, %d skipped" % (" ".join(d.name for d in chosen), e, len(chosen)))
+        return
     here = [d for d in chosen if q.has(d.card.model)]
     spare = next((d for d in devices() if d.name == "e1000e" and len(here) == 1 and here[0].name != "e1000e"), None)
     placed = here + ([spare] if spare and here[0].driver == spare.driver else [])
