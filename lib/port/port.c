@@ -122,10 +122,12 @@ static void want_offloads(struct setup *s)
 /*
  * memif joins as many queues as its client side asks for, which is seen only later; the others stand on the first one's
  * ring, and workers that poll them read the same packets.  The first is always joined: one it is.
+ * e1000's driver says two of every card, of those that have one too, where what the second is given never leaves; and
+ * those that have two have one context for checksums between them.
  */
 static unsigned want_queues(const struct setup *s)
 {
-	return driver_is(s, "net_memif") ? 1 : s->conf->workers;
+	return driver_is(s, "net_memif") || driver_is(s, "net_e1000_em") ? 1 : s->conf->workers;
 }
 
 static int configure(struct setup *s)
