@@ -131,7 +131,8 @@ static void filesystems(const char *pmds)
 	copy("/init", "/r/run/vm/agent");
 	if (pmds) {
 		snprintf(path, sizeof(path), "/r%s", pmds);
-		if (mount("/pmds", path, NULL, MS_BIND, NULL))
+		mkdir("/r/run/vm/pmds", 0755);
+		if (mount(path, "/r/run/vm/pmds", NULL, MS_BIND, NULL) || mount("/pmds", path, NULL, MS_BIND, NULL))
 			die(path);
 	}
 	if (chroot("/r") || chdir("/run/vm"))

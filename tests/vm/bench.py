@@ -57,7 +57,7 @@ class Device:
 
     def __init__(self, name, card, driver, rss=False):
         self.name, self.card, self.driver, self.rss = name, card, driver, rss
-        self.machine = self.i = self.vm = self.gw = self.key = None
+        self.machine = self.i = self.vm = self.gw = self.key = self.quirks = None
         self.n, self.servers, self.all = 0, {}, []
 
     def place(self, machine, i):
@@ -88,6 +88,10 @@ class Device:
         """A TCP port of the guest's managed address, or of the host's, of this device's own."""
         return 13000 + 10 * self.i + n
 
+    def udp(self):
+        """Where our server listens: two gateways of a machine cannot have the same port of every address."""
+        return 4000 + self.i
+
     # ---- the card ----
 
     def up(self):
@@ -113,15 +117,16 @@ class Device:
     def conf(self, workers=1, hugepages=None, mtu=1500, tunnel_mtu=1350, conn=1, args=""):
         huge = "hugepages = %s; " % str(hugepages).lower() if hugepages is not None else ""
         lcores = ",".join("%d@%d" % (k, k) for k in range(workers + 1))
-        text = 'eal = { lcores = "%s"; %sfile_prefix = "@PREFIX@"; };\n' % (lcores, huge)
+        text = 'eal = { lcores = "%s"; %sfile_prefix = "@PREFIX@"; };\nlog = { quiet = true; };\n' % (lcores, huge)
         text += ('ports = ( { name = "p%d"; device = "%s%s"; addresses = [ "%s/24", "%s/64" ]; mtu = %d; } );\n' %
                  (self.i, pci(self.i), args, self.here(4), self.here(6), mtu))
         common = 'key = "vm"; crypt = "aes-128"; mode = "fast3"; smuxver = 1; mtu = %d;' % tunnel_mtu
-        tunnels = ['{ name = "server"; role = "server"; listen = ":4000"; target = "%s:9000"; %s }' % (MANAGED[0], common)]
+        tunnels = ['{ name = "server"; role = "server"; listen = ":%d"; target = "%s:9000"; %s }' %
+                   (self.udp(), MANAGED[0], common)]
         tunnels += ['{ name = "client%d"; role = "client"; listen = "%s:%d"; remote = "%s:5000"; conn = %d; closewait = 2; %s }' %
                     (f, MANAGED[1], self.port(f), self.there(f) if f == 4 else "[%s]" % self.there(f), conn, common)
                     for f in (4, 6)]
-        return text + "tunnels = ( %s );\nlog = { quiet = true; };\n" % ",\n".join(tunnels)
+        return text + "tunnels = ( %s );\n" % ",\n".join(tunnels)
 
     def gateway(self, **wish):
         """A gateway that runs as wished: the one that does so already, or a new one."""
@@ -157,7 +162,7 @@ class Device:
             raise LabError("kcptun-%s is not installed" % role)
         here = self.here(4) if family == 4 else "[%s]" % self.here(6)
         if role == "client":
-            ends = ["-l", "127.0.0.1:%d" % self.port(0), "-r", here + ":4000"]
+            ends = ["-l", "127.0.0.1:%d" % self.port(0), "-r", "%s:%d" % (here, self.udp())]
         else:
             there = self.there(4) if family == 4 else "[%s]" % self.there(6)
             ends = ["-l", there + ":5000", "-t", "127.0.0.1:9000"]

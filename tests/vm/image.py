@@ -250,6 +250,12 @@ def first_filesystem(kernel, out):
     for name in PMDS:
         for path in glob.glob(os.path.join(pmd_dir(), "librte_%s.so*" % name)):  # the library and its links
             entries.append(file_entry("pmds/" + os.path.basename(path), path))
+    # testpmd is linked with some of the others: under these names the linker finds them, and EAL does not look for them.
+    have = {name for name, _, _ in entries}
+    for path in glob.glob(os.path.join(pmd_dir(), "librte_*.so.*")):
+        name = os.path.basename(path)
+        if re.search(r"\.so\.[0-9]+$", name) and "pmds/" + name not in have:
+            entries.append(("pmds/" + name, 0o120777, ("/run/vm/pmds/" + name).encode()))
     with open(out, "wb") as f:
         f.write(cpio(entries))
 

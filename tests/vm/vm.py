@@ -23,11 +23,12 @@ MANAGED = ("10.99.0.1", "10.99.0.2")  # the host's side, the guest's
 BOOT_GUARD = 240
 PLACE = "/run/vm"  # in the guest: the only place to write
 HUGEPAGES = 400
+SLOT = 2  # the first card's; igb's virtual functions need numbers behind it that a slot from 15 on has not
 CMDLINE = ("console=ttyS0 panic=-1 quiet loglevel=4 no_timer_check nokaslr mitigations=off tsc=reliable nowatchdog "
            "audit=0 apparmor=0 selinux=0 cryptomgr.notests raid=noautodetect random.trust_cpu=on net.ifnames=0 "
            "intel_iommu=on iommu=pt hugepages=%d" % HUGEPAGES)
 # What the guest's kernel says when a device reaches for memory that it was not given, and of its own trouble.
-FAULTS = re.compile(r"DMAR:.*(fault|DMA (Read|Write)).*|BUG:.*|Oops.*|.*Call Trace.*|.*blocked for more than.*")
+FAULTS = re.compile(r"DMAR:.*fault addr.*|BUG:.*|Oops.*|.*Call Trace.*|.*blocked for more than.*")
 
 
 class Card:
@@ -39,7 +40,7 @@ class Card:
     def arguments(self, i, tap):
         netdev = "tap,id=n%d,ifname=%s,script=no,downscript=no%s" % (
             i, tap, ",queues=%d" % self.queues if self.queues > 1 else "")
-        dev = "%s,netdev=n%d,id=d%d,bus=pcie.0,addr=0x%x,mac=%s" % (self.model, i, i, 0x10 + i, self.mac(i))
+        dev = "%s,netdev=n%d,id=d%d,bus=pcie.0,addr=0x%x,mac=%s" % (self.model, i, i, SLOT + i, self.mac(i))
         if self.queues > 1 and "virtio" in self.model:
             dev += ",mq=on,vectors=%d" % (2 * self.queues + 2)
         return ["-netdev", netdev, "-device", dev + ("," + self.props if self.props else "")]
@@ -51,7 +52,7 @@ class Card:
 
 def pci(i):
     """The PCI address of card i."""
-    return "0000:00:%02x.0" % (0x10 + i)
+    return "0000:00:%02x.0" % (SLOT + i)
 
 
 class GuestProc:
@@ -164,7 +165,11 @@ class Vm:
         self.qmp.write(json.dumps(dict(execute=command, arguments=arguments)) + "\n")
         self.qmp.flush()
         while True:
-            answer = json.loads(self.qmp.readline())
+            try:
+                answer = json.loads(self.qmp.readline())
+            except (OSError, ValueError):
+                self.proc.p.wait(GUARD)
+                raise LabError("QEMU ended: " + self.proc.log()[-1000:])
             if "error" in answer:
                 raise LabError("QEMU: %s: %s" % (command, answer["error"].get("desc")))
             if "return" in answer:
