@@ -13,8 +13,10 @@ Only the parts whose names contain a WORD run, and those that the others need; w
   --full         only by --full, which stands before the first WORD
 
 A part tells its counts in the last line "N passed, N failed" of its output, or as meson does; otherwise it is one test,
-passed when it exits with 0. One that exits with anything else has failed at least once, whatever it says. What it
-prints is printed when it ends, in one piece. The last line is the sum; the exit status is 0 when nothing failed.
+passed when it exits with 0. One that exits with anything else has failed at least once, whatever it says, and so has one
+that counts nothing; but a part that cannot run here may say so: "0 passed, 0 failed, N skipped: REASON" with exit status
+0 is neither, the table has the reason, and what needs it is skipped as well. What a part prints is printed when it ends,
+in one piece. The last line is the sum; the exit status is 0 when nothing failed, and something passed or was skipped.
 """
 import os
 import re
@@ -45,7 +47,7 @@ class Part:
         if len(words) < 2:
             sys.exit("scripts/parts.py: a part needs a name and a command: %s" % words)
         self.name, self.argv = words[0], words[1:]
-        self.state, self.passed, self.failed = "waiting", 0, 0
+        self.state, self.passed, self.failed, self.why = "waiting", 0, 0, None
         self.took = self.cpu = self.asked = 0.0
 
     def start(self):
@@ -98,8 +100,8 @@ class Part:
         self.out.seek(0)
         text = self.out.read().decode(errors="replace")
         self.out.close()
-        self.passed, self.failed = counts(text, status)
-        self.state = "failed" if self.failed else "passed"
+        self.passed, self.failed, self.why = counts(text, status)
+        self.state = "failed" if self.failed else "skipped" if self.why else "passed"
         print("==== %s\n%s" % (self.name, text), end="" if text.endswith("\n") or not text else "\n")
         print("---- %s: exit %d, %d s%s" % (self.name, status, self.took, ", " + note if note else ""), flush=True)
 
@@ -107,20 +109,26 @@ class Part:
         self.state, self.failed = "failed", 1
         print("---- %s: not run, %s" % (self.name, why), flush=True)
 
+    def skipped(self, why):
+        self.state, self.why = "skipped", why
+        print("---- %s: skipped, %s" % (self.name, why), flush=True)
+
 
 def counts(text, status):
-    """Passed and failed, by a part's output and exit status."""
-    passed = failed = None
+    """Passed, failed, and why all was skipped if it was, by a part's output and exit status."""
+    passed = failed = why = None
     for line in text.splitlines():
-        m = re.match(r"(\d+) passed, (\d+) failed", line)
+        m = re.match(r"(\d+) passed, (\d+) failed(?:, [1-9]\d* skipped: *(\S.*))?", line)
         if m:
-            passed, failed = int(m.group(1)), int(m.group(2))
+            passed, failed, why = int(m.group(1)), int(m.group(2)), m.group(3)
     if passed is None and re.search(r"(?m)^Ok: ", text):  # meson's summary
         n = {k: int(v) for k, v in re.findall(r"(?m)^(Ok|Fail|Timeout|Unexpected Pass): +(\d+)", text)}
         passed, failed = n.pop("Ok"), sum(n.values())
     if passed is None:
         passed, failed = (1, 0) if status == 0 else (0, 1)
-    return passed, failed or int(status != 0)
+    if status or passed or failed:
+        return passed, failed or int(status != 0), None
+    return 0, int(not why), why
 
 
 def chosen(parts, words, full):
@@ -149,12 +157,14 @@ def begin(parts):
     running = [p for p in parts if p.state == "running"]
     waiting = [p for p in parts if p.state == "waiting"]
     state = {p.name: p.state for p in parts}
-    first = [p for p in parts if p.first and p.state != "passed"]
+    first = [p for p in parts if p.first and p.state not in ("passed", "skipped")]
     for p in waiting:
         if first and not p.first and any(f.state == "failed" for f in first):
             p.not_run(first[0].name + " failed")
         elif p.after and state[p.after] == "failed":
             p.not_run(p.after + " failed")
+        elif p.after and state[p.after] == "skipped":
+            p.skipped(p.after + " was skipped")
     waiting = [p for p in waiting if p.state == "waiting" and (not p.after or state[p.after] == "passed")]
     if first:
         waiting = [p for p in waiting if p is first[0]]
@@ -171,7 +181,8 @@ def table(parts, took):
     width = max(len(p.name) for p in parts)
     print("\n%-*s %8s %8s %8s %8s" % (width, "part", "passed", "failed", "seconds", "of CPU"))
     for p in sorted(parts, key=lambda p: -p.took):
-        print("%-*s %8d %8d %8.0f %8.0f" % (width, p.name, p.passed, p.failed, p.took, p.cpu))
+        print("%-*s %8d %8d %8.0f %8.0f%s" % (width, p.name, p.passed, p.failed, p.took, p.cpu,
+                                              "  skipped: " + p.why if p.why else ""))
     print("%-*s %8d %8d %8.0f %8.0f" % (width, "all", sum(p.passed for p in parts), sum(p.failed for p in parts), took,
                                         sum(p.cpu for p in parts)))
 
@@ -203,7 +214,7 @@ def main(argv):
     table(parts, time.monotonic() - start)
     passed, failed = sum(p.passed for p in parts), sum(p.failed for p in parts)
     print("\n%d passed, %d failed" % (passed, failed), flush=True)
-    sys.exit(128 + asked[0] if asked else int(failed > 0 or passed == 0))
+    sys.exit(128 + asked[0] if asked else int(failed > 0 or not (passed or any(p.why for p in parts))))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def last(out):
 
 def row(out, name):
     """Passed and failed of a part, by the table."""
-    m = re.search(r"(?m)^%s +(\d+) +(\d+) +\d+ +\d+$" % re.escape(name), out)
+    m = re.search(r"(?m)^%s +(\d+) +(\d+) +\d+ +\d+(  skipped: .*)?$" % re.escape(name), out)
     check(m, "no row of", name, out)
     return int(m.group(1)), int(m.group(2))
 
@@ -68,6 +68,12 @@ KINDS = [
     ("meson", MESON + "; exit 3", (5, 3)),
     ("meson, good", "echo 'Ok:                 9'; echo 'Fail:               0'", (9, 0)),
     ("no such", None, (0, 1)),
+    ("nothing", "echo '0 passed, 0 failed'", (0, 1)),
+    ("nothing, but skips", "echo '0 passed, 0 failed, 2 skipped'", (0, 1)),
+    ("no skips", "echo '0 passed, 0 failed, 0 skipped: no QEMU'", (0, 1)),
+    ("skipped", "echo '0 passed, 0 failed, 2 skipped: no QEMU'", (0, 0)),
+    ("skipped, and bad", "echo '0 passed, 0 failed, 2 skipped: no QEMU'; exit 1", (0, 1)),
+    ("some skipped", "echo '1 passed, 0 failed, 2 skipped: no QEMU'", (1, 0)),
 ]
 
 
@@ -79,12 +85,52 @@ def test_counts():
     status, out = parts(*argv)
     for name, _, want in KINDS:
         check(row(out, name) == want, name, "counted", row(out, name), "not", want, out)
-    check(last(out) == "29 passed, 9 failed" and status == 1, status, out)
-    check(row(out, "all") == (29, 9), out)
-    seconds = [int(x) for x in re.findall(r"(?m)^.* \d+ +\d+ +(\d+) +\d+$", out)][:-1]
+    check(last(out) == "30 passed, 13 failed" and status == 1, status, out)
+    check(row(out, "all") == (30, 13), out)
+    check(len(re.findall(r"(?m)^skipped  .*  skipped: no QEMU$", out)) == 1 and out.count("  skipped: ") == 1, out)
+    seconds = [int(x) for x in re.findall(r"(?m)^.* \d+ +\d+ +(\d+) +\d+(?:  skipped: .*)?$", out)][:-1]
     check(seconds == sorted(seconds, reverse=True), "the table is not in order", out)
     status, out = parts(*part("a", "echo '2 passed, 0 failed'"), *part("b", "true"))
     check(status == 0 and last(out) == "3 passed, 0 failed", status, out)
+
+
+CASES = """
+import sys
+sys.path.insert(0, %r)
+import case
+from case import Skip
+
+def skip(why):
+    raise Skip(why)
+
+class tests:
+    test_a = staticmethod(lambda: skip("no QEMU:\\n apt failed"))
+    test_b = staticmethod(lambda: skip("no QEMU:\\n apt failed"))
+    test_c = staticmethod(lambda: skip("no igb"))
+    other_d = None
+
+class some(tests):
+    test_a, test_b, test_c, test_d = tests.test_a, tests.test_b, tests.test_c, staticmethod(lambda: None)
+
+case.main(%s, %s)
+"""
+
+
+def test_all_skipped():
+    """A test that cannot run here says why, and is no failure; what it would be needed for is skipped with it."""
+    why = "no QEMU: apt failed; no igb"
+    for tests, only, status, said in (("tests", ["test_"], 0, "0 passed, 0 failed, 3 skipped: " + why),
+                                      ("some", ["test_"], 0, "1 passed, 0 failed, 3 skipped"),
+                                      ("tests", ["test_z"], 1, "0 passed, 0 failed, 0 skipped")):
+        p = subprocess.run([sys.executable, "-c", CASES % (os.path.join(ROOT, "tests", "lab"), tests, only)],
+                           stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+        check(p.returncode == status and last(p.stdout) == said, tests, only, p.returncode, p.stdout)
+    argv = part("vm", "echo '0 passed, 0 failed, 3 skipped: %s'" % why) + part("more", "false", "--after", "vm")
+    status, out = parts(*argv)
+    check(status == 0 and last(out) == "0 passed, 0 failed", status, out)
+    check("  skipped: " + why in out and "  skipped: vm was skipped" in out and "---- more: skipped, vm was" in out, out)
+    status, out = parts(*part("vm", "echo '0 passed, 0 failed, 3 skipped: %s'" % why, "--first"), *part("good", "true"))
+    check(status == 0 and last(out) == "1 passed, 0 failed", status, out)
 
 
 def test_order():

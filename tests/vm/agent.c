@@ -16,7 +16,7 @@
  *
  * Under other names it is what commands in the guest need and would take Python half a minute there:
  *
- *   agent telemetry PREFIX COMMAND     one question to DPDK's telemetry socket
+ *   agent telemetry PREFIX COMMAND...  questions to DPDK's telemetry socket, an answer a line
  *   agent serve ADDRESS PORT           a TCP echo
  *   agent talk ADDRESS PORT BYTES      sends BYTES to an echo and compares what comes; "talked BYTES"
  *   agent bind DRIVER PCI...           binds devices to a driver of the kernel
@@ -376,22 +376,24 @@ static int first(const char *pmds)
 
 /* ---- what commands need ---- */
 
-static int telemetry(const char *prefix, const char *command)
+static int telemetry(const char *prefix, char **command)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	static char buf[1 << 20];
 	int s = socket(AF_UNIX, SOCK_SEQPACKET, 0);
-	ssize_t n;
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "/var/run/dpdk/%s/dpdk_telemetry.v2", prefix);
 	if (connect(s, (struct sockaddr *)&a, sizeof(a)))
 		die(a.sun_path);
-	if (read(s, buf, sizeof(buf)) <= 0 || write(s, command, strlen(command)) < 0)
+	if (read(s, buf, sizeof(buf)) <= 0)
 		die("telemetry");
-	n = read(s, buf, sizeof(buf));
-	if (n <= 0)
-		die("telemetry");
-	fwrite(buf, 1, (size_t)n, stdout);
+	for (; *command; command++) {
+		ssize_t n = write(s, *command, strlen(*command)) < 0 ? -1 : read(s, buf, sizeof(buf));
+
+		if (n <= 0)
+			die("telemetry");
+		printf("%.*s\n", (int)n, buf);
+	}
 	return 0;
 }
 
@@ -518,8 +520,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (getpid() == 1)
 		return first(getenv("pmds"));
-	if (argc == 4 && !strcmp(argv[1], "telemetry"))
-		return telemetry(argv[2], argv[3]);
+	if (argc > 3 && !strcmp(argv[1], "telemetry"))
+		return telemetry(argv[2], argv + 3);
 	if (argc == 4 && !strcmp(argv[1], "serve"))
 		return echo(argv[2], argv[3]);
 	if (argc == 5 && !strcmp(argv[1], "talk"))
