@@ -2,12 +2,14 @@
 #include <poll.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
 #include <rte_dev.h>
+#include <rte_alarm.h>
 #include <rte_ethdev.h>
 #include <rte_ether.h>
 #include <rte_mbuf.h>
@@ -103,6 +105,42 @@ static void wait_link(const struct port *p)
 	cr_assert(link.link_status);
 }
 
+static atomic_bool settled;
+
+static void on_alarm(void *arg)
+{
+	(void)arg;
+	settled = true;
+}
+
+/*
+ * DPDK's own thread is done with what it was at: memif takes its connection down there, and says that the link is down
+ * before it has, and the device must not be removed under it.
+ */
+static void settle(void)
+{
+	settled = false;
+	cr_assert_eq(rte_eal_alarm_set(1, on_alarm, NULL), 0);
+	for (unsigned i = 0; i < 6000 && !settled; i++)
+		usleep(10000);
+	cr_assert(settled);
+}
+
+/* Both ends of a connection of memif's, one after the other. */
+static void stop_pair(struct port *peer, struct port *p)
+{
+	struct rte_eth_link link = {.link_status = 1};
+
+	port_stop(peer);
+	for (unsigned i = 0; i < 6000 && link.link_status; i++) {
+		usleep(10000);
+		cr_assert_eq(rte_eth_link_get_nowait(p->id, &link), 0);
+	}
+	cr_assert_not(link.link_status);
+	settle();
+	port_stop(p);
+}
+
 /* The other side has one queue pair: packets arrive once, however many workers look for them. */
 Test(port, memif, .init = setup, .fini = teardown)
 {
@@ -133,8 +171,7 @@ Test(port, memif, .init = setup, .fini = teardown)
 		n += k;
 	}
 	cr_assert_eq(n, 8);
-	port_stop(&peer);
-	port_stop(&p);
+	stop_pair(&peer, &p);
 }
 
 /* ---- links ---- */
@@ -187,6 +224,7 @@ Test(port, link_of_memif, .init = setup, .fini = teardown)
 	for (unsigned i = 0; i < 6000 && link_of(&p).up; i++)
 		usleep(10000);
 	cr_assert_not(link_of(&p).up);
+	settle();
 	port_stop(&p);
 }
 
