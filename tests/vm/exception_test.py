@@ -40,6 +40,7 @@ def queues(d, kind):
 
 def case_as_the_kernel_sees_it(d):
     """Queues as workers, the port's MAC and MTU; and no more offloads than the other side takes over."""
+    d.up()
     for workers, mtu in ((1, 1500), (2, 1600)):
         d.lab.ip("q", "link", "set", d.tap, "mtu", str(mtu))
         d.gateway(workers=workers, mtu=mtu)

@@ -266,9 +266,10 @@ class Target(Device):
                 continue
             if want == PUNTED and after.to_kernel - before.to_kernel < n:
                 return "not all came to the kernel"
-            if want == CARD and not any(v >= n for v in said.values()) and self.name not in SILENT:
+            told = [k for k, v in said.items() if v >= n]
+            if want == CARD and not told and self.name not in SILENT:
                 return "the card does not tell what it dropped"
-            self.notes[kind.name] = want + (": " + ", ".join(said) if said and want == CARD else "")
+            self.notes[kind.name] = want + (": " + ", ".join(told) if told and want == CARD else "")
             return None
         return "it was to be " + " or ".join(kind.wants)
 

@@ -35,7 +35,7 @@ class Gateway(Device):
 
     def address(self, i):
         """Bus numbers are given by the guest's kernel, in the order of the root ports."""
-        found = self.vm.sh("ls /sys/bus/pci/devices/0000:00:%02x.0 | grep '^0000:'" % (0x10 + i)).split()
+        found = self.vm.sh("ls /sys/bus/pci/devices/0000:00:%02x.0 | grep -x '0000:[0-9a-f]*:[0-9a-f.]*'" % (0x10 + i)).split()
         return found[0]
 
     def start_both(self):
