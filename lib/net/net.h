@@ -159,6 +159,19 @@ void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const str
  */
 bool net_finish_csum(uint8_t *p, unsigned n, bool partial);
 
+/* Offsets in a frame of TCP; data_n: bytes of the stream by the IP header. */
+struct net_tcp_at {
+	uint16_t ip, tcp, data;
+	uint32_t data_n;
+	bool v6;
+};
+
+/*
+ * Where they are in a frame of `whole` bytes, of which the first n lie at p: they must hold all its headers.  False,
+ * and *at as it was, for what is not TCP, a fragment, and a frame shorter than its headers say.
+ */
+bool net_find_tcp(const uint8_t *p, unsigned n, unsigned whole, struct net_tcp_at *at);
+
 /*
  * Whether the checksum of a datagram of UDP that net_parse_burst has just taken is right, or none, or the pseudo
  * header's alone: a neighbour on the same host has left the rest to a device that was not there.  For what nothing

@@ -21,6 +21,7 @@
 #define IP4_HEAD      20 /* without options */
 #define IP4_TOS	      1
 #define IP4_LEN	      2
+#define IP4_ID	      4
 #define IP4_FRAG      6
 #define IP4_TTL	      8
 #define IP4_PROTO     9
@@ -91,6 +92,7 @@
 #define TCP_F_RST 0x04
 #define TCP_F_PSH 0x08
 #define TCP_F_ACK 0x10
+#define TCP_F_CWR 0x80
 
 #define NET_HOPS     64	 /* TTL, hop limit */
 #define HOPS_ON_LINK 255 /* of what no router has passed on */

@@ -21,25 +21,26 @@ struct peek {
 	uint8_t hops;  /* TTL, hop limit */
 };
 
-static void peek_v4(const uint8_t *p, unsigned n, struct peek *k)
+/* Of a frame of `whole` bytes the first n are at p, here and below. */
+static void peek_v4(const uint8_t *p, unsigned n, unsigned whole, struct peek *k)
 {
 	const uint8_t *ip = p + k->ip;
-	unsigned room = n - k->ip, head, len;
+	unsigned head, len;
 
-	if (room < IP4_HEAD || ip[0] >> 4 != 4)
+	if (n - k->ip < IP4_HEAD || ip[0] >> 4 != 4)
 		return;
 	k->proto = ip[IP4_PROTO];
 	k->hops = ip[IP4_TTL];
 	head = (ip[0] & 0xf) * 4u;
 	len = be16_get(ip + IP4_LEN);
-	if (head < IP4_HEAD || len < head || len > room || (be16_get(ip + IP4_FRAG) & IP4_MF_OR_OFF))
+	if (head < IP4_HEAD || len < head || len > whole - k->ip || (be16_get(ip + IP4_FRAG) & IP4_MF_OR_OFF))
 		return;
 	k->l4 = k->ip + head;
 	k->l4_n = len - head;
 }
 
 /* Past what may lie in front of TCP, UDP or ICMP.  A routing header would have another address in the pseudo header. */
-static void peek_v6(const uint8_t *p, unsigned n, struct peek *k)
+static void peek_v6(const uint8_t *p, unsigned n, unsigned whole, struct peek *k)
 {
 	const uint8_t *ip = p + k->ip;
 	unsigned room = n - k->ip, at = IP6_HEAD, end;
@@ -49,10 +50,10 @@ static void peek_v6(const uint8_t *p, unsigned n, struct peek *k)
 	k->proto = ip[IP6_NEXT];
 	k->hops = ip[IP6_HOPS];
 	end = IP6_HEAD + be16_get(ip + IP6_LEN);
-	if (end > room)
+	if (end > whole - k->ip)
 		return;
 	for (unsigned i = 0; i < IP6_EXT_MAX && (k->proto == PROTO_HOPOPTS || k->proto == PROTO_DSTOPTS); i++) {
-		if (end - at < IP6_EXT_MIN || end - at < IP6_EXT_MIN + ip[at + 1] * 8u)
+		if (end - at < IP6_EXT_MIN || room < at + IP6_EXT_MIN || end - at < IP6_EXT_MIN + ip[at + 1] * 8u)
 			return;
 		k->proto = ip[at];
 		at += IP6_EXT_MIN + ip[at + 1] * 8u;
@@ -61,7 +62,7 @@ static void peek_v6(const uint8_t *p, unsigned n, struct peek *k)
 	k->l4_n = end - at;
 }
 
-static struct peek peek(const uint8_t *p, unsigned n)
+static struct peek peek_part(const uint8_t *p, unsigned n, unsigned whole)
 {
 	struct peek k = {.ip = ETH_HEAD};
 
@@ -74,10 +75,15 @@ static struct peek peek(const uint8_t *p, unsigned n)
 		k.ip += ETH_VLAN;
 	}
 	if (k.type == ETH_T_IPV4)
-		peek_v4(p, n, &k);
+		peek_v4(p, n, whole, &k);
 	else if (k.type == ETH_T_IPV6)
-		peek_v6(p, n, &k);
+		peek_v6(p, n, whole, &k);
 	return k;
+}
+
+static struct peek peek(const uint8_t *p, unsigned n)
+{
+	return peek_part(p, n, n);
 }
 
 /* The pseudo header's sum: addresses, protocol and length as big-endian words in memory. */
@@ -105,6 +111,22 @@ bool net_finish_csum(uint8_t *p, unsigned n, bool partial)
 	le16_put(at, 0);
 	sum = net_sum_fold(net_sum(p + k.l4, k.l4_n, sum));
 	le16_put(at, sum || tcp ? sum : UINT16_MAX); /* UDP's 0 would say "none" */
+	return true;
+}
+
+bool net_find_tcp(const uint8_t *p, unsigned n, unsigned whole, struct net_tcp_at *at)
+{
+	const struct peek k = peek_part(p, n, whole);
+	unsigned head;
+
+	if (!k.l4 || k.proto != PROTO_TCP || k.l4_n < TCP_HEAD || n < k.l4 + TCP_HEAD)
+		return false;
+	head = (p[k.l4 + TCP_OFF] >> 4) * 4u;
+	if (head < TCP_HEAD || head > k.l4_n || n < k.l4 + head)
+		return false;
+	*at = (struct net_tcp_at){
+		.ip = (uint16_t)k.ip, .tcp = (uint16_t)k.l4, .data = (uint16_t)(k.l4 + head), .data_n = k.l4_n - head};
+	at->v6 = k.type == ETH_T_IPV6;
 	return true;
 }
 

@@ -124,6 +124,35 @@ Test(peek, completed_by_the_drivers_word)
 	}
 }
 
+/* A segment's parts, of as much of its frame as holds its headers; and nothing is read behind that. */
+Test(peek, parts_of_a_segment)
+{
+	struct made m;
+
+	EACH_SHAPE
+	{
+		MAKE(&m);
+		m.p[m.l4 + 12] = 0x50; /* the fields of a datagram's payload are a segment's */
+		for (unsigned whole = m.n - 1; whole <= m.n; whole++)
+			for (unsigned have = 0; have <= whole; have += have < m.l4 + 24 ? 1 : 211) {
+				uint8_t *part = malloc(have ? have : 1);
+				struct net_tcp_at at = {.data_n = 77};
+				bool is = m.tcp && whole == m.n && have >= m.l4 + 20;
+
+				memcpy(part, m.p, have);
+				cr_assert_eq(net_find_tcp(part, have, whole, &at), is, "shape %u, %u of %u", i_, have,
+					     whole);
+				free(part);
+				if (!is) {
+					cr_assert_eq(at.data_n, 77);
+					continue;
+				}
+				cr_assert(at.ip == m.ip && at.tcp == m.l4 && at.data == m.l4 + 20 && at.v6 == m.v6);
+				cr_assert_eq(at.data_n, m.l4_n - 20);
+			}
+	}
+}
+
 /* What is whole stays, and what is wrong stays wrong: that is the kernel's to find. */
 Test(peek, others_stay)
 {
