@@ -6,6 +6,7 @@
 #include <rte_ring.h>
 
 #include "fec.h"
+#include "gso.h"
 #include "worker_int.h"
 
 _Static_assert(NET_MAX_HEAD + CRYPT_MAX_HEAD + FEC_HEAD <= RTE_PKTMBUF_HEADROOM, "headers fit the headroom");
@@ -272,28 +273,75 @@ static void inject_one(struct worker *w, unsigned dev, struct rte_mbuf *m)
 	txq_add(w, dev, m);
 }
 
-/*
- * From kernel interfaces that are devices, a burst each.  They are whole, as a TAP's: the device was asked for no
- * offloads.
- */
-static unsigned inject_exc(struct worker *w)
+/* A large segment of the kernel's, as frames; returns how many. */
+static unsigned inject_cut(struct worker *w, unsigned dev, struct rte_mbuf *m)
 {
-	struct rte_mbuf *m[PL_EXC];
-	unsigned total = 0, n;
+	struct gso g;
+	unsigned why = gso_begin(&g, m, w->conf.pool), n = 0;
 
-	for (unsigned dev = 0; dev < w->conf.n_ports; dev++) {
-		const struct worker_port *p = &w->conf.ports[dev];
+	if (why)
+		pl_count(w, why, 1);
+	else
+		w->stats.segmented++;
+	for (; !why && g.left; n++) {
+		struct rte_mbuf *part = gso_next(&g, w->conf.pool);
 
-		if (pl_shut(w, dev) || !p->has_exc)
-			continue;
-		n = rte_eth_rx_burst(p->exc, (uint16_t)w->conf.id, m, PL_EXC);
-		for (unsigned i = 0; i < n; i++) {
-			m[i]->port = p->id;
-			m[i]->ol_flags = 0;
-			inject_one(w, dev, m[i]);
+		if (!part) {
+			pl_count(w, DROP_NO_MBUF, gso_rest(&g));
+			break;
 		}
+		part->port = w->conf.ports[dev].id;
+		inject_one(w, dev, part);
+	}
+	rte_pktmbuf_free(m);
+	return n;
+}
+
+/* A frame that the kernel may have left unfinished; returns how many it is. */
+static unsigned inject_raw(struct worker *w, unsigned dev, struct rte_mbuf *m)
+{
+	if (m->ol_flags & RTE_MBUF_F_RX_LRO)
+		return inject_cut(w, dev, m);
+	if (m->nb_segs > 1) { /* longer than a buffer, and so than any port's frames */
+		pl_count(w, DROP_MULTI_SEGMENT, 1);
+		rte_pktmbuf_free(m);
+		return 0;
+	}
+	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE)
+		net_finish_csum(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, true);
+	m->port = w->conf.ports[dev].id;
+	m->ol_flags = 0;
+	m->tx_offload = 0; /* where the driver says how long segments are */
+	inject_one(w, dev, m);
+	return 1;
+}
+
+/*
+ * From the kernel interface of a port, where that is a device: about a burst of frames, cut up as they are, and none
+ * that had better wait in the kernel.
+ */
+static unsigned inject_dev(struct worker *w, unsigned dev)
+{
+	const struct worker_port *p = &w->conf.ports[dev];
+	struct rte_mbuf *m[PL_EXC_LOT];
+	unsigned total = 0, frames = 0, n = PL_EXC_LOT;
+
+	while (n == PL_EXC_LOT && frames < PL_EXC && w->txq[dev].n < PL_HOLD) {
+		n = rte_eth_rx_burst(p->exc, (uint16_t)w->conf.id, m, PL_EXC_LOT);
+		for (unsigned i = 0; i < n; i++)
+			frames += inject_raw(w, dev, m[i]);
 		total += n;
 	}
+	return total;
+}
+
+static unsigned inject_exc(struct worker *w)
+{
+	unsigned total = 0;
+
+	for (unsigned dev = 0; dev < w->conf.n_ports; dev++)
+		if (!pl_shut(w, dev) && w->conf.ports[dev].has_exc)
+			total += inject_dev(w, dev);
 	w->stats.injected += total;
 	return total;
 }

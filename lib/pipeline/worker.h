@@ -120,7 +120,8 @@ struct worker_stats { /* writer: the worker */
 	uint64_t interrupts, interrupts_missed; /* that woke us; frames that lay there when they should have */
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t steered_out, steered_in, punted;
-	uint64_t injected; /* frames of the kernel's, from devices (worker_port.exc) */
+	uint64_t injected;  /* frames of the kernel's, from devices (worker_port.exc) */
+	uint64_t segmented; /* large segments of TCP among them, which were cut up */
 	uint64_t max_burst;
 };
 

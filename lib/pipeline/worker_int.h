@@ -15,6 +15,7 @@
 #define PL_TURN	    512	 /* packets sent a turn: the rest stays ready for the next */
 #define PL_PENDING  1024 /* frames that wait for a port */
 #define PL_EXC	    64	 /* frames to and from a kernel interface that is a device, a burst */
+#define PL_EXC_LOT  4	 /* taken of the latter at a time: one may be a large segment, which becomes fifty frames */
 #define PL_HOLD	    512	 /* with so many waiting, the port's sessions make no new ones */
 #define PL_STUCK_MS 3000 /* a port that has taken nothing for so long loses what waits for it */
 

@@ -322,6 +322,7 @@ static struct rte_tel_data *dict_of_worker(const struct tlm_src *src, unsigned i
 	dict_u64(d, "steered_out", s->steered_out);
 	dict_u64(d, "punted", s->punted);
 	dict_u64(d, "injected", s->injected);
+	dict_u64(d, "exception_segmented", s->segmented);
 	dict_u64(d, "max_burst", s->max_burst);
 	dict_u64(d, "memory_used", shard_mem_used(src->shards[i]));
 	dict_u64(d, "held_mbufs", h->held_mbufs);

@@ -22,6 +22,7 @@
 	X(TCP_CONTROL, "tcp_control", "fake TCP: a segment of the peer's kernel, without a datagram")  \
 	/* pipeline */                                                                                 \
 	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                          \
+	X(SEGMENT, "segment", "from the kernel: said to be TCP that is to be cut up, and is not")      \
 	X(STEER_FULL, "steer_full", "ring to the home worker full")                                    \
 	X(PUNT_FULL, "punt_full", "ring to the exception path full")                                   \
 	X(PUNT_LINK, "punt_link", "beyond punt_rate: ARP, neighbour discovery and the like")           \
