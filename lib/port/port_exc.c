@@ -2,7 +2,8 @@
 
 /*
  * The kernel's side of a gateway port as a device: DPDK's virtio-user over vhost-net, whose other end is a TAP.  The
- * workers send what is the kernel's by a queue each, and a thread of the kernel's takes it from there.
+ * workers send what is the kernel's by a queue each, and a thread of the kernel's takes it from there.  What the kernel
+ * sends comes with checksums undone and segments uncut, which makes it cheap for the kernel: the workers do both.
  */
 
 #include <errno.h>
@@ -69,12 +70,30 @@ static int exc_probe(const struct port_exc_conf *c, struct port_exc *out, char *
 	return exc_fail(c, why, why_n, -ENODEV, "virtio-user made no port");
 }
 
-/* The kernel finishes its checksums and segments itself, as it does on a TAP: nothing is asked of this side. */
+/*
+ * What the kernel may leave to us: its checksums, and TCP in segments of up to 64 KB, which come in as many buffers as
+ * they need.  The latter only with both of the others: so it is with virtio, too.
+ */
+static uint64_t exc_offloads(const struct rte_eth_dev_info *info)
+{
+	const uint64_t sums = RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+	const uint64_t large = sums | RTE_ETH_RX_OFFLOAD_TCP_LRO | RTE_ETH_RX_OFFLOAD_SCATTER;
+
+	if ((info->rx_offload_capa & large) == large)
+		return large;
+	return (info->rx_offload_capa & sums) == sums ? sums : 0;
+}
+
 static int exc_setup(const struct port_exc_conf *c, const struct port_exc *e, char *why, size_t why_n)
 {
-	const struct rte_eth_conf eth = {0};
-	int err = rte_eth_dev_configure(e->id, (uint16_t)c->workers, (uint16_t)c->workers, &eth);
+	struct rte_eth_conf eth = {0};
+	struct rte_eth_dev_info info;
+	int err = rte_eth_dev_info_get(e->id, &info);
 
+	if (!err) {
+		eth.rxmode.offloads = exc_offloads(&info);
+		err = rte_eth_dev_configure(e->id, (uint16_t)c->workers, (uint16_t)c->workers, &eth);
+	}
 	if (err)
 		return exc_refused(c, why, why_n, err, "its queues");
 	for (uint16_t q = 0; q < c->workers && !err; q++) {
