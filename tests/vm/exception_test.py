@@ -82,10 +82,13 @@ def case_all_at_once(d):
         inside.stop(signal.SIGKILL)
         outside.stop()
         peer.stop()
-    rows = [{k: a[k] - b[k] for k in ("punted", "injected")} for a, b in zip(d.workers(), before)]
+    rows = [{k: a[k] - b[k] for k in ("punted", "injected", "exception_segmented")} for a, b in zip(d.workers(), before)]
     seen = d.vm.telemetry(d.gw, "/kcpgate/control")
     check(seen["exception_to_kernel"] == seen["exception_from_kernel"] == 0, "frames went through control", seen)
     check(all(r["injected"] for r in rows), "a queue of the interface is idle", rows)
+    check(all(r["exception_segmented"] for r in rows), "nothing was cut", rows)
+    drops = d.drops()
+    check(all(drops[why] == 0 for why in ("segment", "multi_segment", "tx_full", "no_mbuf")), drops)
     check(d.checksum_errors() == wrong, "wrong checksums counted:", d.checksum_errors() - wrong)
     return "%s" % rows
 
