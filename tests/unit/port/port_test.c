@@ -103,6 +103,18 @@ static void wait_link(const struct port *p)
 	cr_assert(link.link_status);
 }
 
+/* The other side has gone, and memif's own thread is done with it: it must not be taken apart under that. */
+static void wait_no_link(const struct port *p)
+{
+	struct rte_eth_link link = {.link_status = 1};
+
+	for (unsigned i = 0; i < 6000 && link.link_status; i++) {
+		usleep(10000);
+		cr_assert_eq(rte_eth_link_get_nowait(p->id, &link), 0);
+	}
+	cr_assert_not(link.link_status);
+}
+
 /* The other side has one queue pair: packets arrive once, however many workers look for them. */
 Test(port, memif, .init = setup, .fini = teardown)
 {
@@ -134,6 +146,7 @@ Test(port, memif, .init = setup, .fini = teardown)
 	}
 	cr_assert_eq(n, 8);
 	port_stop(&peer);
+	wait_no_link(&p);
 	port_stop(&p);
 }
 
