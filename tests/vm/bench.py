@@ -141,6 +141,7 @@ class Device:
         self.n += 1
         self.key = wish
         self.gw = self.vm.gateway("%s-%d" % (self.name, self.n), self.conf(**wish))
+        self.wait_carrier(True)  # a card that was reset has no link at first
         return self.gw
 
     def drop_gateway(self):
