@@ -29,7 +29,7 @@ BURST = 256  # packets that a worker may hold within a turn
 BEFORE = ("frame_short not_for_us other_host vlan ip_header ip_checksum ip_fragment udp_length udp_checksum tcp_control "
           "multi_segment steer_full punt_full crypt_short crypt_bad no_listener foreign short stray conv parity_alone "
           "session_limit").split()
-OUT = "inject_full tx_full tx_long no_route no_neighbour".split()
+OUT = "inject_full tx_full tx_long port_down no_route no_neighbour".split()
 
 
 def mkpcap(path, *options):
