@@ -369,6 +369,15 @@ def select(words):
     return chosen, cases
 
 
+def with_spares(chosen, qemu):
+    """And a card more by a driver that only one is had by: two gateways need two."""
+    placed = list(chosen)
+    for d in chosen:
+        if sum(o.driver == d.driver for o in placed) == 1:
+            placed += [o for o in devices() if o.driver == d.driver and o.name != d.name and qemu.has(o.card.model)][:1]
+    return placed
+
+
 def skipping(reason):
     def test():
         raise Skip(reason)
@@ -388,8 +397,7 @@ def main(words):
         print("SKIP %s: %s\n0 passed, 0 failed, %d skipped" % (" ".join(d.name for d in chosen), e, len(chosen)))
         return
     here = [d for d in chosen if q.has(d.card.model)]
-    spare = next((d for d in devices() if d.name == "e1000e" and len(here) == 1 and here[0].name != "e1000e"), None)
-    placed = here + ([spare] if spare and here[0].driver == spare.driver else [])
+    placed = with_spares(here, q)
     machine = Machine([d.card for d in placed])
     for i, d in enumerate(placed):
         d.place(machine, i).all = placed
