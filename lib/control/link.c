@@ -13,8 +13,9 @@
 
 #include "ctl_int.h"
 
-#define LINK_MS	  100
-#define LINK_COST 500 /* of the time at most one part in so many goes into asking: some drivers wait for their PHY */
+#define LINK_MS	     100
+#define LINK_MOST_MS 2000
+#define LINK_COST    500 /* of the time one part in so many goes into asking, until then: some drivers wait for a PHY */
 
 static uint64_t clock_us(void)
 {
@@ -121,6 +122,7 @@ static void on_timer(struct ctl *c, struct timer *t)
 		any = true;
 	}
 	ms = (clock_us() - from) * LINK_COST / 1000;
+	ms = ms < LINK_MOST_MS ? ms : LINK_MOST_MS;
 	if (any)
 		ctl_arm(c, t, ms > LINK_MS ? ms : LINK_MS);
 }

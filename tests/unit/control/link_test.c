@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
@@ -15,7 +16,7 @@
 
 static struct lab lab;
 static struct port_link dev[2];
-static unsigned asked[2];
+static unsigned asked[2], slow; /* seconds that an answer takes */
 
 static const struct net_tbl *tbl(void)
 {
@@ -28,6 +29,7 @@ static void on_link(void *ctx, unsigned port, struct port_link *l)
 	cr_assert(lab.devs[port].started);
 	cr_assert_eq(lab.devs[port].ifindex, 0, "its interface shows it");
 	asked[port]++;
+	sleep(slow);
 	*l = dev[port];
 }
 
@@ -85,6 +87,17 @@ Test(link, of_the_device)
 	cr_assert(lab_logged(&lab, "port wan0: link is up, 1000 Mb/s, full duplex"));
 	now = ctl_port_now(lab.ctl, 0);
 	cr_assert(now.link.up && now.link.mbps == 1000 && now.changes == 2);
+}
+
+/* A driver that waits for its PHY is asked seldom; yet a cable is not out for minutes before anybody looks. */
+Test(link, slow_answer)
+{
+	lab_start(&lab);
+	slow = 1;
+	cr_assert(lab_until(&lab, SOON, asked[0] >= 2));
+	slow = 0;
+	dev[0] = (struct port_link){.told = true};
+	cr_assert(lab_until(&lab, SOON, !tbl()->dev[0].up));
 }
 
 /* There is none at the start, as while two ends settle on a speed. */
