@@ -14,7 +14,7 @@
  * control's part: dialling, and the applications' ends of the chans.
  */
 
-#define HEAP	   ((size_t)512 << 20) /* touched by need */
+#define HEAP	   ((size_t)256 << 20) /* touched by need */
 #define HEAP_ALIGN 65536u
 #define CHUNKS	   512u
 #define CHANS	   64u

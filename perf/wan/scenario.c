@@ -2,192 +2,19 @@
 #include "scenario.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define WORDS 48
+#include "words.h"
 
-/* The statement at work: its words, and what it has said so far. */
+/* The statement at work, and what they have said so far. */
 struct parse {
-	const char *file;
-	unsigned no;
-	char *word[WORDS];
-	unsigned n, at;
-	char *err;
-	size_t err_n;
+	struct words words; /* first */
 	struct world_conf *w;
 	struct end_conf end[2];	 /* of every flow, by side */
 	struct path_conf now[2]; /* as the last change has left it */
 };
-
-__attribute__((format(printf, 2, 3))) static int wrong(struct parse *p, const char *fmt, ...)
-{
-	int at = snprintf(p->err, p->err_n, "%s:%u: ", p->file, p->no);
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (at >= 0 && (size_t)at < p->err_n)
-		vsnprintf(p->err + at, p->err_n - (size_t)at, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
-
-static const char *peek(const struct parse *p)
-{
-	return p->at < p->n ? p->word[p->at] : "";
-}
-
-static bool is(struct parse *p, const char *word)
-{
-	if (p->at >= p->n || strcmp(p->word[p->at], word))
-		return false;
-	p->at++;
-	return true;
-}
-
-/* ---- values ---- */
-
-struct suffix {
-	const char *text;
-	double by;
-};
-
-static const struct suffix times[] = {{"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {NULL, 0}};
-static const struct suffix rates[] = {{"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {NULL, 0}};
-static const struct suffix sizes[] = {{"", 1}, {"K", 1024}, {"M", 1024 * 1024}, {NULL, 0}};
-static const struct suffix shares[] = {{"%", 0.01}, {NULL, 0}};
-static const struct suffix counts[] = {{"", 1}, {NULL, 0}};
-
-static int value(struct parse *p, const char *what, const struct suffix *s, double most, double *out)
-{
-	const char *w = peek(p);
-	char *end;
-	double v = strtod(w, &end);
-
-	if (!strcmp(w, "0")) {
-		*out = 0;
-		p->at++;
-		return 0;
-	}
-	for (; s->text; s++) {
-		if (end == w || strcmp(end, s->text))
-			continue;
-		v *= s->by;
-		if (!(v >= 0 && v <= most))
-			return wrong(p, "%s of %s is out of range", what, w);
-		*out = v;
-		p->at++;
-		return 0;
-	}
-	return wrong(p, "%s: a number with its unit is wanted, not '%s'", what, w);
-}
-
-static int value_u64(struct parse *p, const char *what, const struct suffix *s, double most, uint64_t *out)
-{
-	double v;
-	int rc = value(p, what, s, most, &v);
-
-	if (rc == 0)
-		*out = (uint64_t)(v + 0.5);
-	return rc;
-}
-
-static int value_u32(struct parse *p, const char *what, const struct suffix *s, uint32_t *out)
-{
-	double v;
-	int rc = value(p, what, s, 1e9, &v);
-
-	if (rc == 0)
-		*out = (uint32_t)(v + 0.5);
-	return rc;
-}
-
-static int value_int(struct parse *p, const char *what, int *out)
-{
-	double v;
-	int rc = value(p, what, counts, 1e6, &v);
-
-	if (rc == 0)
-		*out = (int)v;
-	return rc;
-}
-
-static int value_bool(struct parse *p, const char *what, bool *out)
-{
-	*out = !strcmp(peek(p), "on");
-	if (!*out && strcmp(peek(p), "off"))
-		return wrong(p, "%s is on or off, not '%s'", what, peek(p));
-	p->at++;
-	return 0;
-}
-
-/* ---- the path ---- */
-
-static int path_word(struct parse *p, struct path_conf *c)
-{
-	const char *k = p->word[p->at++];
-
-	if (!strcmp(k, "rate"))
-		return value_u64(p, k, rates, 1e12, &c->rate);
-	if (!strcmp(k, "delay"))
-		return value_u64(p, k, times, 1e11, &c->delay);
-	if (!strcmp(k, "jitter"))
-		return value_u64(p, k, times, 1e11, &c->jitter);
-	if (!strcmp(k, "fifo"))
-		return value_bool(p, k, &c->fifo);
-	if (!strcmp(k, "queue"))
-		return value_u32(p, k, counts, &c->queue);
-	if (!strcmp(k, "own"))
-		return value_bool(p, k, &c->own);
-	if (!strcmp(k, "bucket"))
-		return value_u32(p, k, sizes, &c->bucket);
-	if (!strcmp(k, "loss"))
-		return value(p, k, shares, 0.99, &c->loss);
-	if (!strcmp(k, "burst"))
-		return value(p, k, counts, 1000, &c->burst);
-	if (!strcmp(k, "early"))
-		return value_bool(p, k, &c->early);
-	if (!strcmp(k, "dup"))
-		return value(p, k, shares, 1, &c->dup);
-	if (!strcmp(k, "reorder"))
-		return value(p, k, shares, 1, &c->reorder);
-	if (!strcmp(k, "by"))
-		return value_u64(p, k, times, 1e11, &c->reorder_by);
-	if (!strcmp(k, "black"))
-		return value_bool(p, k, &c->black);
-	return wrong(p,
-		     "a path knows no '%s': rate, delay, jitter, fifo, queue, own, bucket, loss, burst, early, dup, "
-		     "reorder, "
-		     "by, black",
-		     k);
-}
-
-/* "both delay 50ms rate 100M": to the end of the statement. */
-static int path_words(struct parse *p, struct path_conf path[2], bool *known)
-{
-	bool up = is(p, "up"), down = !up && is(p, "down");
-	unsigned from = p->at;
-	int rc = 0;
-
-	*known = up || down || is(p, "both");
-	if (!*known)
-		return 0;
-	if (!up && !down)
-		from = p->at;
-	for (int d = 0; d < 2 && rc == 0; d++) {
-		if ((up && d != UP) || (down && d != DOWN))
-			continue;
-		for (p->at = from; p->at < p->n && rc == 0;)
-			rc = path_word(p, &path[d]);
-		if (rc == 0 && path[d].bucket && !path[d].rate)
-			rc = wrong(p, "a policer's bucket is of no use without a rate");
-		if (rc == 0 && path[d].reorder > 0 && !path[d].reorder_by)
-			rc = wrong(p, "reorder wants to know by how much: 'by 5ms'");
-	}
-	return rc;
-}
 
 static int change(struct parse *p)
 {
@@ -197,15 +24,15 @@ static int change(struct parse *p)
 	int rc;
 
 	if (w->n_change == WORLD_CHANGES)
-		return wrong(p, "more than %d changes", WORLD_CHANGES);
-	rc = value_u64(p, "at", times, 1e13, &c->at);
+		return words_wrong(&p->words, "more than %d changes", WORLD_CHANGES);
+	rc = words_u64(&p->words, "at", words_times, 1e13, &c->at);
 	if (rc)
 		return rc;
 	if (w->n_change && c->at < w->change[w->n_change - 1].at)
-		return wrong(p, "changes are told in the order of time");
-	rc = path_words(p, p->now, &known);
+		return words_wrong(&p->words, "changes are told in the order of time");
+	rc = words_path(&p->words, p->now, &known);
 	if (rc == 0 && !known)
-		return wrong(p, "up, down or both is wanted, not '%s'", peek(p));
+		return words_wrong(&p->words, "up, down or both is wanted, not '%s'", words_peek(&p->words));
 	memcpy(c->path, p->now, sizeof(c->path));
 	w->n_change++;
 	return rc;
@@ -221,7 +48,7 @@ static const struct {
 static int mode(struct parse *p, struct end_conf *c)
 {
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-		if (!is(p, modes[i].name))
+		if (!words_is(&p->words, modes[i].name))
 			continue;
 		c->nodelay = modes[i].nodelay;
 		c->interval = modes[i].interval;
@@ -229,70 +56,73 @@ static int mode(struct parse *p, struct end_conf *c)
 		c->nc = modes[i].nc;
 		return 0;
 	}
-	return wrong(p, "mode is normal, fast, fast2 or fast3, not '%s'", peek(p));
+	return words_wrong(&p->words, "mode is normal, fast, fast2 or fast3, not '%s'", words_peek(&p->words));
 }
 
 static int fec(struct parse *p, struct end_conf *c)
 {
 	char junk;
 
-	if (is(p, "off")) {
+	if (words_is(&p->words, "off")) {
 		c->ds = c->ps = 0;
 		return 0;
 	}
-	if (sscanf(peek(p), "%u/%u%c", &c->ds, &c->ps, &junk) != 2 || !c->ds || !c->ps || c->ds + c->ps > 256)
-		return wrong(p, "fec is off or data/parity, such as 10/3, not '%s'", peek(p));
-	p->at++;
+	if (sscanf(words_peek(&p->words), "%u/%u%c", &c->ds, &c->ps, &junk) != 2 || !c->ds || !c->ps ||
+	    c->ds + c->ps > 256)
+		return words_wrong(&p->words, "fec is off or data/parity, such as 10/3, not '%s'",
+				   words_peek(&p->words));
+	p->words.at++;
 	return 0;
 }
 
 static int end_word(struct parse *p, struct end_conf *c)
 {
-	const char *k = p->word[p->at++];
+	const char *k = p->words.word[p->words.at++];
 
 	if (!strcmp(k, "mode"))
 		return mode(p, c);
 	if (!strcmp(k, "fec"))
 		return fec(p, c);
 	if (!strcmp(k, "nodelay"))
-		return value_int(p, k, &c->nodelay);
+		return words_int(&p->words, k, &c->nodelay);
 	if (!strcmp(k, "interval"))
-		return value_int(p, k, &c->interval);
+		return words_int(&p->words, k, &c->interval);
 	if (!strcmp(k, "resend"))
-		return value_int(p, k, &c->resend);
+		return words_int(&p->words, k, &c->resend);
 	if (!strcmp(k, "nc"))
-		return value_int(p, k, &c->nc);
+		return words_int(&p->words, k, &c->nc);
 	if (!strcmp(k, "acknodelay"))
-		return value_bool(p, k, &c->acknodelay);
+		return words_bool(&p->words, k, &c->acknodelay);
 	if (!strcmp(k, "mtu"))
-		return value_u32(p, k, counts, &c->mtu);
+		return words_u32(&p->words, k, words_counts, &c->mtu);
 	if (!strcmp(k, "sndwnd"))
-		return value_u32(p, k, counts, &c->sndwnd);
+		return words_u32(&p->words, k, words_counts, &c->sndwnd);
 	if (!strcmp(k, "rcvwnd"))
-		return value_u32(p, k, counts, &c->rcvwnd);
+		return words_u32(&p->words, k, words_counts, &c->rcvwnd);
 	if (!strcmp(k, "smuxver"))
-		return value_u32(p, k, counts, &c->smuxver);
+		return words_u32(&p->words, k, words_counts, &c->smuxver);
 	if (!strcmp(k, "smuxbuf"))
-		return value_u32(p, k, sizes, &c->smuxbuf);
+		return words_u32(&p->words, k, words_sizes, &c->smuxbuf);
 	if (!strcmp(k, "streambuf"))
-		return value_u32(p, k, sizes, &c->streambuf);
+		return words_u32(&p->words, k, words_sizes, &c->streambuf);
 	if (!strcmp(k, "ratelimit"))
-		return value_u64(p, k, sizes, 1e12, &c->ratelimit);
+		return words_u64(&p->words, k, words_sizes, 1e12, &c->ratelimit);
 	if (!strcmp(k, "hello"))
-		return value_bool(p, k, &c->hello);
-	return wrong(p,
-		     "an end knows no '%s': mode, fec, nodelay, interval, resend, nc, acknodelay, mtu, sndwnd, rcvwnd, "
-		     "smuxver, smuxbuf, streambuf, ratelimit, hello",
-		     k);
+		return words_bool(&p->words, k, &c->hello);
+	return words_wrong(
+		&p->words,
+		"an end knows no '%s': mode, fec, nodelay, interval, resend, nc, acknodelay, mtu, sndwnd, rcvwnd, "
+		"smuxver, smuxbuf, streambuf, ratelimit, hello",
+		k);
 }
 
 static int end_words(struct parse *p, int first, int last)
 {
-	unsigned from = p->at;
+	unsigned from = p->words.at;
 	int rc = 0;
 
 	for (int e = first; e <= last && rc == 0; e++)
-		for (p->at = from; p->at < p->n && rc == 0;)
+		for (p->words.at = from; p->words.at < p->words.n && rc == 0;)
 			rc = end_word(p, &p->end[e]);
 	return rc;
 }
@@ -301,38 +131,38 @@ static int end_words(struct parse *p, int first, int last)
 
 static int kind(struct parse *p, enum end_kind *k)
 {
-	if (is(p, "kcpgate"))
+	if (words_is(&p->words, "kcpgate"))
 		*k = END_KCPGATE;
-	else if (is(p, "stock"))
+	else if (words_is(&p->words, "stock"))
 		*k = END_STOCK_2021;
-	else if (is(p, "stock2026"))
+	else if (words_is(&p->words, "stock2026"))
 		*k = END_STOCK_2026;
 	else
-		return wrong(p, "kcpgate, stock or stock2026 is wanted, not '%s'", peek(p));
+		return words_wrong(&p->words, "kcpgate, stock or stock2026 is wanted, not '%s'", words_peek(&p->words));
 	return 0;
 }
 
 static int wf_word(struct parse *p, struct wf_conf *f, unsigned *times_)
 {
-	const char *k = p->word[p->at++];
+	const char *k = p->words.word[p->words.at++];
 
 	if (!strcmp(k, "streams"))
-		return value_u32(p, k, counts, &f->bulks);
+		return words_u32(&p->words, k, words_counts, &f->bulks);
 	if (!strcmp(k, "up")) {
 		f->up = true;
 		return 0;
 	}
 	if (!strcmp(k, "echo"))
-		return value_u64(p, k, times, 1e12, &f->echo);
+		return words_u64(&p->words, k, words_times, 1e12, &f->echo);
 	if (!strcmp(k, "start"))
-		return value_u64(p, k, times, 1e13, &f->start);
+		return words_u64(&p->words, k, words_times, 1e13, &f->start);
 	if (!strcmp(k, "lead"))
-		return value_u64(p, k, times, 1e13, &f->lead);
+		return words_u64(&p->words, k, words_times, 1e13, &f->lead);
 	if (!strcmp(k, "delay"))
-		return value_u64(p, k, times, 1e11, &f->delay);
+		return words_u64(&p->words, k, words_times, 1e11, &f->delay);
 	if (!strcmp(k, "times"))
-		return value_u32(p, k, counts, times_);
-	return wrong(p, "a flow knows no '%s': streams, up, echo, start, lead, delay, times", k);
+		return words_u32(&p->words, k, words_counts, times_);
+	return words_wrong(&p->words, "a flow knows no '%s': streams, up, echo, start, lead, delay, times", k);
 }
 
 /* "flow CLIENT SERVER ...", or a competitor: "flow cubic ..." */
@@ -342,20 +172,20 @@ static int flow(struct parse *p)
 	unsigned many = 1;
 	int rc = 0;
 
-	if (is(p, "cubic"))
+	if (words_is(&p->words, "cubic"))
 		f.kind[0] = f.kind[1] = END_CUBIC;
-	else if (is(p, "reno"))
+	else if (words_is(&p->words, "reno"))
 		f.kind[0] = f.kind[1] = END_RENO;
 	else
 		rc = kind(p, &f.kind[CLIENT]) ?: kind(p, &f.kind[SERVER]);
-	while (rc == 0 && p->at < p->n)
+	while (rc == 0 && p->words.at < p->words.n)
 		rc = wf_word(p, &f, &many);
 	if (rc)
 		return rc;
 	if (f.bulks > FLOW_BULKS)
-		return wrong(p, "more than %d streams", FLOW_BULKS);
+		return words_wrong(&p->words, "more than %d streams", FLOW_BULKS);
 	if (!many || p->w->n_flow + many > WORLD_FLOWS)
-		return wrong(p, "1 to %d flows in all", WORLD_FLOWS);
+		return words_wrong(&p->words, "1 to %d flows in all", WORLD_FLOWS);
 	for (unsigned i = 0; i < many; i++)
 		p->w->flow[p->w->n_flow++] = f;
 	return 0;
@@ -368,29 +198,31 @@ static int statement(struct parse *p)
 	bool known;
 	int rc;
 
-	if (is(p, "run"))
-		return value_u64(p, "run", times, 1e13, &p->w->seconds);
-	if (is(p, "from"))
-		return value_u64(p, "from", times, 1e13, &p->w->from);
-	if (is(p, "flow"))
+	if (words_is(&p->words, "run"))
+		return words_u64(&p->words, "run", words_times, 1e13, &p->w->seconds);
+	if (words_is(&p->words, "from"))
+		return words_u64(&p->words, "from", words_times, 1e13, &p->w->from);
+	if (words_is(&p->words, "flow"))
 		return flow(p);
-	if (is(p, "at"))
+	if (words_is(&p->words, "at"))
 		return change(p);
-	if (is(p, "ends"))
+	if (words_is(&p->words, "ends"))
 		return end_words(p, CLIENT, SERVER);
-	if (is(p, "client"))
+	if (words_is(&p->words, "client"))
 		return end_words(p, CLIENT, CLIENT);
-	if (is(p, "server"))
+	if (words_is(&p->words, "server"))
 		return end_words(p, SERVER, SERVER);
-	rc = path_words(p, p->w->path, &known);
+	rc = words_path(&p->words, p->w->path, &known);
 	if (rc || known) {
 		if (p->w->n_change)
-			return wrong(p, "what holds from the beginning is told before any change");
+			return words_wrong(&p->words, "what holds from the beginning is told before any change");
 		memcpy(p->now, p->w->path, sizeof(p->now));
 		return rc;
 	}
-	return wrong(p, "no statement begins with '%s': run, from, both, up, down, at, flow, ends, client, server, row",
-		     peek(p));
+	return words_wrong(
+		&p->words,
+		"no statement begins with '%s': run, from, both, up, down, at, flow, ends, client, server, row",
+		words_peek(&p->words));
 }
 
 /* Several statements, between semicolons. */
@@ -399,19 +231,13 @@ static int line_parse(struct parse *p, const struct scenario_line *l)
 	char *text = strdup(l->text), *rest = text, *one;
 	int rc = text ? 0 : -ENOMEM;
 
-	p->no = l->no;
+	p->words.no = l->no;
 	while (rc == 0 && (one = strsep(&rest, ";"))) {
-		char *save, *word = strtok_r(one, " \t\n", &save);
-
-		p->n = p->at = 0;
-		for (; word && p->n < WORDS; word = strtok_r(NULL, " \t\n", &save))
-			p->word[p->n++] = word;
-		if (word)
-			rc = wrong(p, "more than %d words", WORDS);
-		else if (p->n)
+		rc = words_cut(&p->words, one);
+		if (rc == 0 && p->words.n)
 			rc = statement(p);
-		if (rc == 0 && p->at < p->n)
-			rc = wrong(p, "what is '%s' here?", peek(p));
+		if (rc == 0 && p->words.at < p->words.n)
+			rc = words_wrong(&p->words, "what is '%s' here?", words_peek(&p->words));
 	}
 	free(text);
 	return rc;
@@ -420,13 +246,13 @@ static int line_parse(struct parse *p, const struct scenario_line *l)
 static int check_end(struct parse *p, const struct end_conf *c)
 {
 	if (c->sndwnd < 1 || c->sndwnd > 65535 || c->rcvwnd < 1 || c->rcvwnd > 65535)
-		return wrong(p, "windows are 1 to 65535");
+		return words_wrong(&p->words, "windows are 1 to 65535");
 	if (c->mtu < 100 || c->mtu > 1500)
-		return wrong(p, "mtu is 100 to 1500");
+		return words_wrong(&p->words, "mtu is 100 to 1500");
 	if (c->smuxver < 1 || c->smuxver > 2)
-		return wrong(p, "smuxver is 1 or 2");
+		return words_wrong(&p->words, "smuxver is 1 or 2");
 	if (c->interval < 10 || c->interval > 5000)
-		return wrong(p, "interval is 10 to 5000");
+		return words_wrong(&p->words, "interval is 10 to 5000");
 	return 0;
 }
 
@@ -438,7 +264,7 @@ static int finish(struct parse *p)
 	if (rc)
 		return rc;
 	if (!w->n_flow)
-		return wrong(p, "nothing flows");
+		return words_wrong(&p->words, "nothing flows");
 	for (unsigned i = 0; i < w->n_flow; i++) {
 		struct wf_conf *f = &w->flow[i];
 
@@ -447,14 +273,14 @@ static int finish(struct parse *p)
 			f->end[e].kind = f->kind[e];
 		}
 		if (f->kind[CLIENT] != END_KCPGATE && f->kind[SERVER] != END_KCPGATE && f->end[0].ratelimit)
-			return wrong(p, "ratelimit is kcpgate's alone here");
+			return words_wrong(&p->words, "ratelimit is kcpgate's alone here");
 	}
 	return 0;
 }
 
 int scenario_world(const struct scenario *s, unsigned row, struct world_conf *out, char *err, size_t n)
 {
-	struct parse p = {.file = s->file, .err = err, .err_n = n, .w = out};
+	struct parse p = {.words = {.file = s->file, .err = err, .err_n = n}, .w = out};
 	int rc = 0;
 
 	*out = (struct world_conf){.seconds = 12 * PATH_S, .from = 2 * PATH_S};
