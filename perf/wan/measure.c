@@ -136,27 +136,13 @@ static void wf_result(struct world *w, struct wan_flow *f, struct wf_result *r)
 		f->end[e]->ops->look(f->end[e], &r->end[e]);
 }
 
-static double wait_at(const struct path_stats *p, double share)
-{
-	uint64_t all = 0, sum = 0;
-
-	for (unsigned i = 0; i < PATH_WAITS; i++)
-		all += p->wait[i];
-	for (unsigned i = 0; i < PATH_WAITS; i++) {
-		sum += p->wait[i];
-		if (all && (double)sum >= share * (double)all)
-			return i * PATH_WAIT_US * 1e-3;
-	}
-	return 0;
-}
-
 static void dir_result(const struct world *w, int d, struct dir_result *r)
 {
 	const struct path_stats *p = path_stats(w->dir[d]);
 
 	r->mbit = (double)p->fwd_bytes * 8e-6 / ((double)w->conf->seconds / PATH_S);
-	r->wait[0] = wait_at(p, 0.5);
-	r->wait[1] = wait_at(p, 0.99);
+	r->wait[0] = path_waited(w->dir[d], 0.5);
+	r->wait[1] = path_waited(w->dir[d], 0.99);
 	r->wait[2] = (double)p->wait_most / PATH_MS;
 	r->in = p->in;
 	r->lost = p->lost;

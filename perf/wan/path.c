@@ -335,6 +335,20 @@ const struct path_stats *path_stats(const struct path *l)
 	return &l->stats;
 }
 
+double path_waited(const struct path *l, double share)
+{
+	uint64_t all = 0, sum = 0;
+
+	for (unsigned i = 0; i < PATH_WAITS; i++)
+		all += l->stats.wait[i];
+	for (unsigned i = 0; i < PATH_WAITS; i++) {
+		sum += l->stats.wait[i];
+		if (all && (double)sum >= share * (double)all)
+			return i * PATH_WAIT_US * 1e-3;
+	}
+	return 0;
+}
+
 void path_zero(struct path *l)
 {
 	memset(&l->stats, 0, sizeof(l->stats));

@@ -80,5 +80,7 @@ uint32_t path_queued(struct path *l, uint64_t now);
 uint64_t path_wait(struct path *l, uint64_t now);
 
 const struct path_stats *path_stats(const struct path *l);
+/* What this share of the packets past the bottleneck has waited at most, in ms. */
+double path_waited(const struct path *l, double share);
 /* Forgets what was counted. */
 void path_zero(struct path *l);

@@ -18,6 +18,7 @@ import subprocess
 import sys
 
 import draw
+import real
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -28,13 +29,19 @@ def parse():
     p = argparse.ArgumentParser(prog="perf/run wan", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("scenarios", nargs="*", help="names of perf/wan/*.wan, or files (default: all)")
-    p.add_argument("--seeds", type=int, default=10, metavar="N", help="runs of each row (default: %(default)s)")
+    p.add_argument("--seeds", type=int, metavar="N", help="runs of each row (default: 10)")
     p.add_argument("--only", metavar="TEXT", help="rows whose name contains TEXT")
     p.add_argument("--json", metavar="FILE", help="results, a line of JSON for each run")
     p.add_argument("--plot", metavar="FILE", help="draws the first row, its first seed, as SVG; no table")
     p.add_argument("--every", type=int, default=20, metavar="MS", help="between the plot's points (default: %(default)s)")
+    p.add_argument("--real", action="store_true", help="in real time instead: an emulator between namespaces (root), this "
+                   "program and Debian's kcptun; of scenarios with one flow (default: 3 rounds)")
     p.add_argument("--as-built", action="store_true", help="do not build first")
     opts = p.parse_args()
+    if opts.seeds is None:
+        opts.seeds = 3 if opts.real else 10
+    if opts.real and opts.plot:
+        p.error("--plot is of virtual time")
     if opts.seeds < 1 or opts.every < 1:
         p.error("--seeds and --every are at least 1")
     return opts
@@ -132,9 +139,10 @@ def show(runs):
             print(flow_line("    flow %d" % (i + 1), of, i))
         if len(of[0]["flows"]) > 1:
             print("    Jain's index of the last fifth: %s" % spread([r["jain"] for r in of], "%.3f"))
-        for k in range(len(of[0]["changes"])):
+        for k in range(len(of[0].get("changes", []))):
             print(change_line(of, k))
-    print("%.0f times real time (CPU), %d seeds" % (median(runs, lambda r: r["speed"]), len({r["seed"] for r in runs})))
+    if "speed" in runs[0]:
+        print("%.0f times real time (CPU), %d seeds" % (median(runs, lambda r: r["speed"]), len({r["seed"] for r in runs})))
 
 
 def run(opts, path, sink):
@@ -155,7 +163,7 @@ def main():
     sink = open(opts.json, "w") if opts.json else None
     well, any_row = True, False
     for path in paths:
-        runs, good = run(opts, path, sink)
+        runs, good = real.run(path, opts.only, opts.seeds, sink) if opts.real else run(opts, path, sink)
         well &= good
         any_row |= bool(runs)
         if opts.plot and runs:

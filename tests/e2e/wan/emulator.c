@@ -272,10 +272,11 @@ static void tell(struct emu *e)
 		printf("%s\"%s\": {\"in\": %lu, \"path\": %lu, \"out\": %lu, \"lost\": %lu, \"queue_drops\": %lu, "
 		       "\"policed\": %lu, "
 		       "\"black\": %lu, \"dup\": %lu, \"reordered\": %lu, \"corrupt\": %lu, \"too_long\": %lu, "
-		       "\"link\": %lu, \"unsent\": %lu, \"overrun\": %lu, \"wait_most_ms\": %.3f}",
+		       "\"link\": %lu, \"unsent\": %lu, \"overrun\": %lu, \"wait\": [%.1f, %.1f, %.3f]}",
 		       d ? ", " : "", d ? "down" : "up", e->in[d], s->in, s->out, s->lost, s->queue_drops, s->policed,
 		       s->black, s->dup, s->reordered, e->corrupt[d], e->too_long[d], e->link[d], e->port[!d].unsent,
-		       e->port[d].kernel_drops, (double)s->wait_most / PATH_MS);
+		       e->port[d].kernel_drops, path_waited(e->path[d], 0.5), path_waited(e->path[d], 0.99),
+		       (double)s->wait_most / PATH_MS);
 	}
 	printf("}\n");
 	fflush(stdout);

@@ -212,6 +212,13 @@ Test(perf_path, policer)
 		cr_assert_eq((at - 10 * PATH_MS) % AIR, 1);
 	cr_assert_leq(passed, sent / 2);
 	cr_assert_geq(passed, sent / 2 - 1, "%lu of %lu", passed, sent);
+	/* However long nothing comes, the bucket is all that there is. */
+	path_zero(l);
+	for (uint32_t i = 0; i < 100; i++)
+		send(l, i, 60 * PATH_S);
+	cr_assert_eq(path_stats(l)->policed, 74);
+	while (next(l, &id, &sent))
+		;
 	balanced(l);
 	path_free(l);
 }
