@@ -101,8 +101,9 @@ def test_loss():
     lost = {}
     for name, words in (("a", "seed 5"), ("again", "seed 5"), ("other", "seed 6"), ("bursts", "both burst 8")):
         with Lab("wn") as lab, Ends(lab, Wan(lab, "both loss 10%", words)) as e:
-            e.send(20000)
-            c = e.wan.settle("up", 20001)
+            for k in range(0, 20000, 2000):  # the ring that takes them in is not to overflow on a slow machine
+                e.send(2000, start=k)
+                c = e.wan.settle("up", k + 2001)
             got = e.got()
             case.check(c["overrun"] == 0 and c["unsent"] == 0, c)
             case.check(len(got) + c["lost"] in (20000, 20001), len(got), c)
@@ -122,14 +123,13 @@ def test_queue():
         one = (1000 + HEAD) * 8 / 1e6
         begin = time.monotonic()
         e.send(400, 1000)
-        took = time.monotonic() - begin
         c = e.wan.settle("up", 401)
         since = time.monotonic() - begin
         got = e.got()
         case.check(len(got) + c["queue_drops"] == 400, len(got), c)
-        case.check(51 <= len(got) <= 51 + took / one + 1, len(got), took)
-        case.check(since >= (len(got) - 1) * one, since)
-        case.check(c["wait"][2] > 40 * one * 1e3, c)
+        case.check(51 <= len(got) < 400 and got == sorted(got), len(got))
+        case.check(since >= (len(got) - 1) * one, since, len(got))
+        case.check(49 * one * 1e3 < c["wait"][2] <= 50.01 * one * 1e3, c)
 
 
 def test_policer():
@@ -137,11 +137,11 @@ def test_policer():
         quiet(lab, e)
         begin = time.monotonic()
         e.send(400, 1000)
-        took = time.monotonic() - begin
         c = e.wan.settle("up", 401)
+        since = time.monotonic() - begin
         got = e.got()
         case.check(len(got) + c["policed"] == 400, len(got), c)
-        case.check(9 <= len(got) <= 10 + took / ((1000 + HEAD) * 8 / 1e6) + 1, len(got), took)
+        case.check(9 <= len(got) <= 10 + since / ((1000 + HEAD) * 8 / 1e6) + 1, len(got), since)
         case.check(c["wait"][2] == 0, c)
 
 
@@ -200,9 +200,9 @@ def test_nat():
 
 def test_blackout():
     """Nothing in between, everything before and after."""
-    with Lab("wn") as lab, Ends(lab, Wan(lab, "both delay 1ms", "at 2s both black on", "at 3s both black off")) as e:
-        n = 0
-        while True:
+    with Lab("wn") as lab, Ends(lab, Wan(lab, "both delay 1ms", "at 2s both black on", "at 5s both black off")) as e:
+        n, end = 0, time.monotonic() + GUARD
+        while time.monotonic() < end:
             e.send(1, start=n)
             n += 1
             c = e.wan.look()["up"]
