@@ -35,7 +35,7 @@ class Machine:
         self.close()
         self.lab = Lab("kv")
         try:
-            self.vm = Vm(self.lab, self.cards)
+            self.vm = self.boot()
             self.lab.run("target", "q", sys.executable, LOAD, "serve", "0.0.0.0", "9000").wait_for("serving")
         except BaseException:
             self.close()
@@ -45,6 +45,18 @@ class Machine:
         self.boots.append("boot: %.0f s, %.0f s of CPU" % (self.vm.boot_seconds, self.vm.boot_cpu))
         print("     QEMU %s, %s" % (self.vm.qemu.version, self.boots[-1]), flush=True)
         return self.vm
+
+    def boot(self):
+        """QEMU 10.0 fails an assertion of its own (iotlb_to_section) in one boot of ten: that says nothing of us."""
+        for left in (2, 1, 0):
+            try:
+                return Vm(self.lab, self.cards)
+            except LabError as e:
+                if not left or "iotlb_to_section" not in str(e):
+                    raise
+                print("     QEMU failed an assertion of its own at boot: once more", flush=True)
+                self.lab.close()
+                self.lab = Lab("kv")
 
     def close(self):
         if self.lab:
