@@ -124,6 +124,8 @@ def counts(text, status):
     if passed is None and re.search(r"(?m)^Ok: ", text):  # meson's summary
         n = {k: int(v) for k, v in re.findall(r"(?m)^(Ok|Fail|Timeout|Unexpected Pass): +(\d+)", text)}
         passed, failed = n.pop("Ok"), sum(n.values())
+    if passed is None and re.search(r"(?m)^No (suitable )?tests defined", text):  # meson's too
+        passed, failed = 0, 1
     if passed is None:
         passed, failed = (1, 0) if status == 0 else (0, 1)
     if status or passed or failed:

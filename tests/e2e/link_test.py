@@ -224,7 +224,7 @@ def test_tap_removed():
         srv.wait_for("interface kg0 has been removed", 60)
         wait_until("the TAP is back", lambda: "10.77.1.1/24" in lab.sh("g", "ip", "addr", "show", check=False), 60)
         transfer(lab)
-        lab.sh("p", "ping", "-c", "1", "-W", "20", "10.77.1.1")
+        lab.sh("p", "ping", "-c", "1", "-W", "100", "10.77.1.1")
         case.check(sessions(lab, srv) == before, "other sessions", before, sessions(lab, srv))
         lab.ip("g", "link", "del", "g1")
         srv.wait_for("interface g1 has gone", 60)
@@ -233,7 +233,7 @@ def test_tap_removed():
         srv.wait_for("interface g1 is there", 60)
         cli.wait_for("interface p1 is there", 60)
         transfer(lab)
-        lab.sh("p", "ping", "-c", "1", "-W", "20", "10.77.1.1")
+        lab.sh("p", "ping", "-c", "1", "-W", "100", "10.77.1.1")
         case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")
 
 

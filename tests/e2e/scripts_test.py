@@ -67,6 +67,7 @@ KINDS = [
     ("crash", "kill -KILL $$", (0, 1)),
     ("meson", MESON + "; exit 3", (5, 3)),
     ("meson, good", "echo 'Ok:                 9'; echo 'Fail:               0'", (9, 0)),
+    ("meson, nothing", "echo 'No suitable tests defined.'", (0, 1)),
     ("no such", None, (0, 1)),
     ("nothing", "echo '0 passed, 0 failed'", (0, 1)),
     ("nothing, but skips", "echo '0 passed, 0 failed, 2 skipped'", (0, 1)),
@@ -85,8 +86,8 @@ def test_counts():
     status, out = parts(*argv)
     for name, _, want in KINDS:
         check(row(out, name) == want, name, "counted", row(out, name), "not", want, out)
-    check(last(out) == "30 passed, 13 failed" and status == 1, status, out)
-    check(row(out, "all") == (30, 13), out)
+    check(last(out) == "30 passed, 14 failed" and status == 1, status, out)
+    check(row(out, "all") == (30, 14), out)
     check(len(re.findall(r"(?m)^skipped  .*  skipped: no QEMU$", out)) == 1 and out.count("  skipped: ") == 1, out)
     seconds = [int(x) for x in re.findall(r"(?m)^.* \d+ +\d+ +(\d+) +\d+(?:  skipped: .*)?$", out)][:-1]
     check(seconds == sorted(seconds, reverse=True), "the table is not in order", out)
@@ -290,6 +291,24 @@ def test_test_then_demo():
             script(tree, *build_of_test(tree))
             fit_for_test(tree)
             check(not os.path.exists(marker), what, "and kept")
+
+
+# ---- where something cannot be had
+
+def test_no_machine():
+    """Without what a machine is made of, its tests are skipped and say why; and a word that names no test is refused."""
+    programs = sorted(f for f in os.listdir(os.path.join(ROOT, "tests", "vm")) if f.endswith("_test.py"))
+    check(len(programs) >= 6, programs)
+    with folder() as empty:
+        for program in programs:
+            p = subprocess.run([sys.executable, os.path.join(ROOT, "tests", "vm", program)], env=dict(os.environ, PATH=empty),
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+            check(p.returncode == 0 and re.fullmatch(r"0 passed, 0 failed, [1-9]\d* skipped: no \S+", last(p.stdout)), program,
+                  p.returncode, p.stdout)
+    for program in ("e2e/scripts_test.py", "vm/nic_test.py"):
+        p = subprocess.run([sys.executable, os.path.join(ROOT, "tests", program), "nonesuch"], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+        check(p.returncode == 1 and "nonesuch" in p.stdout, program, p.returncode, p.stdout)
 
 
 if __name__ == "__main__":

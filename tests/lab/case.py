@@ -19,6 +19,10 @@ def main(module, only=None):
     Runs the module's tests; exits 0 when all passed, or were skipped: then the last line says why. Arguments: parts of
     names to run.
     """
+    have = [n for n in vars(module) if n.startswith("test_")]
+    for word in [] if only else sys.argv[1:]:
+        if not any(word in n for n in have):
+            sys.exit("no test is called so: " + word)
     only = only or sys.argv[1:]
     passed = failed = skipped = 0
     reasons = []

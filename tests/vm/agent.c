@@ -144,7 +144,7 @@ static int open_channel(void)
 {
 	char path[32];
 
-	for (int i = 0; i < 200 * 32; i++) {
+	for (int i = 0; i < 2400 * 32; i++) {
 		int fd;
 
 		snprintf(path, sizeof(path), "/dev/vport%dp1", i % 32);

@@ -9,8 +9,10 @@ import shutil
 import signal
 import sys
 import time
+import types
 
 import image
+import case
 from case import Skip, check
 from lab import LOAD_GUARD, ROOT, Lab, LabError, wait_until
 from vm import MANAGED, Vm, pci
@@ -21,6 +23,21 @@ from snmp_test import peer_counters  # noqa: E402
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
 OPTIONS = ["--key", "vm", "--crypt", "aes-128", "--mode", "fast3", "--smuxver", "1", "--quiet"]
 BIG = 1 << 20
+MODERN = "disable-legacy=on,iommu_platform=on,romfile="
+
+
+def skipping(reason):
+    def test():
+        raise Skip(reason)
+    return test
+
+
+def qemu_or_skipped(*names):
+    """QEMU; where a machine cannot be had, tests of these names are skipped and say why, and the program ends."""
+    try:
+        return image.ready()
+    except image.Missing as e:
+        case.main(types.SimpleNamespace(**{"test_" + n: skipping(str(e)) for n in names}), ["test_"])
 
 
 class Machine:
@@ -61,7 +78,7 @@ class Machine:
     def close(self):
         if self.lab:
             self.lab.close()
-        self.lab = self.vm = None
+        self.lab, self.vm, self.cpu = None, None, 0
 
 
 class Device:
@@ -220,7 +237,7 @@ class Device:
         return self.servers[family][0]
 
     def ping(self, *options, family=4, check_it=True):
-        return self.lab.sh("q", "ping", "-%d" % family, "-n", "-c", "2", "-W", "20", "-i", "0.3", *options, self.here(family),
+        return self.lab.sh("q", "ping", "-%d" % family, "-n", "-c", "2", "-W", "100", "-i", "0.3", *options, self.here(family),
                            check=check_it)
 
     def forget_neighbours(self):

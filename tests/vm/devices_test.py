@@ -12,13 +12,10 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
-import image
 from case import check
 from lab import gateway_binary
-from bench import Machine
-from vm import Card
-
-MODERN = "disable-legacy=on,iommu_platform=on,romfile="
+from bench import MODERN, Machine, qemu_or_skipped
+from vm import SLOT, Card, pci
 
 
 class Function(Card):
@@ -30,11 +27,11 @@ class Function(Card):
 
     def arguments(self, i, tap):
         argv = Card.arguments(self, i, tap)
-        return argv[:-1] + [argv[-1].replace("addr=0x%x" % (0x10 + i), "addr=0x18.%d" % self.function) +
+        return argv[:-1] + [argv[-1].replace("addr=0x%x" % (SLOT + i), "addr=0x18.%d" % self.function) +
                             ",multifunction=on"]
 
 
-VIRTIO, E1000E, FIRST, SECOND = "0000:00:10.0", "0000:00:11.0", "0000:00:18.0", "0000:00:18.1"
+VIRTIO, E1000E, FIRST, SECOND = pci(0), pci(1), "0000:00:18.0", "0000:00:18.1"
 KERNELS = "0000:00:1e.0"  # the machine's own link to the host
 machine = Machine([Card("virtio-net-pci", 2, MODERN), Card("e1000e", 1, "romfile="), Function("virtio-net-pci", 0, MODERN),
                    Function("virtio-net-pci", 1, MODERN)])
@@ -128,7 +125,7 @@ def test_absent():
 def test_forms():
     """Each form that people write starts the gateway on the same card."""
     bind(VIRTIO, "vfio-pci")
-    for form in ("00:10.0", "0000:00:10.0", "pci:00:10.0"):
+    for form in (VIRTIO[5:], VIRTIO, "pci:" + VIRTIO[5:]):
         good(conf(form))
         gw = gateway(conf(form))
         check(groups_held(gw) == [VIRTIO], groups_held(gw))
@@ -221,18 +218,8 @@ def test_no_faults():
     check(not machine.get().faults(), machine.get().faults()[:3])
 
 
-def skipped(reason):
-    def test():
-        raise case.Skip(reason)
-    return test
-
-
 if __name__ == "__main__":
-    try:
-        image.ready()
-    except image.Missing as e:
-        for name in [n for n in globals() if n.startswith("test_")]:
-            globals()[name] = skipped(str(e))
+    qemu_or_skipped("devices")
     try:
         case.main(sys.modules[__name__])
     finally:

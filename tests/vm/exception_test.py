@@ -8,13 +8,10 @@ import os
 import re
 import signal
 import sys
-import types
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
-import case
-import image
-from bench import BIG, Device, Machine, check
-from nic_test import MODERN, guarded, skipping
+from bench import BIG, MODERN, Device, check
+from nic_test import run
 from vm import MANAGED, Card
 
 FLOWS = 6
@@ -41,16 +38,18 @@ def queues(d, kind):
 def case_as_the_kernel_sees_it(d):
     """Queues as workers, the port's MAC and MTU; and no more offloads than the other side takes over."""
     d.up()
-    for workers, mtu in ((1, 1500), (2, 1600)):
-        d.lab.ip("q", "link", "set", d.tap, "mtu", str(mtu))
-        d.gateway(workers=workers, mtu=mtu)
-        d.wait_carrier(True)
-        check(queues(d, "rx") >= workers and queues(d, "tx") >= workers, "queues", queues(d, "rx"), queues(d, "tx"))
-        check(int(d.vm.sh("cat /sys/class/net/%s/mtu" % d.ifname)) == mtu, "the MTU is not the port's")
-        check(d.vm.sh("cat /sys/class/net/%s/address" % d.ifname).strip() == Card.mac(d.i), "the MAC is not the port's")
-        for family, head in ((4, 28), (6, 48)):
-            d.ping("-s", str(mtu - head), "-M", "do", family=family)
-    d.lab.ip("q", "link", "set", d.tap, "mtu", "1500")
+    try:
+        for workers, mtu in ((1, 1500), (2, 1600)):
+            d.lab.ip("q", "link", "set", d.tap, "mtu", str(mtu))
+            d.gateway(workers=workers, mtu=mtu)
+            d.wait_carrier(True)
+            check(queues(d, "rx") >= workers and queues(d, "tx") >= workers, "queues", queues(d, "rx"), queues(d, "tx"))
+            check(int(d.vm.sh("cat /sys/class/net/%s/mtu" % d.ifname)) == mtu, "the MTU is not the port's")
+            check(d.vm.sh("cat /sys/class/net/%s/address" % d.ifname).strip() == Card.mac(d.i), "the MAC is not the port's")
+            for family, head in ((4, 28), (6, 48)):
+                d.ping("-s", str(mtu - head), "-M", "do", family=family)
+    finally:
+        d.lab.ip("q", "link", "set", d.tap, "mtu", "1500")
     f = features(d)
     return ", ".join("%s %s" % (k, "on" if f.get(k) else "off") for k in
                      ("tx-checksumming", "rx-checksumming", "tcp-segmentation-offload", "generic-segmentation-offload"))
@@ -109,22 +108,6 @@ def case_link(d):
     check(d.ifname not in d.vm.sh("ls /sys/class/net"), "the interface is left behind")
 
 
-def main(words):
-    d = Bound("virtio", Card("virtio-net-pci", 2, MODERN), "vfio-pci")
-    machine = Machine([d.card])
-    d.place(machine, 0).all = [d]
-    tests = types.SimpleNamespace()
-    try:
-        image.ready()
-        for c in (case_as_the_kernel_sees_it, case_all_at_once, case_link):
-            setattr(tests, "test_" + c.__name__[5:], guarded(d, c))
-    except image.Missing as e:
-        tests.test_exception = skipping(str(e))
-    try:
-        case.main(tests, words or ["test_"])
-    finally:
-        machine.close()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(sys.argv[1:], [Bound("virtio", Card("virtio-net-pci", 2, MODERN), "vfio-pci")],
+        [case_as_the_kernel_sees_it, case_all_at_once, case_link])

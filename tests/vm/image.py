@@ -14,11 +14,13 @@ import re
 import shutil
 import struct
 import subprocess
+import time
 
 from lab import ROOT
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.environ.get("KCPGATE_VM_CACHE", os.path.join(ROOT, ".cache", "vm"))
+AGAIN = 86400  # seconds until a mirror that was away is asked again
 FETCH = 600  # seconds for apt, which waits for its mirrors itself
 
 # Loaded in this order, each behind what it depends on.  Of network drivers only virtio's: it has the machine's own link.
@@ -35,7 +37,10 @@ class Missing(Exception):
 
 
 def sh(*argv, **kw):
-    p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=FETCH, **kw)
+    try:
+        p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=FETCH, **kw)
+    except (subprocess.TimeoutExpired, OSError) as e:
+        raise Missing("%s: %s" % (" ".join(argv[:3]), e)) from e
     if p.returncode:
         raise Missing("%s: %s" % (" ".join(argv[:3]), p.stdout.strip()[-300:]))
     return p.stdout
@@ -165,8 +170,8 @@ def backports(release):
     for d in ("lists/partial", "cache/archives/partial"):
         os.makedirs(os.path.join(state, d), exist_ok=True)
     with open(os.path.join(state, "list"), "w") as f:
-        f.write("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian "
-                "%s-backports main\n" % release)
+        f.write("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s-backports main\n" %
+                (os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian"), release))
     return ["-o", "Dir::Etc::sourcelist=" + os.path.join(state, "list"), "-o", "Dir::Etc::sourceparts=-",
             "-o", "Dir::State::lists=" + os.path.join(state, "lists"), "-o", "Dir::Cache=" + os.path.join(state, "cache")]
 
@@ -174,7 +179,9 @@ def backports(release):
 def fetch_newer_qemu():
     """QEMU of backports, which has igb; it runs with the libraries that Debian's own has brought."""
     final = os.path.join(CACHE, "qemu")
-    if os.path.exists(os.path.join(final, "tried")):
+    had, why = os.path.join(final, "had"), os.path.join(final, "why")
+    # A mirror that was away is asked again the next day.
+    if os.path.exists(had) or (os.path.exists(why) and time.time() - os.path.getmtime(why) < AGAIN):
         return final
     shutil.rmtree(final, ignore_errors=True)
     os.makedirs(final)
@@ -187,10 +194,10 @@ def fetch_newer_qemu():
             deb = download(final, package, options)
             sh("dpkg-deb", "-x", deb, final)
             os.unlink(deb)
-    except (Missing, subprocess.TimeoutExpired, OSError, IndexError) as e:
-        with open(os.path.join(final, "why"), "w") as f:
+        open(had, "w").close()
+    except (Missing, OSError, IndexError) as e:
+        with open(why, "w") as f:
             f.write(str(e))
-    open(os.path.join(final, "tried"), "w").close()
     return final
 
 

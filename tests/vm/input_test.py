@@ -13,16 +13,13 @@ import os
 import re
 import sys
 import time
-import types
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
-import case
 import frames
-import image
-from bench import BIG, Device, Machine, check, wait_until
+from bench import BIG, MODERN, Device, check, wait_until
 from frames import ACK, FRAGMENT, PSH, RST, SYN, TCP, UDP, Ends
 from lab import GUARD
-from nic_test import MODERN, cost, guarded, skipping
+from nic_test import run
 from vm import MANAGED, Card
 
 N = 20
@@ -318,32 +315,9 @@ def table(placed):
 
 def main(words):
     every = devices()
-    chosen = [d for d in every if d.name in words] or every
-    parts = [w for w in words if all(w != d.name for d in every)]
-    cases = [c for c in CASES if not parts or any(p in c.__name__ for p in parts)]
-    tests = types.SimpleNamespace()
-    try:
-        q = image.ready()
-    except image.Missing as e:
-        setattr(tests, "test_input", skipping(str(e)))
-        case.main(tests, ["test_"])
-    placed = [d for d in chosen if q.has(d.card.model)]
-    machine = Machine([d.card for d in placed])
-    for i, d in enumerate(placed):
-        d.place(machine, i).all = placed
+    for d in every:
         d.notes = {}
-    for d in chosen:
-        if d not in placed:
-            setattr(tests, "test_" + d.name, skipping("QEMU %s has no %s" % (q.version, d.card.model)))
-            continue
-        for c in cases:
-            setattr(tests, "test_%s_%s" % (d.name, c.__name__[5:]), guarded(d, c))
-        setattr(tests, "test_%s_cost" % d.name, cost(d, machine))
-    try:
-        case.main(tests, ["test_"])
-    finally:
-        table(placed)
-        machine.close()
+    run(words, every, CASES, at_end=table)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ import types
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
-from bench import BIG, Device, Machine, Skip, check, image, peer_counters, wait_until
+from bench import (BIG, MODERN, Device, Machine, Skip, check, image, peer_counters, qemu_or_skipped, skipping, time,
+                   wait_until)
+from lab import GUARD
 from vm import MANAGED, Card, pci
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODERN = "disable-legacy=on,iommu_platform=on,romfile="
 
 
 def devices():
@@ -274,8 +275,10 @@ def case_counters(d):
     peer = d.stock("client", more=("--mtu", "1300"))
     try:
         d.load("mixed", "127.0.0.1", d.port(0), BIG, 20)
-        last = None
-        while True:
+        last, end = None, time.monotonic() + GUARD
+        while True:  # twice the same, a while apart: nothing is under way
+            check(time.monotonic() < end, "never at rest:", last)
+            time.sleep(1)
             us, it = d.vm.telemetry(gw, "/kcpgate/snmp,server"), peer_counters(peer)
             if last == (us["OutPkts"], us["InPkts"], it["OutPkts"]):
                 break
@@ -359,15 +362,15 @@ def ours(d, faults, fn):
     return [f for f in faults if f not in d.quirks]
 
 
-def select(words):
-    every = devices()
-    chosen = [d for d in every if d.name in words] or every
+def select(words, every, cases):
+    """Devices and cases of these names, of cases a part will do; all of a kind of which none is named."""
     parts = [w for w in words if all(w != d.name for d in every)]
-    cases = [c for c in CASES if not parts or any(p in c.__name__ for p in parts)]
     for p in parts:
-        if not any(p in c.__name__ for c in CASES):
-            sys.exit("nic_test.py: no device or case %s (--list)" % p)
-    return chosen, cases
+        if not any(p in c.__name__ for c in cases):
+            sys.exit("no device or case %s; devices: %s; cases: %s" % (
+                p, " ".join(d.name for d in every), " ".join(c.__name__[5:] for c in cases)))
+    return ([d for d in every if d.name in words] or every,
+            [c for c in cases if not parts or any(p in c.__name__ for p in parts)])
 
 
 def with_spares(chosen, qemu):
@@ -379,9 +382,37 @@ def with_spares(chosen, qemu):
     return placed
 
 
-def skipping(reason):
+def run(words, every, cases, spares=lambda here, qemu: here, at_end=lambda placed: None):
+    """The cases that `words` name, on the devices that they name, in one machine; ends the program."""
+    chosen, cases = select(words, every, cases)
+    q = qemu_or_skipped(*(d.name for d in chosen))
+    placed = spares([d for d in chosen if q.has(d.card.model)], q)
+    machine, tests = Machine([d.card for d in placed]), types.SimpleNamespace()
+    for i, d in enumerate(placed):
+        d.place(machine, i).all = placed
+    for d in chosen:
+        if d not in placed:
+            setattr(tests, "test_" + d.name, skipping("QEMU %s has no %s" % (q.version, d.card.model)))
+            continue
+        for c in cases:
+            setattr(tests, "test_%s_%s" % (d.name, c.__name__[5:]), guarded(d, c))
+        setattr(tests, "test_%s_cost" % d.name, cost(d, machine))
+    try:
+        case.main(tests, ["test_"])
+    finally:
+        at_end(placed)
+        machine.close()
+
+
+def cost(d, machine):
+    """What the device took since the one before, and its end."""
     def test():
-        raise Skip(reason)
+        d.down()
+        if not machine.vm or not machine.vm.proc.alive():
+            return "no machine"
+        cpu = machine.vm.cpu_seconds()
+        spent, machine.cpu = cpu - (machine.cpu or machine.vm.boot_cpu), cpu
+        return "%.0f s of CPU for its cases" % spent
     return test
 
 
@@ -390,45 +421,7 @@ def main(words):
         print("devices:", *[d.name for d in devices()])
         print("cases:", *[c.__name__[5:] for c in CASES])
         return
-    chosen, cases = select(words)
-    tests = types.SimpleNamespace()
-    try:
-        q = image.ready()
-    except image.Missing as e:
-        print("SKIP %s: %s\n0 passed, 0 failed, %d skipped" % (" ".join(d.name for d in chosen), e, len(chosen)))
-        return
-    here = [d for d in chosen if q.has(d.card.model)]
-    placed = with_spares(here, q)
-    machine = Machine([d.card for d in placed])
-    for i, d in enumerate(placed):
-        d.place(machine, i).all = placed
-    for d in chosen:
-        if d not in here:
-            setattr(tests, "test_" + d.name, skipping("QEMU %s has no %s" % (q.version, d.card.model)))
-            continue
-        for c in cases:
-            setattr(tests, "test_%s_%s" % (d.name, c.__name__[5:]), guarded(d, c))
-        setattr(tests, "test_%s_cost" % d.name, cost(d, machine))
-    try:
-        report(tests)
-    finally:
-        machine.close()
-
-
-def cost(d, machine):
-    """What the device took since the one before, and its end."""
-    def test():
-        d.down()
-        if not machine.vm:
-            raise Skip("no machine")
-        cpu = machine.vm.cpu_seconds()
-        spent, machine.cpu = cpu - (machine.cpu or machine.vm.boot_cpu), cpu
-        return "%.0f s of CPU for its cases" % spent
-    return test
-
-
-def report(tests):
-    case.main(tests, ["test_"])
+    run(words, devices(), CASES, with_spares)
 
 
 if __name__ == "__main__":

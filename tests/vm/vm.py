@@ -9,15 +9,13 @@ costs less than in the guest.
 import json
 import os
 import re
-import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 
 import image
-from lab import GUARD, LabError, sh, wait_until
+from lab import GUARD, LabError, wait_until
 
 MANAGED = ("10.99.0.1", "10.99.0.2")  # the host's side, the guest's
 BOOT_GUARD = 240
