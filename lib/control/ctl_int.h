@@ -182,6 +182,13 @@ int tap_again(struct ctl *c, unsigned port, char *why, size_t why_n);
  */
 void tap_carrier(struct ctl *c, unsigned port, bool up);
 
+/* ---- tun.c ---- */
+/* The interface of this TUN or TAP descriptor, wherever it is: another network namespace may have it.  False: it is no
+ * more. */
+bool tun_alive(int fd, char name[IF_NAMESIZE]);
+/* A descriptor of this process, a driver's, whose TUN or TAP is called so: its number, or -1. */
+int tun_fd_named(const char *ifname);
+
 /* ---- iface.c ---- */
 int iface_up(struct ctl *c, char *why, size_t why_n);
 void iface_down(struct ctl *c);

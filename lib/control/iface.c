@@ -7,21 +7,14 @@
  * may go; then that it is open.
  */
 
-#include <dirent.h>
-#include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "ctl_int.h"
 
 #define RETRY_MS 1000  /* as stock's client tries again */
 #define TELL_MS	 60000 /* the same reason is told again */
-
-#define TUN_DEVICE "/dev/net/tun"
 
 void iface_tell(struct ctl *c, unsigned port, const char *reason)
 {
@@ -40,41 +33,6 @@ static bool is_gone(const struct ctl *c, int index)
 	char name[IF_NAMESIZE];
 
 	return !nl_link_at(&c->nl, index) && !if_indextoname((unsigned)index, name);
-}
-
-/* The interface of this TUN or TAP descriptor, wherever it is: another network namespace may have it.  False: it is no
- * more. */
-static bool tun_alive(int fd, char name[IF_NAMESIZE])
-{
-	struct ifreq ifr = {0};
-
-	if (ioctl(fd, TUNGETIFF, &ifr))
-		return false;
-	memcpy(name, ifr.ifr_name, IF_NAMESIZE);
-	name[IF_NAMESIZE - 1] = '\0';
-	return true;
-}
-
-/* A driver that makes its interface, as net_tap does, goes on when somebody takes that to another namespace. */
-static bool made_elsewhere(const struct iface *f)
-{
-	DIR *d = opendir("/proc/self/fd");
-	char path[300], to[16], name[IF_NAMESIZE];
-	bool found = false;
-	struct dirent *e;
-
-	while (d && !found && (e = readdir(d))) {
-		ssize_t n;
-
-		snprintf(path, sizeof(path), "/proc/self/fd/%s", e->d_name);
-		n = readlink(path, to, sizeof(to));
-		if (n != (ssize_t)strlen(TUN_DEVICE) || memcmp(to, TUN_DEVICE, (size_t)n) != 0)
-			continue;
-		found = tun_alive(atoi(e->d_name), name) && strcmp(name, f->base) == 0;
-	}
-	if (d)
-		closedir(d);
-	return found;
 }
 
 static void renamed(struct ctl *c, unsigned port, char name[IF_NAMESIZE], int index)
@@ -200,7 +158,8 @@ static void look_base(struct ctl *c, unsigned port)
 		renamed(c, port, p->tap ? f->base : f->name, p->port->ifindex);
 		return;
 	}
-	f->elsewhere = !p->seek && !(p->base && p->base[0]) && made_elsewhere(f);
+	/* A driver that makes its interface, as net_tap does, goes on when somebody takes that to another namespace. */
+	f->elsewhere = !p->seek && !(p->base && p->base[0]) && tun_fd_named(f->base) >= 0;
 	if (f->elsewhere)
 		return;
 	log_warn("port %s: interface %s has gone: what is to leave by it is dropped until it is back", p->name,

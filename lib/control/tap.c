@@ -9,7 +9,6 @@
  * it they come whole, and no frame longer than the MTU: without TUNSETOFFLOAD a TAP offers the kernel neither.
  */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -146,18 +145,8 @@ void tap_punts(struct ctl *c)
  */
 static int tap_of_device(const struct ctl_port *p, char *why, size_t why_n)
 {
-	DIR *d = opendir("/proc/self/fd");
-	struct dirent *e;
-	int fd = -1;
+	int of = tun_fd_named(p->ifname), fd = of < 0 ? -1 : fcntl(of, F_DUPFD_CLOEXEC, 0);
 
-	while (d && fd < 0 && (e = readdir(d))) {
-		struct ifreq ifr = {0};
-
-		if (ioctl(atoi(e->d_name), TUNGETIFF, &ifr) == 0 && strcmp(ifr.ifr_name, p->ifname) == 0)
-			fd = fcntl(atoi(e->d_name), F_DUPFD_CLOEXEC, 0);
-	}
-	if (d)
-		closedir(d);
 	return fd >= 0 ? fd
 		       : ctl_fail(why, why_n, -ENODEV,
 				  "port %s: interface %s, which vhost-net had, is not there: "
