@@ -3,11 +3,13 @@
 /*
  * Ports' links: logged, in telemetry, in the snapshot (a port without one is down), and the carrier of the port's TAP.
  *
- * A device that stands on an interface of the kernel's has that one's carrier, which the mirror shows.  All others are
- * asked from time to time.  Their interrupts would tell sooner, but not all: a driver with one interrupt for everything
- * gives it to the receive queues and says nothing, and with them on, nobody can ask the device itself any more.
+ * A device that stands on an interface of the kernel's has that one's carrier, which the mirror shows; whether it is
+ * being taken out is looked at all the same.  All others are asked from time to time.  Their interrupts would tell
+ * sooner, but not all: a driver with one interrupt for everything gives it to the receive queues and says nothing, and
+ * with them on, nobody can ask the device itself any more.
  */
 
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,6 +17,7 @@
 
 #define LINK_MS	     100
 #define LINK_MOST_MS 2000
+#define GONE_MS	     1000 /* while there is none to ask: whether a device is being taken out */
 #define LINK_COST    500 /* of the time one part in so many goes into asking, until then: some drivers wait for a PHY */
 
 static uint64_t clock_us(void)
@@ -25,22 +28,36 @@ static uint64_t clock_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+static bool is_open(const struct ctl *c, unsigned port)
+{
+	return c->iface[port].state == IFACE_OPEN;
+}
+
 /* It must be asked: no interface shows it. */
 static bool to_ask(const struct ctl *c, unsigned port)
 {
-	return c->conf.port_link && c->iface[port].state == IFACE_OPEN && !c->conf.ports[port].port->ifindex;
+	return c->conf.port_link && is_open(c, port) && !c->conf.ports[port].port->ifindex;
+}
+
+/* When it is to be looked at next; 0: never.  A device may go whose interface is the kernel's (mlx5), too. */
+static unsigned next_look(const struct ctl *c, unsigned port)
+{
+	if (to_ask(c, port))
+		return LINK_MS;
+	return c->conf.port_close && is_open(c, port) ? GONE_MS : 0;
 }
 
 static struct port_link link_now(struct ctl *c, unsigned port)
 {
-	struct port_link l = {.up = c->iface[port].state == IFACE_OPEN};
+	const struct port *dev = c->conf.ports[port].port;
+	struct port_link l = {.up = is_open(c, port), .gone = is_open(c, port) && atomic_load(&dev->gone)};
 	const struct nl_link *base;
 
 	if (to_ask(c, port)) {
 		c->conf.port_link(c->conf.ctx, port, &l);
 		return l;
 	}
-	base = nl_link_at(&c->nl, c->conf.ports[port].port->ifindex);
+	base = nl_link_at(&c->nl, dev->ifindex);
 	/* Not in the mirror: it is new, or where we do not see it. */
 	l.up = l.up && (!base || nl_link_sends(base));
 	return l;
@@ -72,9 +89,14 @@ static void begin(struct ctl *c, unsigned port)
 
 void link_opened(struct ctl *c, unsigned port)
 {
+	unsigned ms = next_look(c, port);
+
 	begin(c, port);
-	if (to_ask(c, port) && !wheel_armed(&c->link_timer.ent))
-		ctl_arm(c, &c->link_timer, LINK_MS);
+	if (!ms)
+		return;
+	/* The timer may wait for longer, for ports that are only looked at. */
+	wheel_disarm(&c->wheel, &c->link_timer.ent);
+	ctl_arm(c, &c->link_timer, ms);
 }
 
 void link_closed(struct ctl *c, unsigned port)
@@ -113,18 +135,19 @@ void link_seen(struct ctl *c)
 static void on_timer(struct ctl *c, struct timer *t)
 {
 	uint64_t from = clock_us(), ms;
-	bool any = false;
+	unsigned next = 0;
 
 	for (unsigned d = 0; d < c->conf.n_ports; d++) {
-		if (!to_ask(c, d))
-			continue;
-		look(c, d);
-		any = true;
+		unsigned due = next_look(c, d);
+
+		if (due)
+			look(c, d);
+		next = due && (!next || due < next) ? due : next;
 	}
 	ms = (clock_us() - from) * LINK_COST / 1000;
 	ms = ms < LINK_MOST_MS ? ms : LINK_MOST_MS;
-	if (any)
-		ctl_arm(c, t, ms > LINK_MS ? ms : LINK_MS);
+	if (next)
+		ctl_arm(c, t, ms > next ? ms : next);
 }
 
 int link_up(struct ctl *c, char *why, size_t why_n)

@@ -3,6 +3,7 @@
 /* Ports' links: of a device that is asked, which the test plays, and of one whose interface the kernel has. */
 
 #include <net/if.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -212,6 +213,30 @@ Test(link, device_taken_out)
 	cr_assert(carrier("kg-wan0"));
 	cr_assert(lab_logged(&lab, "port wan0: its device is there, and served from now on"));
 	cr_assert_eq(shut, 1);
+}
+
+/* Likewise one whose interface the kernel has, as with mlx5: it says nothing of its link, and goes all the same. */
+Test(link, device_with_an_interface_taken_out)
+{
+	lab_sh("ip link add ve0 type veth peer name ve1; ip link set ve0 up; ip link set ve1 up");
+	lab.devs[0].ifindex = (int)if_nametoindex("ve0");
+	exclusive(1, "kg-wan1");
+	lab.devs[1].ifindex = (int)if_nametoindex("ve1");
+	lab.conf.port_open = re_open;
+	lab.conf.port_close = take_out;
+	lab_start(&lab);
+	cr_assert(!tbl()->dev[0].closed && tbl()->dev[0].up && carrier("kg-wan0"));
+	atomic_store(&lab.devs[0].gone, true);
+	cr_assert(lab_until(&lab, SOON, shut == 1));
+	cr_assert(lab_logged(&lab, "port wan0: its device is being removed"));
+	cr_assert(lab_until(&lab, SOON, lab_logged(&lab, "no PCI device at this address")));
+	cr_assert(tbl()->dev[0].closed && !tbl()->dev[0].up && !carrier("kg-wan0"));
+	cr_assert(!tbl()->dev[1].closed && tbl()->dev[1].up && carrier("kg-wan1"));
+	atomic_store(&lab.devs[0].gone, false);
+	there = true;
+	cr_assert(lab_until(&lab, SOON, opened == 1 && !tbl()->dev[0].closed && tbl()->dev[0].up));
+	cr_assert(carrier("kg-wan0"));
+	cr_assert_eq(asked[0] + asked[1], 0);
 }
 
 /* A port that is away has no link to ask for, and its TAP no carrier. */
