@@ -314,7 +314,8 @@ static bool holds(const struct port_pci_host *h, const char *pid, const char *fi
 	return yes;
 }
 
-/* Another process that has the file open, among those that we may look into: its number and name. */
+/* Another process that has the file open, among those that we may look into: its number and name.  Reads every
+ * descriptor of the machine's. */
 static bool holder(const struct port_pci_host *h, const char *file, char *out, size_t n)
 {
 	DIR *d = opendir(h->proc);
@@ -340,13 +341,10 @@ static bool holder(const struct port_pci_host *h, const char *file, char *out, s
  * Its file in /dev.  vfio gives a group to one process and says so when it is opened; uio gives a device to everybody,
  * and is not asked by opening: closing it again would stop the device under whoever has it.
  */
-static int closed_file(const struct port_pci_host *h, const struct port_pci *p, const char *file, char *why, size_t n)
+static int closed_file(const struct port_pci *p, const char *file, char *why, size_t n)
 {
 	int fd, err = 0;
-	char who[80];
 
-	if (holder(h, file, who, sizeof(who)))
-		return no(-EBUSY, why, n, "in use by %s: stop that one, or take another device", who);
 	if (p->hands == PORT_PCI_VFIO) {
 		fd = open(file, O_RDWR | O_CLOEXEC);
 		if (fd < 0)
@@ -369,6 +367,14 @@ static int closed_file(const struct port_pci_host *h, const struct port_pci *p, 
 	return 0;
 }
 
+static void file_of(const struct port_pci_host *h, const struct port_pci *p, char file[PATH_MAX])
+{
+	if (p->hands == PORT_PCI_VFIO)
+		path_of(file, "%s/vfio/%s%d", h->dev, p->noiommu ? "noiommu-" : "", p->group);
+	else
+		path_of(file, "%s/%s", h->dev, p->uio[0] ? p->uio : "uio");
+}
+
 static int vfio_closed(const struct port_pci_host *h, const struct port_pci *p, char *why, size_t n)
 {
 	char file[PATH_MAX];
@@ -386,19 +392,19 @@ static int vfio_closed(const struct port_pci_host *h, const struct port_pci *p, 
 	if (access(file, R_OK | W_OK))
 		return no(-EACCES, why, n, "%s may not be opened (%s): modprobe vfio, run as root", file,
 			  strerror(errno));
-	path_of(file, "%s/vfio/%s%d", h->dev, p->noiommu ? "noiommu-" : "", p->group);
-	return closed_file(h, p, file, why, n);
+	file_of(h, p, file);
+	return closed_file(p, file, why, n);
 }
 
 static int uio_closed(const struct port_pci_host *h, const struct port_pci *p, char *why, size_t n)
 {
 	char file[PATH_MAX];
 
-	path_of(file, "%s/%s", h->dev, p->uio[0] ? p->uio : "uio");
-	return closed_file(h, p, file, why, n);
+	file_of(h, p, file);
+	return closed_file(p, file, why, n);
 }
 
-int port_pci_check(const struct port_pci_host *h, const char *addr, struct port_pci *p, char *why, size_t n)
+int port_pci_look(const struct port_pci_host *h, const char *addr, struct port_pci *p, char *why, size_t n)
 {
 	if (port_pci_read(h, addr, p))
 		return absent(h, why, n);
@@ -417,4 +423,26 @@ int port_pci_check(const struct port_pci_host *h, const char *addr, struct port_
 		break;
 	}
 	return 0;
+}
+
+int port_pci_holder(const struct port_pci_host *h, const struct port_pci *p, char *why, size_t n)
+{
+	char file[PATH_MAX], who[80];
+
+	if ((p->hands != PORT_PCI_VFIO || p->group < 0) && p->hands != PORT_PCI_UIO)
+		return 0;
+	file_of(h, p, file);
+	if (!holder(h, file, who, sizeof(who)))
+		return 0;
+	return no(-EBUSY, why, n, "in use by %s: stop that one, or take another device", who);
+}
+
+int port_pci_check(const struct port_pci_host *h, const char *addr, struct port_pci *p, char *why, size_t n)
+{
+	int err = port_pci_look(h, addr, p, why, n), held = 0;
+
+	/* Who has it is said rather than that its file may not be opened. */
+	if (!err || err == -EBUSY || err == -EACCES)
+		held = port_pci_holder(h, p, why, n);
+	return held ? held : err;
 }

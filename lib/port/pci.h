@@ -61,6 +61,16 @@ unsigned port_pci_list(const struct port_pci_host *h, int group, char (*addr)[PC
 /*
  * Can DPDK take it now?  0 and *p; or a negative errno and one line that says why not and the way out: -ENODEV (absent,
  * no network device, bound to no driver or to the kernel's), -EPERM (its IOMMU group is shared with a device in the
- * kernel's hands), -EACCES (its file is not ours to open, or is missing), -EBUSY (another process has it).
+ * kernel's hands), -EACCES (its file is not ours to open, or is missing), -EBUSY (a process has its group of vfio's,
+ * which may be this one).  Reads sysfs only, and opens that one file: it may be asked again and again.
  */
+int port_pci_look(const struct port_pci_host *h, const char *addr, struct port_pci *p, char *why, size_t n);
+
+/*
+ * Which other process has the file of a device that was read: -EBUSY and a line that names it, or 0, and why is as it
+ * was.  Reads every descriptor of every process, which takes long: not for a thread that others wait for.
+ */
+int port_pci_holder(const struct port_pci_host *h, const struct port_pci *p, char *why, size_t n);
+
+/* The two together, for a start and for whoever wants to know what keeps it from succeeding. */
 int port_pci_check(const struct port_pci_host *h, const char *addr, struct port_pci *p, char *why, size_t n);

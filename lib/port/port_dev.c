@@ -137,15 +137,36 @@ static int check_iface(const struct port_conf *conf, const char *devargs, char *
 	return 0;
 }
 
+/* Another port of ours is in this IOMMU group: then it is this process that has the group open. */
+static bool group_is_ours(int group)
+{
+	struct rte_eth_dev_info info;
+	char addr[PCI_ADDR_LEN];
+	struct port_pci pci;
+	uint16_t id;
+
+	RTE_ETH_FOREACH_DEV(id)
+	{
+		if (rte_eth_dev_info_get(id, &info) == 0 && info.device &&
+		    pci_addr_read(rte_dev_name(info.device), addr) > 0 &&
+		    port_pci_read(&port_pci_here, addr, &pci) == 0 && pci.hands == PORT_PCI_VFIO && pci.group == group)
+			return true;
+	}
+	return false;
+}
+
 /* Why there is no DPDK port at a PCI address: what can be seen of the device, or else what its driver said. */
 static int explain_pci(const struct port_conf *conf, int err, char *why, size_t why_n)
 {
 	char addr[PCI_ADDR_LEN], text[PORT_PCI_TEXT];
 	struct port_pci pci;
+	int no;
 
 	if (pci_addr_read(conf->device, addr) < 0)
 		return port_fail(conf, why, why_n, -EINVAL, "no PCI address");
-	if (port_pci_check(&port_pci_here, addr, &pci, text, sizeof(text)))
+	/* By control, again and again: who else has it was asked at the start. */
+	no = port_pci_look(&port_pci_here, addr, &pci, text, sizeof(text));
+	if (no && !(no == -EBUSY && group_is_ours(pci.group)))
 		return port_fail(conf, why, why_n, -ENODEV, "%s", text);
 	return port_refused(
 		conf, why, why_n, err,

@@ -220,6 +220,18 @@ Test(pci, without_an_iommu)
 	cr_expect(port_pci_needs_huge(&p));
 }
 
+/* Who has it is another question than whether it can be had, and long in answering. */
+static void not_asked(const char *addr)
+{
+	char why[PORT_PCI_TEXT] = "";
+	struct port_pci p;
+
+	cr_expect_eq(port_pci_look(&cards_host, addr, &p, why, sizeof(why)), 0, "%s", why);
+	cr_expect_str_eq(why, "");
+	cr_expect_eq(port_pci_holder(&cards_host, &p, why, sizeof(why)), -EBUSY);
+	cr_expect_str_eq(why, "in use by process 5000001 (kcpgate): stop that one, or take another device");
+}
+
 Test(pci, busy)
 {
 	char file[128];
@@ -229,6 +241,7 @@ Test(pci, busy)
 	snprintf(file, sizeof(file), "%s/vfio/4", cards_host.dev);
 	cards_link("proc/5000001/fd/17", file);
 	refused("0000:03:00.0", -EBUSY, "in use by process 5000001 (kcpgate): stop that one, or take another device");
+	not_asked("0000:03:00.0");
 	cards_link("proc/5000001/fd/17", "/dev/null");
 	taken("0000:03:00.0");
 	/* uio would let both have it */
@@ -238,4 +251,22 @@ Test(pci, busy)
 	snprintf(file, sizeof(file), "%s/uio3", cards_host.dev);
 	cards_link("proc/5000001/fd/17", file);
 	refused("0000:05:00.0", -EBUSY, "in use by process 5000001 (kcpgate): stop that one, or take another device");
+	not_asked("0000:05:00.0");
+}
+
+/* Nor is anybody asked about a device that has no file. */
+Test(pci, held_without_a_file)
+{
+	char why[PORT_PCI_TEXT] = "as it was", file[128];
+	struct port_pci p;
+
+	cards_put("0000:03:00.0", "0x020000\n", "igb");
+	cards_put("0000:04:00.0", "0x020000\n", "vfio-pci");
+	snprintf(file, sizeof(file), "%s/vfio/-1", cards_host.dev);
+	cards_link("proc/5000001/fd/17", file);
+	for (char a[] = "0000:03:00.0"; a[6] < '5'; a[6]++) {
+		cr_assert_eq(port_pci_read(&cards_host, a, &p), 0);
+		cr_expect_eq(port_pci_holder(&cards_host, &p, why, sizeof(why)), 0);
+		cr_expect_str_eq(why, "as it was");
+	}
 }
