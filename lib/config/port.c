@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devarg.h"
 #include "parse.h"
 #include "pciaddr.h"
 
@@ -177,13 +178,9 @@ static bool is_shared(const struct conf_port *p)
 
 void conf_port_iface(const struct conf_port *p, char *out, size_t out_n)
 {
-	const char *at = p->vdev ? strstr(p->device, ",iface=") : NULL;
-
 	out[0] = '\0';
-	if (at) {
-		at += strlen(",iface=");
-		snprintf(out, out_n, "%.*s", (int)strcspn(at, ","), at);
-	}
+	if (p->vdev)
+		devarg_read(p->device, "iface", out, out_n);
 }
 
 static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct conf_port *p)

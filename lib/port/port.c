@@ -12,6 +12,7 @@
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 
+#include "devarg.h"
 #include "port_int.h"
 #include "net.h"
 
@@ -246,7 +247,7 @@ static void af_packet(struct setup *s)
 	int fd[PORT_FDS];
 	unsigned n;
 
-	if (port_devargs(s->conf, devargs, sizeof(devargs)) || !port_devarg(devargs, "iface", iface, sizeof(iface)))
+	if (port_devargs(s->conf, devargs, sizeof(devargs)) || !devarg_read(devargs, "iface", iface, sizeof(iface)))
 		return;
 	n = port_afp_tune(s->conf, iface, fd, PORT_FDS);
 	if (n != s->info.max_rx_queues || n > PORT_FDS)

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "devarg.h"
 #include "net_wire.h"
 #include "port_int.h"
 
@@ -128,7 +129,7 @@ static uint32_t size_arg(const char *devargs, const char *key, uint32_t otherwis
 {
 	char v[32];
 
-	return port_devarg(devargs, key, v, sizeof(v)) ? (uint32_t)strtoul(v, NULL, 10) : otherwise;
+	return devarg_read(devargs, key, v, sizeof(v)) ? (uint32_t)strtoul(v, NULL, 10) : otherwise;
 }
 
 int port_afp_map(const char *devargs, int fd, struct port_ring *r)

@@ -13,6 +13,7 @@
 #include <rte_ethdev.h>
 
 #include "cap.h"
+#include "devarg.h"
 #include "pci.h"
 #include "port_int.h"
 
@@ -56,33 +57,17 @@ static bool is_driver(const char *device, const char *driver)
 	return strncmp(device, driver, strlen(driver)) == 0;
 }
 
-bool port_devarg(const char *device, const char *key, char *buf, size_t n)
-{
-	size_t klen = strlen(key);
-
-	for (const char *p = strchr(device, ','); p; p = strchr(p, ',')) {
-		p++;
-		if (strncmp(p, key, klen) || p[klen] != '=')
-			continue;
-		p += klen + 1;
-		snprintf(buf, n, "%.*s", (int)strcspn(p, ","), p);
-		return true;
-	}
-	return false;
-}
-
 /* The device string as it stands, or on another interface than it names. */
 static int on_iface(const struct port_conf *conf, char *buf, size_t n)
 {
-	const char *at = strstr(conf->device, ",iface="), *rest = "";
-	int head = at ? (int)(at - conf->device) : (int)strlen(conf->device), len;
+	size_t n_old = 0;
+	const char *at = devarg_find(conf->device, "iface", &n_old);
 
 	if (!conf->iface)
 		return snprintf(buf, n, "%s", conf->device);
-	if (at)
-		rest = at + 1 + strcspn(at + 1, ",");
-	len = snprintf(buf, n, "%.*s,iface=%s%s", head, conf->device, conf->iface, rest);
-	return len;
+	if (!at)
+		return snprintf(buf, n, "%s,iface=%s", conf->device, conf->iface);
+	return snprintf(buf, n, "%.*s%s%s", (int)(at - conf->device), conf->device, conf->iface, at + n_old);
 }
 
 int port_devargs(const struct port_conf *conf, char *buf, size_t n)
@@ -94,8 +79,8 @@ int port_devargs(const struct port_conf *conf, char *buf, size_t n)
 	if (len < 0 || (size_t)len >= n)
 		return -E2BIG;
 	if (!conf->vdev || !is_driver(conf->device, "net_af_packet") ||
-	    port_devarg(conf->device, "blocksz", v, sizeof(v)) || port_devarg(conf->device, "framesz", v, sizeof(v)) ||
-	    port_devarg(conf->device, "framecnt", v, sizeof(v)))
+	    devarg_read(conf->device, "blocksz", v, sizeof(v)) || devarg_read(conf->device, "framesz", v, sizeof(v)) ||
+	    devarg_read(conf->device, "framecnt", v, sizeof(v)))
 		return 0;
 	while (frame < conf->mtu + AFP_OVERHEAD)
 		frame *= 2;
@@ -118,7 +103,7 @@ bool port_base(const struct port_conf *conf, char *buf, size_t n)
 		snprintf(buf, n, "%s", conf->iface);
 		return true;
 	}
-	return port_devarg(conf->device, "iface", buf, n);
+	return devarg_read(conf->device, "iface", buf, n);
 }
 
 /* The kernel interface that a vdev stands on must be there: the drivers themselves only say that they failed. */
@@ -127,11 +112,11 @@ static int check_iface(const struct port_conf *conf, const char *devargs, char *
 	bool needed = needs_iface(devargs);
 	char name[64];
 
-	if (needed && !port_devarg(devargs, "iface", name, sizeof(name)))
+	if (needed && !devarg_read(devargs, "iface", name, sizeof(name)))
 		return port_fail(conf, why, why_n, -EINVAL, "iface=NAME is missing");
 	if (needed && if_nametoindex(name) == 0)
 		return port_fail(conf, why, why_n, -ENODEV, "no interface %s", name);
-	if (is_driver(devargs, "net_tap") && port_devarg(devargs, "remote", name, sizeof(name)) &&
+	if (is_driver(devargs, "net_tap") && devarg_read(devargs, "remote", name, sizeof(name)) &&
 	    if_nametoindex(name) == 0)
 		return port_fail(conf, why, why_n, -ENODEV, "no interface %s", name);
 	return 0;

@@ -576,6 +576,14 @@ Test(port, devargs)
 	c.mtu = 9000;
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
 	cr_assert_str_eq(buf, "net_af_packet0,iface=eth0,blocksz=16384,framesz=16384,framecnt=1024");
+	c.iface = "eth7"; /* instead of its own, wherever that stands */
+	c.device = "net_af_xdp0,start_queue=1,iface=eth0,queue_count=2";
+	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
+	cr_assert_str_eq(buf, "net_af_xdp0,start_queue=1,iface=eth7,queue_count=2");
+	c.device = "net_af_xdp0,start_queue=1";
+	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
+	cr_assert_str_eq(buf, "net_af_xdp0,start_queue=1,iface=eth7");
+	c.iface = NULL;
 	c.device = "net_af_packet0,iface=eth0,framecnt=64";
 	cr_assert_eq(port_devargs(&c, buf, sizeof(buf)), 0);
 	cr_assert_str_eq(buf, c.device);
