@@ -25,12 +25,12 @@ MAY_SEE = {
 }
 PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux"]
 # What a room's functions begin with, and nobody else's, not even a static one: a name belongs to one room.  Words that
-# are anybody's too (drop, slot, port, addr, pool) are not among them.
+# are anybody's too (drop, slot, addr, pool) are not among them.
 PREFIXES = {
     "net": ["net"], "crypt": ["crypt"], "fec": ["fec"], "kcp": ["kcp"], "comp": ["comp"], "mux": ["mux", "qpp"],
     "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "config": ["conf"], "session": ["sess", "shard"],
     "pipeline": ["worker", "pl"], "kernel": ["nl", "rtnl"], "control": ["ctl", "resv", "mirror"], "telemetry": ["tlm", "snmplog", "gotime"],
-    "util": ["logq", "cap"],
+    "util": ["logq", "cap", "devarg", "pci"], "port": ["port"],
 }
 FUNCTION = re.compile(r"^(?![#/ \t*]|typedef\b|return\b)[A-Za-z_][\w \t*]*?\b([a-z]\w*)\(", re.M)
 # What makes a room depend on a machine: clocks, sockets, threads. fec's codec cache has the one lock, in set-up code.

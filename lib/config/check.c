@@ -91,7 +91,7 @@ static int check_ports(struct conf_reader *r)
 
 /* ---- tunnels ---- */
 
-static const struct conf_port *port_of(const struct conf *c, const struct conf_tunnel *t)
+static const struct conf_port *named_port(const struct conf *c, const struct conf_tunnel *t)
 {
 	for (unsigned i = 0; i < c->n_ports; i++)
 		if (strcmp(c->ports[i].name, t->port) == 0)
@@ -108,7 +108,7 @@ static int check_tunnel_port(struct conf_reader *r)
 	for (unsigned i = 0; i < c->n_ports; i++)
 		n += (size_t)snprintf(all + n, sizeof(all) - n, "%s\"%s\"", i ? ", " : "", c->ports[i].name);
 	for (unsigned i = 0; i < c->n_tunnels; i++)
-		if (c->tunnels[i].port[0] != '\0' && !port_of(c, &c->tunnels[i]))
+		if (c->tunnels[i].port[0] != '\0' && !named_port(c, &c->tunnels[i]))
 			return conf_obj_fail(r, &r->tunnels[i], "port", "found \"%s\"; allowed: %s", c->tunnels[i].port,
 					     all);
 	return 0;
@@ -205,7 +205,7 @@ static int check_tunnel_mtu(struct conf_reader *r, unsigned i)
 {
 	const struct conf *c = r->c;
 	const struct conf_tunnel *t = &c->tunnels[i];
-	const struct conf_port *own = port_of(c, t);
+	const struct conf_port *own = named_port(c, t);
 	unsigned more = t->tcp ? FAKE_TCP_MORE : 0, head = ip_head(t);
 	unsigned least = (head ? head : 28) + more, most = (head ? head : 48) + more;
 	unsigned widest = 0, narrowest = UINT32_MAX;

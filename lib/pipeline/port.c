@@ -21,7 +21,7 @@ static void drop_siblings(struct worker *w, unsigned dev)
 }
 
 /* It may be another device than before, with other queues. */
-static void port_opened(struct worker *w, unsigned dev)
+static void dev_opened(struct worker *w, unsigned dev)
 {
 	w->dev_of[w->conf.ports[dev].id] = (uint8_t)dev;
 	w->txq[dev].at = 0;
@@ -63,7 +63,7 @@ void pl_ports_adopt(struct worker *w, const struct net_tbl *t)
 		return;
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {
 		if (before & ~shut & 1u << i)
-			port_opened(w, i);
+			dev_opened(w, i);
 		/* But for the first snapshot: siblings may have begun before us. */
 		if (before != UINT32_MAX && (before ^ shut) & 1u << i)
 			drop_siblings(w, i);

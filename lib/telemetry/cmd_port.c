@@ -34,7 +34,7 @@ static void device(struct rte_tel_data *d, const struct port *p)
 	rte_tel_data_add_dict_string(d, "rx_checksum", p->rx_csum ? "device" : "software");
 }
 
-static struct rte_tel_data *port_dict(const struct tlm_src *src, unsigned i)
+static struct rte_tel_data *one_port(const struct tlm_src *src, unsigned i)
 {
 	const struct ctl_port_now now = ctl_port_now(src->ctl, i);
 	const struct conf_port *conf = &src->conf->ports[i];
@@ -61,6 +61,6 @@ int tlm_cmd_ports(const struct tlm_src *src, const char *params, struct rte_tel_
 	(void)params;
 	rte_tel_data_start_dict(d);
 	for (unsigned i = 0; i < src->conf->n_ports; i++)
-		tlm_row(d, src->conf->ports[i].name, port_dict(src, i));
+		tlm_row(d, src->conf->ports[i].name, one_port(src, i));
 	return 0;
 }
