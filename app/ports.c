@@ -125,6 +125,7 @@ static void worker_port(struct app *a, unsigned w, unsigned i)
 	wp->steer = !(p->has_rss && p->rss.hw);
 	wp->has_exc = a->exc[i].started;
 	wp->exc = a->exc[i].id;
+	wp->exc_fd = wp->has_exc ? a->exc[i].rx_fd[w] : 0;
 	if (w < p->n_txq) {
 		wp->txq = (int32_t)w;
 		wp->ring = (struct worker_ring){p->ring[w].base, p->ring[w].frames, p->ring[w].frame_size,

@@ -34,6 +34,20 @@
 #define MISSED_MAX    16   /* receive interrupts that failed to come, one after the other, and we trust them no more */
 #define LONG_STEP_US  2500 /* and for good: what telemetry, or else the first packet after quiet, may wait */
 
+_Static_assert(2 * NET_DEV_MAX <= 32, "a bit for each queue that can strike");
+
+/* A queue that is received from: it wakes us by fd, after it was told to (strikes) or by itself; 0: it does not. */
+static void wake_by(struct worker *w, unsigned bit, int fd, bool strikes)
+{
+	if (fd <= 0) {
+		w->all_wake = false;
+		return;
+	}
+	w->wake_bit[w->n_wake] = (uint8_t)bit;
+	w->wake[w->n_wake++] = (struct pollfd){.fd = fd, .events = POLLIN};
+	w->intr |= (uint32_t)strikes << bit;
+}
+
 void worker_idle_init(struct worker *w)
 {
 	w->wake[0] = (struct pollfd){.fd = w->conf.border->worker_bell, .events = POLLIN};
@@ -45,15 +59,12 @@ void worker_idle_init(struct worker *w)
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {
 		const struct worker_port *p = &w->conf.ports[i];
 
-		if (pl_shut(w, i) || p->rxq < 0)
+		if (pl_shut(w, i))
 			continue;
-		if (p->rx_fd > 0 && !p->has_exc) {
-			w->wake_port[w->n_wake] = (uint8_t)i;
-			w->wake[w->n_wake++] = (struct pollfd){.fd = p->rx_fd, .events = POLLIN};
-			w->intr |= (uint32_t)p->rx_intr << i;
-		} else {
-			w->all_wake = false;
-		}
+		if (p->rxq >= 0)
+			wake_by(w, i, p->rx_fd, p->rx_intr);
+		if (p->has_exc)
+			wake_by(w, NET_DEV_MAX + i, p->exc_fd, true);
 	}
 	w->armed &= w->intr;
 	if (!w->all_wake)
@@ -62,11 +73,19 @@ void worker_idle_init(struct worker *w)
 
 /* ---- receive interrupts ---- */
 
+static int tell(const struct worker *w, unsigned bit, bool strike)
+{
+	const struct worker_port *p = &w->conf.ports[bit % NET_DEV_MAX];
+	bool exc = bit >= NET_DEV_MAX;
+	uint16_t id = exc ? p->exc : p->id, q = (uint16_t)(exc ? w->conf.id : (unsigned)p->rxq);
+
+	return strike ? rte_eth_dev_rx_intr_enable(id, q) : rte_eth_dev_rx_intr_disable(id, q);
+}
+
 static void disarm(struct worker *w)
 {
-	for (unsigned i = 0; w->armed; i++, w->armed &= ~(1u << (i - 1)))
-		if (w->armed >> i & 1)
-			rte_eth_dev_rx_intr_disable(w->conf.ports[i].id, (uint16_t)w->conf.ports[i].rxq);
+	for (; w->armed; w->armed &= w->armed - 1)
+		tell(w, (unsigned)__builtin_ctz(w->armed), false);
 }
 
 /* For good, until a port is opened or closed: we look by time, as where there are none. */
@@ -83,17 +102,19 @@ static void distrust(struct worker *w)
  */
 static void arm(struct worker *w)
 {
-	for (unsigned i = 0; i < w->conf.n_ports; i++) {
-		const struct worker_port *p = &w->conf.ports[i];
-
-		if (!((w->intr & ~w->armed) >> i & 1))
-			continue;
-		if (rte_eth_dev_rx_intr_enable(p->id, (uint16_t)p->rxq)) {
+	for (uint32_t left = w->intr & ~w->armed; left; left &= left - 1) {
+		if (tell(w, (unsigned)__builtin_ctz(left), true)) {
 			distrust(w);
 			return;
 		}
-		w->armed |= 1u << i;
+		w->armed |= left & -left;
 	}
+}
+
+/* Frames taken of all queues that could have struck. */
+static uint64_t taken(const struct worker *w)
+{
+	return w->stats.rx_packets + w->stats.injected;
 }
 
 /* Which of them have struck: they do so once.  With all silent, what the next turn finds was missed. */
@@ -103,20 +124,20 @@ static void see_struck(struct worker *w)
 	eventfd_t n;
 
 	for (unsigned i = 1; i < w->n_wake; i++) {
-		unsigned port = w->wake_port[i];
+		unsigned bit = w->wake_bit[i];
 
-		if (!(w->armed >> port & 1) || !(w->wake[i].revents & POLLIN))
+		if (!(w->armed >> bit & 1) || !(w->wake[i].revents & POLLIN))
 			continue;
 		(void)!eventfd_read(w->wake[i].fd, &n);
-		rte_eth_dev_rx_intr_disable(w->conf.ports[port].id, (uint16_t)w->conf.ports[port].rxq);
-		w->armed &= ~(1u << port);
+		tell(w, bit, false);
+		w->armed &= ~(1u << bit);
 		struck = true;
 	}
 	w->stats.interrupts += struck;
 	if (struck)
 		w->missed = 0;
 	else if (w->intr)
-		w->timed_out = w->stats.rx_packets;
+		w->timed_out = taken(w);
 }
 
 /*
@@ -127,7 +148,7 @@ static void see_missed(struct worker *w)
 {
 	if (w->timed_out == UINT64_MAX)
 		return;
-	if (w->stats.rx_packets != w->timed_out) {
+	if (taken(w) != w->timed_out) {
 		w->stats.interrupts_missed++;
 		if (++w->missed == MISSED_MAX)
 			distrust(w);

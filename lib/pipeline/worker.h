@@ -45,6 +45,7 @@ struct worker_port {
 	const struct flow_rss *rss; /* how the port spreads flows; NULL: without RSS */
 	bool has_exc;		    /* its kernel interface is a device too, of a queue for each worker: */
 	uint16_t exc;		    /* DPDK's */
+	int exc_fd;		    /* of its queue here, an eventfd struck as with rx_intr; 0: there is none */
 	int rx_fd;		    /* readable when the receive queue holds frames; 0: there is no such thing */
 	bool rx_intr; /* it is an eventfd, struck by the next frame after rte_eth_dev_rx_intr_enable, and then no more
 		       */

@@ -64,16 +64,18 @@ struct worker {
 	uint64_t lap;			   /* TSC when the stage under way began */
 	uint64_t in_turn[WORKER_N_STAGES]; /* cycles of this turn */
 	_Atomic bool stop, drain, drained, close, closed;
-	struct shard_unsent unsent;	     /* what was left at `close`; written before `closed` */
-	bool closing;			     /* `close` was seen */
-	uint64_t drain_look;		     /* ms: when the shard is asked again */
-	_Atomic uint32_t asleep;	     /* writer: the worker */
-	struct pollfd wake[1 + NET_DEV_MAX]; /* the bell, and the receive queues that can wake us */
-	uint8_t wake_port[1 + NET_DEV_MAX];  /* the gateway port of each */
+	struct shard_unsent unsent;		 /* what was left at `close`; written before `closed` */
+	bool closing;				 /* `close` was seen */
+	uint64_t drain_look;			 /* ms: when the shard is asked again */
+	_Atomic uint32_t asleep;		 /* writer: the worker */
+	struct pollfd wake[1 + 2 * NET_DEV_MAX]; /* the bell, and the receive queues that can wake us */
+	uint8_t wake_bit[1 + 2 * NET_DEV_MAX];	 /* of each in the following: */
 	unsigned n_wake;
-	bool all_wake;	      /* every receive queue can */
-	uint32_t intr, armed; /* bit a gateway port: it strikes when told to; it was told, and has not struck since */
-	uint64_t timed_out; /* frames received when all were armed and the sleep ended by itself; UINT64_MAX: it did not
+	bool all_wake; /* every receive queue can */
+	/* bit a gateway port, or NET_DEV_MAX + that for its kernel interface: its queue strikes when told to; it was
+	 * told, and has not struck since */
+	uint32_t intr, armed;
+	uint64_t timed_out; /* frames taken when all were armed and the sleep ended by itself; UINT64_MAX: it did not
 			     */
 	unsigned missed;    /* such sleeps in a row with frames behind them */
 	unsigned rate;	    /* packets received a ms */

@@ -84,26 +84,42 @@ static uint64_t exc_offloads(const struct rte_eth_dev_info *info)
 	return (info->rx_offload_capa & sums) == sums ? sums : 0;
 }
 
-static int exc_setup(const struct port_exc_conf *c, const struct port_exc *e, char *why, size_t why_n)
+static int exc_rings(const struct port_exc_conf *c, const struct port_exc *e)
 {
-	struct rte_eth_conf eth = {0};
+	int err = 0;
+
+	for (uint16_t q = 0; q < c->workers && !err; q++) {
+		err = rte_eth_rx_queue_setup(e->id, q, EXC_DESC, SOCKET_ID_ANY, NULL, c->pools[q]);
+		if (!err)
+			err = rte_eth_tx_queue_setup(e->id, q, EXC_DESC, SOCKET_ID_ANY, NULL);
+	}
+	return err ? err : rte_eth_dev_start(e->id);
+}
+
+/* With receive interrupts; where they do not work, without, and workers look by time. */
+static int exc_setup(const struct port_exc_conf *c, struct port_exc *e, bool intr, char *why, size_t why_n)
+{
+	struct rte_eth_conf eth = {.intr_conf.rxq = intr};
 	struct rte_eth_dev_info info;
+	const char *what = "its queues";
+	bool strikes = false;
 	int err = rte_eth_dev_info_get(e->id, &info);
 
 	if (!err) {
 		eth.rxmode.offloads = exc_offloads(&info);
 		err = rte_eth_dev_configure(e->id, (uint16_t)c->workers, (uint16_t)c->workers, &eth);
 	}
-	if (err)
-		return exc_refused(c, why, why_n, err, "its queues");
-	for (uint16_t q = 0; q < c->workers && !err; q++) {
-		err = rte_eth_rx_queue_setup(e->id, q, EXC_DESC, SOCKET_ID_ANY, NULL, c->pools[q]);
-		if (!err)
-			err = rte_eth_tx_queue_setup(e->id, q, EXC_DESC, SOCKET_ID_ANY, NULL);
+	if (!err) {
+		what = "its rings";
+		err = exc_rings(c, e);
 	}
-	if (!err)
-		err = rte_eth_dev_start(e->id);
-	return err ? exc_refused(c, why, why_n, err, "its rings") : 0;
+	if (!err && (!intr || (port_intr_fds(e->id, c->workers, e->rx_fd, &strikes) && strikes)))
+		return 0;
+	if (!intr)
+		return exc_refused(c, why, why_n, err, what);
+	memset(e->rx_fd, 0, sizeof(e->rx_fd));
+	rte_eth_dev_stop(e->id);
+	return exc_setup(c, e, false, why, why_n);
 }
 
 int port_exc_start(const struct port_exc_conf *c, struct port_exc *out, char *why, size_t why_n)
@@ -116,7 +132,7 @@ int port_exc_start(const struct port_exc_conf *c, struct port_exc *out, char *wh
 	if (err)
 		return err;
 	out->started = true;
-	err = exc_setup(c, out, why, why_n);
+	err = exc_setup(c, out, true, why, why_n);
 	if (!err && if_nametoindex(c->ifname) == 0)
 		err = exc_fail(c, why, why_n, -ENODEV, "virtio-user has not made it");
 	if (err)

@@ -35,6 +35,11 @@ uint16_t port_desc(uint16_t file, uint16_t driver, const struct rte_eth_desc_lim
 
 /* port_intr.c: whether the device is worth asking for receive interrupts, before it is configured. */
 bool port_intr_wanted(const struct port_conf *conf, const char *driver);
+/*
+ * What each of the n receive queues of a device that was started with them wakes by: fd[0..n), and whether these are
+ * eventfds, struck once when told to, or readable while there are frames.  False, and zeros: they are of no use.
+ */
+bool port_intr_fds(uint16_t id, unsigned n, int *fd, bool *strikes);
 /* Started with them: fills in p->rx_fd and rx_intr.  False: they are of no use, and it had better be started without.
  */
 bool port_intr_take(struct port *p);

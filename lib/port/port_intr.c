@@ -31,31 +31,36 @@ bool port_intr_wanted(const struct port_conf *conf, const char *driver)
 	return !conf->vdev || strcmp(driver, "net_tap") == 0 || strcmp(driver, "net_virtio_user") == 0;
 }
 
-bool port_intr_take(struct port *p)
+bool port_intr_fds(uint16_t id, unsigned n, int *fd, bool *strikes)
 {
-	bool strikes = true, readable = true;
+	bool readable = true, struck = true;
 
-	for (uint16_t q = 0; q < p->n_rxq && q < PORT_FDS; q++) {
-		int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(p->id, q);
+	for (uint16_t q = 0; q < n; q++) {
+		int of = rte_eth_dev_rx_intr_ctl_q_get_fd(id, q);
 
-		if (fd <= 0)
+		if (of <= 0)
 			goto none;
 		/* One that is two queues' would wake only one of the workers. */
 		for (uint16_t i = 0; i < q; i++)
-			if (p->rx_fd[i] == fd)
+			if (fd[i] == of)
 				goto none;
-		strikes &= fd_is(fd, "anon_inode:[eventfd]");
-		readable &= fd_is(fd, "/dev/net/tun");
-		p->rx_fd[q] = fd;
+		struck &= fd_is(of, "anon_inode:[eventfd]");
+		readable &= fd_is(of, "/dev/net/tun");
+		fd[q] = of;
 	}
-	if (!strikes && !readable)
+	if (!struck && !readable)
 		goto none;
-	for (uint16_t q = 0; strikes && q < p->n_rxq; q++)
-		if (rte_eth_dev_rx_intr_disable(p->id, q))
+	for (uint16_t q = 0; struck && q < n; q++)
+		if (rte_eth_dev_rx_intr_disable(id, q))
 			goto none;
-	p->rx_intr = strikes;
+	*strikes = struck;
 	return true;
 none:
-	memset(p->rx_fd, 0, sizeof(p->rx_fd));
+	memset(fd, 0, n * sizeof(*fd));
 	return false;
+}
+
+bool port_intr_take(struct port *p)
+{
+	return port_intr_fds(p->id, p->n_rxq < PORT_FDS ? p->n_rxq : PORT_FDS, p->rx_fd, &p->rx_intr);
 }

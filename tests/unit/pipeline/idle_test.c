@@ -18,7 +18,7 @@ TestSuite(pipeline_idle, .init = eal_start, .timeout = 120);
 
 static struct bed *b;
 static struct worker *w;
-static struct port host, dev;
+static struct port host, dev, kernel, exc; /* of each pair the test has the first */
 static pthread_t thread;
 
 static void open_port(struct port *p, const char *fmt)
@@ -46,23 +46,53 @@ static void *loop(void *arg)
 	return NULL;
 }
 
-/* The worker's one port is the device, which strikes `fd`, or so it is told. */
-static void begin(int fd)
+static void open_pair(struct port *far, const char *vhost, struct port *near, const char *virtio)
 {
 	struct rte_eth_link link = {0};
 
-	b = bed_new(&(struct bed_conf){.cipher = "aes"});
-	w = b->g[CLIENT].w[0];
-	open_port(&host, "net_vhost0,iface=/tmp/kcpgate-idle-%d");
-	open_port(&dev, "net_virtio_user0,path=/tmp/kcpgate-idle-%d");
-	cr_assert(dev.rx_intr);
+	open_port(far, vhost);
+	open_port(near, virtio);
+	cr_assert(near->rx_intr);
 	while (!link.link_status)
-		cr_assert_eq(rte_eth_link_get_nowait(host.id, &link), 0);
+		cr_assert_eq(rte_eth_link_get_nowait(far->id, &link), 0);
+}
+
+static void begin_with(const struct worker_port *p)
+{
 	set(true);
-	b->g[CLIENT].wp[0][0] =
-		(struct worker_port){.id = dev.id, .steer = true, .rx_fd = fd < 0 ? dev.rx_fd[0] : fd, .rx_intr = true};
+	b->g[CLIENT].wp[0][0] = *p;
 	set(false);
 	cr_assert_eq(pthread_create(&thread, NULL, loop, w), 0);
+}
+
+static void open_dev(void)
+{
+	b = bed_new(&(struct bed_conf){.cipher = "aes"});
+	w = b->g[CLIENT].w[0];
+	open_pair(&host, "net_vhost0,iface=/tmp/kcpgate-idle-%d", &dev, "net_virtio_user0,path=/tmp/kcpgate-idle-%d");
+}
+
+/* The worker's one port is the device, which strikes `fd`, or so it is told. */
+static void begin(int fd)
+{
+	open_dev();
+	begin_with(&(struct worker_port){
+		.id = dev.id, .steer = true, .rx_fd = fd < 0 ? dev.rx_fd[0] : fd, .rx_intr = true});
+}
+
+/* And its kernel interface is a device as well, whose other end plays the kernel, and which strikes `fd`. */
+static void begin_exc(int fd)
+{
+	open_dev();
+	open_pair(&kernel, "net_vhost1,iface=/tmp/kcpgate-idle-exc-%d", &exc,
+		  "net_virtio_user1,path=/tmp/kcpgate-idle-exc-%d");
+	begin_with(&(struct worker_port){.id = dev.id,
+					 .steer = true,
+					 .rx_fd = dev.rx_fd[0],
+					 .rx_intr = true,
+					 .has_exc = true,
+					 .exc = exc.id,
+					 .exc_fd = fd < 0 ? exc.rx_fd[0] : fd});
 }
 
 static void end(void)
@@ -70,6 +100,8 @@ static void end(void)
 	worker_stop(w);
 	pthread_join(thread, NULL);
 	set(true);
+	port_stop(&exc);
+	port_stop(&kernel);
 	port_stop(&dev);
 	port_stop(&host);
 	bed_end(b);
@@ -128,4 +160,62 @@ Test(pipeline_idle, never_struck)
 		one_frame(see(w->stats.sleeps));
 	end();
 	close(fd);
+}
+
+/* One frame from `from`, to a worker that sleeps: it leaves by the other. */
+static void across(uint64_t sleeps, const struct port *from, const struct port *to)
+{
+	uint8_t arp[46] = {0};
+	struct rte_mbuf *m = bed_frame(b, 0x806, arp, sizeof(arp));
+
+	await(see(w->stats.sleeps) > sleeps);
+	cr_assert_eq(rte_eth_tx_burst(from->id, 0, &m, 1), 1);
+	await(rte_eth_rx_burst(to->id, 0, &m, 1) == 1);
+	rte_pktmbuf_free(m);
+}
+
+/* What the kernel sends strikes as what the port receives does. */
+Test(pipeline_idle, struck_by_the_kernels)
+{
+	unsigned frames = 0;
+
+	begin_exc(-1);
+	cr_assert(w->all_wake, "it looks by time");
+	while (see(w->stats.interrupts) < 40) {
+		across(see(w->stats.sleeps), &kernel, &host);
+		across(see(w->stats.sleeps), &host, &kernel);
+		frames += 2;
+	}
+	cr_assert_leq(see(w->stats.interrupts), frames, "each frame strikes once");
+	cr_assert_eq(see(w->stats.rx_packets), frames / 2);
+	cr_assert_eq(see(w->stats.injected), frames / 2);
+	cr_assert(w->all_wake);
+	end();
+}
+
+/* One of the two that never comes is as good as none. */
+Test(pipeline_idle, never_struck_by_the_kernels)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	begin_exc(fd);
+	cr_assert(w->all_wake, "it looks by time");
+	while (see(w->all_wake))
+		across(see(w->stats.sleeps), &kernel, &host);
+	cr_assert_geq(see(w->stats.interrupts_missed), 16);
+	for (unsigned i = 0; i < 20; i++)
+		across(see(w->stats.sleeps), i % 2 ? &kernel : &host, i % 2 ? &host : &kernel);
+	end();
+	close(fd);
+}
+
+/* And where it has none, all is found by time. */
+Test(pipeline_idle, no_word_of_the_kernels)
+{
+	begin_exc(0);
+	cr_assert_not(w->all_wake);
+	for (unsigned i = 0; i < 20; i++)
+		across(see(w->stats.sleeps), i % 2 ? &kernel : &host, i % 2 ? &host : &kernel);
+	cr_assert_eq(see(w->stats.interrupts), 0);
+	end();
 }
