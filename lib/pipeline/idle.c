@@ -16,8 +16,9 @@
  * Nap: packets keep coming, and the last turn found few.  Then it sleeps for as long as it takes NAP_PACKETS to gather,
  * so that turns are worth what they cost whatever the rate.  Nobody needs to ring in so short a time.
  *
- * Wait: every receive queue can wake it (AF_PACKET's sockets; devices' interrupts, which are told to strike first).
- * Then it sleeps at once, until a frame, a bell, or the next deadline.
+ * Wait: every receive queue, those of kernel interfaces that are devices too, can wake it (AF_PACKET's sockets;
+ * devices' interrupts, which are told to strike first). Then it sleeps at once, until a frame, a bell, or the next
+ * deadline.
  *
  * Else it spins, and then looks again in steps, short ones while traffic was seen lately.
  */

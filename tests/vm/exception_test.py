@@ -10,12 +10,13 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
-from bench import BIG, MODERN, Device, check
+from bench import BIG, MODERN, Device, check, wait_until
 from nic_test import run
 from vm import MANAGED, Card
 
 FLOWS = 6
 SEGMENTS = 3000000
+PINGS = 8
 
 
 class Bound(Device):
@@ -92,6 +93,27 @@ def case_all_at_once(d):
     return "%s" % rows
 
 
+def case_wakes(d):
+    """An idle worker sleeps until one of the two interrupts it: the card, or the kernel that sends by the interface."""
+    seen = []
+    for workers in (1, 2):
+        d.gateway(workers=workers)
+        d.wait_carrier(True)
+        wait_until("pings", lambda: " 0% packet loss" in d.ping(check_it=False))
+        d.vm.sh("sleep 3")
+        before = d.workers()
+        check("0% packet loss" in d.lab.sh("q", "ping", "-n", "-c", str(PINGS), "-i", "1.5", "-W", "20", d.here(4)),
+              "pings of a sleeper are lost")
+        after = d.workers()
+        struck, missed, sent = [sum(b[k] - a[k] for a, b in zip(before, after))
+                                for k in ("interrupts", "interrupts_missed", "injected")]
+        check(sent >= PINGS, "answers by the interface:", sent)
+        # One may come just as a sleep ends, and is found without.
+        check(struck + missed >= PINGS and struck > missed, "interrupts", struck, "missed", missed)
+        seen.append("%d worker(s): %d interrupts, %d missed" % (workers, struck, missed))
+    return "; ".join(seen)
+
+
 def case_link(d):
     """The interface has the port's carrier, and a connection outlives a link that was away."""
     gw = d.gateway(workers=2)
@@ -110,4 +132,4 @@ def case_link(d):
 
 if __name__ == "__main__":
     run(sys.argv[1:], [Bound("virtio", Card("virtio-net-pci", 2, MODERN), "vfio-pci")],
-        [case_as_the_kernel_sees_it, case_all_at_once, case_link])
+        [case_as_the_kernel_sees_it, case_all_at_once, case_wakes, case_link])
