@@ -53,7 +53,7 @@ struct port {
 	bool rx_intr; /* rx_fd are eventfds, each struck once by the next frame after rte_eth_dev_rx_intr_enable */
 	struct port_ring ring[PORT_FDS]; /* [TX queue] */
 	int ifindex;	   /* the kernel interface that the device stands on, or has made; 0: there is none */
-	_Atomic bool gone; /* the device is being taken out, and nobody's to keep: written by a thread of DPDK's */
+	_Atomic bool gone; /* the device is being taken out (vfio), and nobody's to keep: by a thread of DPDK's */
 	bool probed;	   /* the device was attached by port_start, and port_stop detaches it */
 	bool started;
 };

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What a device says of its link, and whether it is being taken out. */
+/*
+ * What a device says of its link, and whether it is being taken out: DPDK tells of cards under vfio only, whose kernel
+ * side asks for them back.  Nothing here listens to the kernel's own events (rte_dev_event_monitor_start).
+ */
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -32,7 +35,8 @@ void port_watch(struct port *p)
 {
 	const char *name = device_name(p);
 
-	/* Without it a device that is taken out is only noticed by its silence. */
+	/* Without it, as of all that are not under vfio, a device that is taken out is only noticed by its silence, or
+	 * by its interface's end. */
 	if (name)
 		rte_dev_event_callback_register(name, on_event, p);
 }
