@@ -45,7 +45,7 @@ void worker_idle_init(struct worker *w)
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {
 		const struct worker_port *p = &w->conf.ports[i];
 
-		if (pl_shut(w, i) || p->rxq < 0)
+		if (pl_shut(w, i) || (p->rxq < 0 && !p->has_exc)) /* the kernel's queue is polled too */
 			continue;
 		if (p->rx_fd > 0 && !p->has_exc) {
 			w->wake_port[w->n_wake] = (uint8_t)i;

@@ -182,3 +182,22 @@ Test(pipeline_idle, woken_by_others)
 	close(fd);
 	close(other);
 }
+
+/* A port with fewer queues than workers has a kernel interface with a queue for each: who has but that polls it. */
+Test(pipeline_idle, only_the_kernels_queue)
+{
+	struct worker_port *p;
+
+	b = bed_new(&(struct bed_conf){.cipher = "aes"});
+	bed_step(b);
+	p = &b->g[SERVER].wp[1][0];
+	w = b->g[SERVER].w[1];
+	cr_assert_eq(p->rxq, -1);
+	worker_idle_init(w);
+	cr_assert(w->all_wake, "the worker has nothing to poll");
+	p->has_exc = true;
+	worker_idle_init(w);
+	cr_assert_not(w->all_wake, "it sleeps over the kernel's frames");
+	p->has_exc = false;
+	bed_end(b);
+}
