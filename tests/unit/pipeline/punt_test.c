@@ -316,6 +316,43 @@ Test(pipeline_punt, device_to_kernel)
 	exc_end(&x, b);
 }
 
+/* What a device has room for is first for what the host and its neighbours cannot do without, of a turn's frames. */
+Test(pipeline_punt, device_keeps_room)
+{
+	struct exc x;
+	struct bed *b = exc_begin(&x);
+	struct gate *s = &b->g[SERVER];
+	unsigned got[NET_KINDS] = {0}, at = 0;
+	struct rte_mbuf *m;
+
+	for (unsigned i = 0; i < 100; i++)
+		bed_receive(s, kind_frame(b, i & 1 ? NET_KIND_OTHER : NET_KIND_SYN));
+	for (unsigned i = 0; i < 10; i++) {
+		m = kind_frame(b, NET_KIND_TCP);
+		rte_pktmbuf_mtod(m, uint8_t *)[41] = (uint8_t)i; /* its sequence number */
+		bed_receive(s, m);
+	}
+	bed_step(b);
+	while (rte_ring_sc_dequeue(x.to_kernel[0], (void **)&m) == 0) {
+		enum net_kind kind = net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, us);
+
+		got[kind]++;
+		if (kind == NET_KIND_TCP)
+			cr_expect_eq(rte_pktmbuf_mtod(m, uint8_t *)[41], at++, "in their order");
+		rte_pktmbuf_free(m);
+	}
+	cr_expect_eq(got[NET_KIND_TCP], 10, "%u", got[NET_KIND_TCP]);
+	cr_assert_eq(got[NET_KIND_OTHER] + got[NET_KIND_SYN] + got[NET_KIND_TCP], EXC_RING);
+	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 110 - EXC_RING);
+	/* More of them than the list holds. */
+	for (unsigned i = 0; i < 200; i++)
+		bed_receive(s, kind_frame(b, NET_KIND_LINK));
+	bed_step(b);
+	cr_assert_eq(rte_ring_count(x.to_kernel[0]), EXC_RING);
+	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 310 - 2 * EXC_RING);
+	exc_end(&x, b);
+}
+
 /* The rate is the port's, whichever way its frames go to the kernel. */
 Test(pipeline_punt, device_rate)
 {
