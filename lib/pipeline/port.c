@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <rte_ethdev.h>
 #include <rte_ether.h>
 #include <rte_ring.h>
 
@@ -17,6 +18,20 @@ static void drop_siblings(struct worker *w, unsigned dev)
 			pl_count(w, DROP_PORT_DOWN, 1);
 			rte_pktmbuf_free(m);
 		}
+	}
+}
+
+/* What the kernel has sent while the port was closed is stale, as what comes to control then. */
+static void drop_kernels(struct worker *w, unsigned dev)
+{
+	struct rte_mbuf *m[PL_EXC];
+	unsigned n;
+
+	if (!w->conf.ports[dev].has_exc)
+		return;
+	while ((n = rte_eth_rx_burst(w->conf.ports[dev].exc, (uint16_t)w->conf.id, m, PL_EXC))) {
+		pl_count(w, DROP_PORT_DOWN, n);
+		rte_pktmbuf_free_bulk(m, n);
 	}
 }
 
@@ -64,9 +79,12 @@ void pl_ports_adopt(struct worker *w, const struct net_tbl *t)
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {
 		if (before & ~shut & 1u << i)
 			port_opened(w, i);
-		/* But for the first snapshot: siblings may have begun before us. */
-		if (before != UINT32_MAX && (before ^ shut) & 1u << i)
-			drop_siblings(w, i);
+		/* But for the first snapshot: siblings, and the kernel, may have begun before us. */
+		if (before == UINT32_MAX || !((before ^ shut) & 1u << i))
+			continue;
+		drop_siblings(w, i);
+		if (!(shut & 1u << i))
+			drop_kernels(w, i);
 	}
 	worker_idle_init(w);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdlib.h>
 
 #include <rte_eth_ring.h>
@@ -376,7 +377,7 @@ Test(pipeline_punt, device_rate)
 	exc_end(&x, b);
 }
 
-/* What the kernel sends by any worker's queue leaves by the port; while that is closed it waits. */
+/* What the kernel sends by any worker's queue leaves by the port; what it sent while that was closed does not. */
 Test(pipeline_punt, device_from_kernel)
 {
 	struct exc x;
@@ -410,6 +411,11 @@ Test(pipeline_punt, device_from_kernel)
 	t = bed_copy(s);
 	t->dev[0].closed = false;
 	bed_publish(s, t);
+	bed_step(b);
+	cr_assert_eq(rte_ring_count(x.to_us[0]), 0);
+	cr_expect_eq(rte_ring_sc_dequeue(s->tx[0], (void **)&m), -ENOENT, "it is stale");
+	cr_assert_eq(bed_drops(s, DROP_PORT_DOWN), 1);
+	cr_assert_eq(rte_ring_sp_enqueue(x.to_us[0], kind_frame(b, NET_KIND_ICMP)), 0);
 	bed_step(b);
 	cr_assert_eq(rte_ring_sc_dequeue(s->tx[0], (void **)&m), 0);
 	rte_pktmbuf_free(m);
