@@ -157,7 +157,7 @@ static void burst_add(struct worker *w, struct pkt *k, enum net_kind kind)
 	struct rte_mbuf *m = k->own;
 
 	net_finish_csum(k->p, k->n, (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE);
-	m->ol_flags = 0; /* said by the port, of another device's business */
+	pl_forget(m);
 	k->own = NULL;
 	if (needed(kind))
 		b->first[b->n_first++] = m;

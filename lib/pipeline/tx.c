@@ -223,8 +223,7 @@ void pl_reply(struct worker *w, struct pkt *k)
 	m->data_off = (uint16_t)(k->p - (uint8_t *)m->buf_addr);
 	m->data_len = k->n;
 	m->pkt_len = k->n;
-	m->ol_flags = 0;
-	m->tx_offload = 0;
+	pl_forget(m);
 	k->own = NULL;
 	w->stats.tx_bytes += k->n;
 	tx_pad(m);
@@ -310,8 +309,7 @@ static unsigned inject_raw(struct worker *w, unsigned dev, struct rte_mbuf *m)
 	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE)
 		net_finish_csum(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, true);
 	m->port = w->conf.ports[dev].id;
-	m->ol_flags = 0;
-	m->tx_offload = 0; /* where the driver says how long segments are */
+	pl_forget(m);
 	inject_one(w, dev, m);
 	return 1;
 }

@@ -99,6 +99,16 @@ static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)
 	w->drops[verdict - VERDICT_DROP] += n;
 }
 
+/*
+ * A received buffer goes on to be sent: what its device has said of it is of no other's business, and would be taken
+ * for what is to be done.  But for whose memory it is, which whoever frees it must know.
+ */
+static inline void pl_forget(struct rte_mbuf *m)
+{
+	m->ol_flags &= RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT;
+	m->tx_offload = 0;
+}
+
 /* rx.c */
 unsigned pl_rx(struct worker *w);
 void pl_free(struct worker *w, unsigned n);

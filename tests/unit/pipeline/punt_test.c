@@ -422,3 +422,57 @@ Test(pipeline_punt, device_from_kernel)
 	s->no_carry = 0;
 	exc_end(&x, b);
 }
+
+static unsigned given_back;
+
+static void give_back(void *addr, void *arg)
+{
+	(void)addr;
+	(void)arg;
+	given_back++;
+}
+
+/* The same frame in memory that is not the buffer's own, as drivers bring that do not copy. */
+static struct rte_mbuf *elsewhere(struct bed *b, struct rte_mbuf *m)
+{
+	static struct {
+		uint8_t p[512];
+		struct rte_mbuf_ext_shared_info info;
+	} mem[4];
+	static unsigned at;
+	struct rte_mbuf *e = rte_pktmbuf_alloc(b->pool);
+
+	cr_assert_lt(at, 4);
+	mem[at].info.free_cb = give_back;
+	rte_mbuf_ext_refcnt_set(&mem[at].info, 1);
+	rte_pktmbuf_attach_extbuf(e, mem[at].p, 0, sizeof(mem[at].p), &mem[at].info);
+	at++;
+	e->data_off = RTE_PKTMBUF_HEADROOM;
+	memcpy(rte_pktmbuf_append(e, m->data_len), rte_pktmbuf_mtod(m, void *), m->data_len);
+	e->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_RSS_HASH;
+	e->l2_len = 7;
+	rte_pktmbuf_free(m);
+	return e;
+}
+
+/* Sent on, a buffer says nothing more of where it came from, but whose memory it is: that goes back to its owner. */
+Test(pipeline_punt, memory_of_others)
+{
+	struct exc x;
+	struct bed *b = exc_begin(&x);
+	struct gate *s = &b->g[SERVER];
+	struct rte_mbuf *m;
+
+	s->no_carry = 1;
+	bed_receive(s, elsewhere(b, kind_frame(b, NET_KIND_ICMP)));
+	cr_assert_eq(rte_ring_sp_enqueue(x.to_us[0], elsewhere(b, kind_frame(b, NET_KIND_ICMP))), 0);
+	bed_step(b);
+	for (unsigned i = 0; i < 2; i++) {
+		cr_assert_eq(rte_ring_sc_dequeue(i ? s->tx[0] : x.to_kernel[0], (void **)&m), 0);
+		cr_expect_eq(m->ol_flags, RTE_MBUF_F_EXTERNAL, "%#lx", m->ol_flags);
+		cr_expect_eq(m->tx_offload, 0);
+		rte_pktmbuf_free(m);
+		cr_expect_eq(given_back, i + 1);
+	}
+	exc_end(&x, b);
+}
