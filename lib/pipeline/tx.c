@@ -272,11 +272,11 @@ static void inject_one(struct worker *w, unsigned dev, struct rte_mbuf *m)
 	txq_add(w, dev, m);
 }
 
-/* A large segment of the kernel's, as frames; returns how many. */
+/* A large segment of the kernel's, as frames; returns how many, 1 for one that is dropped. */
 static unsigned inject_cut(struct worker *w, unsigned dev, struct rte_mbuf *m)
 {
 	struct gso g;
-	unsigned why = gso_begin(&g, m, w->conf.pool), n = 0;
+	unsigned why = w->down >> dev & 1 ? DROP_PORT_DOWN : gso_begin(&g, m, w->conf.pool), n = 0;
 
 	if (why)
 		pl_count(w, why, 1);
@@ -293,7 +293,7 @@ static unsigned inject_cut(struct worker *w, unsigned dev, struct rte_mbuf *m)
 		inject_one(w, dev, part);
 	}
 	rte_pktmbuf_free(m);
-	return n;
+	return why ? 1 : n;
 }
 
 /* A frame that the kernel may have left unfinished; returns how many it is. */
