@@ -132,6 +132,7 @@ struct net_ports {
  *
  * 802.1Q: a tagged frame to the port is VERDICT_TAG, whatever it holds, and on a port with a VLAN every tagged frame;
  * without its tag and with PKT_F_UNTAGGED it may be parsed again.  A port with a VLAN takes nothing else (DROP_VLAN).
+ * Returns how many are VERDICT_TAG.
  *
  * v[i].flags (PKT_F_L4_BAD, PKT_F_UNTAGGED) must be set too; the UDP checksum is not summed here (net_sum_ok), only
  * a missing one refused in IPv6. IPv4 options are skipped, and up to four IPv6 extension headers (hop-by-hop,
@@ -144,8 +145,8 @@ struct net_ports {
  * SYN and ACK, is VERDICT_SYN: key, tunnel, the fields named and PKT_F_SYN are set, p/n stay the frame.  All else that
  * the peer's kernel may say is DROP_TCP_CONTROL.  Fragments of TCP are the kernel's: segments go out with DF.
  */
-void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
-		     const struct net_ports *ports);
+unsigned net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
+			 const struct net_ports *ports);
 
 /* ---- what is not ours ---- */
 

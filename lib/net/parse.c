@@ -277,14 +277,17 @@ bool net_sum_ok(const uint8_t *frame, const struct pkt *k)
 	return (sum == 0 && !tcp) || sum == half || net_sum_fold(net_sum(l4, n, pseudo)) == 0;
 }
 
-void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
-		     const struct net_ports *ports)
+unsigned net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
+			 const struct net_ports *ports)
 {
 	struct parse c = {.t = t, .ports = ports};
+	unsigned tagged = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		if (i + PREFETCH < n)
 			__builtin_prefetch(v[i + PREFETCH].p);
 		v[i].verdict = parse_frame(&c, &v[i], &keys[i]);
+		tagged += v[i].verdict == VERDICT_TAG;
 	}
+	return tagged;
 }

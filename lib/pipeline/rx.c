@@ -55,6 +55,8 @@ static unsigned rx_wrap(struct worker *w, struct rte_mbuf **m, unsigned n, unsig
 		k->sess = NULL;
 		k->dev = w->dev_of[m[i]->port];
 		*bytes += k->n;
+		if (w->vlan[k->dev])
+			pl_untag_own(w, k);
 	}
 	return at;
 }

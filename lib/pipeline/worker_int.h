@@ -123,6 +123,7 @@ void pl_answered(struct worker *w, unsigned n);
 void pl_knock(struct worker *w, uint64_t now);
 /* tag.c */
 bool pl_tag_stripped(const struct worker *w, struct rte_mbuf *m, unsigned dev);
+void pl_untag_own(const struct worker *w, struct pkt *k);
 void pl_untag(struct worker *w, unsigned n);
 void pl_tag(const struct worker *w, unsigned dev, struct rte_mbuf *m);
 /* steer.c */
