@@ -114,7 +114,10 @@ static void txq_flush(struct worker *w, unsigned dev)
 		memmove(q->m, q->m + sent, q->n * sizeof(*q->m));
 }
 
-/* A tag comes on top of an MTU, the port's own and one of the kernel's; a ring's frames have their end. */
+/*
+ * A tag comes on top of an MTU, one: the port's own, or else one of the kernel's.  There is no asking whether a device,
+ * and the network behind it, takes two.  A ring's frames have their end.
+ */
 static bool tx_long(const struct worker *w, unsigned dev, const struct rte_mbuf *m)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
