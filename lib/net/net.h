@@ -188,7 +188,7 @@ bool net_sum_ok(const uint8_t *frame, const struct pkt *k);
 	X(TCP, "tcp")	      /* of connections that stand, by their ACK: SSH, BGP */                              \
 	X(SYN, "syn")	      /* and of those that begin */                                                        \
 	X(ICMP, "icmp")	      /* ICMP, IGMP, MLD, DHCP, BFD over several hops */                                   \
-	X(OTHER, "other")     /* UDP, fragments, what is for other hosts, what is not understood */
+	X(OTHER, "other")     /* UDP, fragments, what is not understood */
 
 enum net_kind {
 #define X(name, str) NET_KIND_##name,
@@ -197,8 +197,11 @@ enum net_kind {
 		NET_KINDS
 };
 
-/* Of a whole frame, received by a port with this MAC.  VLAN tags are passed over.  Reads what it needs of n bytes. */
-enum net_kind net_kind(const uint8_t *p, unsigned n, const uint8_t mac[6]);
+/*
+ * Of a whole frame that is for the port's link address or for many: the parser drops what is another host's.  VLAN tags
+ * are passed over.  Reads what it needs of n bytes.
+ */
+enum net_kind net_kind(const uint8_t *p, unsigned n);
 
 /* ---- out ---- */
 

@@ -168,7 +168,7 @@ static void burst_add(struct worker *w, struct pkt *k, enum net_kind kind)
 void pl_punt_one(struct worker *w, struct pkt *k)
 {
 	struct rte_ring *r = w->conf.border->punt;
-	enum net_kind kind = net_kind(k->p, k->n, w->tbl->dev[k->dev].mac);
+	enum net_kind kind = net_kind(k->p, k->n);
 
 	if (!may_punt(w, k->dev, kind)) {
 		k->verdict = (uint8_t)(DROP_PUNT_LINK + kind);

@@ -73,7 +73,7 @@ static void take(struct gate *g, unsigned of[NET_KINDS])
 
 	for (unsigned w = 0; w < g->n; w++) {
 		while (rte_ring_sc_dequeue(g->border[w]->punt, (void **)&m) == 0) {
-			of[net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, us)]++;
+			of[net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len)]++;
 			rte_pktmbuf_free(m);
 		}
 	}
@@ -335,7 +335,7 @@ Test(pipeline_punt, device_keeps_room)
 	}
 	bed_step(b);
 	while (rte_ring_sc_dequeue(x.to_kernel[0], (void **)&m) == 0) {
-		enum net_kind kind = net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, us);
+		enum net_kind kind = net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len);
 
 		got[kind]++;
 		if (kind == NET_KIND_TCP)
