@@ -132,20 +132,21 @@ struct net_ports {
  *
  * 802.1Q: a tagged frame to the port is VERDICT_TAG, whatever it holds, and on a port with a VLAN every tagged frame;
  * without its tag and with PKT_F_UNTAGGED it may be parsed again.  A port with a VLAN takes nothing else (DROP_VLAN).
+ * Returns how many are VERDICT_TAG.
  *
- * v[i].flags (PKT_F_L4_BAD, PKT_F_UNTAGGED) must be set too; the UDP checksum is not summed here (net_udp_sum_ok), only
+ * v[i].flags (PKT_F_L4_BAD, PKT_F_UNTAGGED) must be set too; the UDP checksum is not summed here (net_sum_ok), only
  * a missing one refused in IPv6. IPv4 options are skipped, and up to four IPv6 extension headers (hop-by-hop,
  * destination options, routing with no segment left, atomic fragment).  A frame that ends before its addresses and
  * ports can be read is DROP_FRAME_SHORT on any port.  keys[] must outlive the use of v[i].key; keys[i] is undefined
  * unless the verdict is VERDICT_OK or VERDICT_SYN.
  *
  * Fake TCP (wire.md 10): a segment with PSH to one of our TCP ports is a datagram like UDP's, with tcp_seq, tcp_ack,
- * tcp_end and PKT_F_ACK set; sequence numbers, options, window and checksum are not looked at.  A SYN, or SYN and ACK,
- * is VERDICT_SYN: key, tunnel, the fields named and PKT_F_SYN are set, p/n stay the frame.  All else that the peer's
- * kernel may say is DROP_TCP_CONTROL.  Fragments of TCP are the kernel's: segments go out with DF.
+ * tcp_end and PKT_F_ACK set; sequence numbers, options, window and checksum (net_sum_ok) are not looked at.  A SYN, or
+ * SYN and ACK, is VERDICT_SYN: key, tunnel, the fields named and PKT_F_SYN are set, p/n stay the frame.  All else that
+ * the peer's kernel may say is DROP_TCP_CONTROL.  Fragments of TCP are the kernel's: segments go out with DF.
  */
-void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
-		     const struct net_ports *ports);
+unsigned net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
+			 const struct net_ports *ports);
 
 /* ---- what is not ours ---- */
 
@@ -173,11 +174,12 @@ struct net_tcp_at {
 bool net_find_tcp(const uint8_t *p, unsigned n, unsigned whole, struct net_tcp_at *at);
 
 /*
- * Whether the checksum of a datagram of UDP that net_parse_burst has just taken is right, or none, or the pseudo
- * header's alone: a neighbour on the same host has left the rest to a device that was not there.  For what nothing
- * behind checks: a tunnel without a cipher.
+ * Whether the checksum of a datagram of UDP or fake TCP that net_parse_burst has just taken from `frame` is right, or
+ * the pseudo header's alone, for a neighbour on the same host has left the rest to a device that was not there; or, of
+ * UDP, none.  For what nothing behind checks: a tunnel without a cipher.  Stock's fake TCP bears right ones (2021's,
+ * captured).
  */
-bool net_udp_sum_ok(const struct pkt *k);
+bool net_sum_ok(const uint8_t *frame, const struct pkt *k);
 
 /* What a frame is to the kernel, and what it stands to lose when there are too many of another kind. */
 #define NET_KINDS_LIST(X)                                                                                          \
@@ -186,7 +188,7 @@ bool net_udp_sum_ok(const struct pkt *k);
 	X(TCP, "tcp")	      /* of connections that stand, by their ACK: SSH, BGP */                              \
 	X(SYN, "syn")	      /* and of those that begin */                                                        \
 	X(ICMP, "icmp")	      /* ICMP, IGMP, MLD, DHCP, BFD over several hops */                                   \
-	X(OTHER, "other")     /* UDP, fragments, what is for other hosts, what is not understood */
+	X(OTHER, "other")     /* UDP, fragments, what is not understood */
 
 enum net_kind {
 #define X(name, str) NET_KIND_##name,
@@ -195,8 +197,11 @@ enum net_kind {
 		NET_KINDS
 };
 
-/* Of a whole frame, received by a port with this MAC.  VLAN tags are passed over.  Reads what it needs of n bytes. */
-enum net_kind net_kind(const uint8_t *p, unsigned n, const uint8_t mac[6]);
+/*
+ * Of a whole frame that is for the port's link address or for many: the parser drops what is another host's.  VLAN tags
+ * are passed over.  Reads what it needs of n bytes.
+ */
+enum net_kind net_kind(const uint8_t *p, unsigned n);
 
 /* ---- out ---- */
 

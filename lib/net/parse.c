@@ -100,21 +100,6 @@ static uint8_t parse_tcp(const struct parse *c, struct pkt *k, struct flow_key *
 	return VERDICT_OK;
 }
 
-bool net_udp_sum_ok(const struct pkt *k)
-{
-	const bool v4 = addr_is_v4(&k->key->local);
-	const unsigned from = v4 ? 12 : 0, n = UDP_HEAD + k->n;
-	const uint8_t *udp = k->p - UDP_HEAD;
-	const uint16_t sum = le16_get(udp + UDP_CSUM);
-	uint16_t half;
-	uint64_t pseudo = (uint64_t)__builtin_bswap16(PROTO_UDP) + __builtin_bswap16((uint16_t)n);
-
-	pseudo = net_sum(k->key->peer.b + from, 16 - from, pseudo);
-	pseudo = net_sum(k->key->local.b + from, 16 - from, pseudo);
-	half = (uint16_t)~net_sum_fold(pseudo);
-	return sum == 0 || sum == half || net_sum_fold(net_sum(udp, n, pseudo)) == 0;
-}
-
 static struct addr addr_from4(const uint8_t *p)
 {
 	struct addr a = addr_v4(0);
@@ -262,14 +247,47 @@ static uint8_t parse_frame(struct parse *c, struct pkt *k, struct flow_key *key)
 	}
 }
 
-void net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
-		     const struct net_ports *ports)
+/* Where the header lies that the payload at k->p is behind. */
+static const uint8_t *l4_of(const uint8_t *frame, const struct pkt *k)
+{
+	const struct parse c = {0};
+	const uint8_t *ip = frame + ETH_HEAD;
+	unsigned at = IP6_HEAD;
+	uint8_t next = ip[IP6_NEXT];
+
+	if (addr_is_v4(&k->key->local))
+		return ip + (ip[0] & 0xf) * 4u;
+	skip_ext(&c, ip, &next, &at, (unsigned)(k->p - ip));
+	return ip + at;
+}
+
+bool net_sum_ok(const uint8_t *frame, const struct pkt *k)
+{
+	const bool tcp = k->key->proto == FLOW_TCP;
+	const unsigned from = addr_is_v4(&k->key->local) ? 12 : 0;
+	const uint8_t *l4 = tcp ? l4_of(frame, k) : k->p - UDP_HEAD;
+	const unsigned n = (unsigned)(k->p - l4) + k->n;
+	const uint16_t sum = le16_get(l4 + (tcp ? TCP_CSUM : UDP_CSUM));
+	uint16_t half;
+	uint64_t pseudo = (uint64_t)__builtin_bswap16(tcp ? PROTO_TCP : PROTO_UDP) + __builtin_bswap16((uint16_t)n);
+
+	pseudo = net_sum(k->key->peer.b + from, 16 - from, pseudo);
+	pseudo = net_sum(k->key->local.b + from, 16 - from, pseudo);
+	half = (uint16_t)~net_sum_fold(pseudo);
+	return (sum == 0 && !tcp) || sum == half || net_sum_fold(net_sum(l4, n, pseudo)) == 0;
+}
+
+unsigned net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
+			 const struct net_ports *ports)
 {
 	struct parse c = {.t = t, .ports = ports};
+	unsigned tagged = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		if (i + PREFETCH < n)
 			__builtin_prefetch(v[i + PREFETCH].p);
 		v[i].verdict = parse_frame(&c, &v[i], &keys[i]);
+		tagged += v[i].verdict == VERDICT_TAG;
 	}
+	return tagged;
 }

@@ -208,11 +208,11 @@ static enum net_kind kind_ip(const uint8_t *p, const struct peek *k)
 	}
 }
 
-enum net_kind net_kind(const uint8_t *p, unsigned n, const uint8_t mac[6])
+enum net_kind net_kind(const uint8_t *p, unsigned n)
 {
 	struct peek k;
 
-	if (n < ETH_HEAD || (!(p[0] & 1) && memcmp(p, mac, 6) != 0))
+	if (n < ETH_HEAD)
 		return NET_KIND_OTHER;
 	if (is_link_group(p))
 		return NET_KIND_LINK;

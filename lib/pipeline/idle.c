@@ -118,8 +118,11 @@ static uint64_t taken(const struct worker *w)
 	return w->stats.rx_packets + w->stats.injected;
 }
 
-/* Which of them have struck: they do so once.  With all silent, what the next turn finds was missed. */
-static void see_struck(struct worker *w)
+/*
+ * Which of them have struck: they do so once.  With all silent to the end of the sleep, what the next turn finds was
+ * missed; what it finds after a bell, or another descriptor, may have come with that.
+ */
+static void see_struck(struct worker *w, bool ended)
 {
 	bool struck = false;
 	eventfd_t n;
@@ -137,7 +140,7 @@ static void see_struck(struct worker *w)
 	w->stats.interrupts += struck;
 	if (struck)
 		w->missed = 0;
-	else if (w->intr)
+	else if (ended)
 		w->timed_out = taken(w);
 }
 
@@ -249,7 +252,7 @@ static void idle_sleep(struct worker *w, uint64_t us)
 		if (n > 0)
 			see_errors(w);
 		if (n >= 0 && w->armed)
-			see_struck(w);
+			see_struck(w, n == 0);
 	}
 	atomic_store(&w->asleep, 0);
 	w->stats.sleeps++;

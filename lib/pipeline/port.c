@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <rte_ethdev.h>
 #include <rte_ether.h>
 #include <rte_ring.h>
 
@@ -17,6 +18,22 @@ static void drop_siblings(struct worker *w, unsigned dev)
 			pl_count(w, DROP_PORT_DOWN, 1);
 			rte_pktmbuf_free(m);
 		}
+	}
+}
+
+#define EXC_STALE 1024 /* frames that its queue holds: what comes meanwhile is fresh */
+
+/* What the kernel has sent while the port was closed is stale, as what comes to control then. */
+static void drop_kernels(struct worker *w, unsigned dev)
+{
+	struct rte_mbuf *m[PL_EXC];
+
+	if (!w->conf.ports[dev].has_exc)
+		return;
+	for (unsigned i = 0, n = PL_EXC; n && i < EXC_STALE; i += n) {
+		n = rte_eth_rx_burst(w->conf.ports[dev].exc, (uint16_t)w->conf.id, m, PL_EXC);
+		pl_count(w, DROP_PORT_DOWN, n);
+		rte_pktmbuf_free_bulk(m, n);
 	}
 }
 
@@ -64,9 +81,12 @@ void pl_ports_adopt(struct worker *w, const struct net_tbl *t)
 	for (unsigned i = 0; i < w->conf.n_ports; i++) {
 		if (before & ~shut & 1u << i)
 			dev_opened(w, i);
-		/* But for the first snapshot: siblings may have begun before us. */
-		if (before != UINT32_MAX && (before ^ shut) & 1u << i)
-			drop_siblings(w, i);
+		/* But for the first snapshot: siblings, and the kernel, may have begun before us. */
+		if (before == UINT32_MAX || !((before ^ shut) & 1u << i))
+			continue;
+		drop_siblings(w, i);
+		if (!(shut & 1u << i))
+			drop_kernels(w, i);
 	}
 	worker_idle_init(w);
 }

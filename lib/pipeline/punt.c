@@ -117,52 +117,65 @@ static bool may_punt(struct worker *w, unsigned dev, enum net_kind kind)
 	return true;
 }
 
-/* The ring's last quarter is for what the host and its neighbours cannot do without. */
-static bool has_room(const struct rte_ring *r, enum net_kind kind)
+/* What the host and its neighbours cannot do without. */
+static bool needed(enum net_kind kind)
 {
-	return kind <= NET_KIND_TCP || rte_ring_free_count(r) > rte_ring_get_capacity(r) / 4;
+	return kind <= NET_KIND_TCP;
 }
 
-/* What the device does not take is lost, as in a card's queue. */
+/* The ring's last quarter is for that. */
+static bool has_room(const struct rte_ring *r, enum net_kind kind)
+{
+	return needed(kind) || rte_ring_free_count(r) > rte_ring_get_capacity(r) / 4;
+}
+
+static unsigned burst_some(struct worker *w, unsigned dev, struct rte_mbuf **m, unsigned n)
+{
+	return n ? rte_eth_tx_burst(w->conf.ports[dev].exc, (uint16_t)w->conf.id, m, (uint16_t)n) : 0;
+}
+
+/*
+ * First what the host and its neighbours cannot do without: how much room a device has is not known, but what it has is
+ * theirs.  What it does not take is lost, as in a card's queue.
+ */
 static void burst_out(struct worker *w, unsigned dev)
 {
 	struct punt_burst *b = &w->burst[dev];
-	uint16_t n;
+	unsigned first = burst_some(w, dev, b->first, b->n_first), rest = burst_some(w, dev, b->rest, b->n_rest);
 
-	if (!b->n)
-		return;
-	n = rte_eth_tx_burst(w->conf.ports[dev].exc, (uint16_t)w->conf.id, b->m, (uint16_t)b->n);
-	w->stats.punted += n;
-	pl_count(w, DROP_PUNT_FULL, b->n - n);
-	rte_pktmbuf_free_bulk(b->m + n, b->n - n);
-	b->n = 0;
+	w->stats.punted += first + rest;
+	pl_count(w, DROP_PUNT_FULL, b->n_first - first + b->n_rest - rest);
+	rte_pktmbuf_free_bulk(b->first + first, b->n_first - first);
+	rte_pktmbuf_free_bulk(b->rest + rest, b->n_rest - rest);
+	b->n_first = b->n_rest = 0;
 }
 
 /* By the device that is the port's kernel interface; with a whole checksum, as control gives it to a TAP. */
-static void burst_add(struct worker *w, struct pkt *k)
+static void burst_add(struct worker *w, struct pkt *k, enum net_kind kind)
 {
 	struct punt_burst *b = &w->burst[k->dev];
 	struct rte_mbuf *m = k->own;
 
 	net_finish_csum(k->p, k->n, (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE);
-	m->ol_flags = 0; /* said by the port, of another device's business */
-	b->m[b->n++] = m;
+	pl_forget(m);
 	k->own = NULL;
-	if (b->n == PL_EXC)
-		burst_out(w, k->dev);
+	if (needed(kind))
+		b->first[b->n_first++] = m;
+	else
+		b->rest[b->n_rest++] = m;
 }
 
 void pl_punt_one(struct worker *w, struct pkt *k)
 {
 	struct rte_ring *r = w->conf.border->punt;
-	enum net_kind kind = net_kind(k->p, k->n, w->tbl->dev[k->dev].mac);
+	enum net_kind kind = net_kind(k->p, k->n);
 
 	if (!may_punt(w, k->dev, kind)) {
 		k->verdict = (uint8_t)(DROP_PUNT_LINK + kind);
 		return;
 	}
 	if (w->conf.ports[k->dev].has_exc) {
-		burst_add(w, k);
+		burst_add(w, k, kind);
 		return;
 	}
 	if (!has_room(r, kind) || rte_ring_sp_enqueue(r, k->own)) {
@@ -176,5 +189,6 @@ void pl_punt_one(struct worker *w, struct pkt *k)
 void pl_punt_out(struct worker *w)
 {
 	for (unsigned i = 0; i < w->conf.n_ports; i++)
-		burst_out(w, i);
+		if (w->burst[i].n_first + w->burst[i].n_rest)
+			burst_out(w, i);
 }

@@ -55,6 +55,8 @@ static unsigned rx_wrap(struct worker *w, struct rte_mbuf **m, unsigned n, unsig
 		k->sess = NULL;
 		k->dev = w->dev_of[m[i]->port];
 		*bytes += k->n;
+		if (w->vlan[k->dev])
+			pl_untag_own(w, k);
 	}
 	return at;
 }
@@ -140,15 +142,16 @@ static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 		k->verdict = DROP_IP_FRAGMENT;
 }
 
-/* A datagram that nothing is sealed with has but its UDP checksum, which the device may not have looked at. */
+/* A datagram that nothing is sealed with has but its checksum, UDP's or TCP's, which the device may not have looked at.
+ */
 static void check_bare(const struct worker *w, struct pkt *k)
 {
 	struct rte_mbuf *m = k->own;
 
-	if (!w->any_bare || crypt_head(k->crypt) || crypt_tail(k->crypt) || k->key->proto != FLOW_UDP ||
+	if (!w->any_bare || crypt_head(k->crypt) || crypt_tail(k->crypt) || k->flags & PKT_F_SYN ||
 	    (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 		return;
-	if (net_udp_sum_ok(k))
+	if (net_sum_ok(rte_pktmbuf_mtod(m, const uint8_t *), k))
 		m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD; /* for a sibling that it goes to */
 	else
 		k->verdict = DROP_UDP_CHECKSUM;

@@ -2,7 +2,8 @@
 
 /*
  * 802.1Q tags.  Everything else sees frames without one: a port's own VLAN, and a tag that names none but a priority,
- * are taken off before the parser looks, and put on again behind it.  What was taken off is told as drivers tell it, in
+ * are taken off before the parser looks, and put on again behind it: on a port with a VLAN when a frame is received, on
+ * another when the parser has met a tag, which is seldom.  What was taken off is told as drivers tell it, in
  * the buffer, so that a sibling knows it too.
  */
 
@@ -35,11 +36,35 @@ bool pl_tag_stripped(const struct worker *w, struct rte_mbuf *m, unsigned dev)
 	return true;
 }
 
+static void take_off(struct pkt *k, uint16_t tci)
+{
+	struct rte_mbuf *m = k->own;
+
+	memmove(k->p + TAG_LEN, k->p, MACS_LEN);
+	k->p = (uint8_t *)rte_pktmbuf_adj(m, TAG_LEN);
+	k->n = (uint16_t)(k->n - TAG_LEN);
+	k->flags |= PKT_F_UNTAGGED;
+	m->vlan_tci = tci;
+	m->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+}
+
+/* Takes the port's own tag off a frame that has just been received.  What bears another, or none, the parser sees. */
+void pl_untag_own(const struct worker *w, struct pkt *k)
+{
+	uint16_t tci;
+
+	if (k->flags & PKT_F_UNTAGGED || k->n < RTE_ETHER_HDR_LEN + TAG_LEN ||
+	    be16_get(k->p + MACS_LEN) != RTE_ETHER_TYPE_VLAN)
+		return;
+	tci = be16_get(k->p + MACS_LEN + 2);
+	if ((tci & TAG_VID) == w->vlan[k->dev])
+		take_off(k, tci);
+}
+
 /* Takes the tag off, or gives the verdict on a frame of a VLAN that is not the port's: the kernel may know it. */
 static bool strip(struct worker *w, struct pkt *k)
 {
 	const struct net_dev *dev = &w->tbl->dev[k->dev];
-	struct rte_mbuf *m = k->own;
 	uint16_t tci;
 
 	if (k->n < RTE_ETHER_HDR_LEN + TAG_LEN) {
@@ -51,12 +76,7 @@ static bool strip(struct worker *w, struct pkt *k)
 		k->verdict = dev->vlan ? DROP_VLAN : dev->exclusive ? VERDICT_PUNT : DROP_NOT_FOR_US;
 		return false;
 	}
-	memmove(k->p + TAG_LEN, k->p, MACS_LEN);
-	k->p = (uint8_t *)rte_pktmbuf_adj(m, TAG_LEN);
-	k->n = (uint16_t)(k->n - TAG_LEN);
-	k->flags |= PKT_F_UNTAGGED;
-	m->vlan_tci = tci;
-	m->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+	take_off(k, tci);
 	return true;
 }
 

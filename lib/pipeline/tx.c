@@ -114,7 +114,10 @@ static void txq_flush(struct worker *w, unsigned dev)
 		memmove(q->m, q->m + sent, q->n * sizeof(*q->m));
 }
 
-/* A tag comes on top of an MTU, the port's own and one of the kernel's; a ring's frames have their end. */
+/*
+ * A tag comes on top of an MTU, one: the port's own, or else one of the kernel's.  There is no asking whether a device,
+ * and the network behind it, takes two.  A ring's frames have their end.
+ */
 static bool tx_long(const struct worker *w, unsigned dev, const struct rte_mbuf *m)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
@@ -223,8 +226,7 @@ void pl_reply(struct worker *w, struct pkt *k)
 	m->data_off = (uint16_t)(k->p - (uint8_t *)m->buf_addr);
 	m->data_len = k->n;
 	m->pkt_len = k->n;
-	m->ol_flags = 0;
-	m->tx_offload = 0;
+	pl_forget(m);
 	k->own = NULL;
 	w->stats.tx_bytes += k->n;
 	tx_pad(m);
@@ -273,11 +275,11 @@ static void inject_one(struct worker *w, unsigned dev, struct rte_mbuf *m)
 	txq_add(w, dev, m);
 }
 
-/* A large segment of the kernel's, as frames; returns how many. */
+/* A large segment of the kernel's, as frames; returns how many, 1 for one that is dropped. */
 static unsigned inject_cut(struct worker *w, unsigned dev, struct rte_mbuf *m)
 {
 	struct gso g;
-	unsigned why = gso_begin(&g, m, w->conf.pool), n = 0;
+	unsigned why = w->down >> dev & 1 ? DROP_PORT_DOWN : gso_begin(&g, m, w->conf.pool), n = 0;
 
 	if (why)
 		pl_count(w, why, 1);
@@ -294,7 +296,7 @@ static unsigned inject_cut(struct worker *w, unsigned dev, struct rte_mbuf *m)
 		inject_one(w, dev, part);
 	}
 	rte_pktmbuf_free(m);
-	return n;
+	return why ? 1 : n;
 }
 
 /* A frame that the kernel may have left unfinished; returns how many it is. */
@@ -310,8 +312,7 @@ static unsigned inject_raw(struct worker *w, unsigned dev, struct rte_mbuf *m)
 	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE)
 		net_finish_csum(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, true);
 	m->port = w->conf.ports[dev].id;
-	m->ol_flags = 0;
-	m->tx_offload = 0; /* where the driver says how long segments are */
+	pl_forget(m);
 	inject_one(w, dev, m);
 	return 1;
 }

@@ -84,8 +84,8 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	pl_lap(w, WORKER_RX);
 	if (!got)
 		return 0;
-	net_parse_burst(w->rx, w->keys, got, w->tbl, w->conf.udp);
-	pl_untag(w, got);
+	if (net_parse_burst(w->rx, w->keys, got, w->tbl, w->conf.udp))
+		pl_untag(w, got);
 	n = pl_punt(w, got, tsc);
 	n = pl_steer(w, n);
 	pl_lap(w, WORKER_PARSE);

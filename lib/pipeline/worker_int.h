@@ -14,8 +14,8 @@
 #define PL_TX	    128	 /* and otherwise: a vector stays in the caches on its way through the stages */
 #define PL_TURN	    512	 /* packets sent a turn: the rest stays ready for the next */
 #define PL_PENDING  1024 /* frames that wait for a port */
-#define PL_EXC	    64	 /* frames to and from a kernel interface that is a device, a burst */
-#define PL_EXC_LOT  4	 /* taken of the latter at a time: one may be a large segment, which becomes fifty frames */
+#define PL_EXC	    64	 /* frames from a kernel interface that is a device, a burst */
+#define PL_EXC_LOT  4	 /* taken of it at a time: one may be a large segment, which becomes fifty frames */
 #define PL_HOLD	    512	 /* with so many waiting, the port's sessions make no new ones */
 #define PL_STUCK_MS 3000 /* a port that has taken nothing for so long loses what waits for it */
 
@@ -35,10 +35,10 @@ struct punt_lot {
 	uint64_t none[NET_KINDS];
 };
 
-/* Frames on their way to the device that is a port's kernel interface. */
+/* A turn's frames for the device that is a port's kernel interface: those that go first, and the rest. */
 struct punt_burst {
-	unsigned n;
-	struct rte_mbuf *m[PL_EXC];
+	unsigned n_first, n_rest;
+	struct rte_mbuf *first[PL_RX], *rest[PL_RX];
 };
 
 struct worker {
@@ -101,6 +101,16 @@ static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)
 	w->drops[verdict - VERDICT_DROP] += n;
 }
 
+/*
+ * A received buffer goes on to be sent: what its device has said of it is of no other's business, and would be taken
+ * for what is to be done.  But for whose memory it is, which whoever frees it must know.
+ */
+static inline void pl_forget(struct rte_mbuf *m)
+{
+	m->ol_flags &= RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT;
+	m->tx_offload = 0;
+}
+
 /* rx.c */
 unsigned pl_rx(struct worker *w);
 void pl_free(struct worker *w, unsigned n);
@@ -115,6 +125,7 @@ void pl_answered(struct worker *w, unsigned n);
 void pl_knock(struct worker *w, uint64_t now);
 /* tag.c */
 bool pl_tag_stripped(const struct worker *w, struct rte_mbuf *m, unsigned dev);
+void pl_untag_own(const struct worker *w, struct pkt *k);
 void pl_untag(struct worker *w, unsigned n);
 void pl_tag(const struct worker *w, unsigned dev, struct rte_mbuf *m);
 /* steer.c */

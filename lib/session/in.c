@@ -335,10 +335,19 @@ static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
 	return ss;
 }
 
+/*
+ * A server's tunnel that is bound to a port hears that one alone, its sessions too: a flow is known by its addresses,
+ * whichever port it comes by.  A client's names the port that its sessions are dialled by; from then on they go by the
+ * kernel's routes, and are answered from where those lead.
+ */
+static bool by_other_port(const struct shard_tunnel *t, const struct pkt *k)
+{
+	return !t->client && t->dev != UINT16_MAX && t->dev != k->dev;
+}
+
 static bool listens(const struct shard_tunnel *t, const struct pkt *k)
 {
-	return (t->dev == UINT16_MAX || t->dev == k->dev) &&
-	       (addr_is_any(&t->local) || addr_eq(&t->local, &k->key->local));
+	return !by_other_port(t, k) && (addr_is_any(&t->local) || addr_eq(&t->local, &k->key->local));
 }
 
 uint8_t shard_class(const struct shard *s, unsigned tunnel)
@@ -359,7 +368,13 @@ void shard_screen(struct shard *s, struct pkt *v, unsigned n)
 		struct pkt *k = &v[i];
 		const struct shard_tunnel *t = &s->conf.tunnels[k->tunnel];
 
-		if (k->verdict != VERDICT_OK || k->sess)
+		if (k->verdict != VERDICT_OK)
+			continue;
+		if (by_other_port(t, k)) {
+			k->verdict = DROP_NO_LISTENER;
+			continue;
+		}
+		if (k->sess)
 			continue;
 		if (t->client) {
 			s->snmp[k->tunnel].InErrs++;

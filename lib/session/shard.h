@@ -30,7 +30,7 @@ struct shard_tunnel {
 	bool client;
 	bool nocomp;
 	uint16_t head, tail;	   /* crypt_head, crypt_tail */
-	uint16_t dev;		   /* gateway port, or UINT16_MAX: any */
+	uint16_t dev;		   /* gateway port: server: all it hears; client: dialled by; UINT16_MAX: any */
 	struct addr local;	   /* server: the address that it listens on; unspecified: any */
 	const struct crypt *crypt; /* carried through to the packets, not used here */
 	struct fec_codec *fec;	   /* NULL: off */

@@ -273,7 +273,7 @@ Test(peek, cut_and_malformed)
 
 /* ---- what a frame is to the kernel ---- */
 
-enum to { US, ALL, GROUP, ANOTHER };
+enum to { US, ALL, GROUP };
 
 struct what {
 	enum net_kind kind;
@@ -292,7 +292,6 @@ struct what {
 static const struct what whats[] = {
 	{NET_KIND_LINK, ALL, 0x0806, 0, 0, NONE, "ARP asks"},
 	{NET_KIND_LINK, US, 0x0806, 0, 0, NONE, "ARP answers"},
-	{NET_KIND_OTHER, ANOTHER, 0x0806, 0, 0, NONE, "ARP of others"},
 	{NET_KIND_LINK, GROUP, 0x86dd, 58, 255, ICMP_OF("\x87"), "neighbour solicitation"},
 	{NET_KIND_LINK, US, 0x86dd, 58, 255, ICMP_OF("\x88"), "neighbour advertisement"},
 	{NET_KIND_LINK, GROUP, 0x86dd, 58, 255, ICMP_OF("\x86"), "router advertisement"},
@@ -320,7 +319,6 @@ static const struct what whats[] = {
 	{NET_KIND_SYN, US, 0x0800, 6, 64, TCP_WITH("\x02"), "SYN"},
 	{NET_KIND_SYN, US, 0x86dd, 6, 64, TCP_WITH("\x12"), "SYN and ACK"},
 	{NET_KIND_SYN, US, 0x0800, 6, 64, TCP_WITH("\x04"), "RST alone"},
-	{NET_KIND_OTHER, ANOTHER, 0x0800, 6, 64, TCP_WITH("\x10"), "TCP of others"},
 	{NET_KIND_OTHER, ALL, 0x0800, 6, 64, TCP_WITH("\x10"), "TCP to all"},
 	{NET_KIND_OTHER, US, 0x0800, 132, 64, NONE, "SCTP"},
 	{NET_KIND_OTHER, US, 0x86dd, 44, 64, NONE, "a fragment of IPv6"},
@@ -331,8 +329,7 @@ static const struct what whats[] = {
 
 static unsigned what_frame(uint8_t *p, const struct what *w, unsigned tags)
 {
-	static const uint8_t to[][6] = {
-		{2, 0, 0, 0, 0, 1}, {255, 255, 255, 255, 255, 255}, {1, 0, 0x5e, 0, 0, 5}, {2, 0, 0, 0, 0, 3}};
+	static const uint8_t to[][6] = {{2, 0, 0, 0, 0, 1}, {255, 255, 255, 255, 255, 255}, {1, 0, 0x5e, 0, 0, 5}};
 	unsigned ip = 14 + 4 * tags, head = w->type == 0x0800 ? 20 : w->type == 0x86dd ? 40 : 0;
 
 	memset(p, 0, 100);
@@ -363,8 +360,8 @@ Test(peek, kinds)
 		for (unsigned tags = 0; tags < 3; tags++) {
 			unsigned n = what_frame(p, &whats[i], tags);
 
-			cr_expect_eq(net_kind(p, n, us), whats[i].kind, "%s, %u tags: %u", whats[i].name, tags,
-				     net_kind(p, n, us));
+			cr_expect_eq(net_kind(p, n), whats[i].kind, "%s, %u tags: %u", whats[i].name, tags,
+				     net_kind(p, n));
 		}
 	}
 }
@@ -374,12 +371,12 @@ Test(peek, link_groups)
 {
 	uint8_t p[60] = {0x01, 0x80, 0xc2, 0, 0, 0x0e, 2, 0, 0, 0, 0, 9, 0x88, 0xcc};
 
-	cr_assert_eq(net_kind(p, sizeof(p), us), NET_KIND_LINK);
+	cr_assert_eq(net_kind(p, sizeof(p)), NET_KIND_LINK);
 	memcpy(p + 12, "\0\x26", 2); /* spanning tree has a length there */
 	p[5] = 0;
-	cr_assert_eq(net_kind(p, sizeof(p), us), NET_KIND_LINK);
+	cr_assert_eq(net_kind(p, sizeof(p)), NET_KIND_LINK);
 	p[4] = 1; /* not one of those */
-	cr_assert_eq(net_kind(p, sizeof(p), us), NET_KIND_ROUTING);
+	cr_assert_eq(net_kind(p, sizeof(p)), NET_KIND_ROUTING);
 }
 
 /* A fragment, and whatever is cut short, has no claim; nothing is read beyond its end. */
@@ -395,7 +392,7 @@ Test(peek, kinds_of_what_is_cut)
 			enum net_kind kind;
 
 			memcpy(heap, p, cut);
-			kind = net_kind(heap, cut, us);
+			kind = net_kind(heap, cut);
 			if (whats[i].type == 0x0800 || whats[i].type == 0x86dd || cut < 14)
 				cr_expect_eq(kind, NET_KIND_OTHER, "%s cut to %u", whats[i].name, cut);
 			free(heap);
@@ -403,6 +400,6 @@ Test(peek, kinds_of_what_is_cut)
 		if (whats[i].type != 0x0800)
 			continue;
 		p[18 + 6] = 0x20;
-		cr_expect_eq(net_kind(p, n, us), NET_KIND_OTHER, "a fragment of %s", whats[i].name);
+		cr_expect_eq(net_kind(p, n), NET_KIND_OTHER, "a fragment of %s", whats[i].name);
 	}
 }

@@ -118,6 +118,60 @@ static unsigned verdict(const uint8_t *frame, unsigned n, uint16_t dev)
 	return v;
 }
 
+/* With any header, in front of any IP header that is taken: the right sum and a device's half of it, and no other. */
+static void sums(bool v6, const char *more, unsigned more_n, unsigned head, unsigned n)
+{
+	uint8_t buf[FRAME_MAX], *ip = buf + 14, *tcp = ip + (v6 ? 40 : 20);
+	unsigned len = segment(buf, v6, PSH | ACK, head, n);
+	struct flow_key key;
+	struct pkt k;
+	uint16_t sum;
+
+	memmove(tcp + more_n, tcp, len - (unsigned)(tcp - buf));
+	memcpy(tcp, more, more_n);
+	tcp += more_n;
+	len += more_n;
+	if (v6) {
+		ip[6] = more_n ? 60 : 6;
+		be16_put(ip + 4, (uint16_t)(len - 54));
+	} else {
+		ip[0] = (uint8_t)(0x45 + more_n / 4);
+		be16_put(ip + 2, (uint16_t)(len - 14));
+		frame_fix_ip4(buf);
+	}
+	be16_put(tcp + 16, 0);
+	sum = ref_tcp_csum(ip, tcp, head + n);
+	for (unsigned bit = 0; bit < (head + n) * 8; bit += bit % 3 + 1) {
+		be16_put(tcp + 16, sum);
+		cr_assert_eq(parse(buf, len, 0, &k, &key), VERDICT_OK);
+		cr_assert(net_sum_ok(k.own, &k));
+		((uint8_t *)k.own)[tcp - buf + bit / 8] ^= (uint8_t)(1u << bit % 8);
+		cr_assert_not(net_sum_ok(k.own, &k), "bit %u", bit);
+		free(k.own);
+	}
+	be16_put(tcp + 16, 0);
+	sum = (uint16_t)~ref_tcp_csum(ip, tcp, 0);
+	sum = (uint16_t)((sum + head + n) % 0xffff);
+	be16_put(tcp + 16, sum);
+	cr_assert_eq(parse(buf, len, 0, &k, &key), VERDICT_OK);
+	cr_assert(net_sum_ok(k.own, &k), "half");
+	free(k.own);
+	be16_put(tcp + 16, 0);
+	cr_assert_eq(parse(buf, len, 0, &k, &key), VERDICT_OK);
+	cr_assert_not(net_sum_ok(k.own, &k), "TCP knows no segment without");
+	free(k.own);
+}
+
+Test(tcp, sums)
+{
+	for (unsigned n = 1; n < 60; n += 29) {
+		sums(false, "", 0, 20, n);
+		sums(false, "\1\1\1\1\1\1\1\1", 8, 36, n);
+		sums(true, "", 0, 36, n);
+		sums(true, "\x2b\0\1\4\0\0\0\0\x06\0\4\0\0\0\0\0", 16, 20, n); /* a routing header that is done */
+	}
+}
+
 /* Every set of flags means what the kernel's and the tunnel's segments mean by it. */
 Test(tcp, verdict_by_flags)
 {

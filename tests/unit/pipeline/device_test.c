@@ -174,7 +174,7 @@ Test(pipeline_device, padded_fragments)
 
 /* ---- in: checksums that no device has looked at ---- */
 
-static unsigned spoiled;
+static unsigned spoiled, payload_at;
 
 /* Every twentieth long datagram has a bit turned over, in any place of its payload. */
 static bool spoil(struct bed *b, struct gate *to, struct rte_mbuf *m)
@@ -185,26 +185,38 @@ static bool spoil(struct bed *b, struct gate *to, struct rte_mbuf *m)
 	if (m->data_len < 600 || ++b->seen % 20)
 		return false;
 	at = b->seen / 20;
-	rte_pktmbuf_mtod(m, uint8_t *)[42 + at * 7919 % (m->data_len - 42u)] ^= (uint8_t)(1u << at % 8);
+	rte_pktmbuf_mtod(m, uint8_t *)[payload_at + at * 7919 % (m->data_len - payload_at)] ^= (uint8_t)(1u << at % 8);
 	spoiled++;
 	return false;
 }
 
 /* Without a cipher nothing else would find it: the stream's bytes would be wrong. */
-Test(pipeline_device, broken_without_a_cipher)
+static void broken_without_a_cipher(bool tcp)
 {
-	struct bed *b = bed_new(&(struct bed_conf){.cipher = "null"});
+	struct bed *b = bed_new(&(struct bed_conf){.cipher = "null", .tcp = tcp});
 	uint64_t found = 0;
 
+	payload_at = tcp ? 54 : 42;
 	b->wire = spoil;
 	transfer(b, 200000);
 	for (int e = 0; e < 2; e++) {
 		found += bed_drops(&b->g[e], DROP_UDP_CHECKSUM);
-		cr_assert_eq(all_drops(&b->g[e]), bed_drops(&b->g[e], DROP_UDP_CHECKSUM));
+		cr_assert_eq(all_drops(&b->g[e]),
+			     bed_drops(&b->g[e], DROP_UDP_CHECKSUM) + bed_drops(&b->g[e], DROP_TCP_CONTROL));
 	}
 	cr_assert_eq(found, spoiled);
 	cr_assert_gt(found, 10);
 	bed_end(b);
+}
+
+Test(pipeline_device, broken_without_a_cipher)
+{
+	broken_without_a_cipher(false);
+}
+
+Test(pipeline_device, broken_without_a_cipher_tcp)
+{
+	broken_without_a_cipher(true);
 }
 
 /* As a host's kernel leaves it to a device, and virtio or a veth brings it: the pseudo header's sum only, or none. */

@@ -492,6 +492,26 @@ Test(pipeline_gso, worker_drops)
 	exc_end(&x);
 }
 
+/* A port that is down: one thing is dropped, which nobody cuts up first, and takes no buffers for. */
+Test(pipeline_gso, worker_down)
+{
+	struct exc x;
+	struct gate *s = exc_begin(&x);
+	struct net_tbl *t = bed_copy(s);
+	static uint8_t p[BIG];
+	unsigned n = large(p, &shapes[0], 5000, FLAGS);
+
+	t->dev[0].up = false;
+	bed_publish(s, t);
+	from_kernel(&x, chain(x.b->pool, p, n, ROOM, 2 * ROOM, 1000));
+	bed_step(x.b);
+	cr_expect_eq(bed_drops(s, DROP_PORT_DOWN), 1, "%lu", bed_drops(s, DROP_PORT_DOWN));
+	cr_expect_eq(worker_stats(s->w[0])->segmented, 0);
+	cr_assert_eq(rte_ring_count(x.to_us), 0);
+	cr_assert_eq(bed_mbufs_out(x.b), 0);
+	exc_end(&x);
+}
+
 /* A port that takes nothing: the kernel keeps what would have to wait, and what was cut waits. */
 Test(pipeline_gso, worker_full)
 {

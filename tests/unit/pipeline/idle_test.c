@@ -219,3 +219,75 @@ Test(pipeline_idle, no_word_of_the_kernels)
 	cr_assert_eq(see(w->stats.interrupts), 0);
 	end();
 }
+
+/* A turn, and what follows it, as the loop does, with the interrupt told to strike (the bed's rings have none). */
+static void turn_armed(void)
+{
+	uint64_t tsc = rte_rdtsc();
+	unsigned work = worker_turn(w, tsc);
+
+	w->armed = work ? 0 : w->intr;
+	worker_idle(w, work, tsc, rte_rdtsc());
+}
+
+/*
+ * Sleeps that the bell ends, or a port whose descriptor does not strike, time and again: a frame that is there then, of
+ * a port that would have struck in a while, was not missed.
+ */
+Test(pipeline_idle, woken_by_others)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct worker_port *p;
+	void *out;
+
+	b = bed_new(&(struct bed_conf){.cipher = "aes", .ports = 2});
+	bed_step(b);
+	w = b->g[CLIENT].w[0];
+	p = b->g[CLIENT].wp[0];
+	p[0].rx_fd = fd;
+	p[0].rx_intr = true;
+	p[1].rx_fd = other;
+	worker_idle_init(w);
+	cr_assert(w->all_wake);
+	cr_assert_eq(w->intr, 1);
+	for (unsigned i = 0; i < 40; i++) {
+		uint64_t sleeps = w->stats.sleeps, frames = w->stats.rx_packets;
+		uint8_t arp[46] = {0};
+		eventfd_t n;
+
+		cr_assert_eq(eventfd_write(i & 1 ? other : b->g[CLIENT].border[0]->worker_bell, 1), 0);
+		while (w->stats.sleeps == sleeps)
+			turn_armed();
+		(void)!eventfd_read(other, &n);
+		bed_receive(&b->g[CLIENT], bed_frame(b, 0x806, arp, sizeof(arp)));
+		while (w->stats.rx_packets == frames)
+			turn_armed();
+		cr_assert_eq(rte_ring_dequeue(b->g[CLIENT].border[0]->punt, &out), 0);
+		rte_pktmbuf_free(out);
+	}
+	cr_expect_eq(w->stats.interrupts_missed, 0, "%lu", w->stats.interrupts_missed);
+	cr_expect(w->all_wake, "the interrupts are not trusted any more");
+	p[0].rx_fd = p[1].rx_fd = 0;
+	bed_end(b);
+	close(fd);
+	close(other);
+}
+
+/* A port with fewer queues than workers has a kernel interface with a queue for each: who has but that polls it. */
+Test(pipeline_idle, only_the_kernels_queue)
+{
+	struct worker_port *p;
+
+	b = bed_new(&(struct bed_conf){.cipher = "aes"});
+	bed_step(b);
+	p = &b->g[SERVER].wp[1][0];
+	w = b->g[SERVER].w[1];
+	cr_assert_eq(p->rxq, -1);
+	worker_idle_init(w);
+	cr_assert(w->all_wake, "the worker has nothing to poll");
+	p->has_exc = true;
+	worker_idle_init(w);
+	cr_assert_not(w->all_wake, "it sleeps over the kernel's frames");
+	p->has_exc = false;
+	bed_end(b);
+}

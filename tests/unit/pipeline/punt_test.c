@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdlib.h>
 
 #include <rte_eth_ring.h>
@@ -72,7 +73,7 @@ static void take(struct gate *g, unsigned of[NET_KINDS])
 
 	for (unsigned w = 0; w < g->n; w++) {
 		while (rte_ring_sc_dequeue(g->border[w]->punt, (void **)&m) == 0) {
-			of[net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, us)]++;
+			of[net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len)]++;
 			rte_pktmbuf_free(m);
 		}
 	}
@@ -316,6 +317,43 @@ Test(pipeline_punt, device_to_kernel)
 	exc_end(&x, b);
 }
 
+/* What a device has room for is first for what the host and its neighbours cannot do without, of a turn's frames. */
+Test(pipeline_punt, device_keeps_room)
+{
+	struct exc x;
+	struct bed *b = exc_begin(&x);
+	struct gate *s = &b->g[SERVER];
+	unsigned got[NET_KINDS] = {0}, at = 0;
+	struct rte_mbuf *m;
+
+	for (unsigned i = 0; i < 100; i++)
+		bed_receive(s, kind_frame(b, i & 1 ? NET_KIND_OTHER : NET_KIND_SYN));
+	for (unsigned i = 0; i < 10; i++) {
+		m = kind_frame(b, NET_KIND_TCP);
+		rte_pktmbuf_mtod(m, uint8_t *)[41] = (uint8_t)i; /* its sequence number */
+		bed_receive(s, m);
+	}
+	bed_step(b);
+	while (rte_ring_sc_dequeue(x.to_kernel[0], (void **)&m) == 0) {
+		enum net_kind kind = net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len);
+
+		got[kind]++;
+		if (kind == NET_KIND_TCP)
+			cr_expect_eq(rte_pktmbuf_mtod(m, uint8_t *)[41], at++, "in their order");
+		rte_pktmbuf_free(m);
+	}
+	cr_expect_eq(got[NET_KIND_TCP], 10, "%u", got[NET_KIND_TCP]);
+	cr_assert_eq(got[NET_KIND_OTHER] + got[NET_KIND_SYN] + got[NET_KIND_TCP], EXC_RING);
+	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 110 - EXC_RING);
+	/* More of them than the list holds. */
+	for (unsigned i = 0; i < 200; i++)
+		bed_receive(s, kind_frame(b, NET_KIND_LINK));
+	bed_step(b);
+	cr_assert_eq(rte_ring_count(x.to_kernel[0]), EXC_RING);
+	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 310 - 2 * EXC_RING);
+	exc_end(&x, b);
+}
+
 /* The rate is the port's, whichever way its frames go to the kernel. */
 Test(pipeline_punt, device_rate)
 {
@@ -339,7 +377,7 @@ Test(pipeline_punt, device_rate)
 	exc_end(&x, b);
 }
 
-/* What the kernel sends by any worker's queue leaves by the port; while that is closed it waits. */
+/* What the kernel sends by any worker's queue leaves by the port; what it sent while that was closed does not. */
 Test(pipeline_punt, device_from_kernel)
 {
 	struct exc x;
@@ -374,8 +412,67 @@ Test(pipeline_punt, device_from_kernel)
 	t->dev[0].closed = false;
 	bed_publish(s, t);
 	bed_step(b);
+	cr_assert_eq(rte_ring_count(x.to_us[0]), 0);
+	cr_expect_eq(rte_ring_sc_dequeue(s->tx[0], (void **)&m), -ENOENT, "it is stale");
+	cr_assert_eq(bed_drops(s, DROP_PORT_DOWN), 1);
+	cr_assert_eq(rte_ring_sp_enqueue(x.to_us[0], kind_frame(b, NET_KIND_ICMP)), 0);
+	bed_step(b);
 	cr_assert_eq(rte_ring_sc_dequeue(s->tx[0], (void **)&m), 0);
 	rte_pktmbuf_free(m);
 	s->no_carry = 0;
+	exc_end(&x, b);
+}
+
+static unsigned given_back;
+
+static void give_back(void *addr, void *arg)
+{
+	(void)addr;
+	(void)arg;
+	given_back++;
+}
+
+/* The same frame in memory that is not the buffer's own, as drivers bring that do not copy. */
+static struct rte_mbuf *elsewhere(struct bed *b, struct rte_mbuf *m)
+{
+	static struct {
+		uint8_t p[512];
+		struct rte_mbuf_ext_shared_info info;
+	} mem[4];
+	static unsigned at;
+	struct rte_mbuf *e = rte_pktmbuf_alloc(b->pool);
+
+	cr_assert_lt(at, 4);
+	mem[at].info.free_cb = give_back;
+	rte_mbuf_ext_refcnt_set(&mem[at].info, 1);
+	rte_pktmbuf_attach_extbuf(e, mem[at].p, 0, sizeof(mem[at].p), &mem[at].info);
+	at++;
+	e->data_off = RTE_PKTMBUF_HEADROOM;
+	memcpy(rte_pktmbuf_append(e, m->data_len), rte_pktmbuf_mtod(m, void *), m->data_len);
+	e->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_RSS_HASH;
+	e->l2_len = 7;
+	rte_pktmbuf_free(m);
+	return e;
+}
+
+/* Sent on, a buffer says nothing more of where it came from, but whose memory it is: that goes back to its owner. */
+Test(pipeline_punt, memory_of_others)
+{
+	struct exc x;
+	struct bed *b = exc_begin(&x);
+	struct gate *s = &b->g[SERVER];
+	struct rte_mbuf *m;
+
+	s->no_carry = 1;
+	bed_receive(s, elsewhere(b, kind_frame(b, NET_KIND_ICMP)));
+	cr_assert_eq(rte_ring_sp_enqueue(x.to_us[0], elsewhere(b, kind_frame(b, NET_KIND_ICMP))), 0);
+	bed_step(b);
+	for (unsigned i = 0; i < 2; i++) {
+		cr_assert_eq(rte_ring_sc_dequeue(i ? s->tx[0] : x.to_kernel[0], (void **)&m), 0);
+		cr_expect_eq(m->ol_flags, RTE_MBUF_F_EXTERNAL, "%#lx", m->ol_flags);
+		cr_expect_eq(m->tx_offload, 0);
+		rte_pktmbuf_free(m);
+		cr_expect_eq(given_back, i + 1);
+	}
 	exc_end(&x, b);
 }

@@ -174,6 +174,95 @@ Test(pipeline_tag, others_are_dropped)
 	bed_end(b);
 }
 
+static uint64_t taken(const struct gate *g, unsigned worker)
+{
+	return shard_stats(g->shard[worker])->drops[DROP_CRYPT_BAD - VERDICT_DROP];
+}
+
+/* One worker has the queue: what is the other's reaches it without its tag, which it does not look for again. */
+Test(pipeline_tag, steered)
+{
+	struct bed *b = bed_in(VLAN, &(struct bed_conf){.cipher = "aes"});
+	struct gate *s = &b->g[SERVER];
+	struct whole w;
+
+	for (unsigned home = 0; home < 2; home++) {
+		whole_udp(&w, SERVER, false, port_of_home(5000, home), BED_PORT, 100);
+		bed_receive(s, tagged(bed_bytes(b, w.p, w.n), VLAN | PRIO));
+	}
+	bed_step(b);
+	bed_step(b);
+	cr_assert_eq(worker_stats(s->w[0])->rx_packets, 2);
+	cr_assert_eq(worker_stats(s->w[0])->rx_bytes, 2 * 146, "with their tags");
+	cr_assert_eq(worker_stats(s->w[1])->steered_in, 1);
+	cr_assert_eq(taken(s, 0), 1);
+	cr_assert_eq(taken(s, 1), 1);
+	cr_assert_eq(all_drops(s), 2);
+	cr_assert_eq(bed_mbufs_out(b), 0);
+	bed_end(b);
+}
+
+/* Each fragment bears the tag. */
+Test(pipeline_tag, fragments)
+{
+	struct bed *b = bed_in(VLAN, &(struct bed_conf){.cipher = "aes"});
+	struct gate *s = &b->g[SERVER];
+	struct whole w;
+
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		whole_udp(&w, SERVER, v6, port_of_home(5000, 1), BED_PORT, 1000);
+		for (unsigned from = 0; from < 1008; from += 504)
+			bed_receive(s, tagged(cut(b, &w, 9, from, 504), VLAN));
+		bed_step(b);
+		bed_step(b);
+		cr_assert_eq(taken(s, 0) + taken(s, 1), 1 + v6);
+	}
+	cr_assert_geq(taken(s, 1), 1, "the whole goes home");
+	cr_assert_eq(all_drops(s), 2);
+	cr_assert_eq(bed_mbufs_out(b), 0);
+	bed_end(b);
+}
+
+/* What a frame of the kernel's is when it leaves, or 0. */
+static unsigned leaves(struct bed *b, struct rte_mbuf *m)
+{
+	struct gate *s = &b->g[SERVER];
+	unsigned n = 0;
+
+	m->port = s->port;
+	s->no_carry = 1;
+	cr_assert_eq(rte_ring_sp_enqueue(s->border[0]->inject, m), 0);
+	bed_step(b);
+	if (rte_ring_sc_dequeue(s->tx[0], (void **)&m) == 0) {
+		cr_assert_eq(tag_of(m), VLAN);
+		n = m->pkt_len;
+		rte_pktmbuf_free(m);
+	}
+	return n;
+}
+
+/* The port's tag is not counted in an MTU, either way; one of the kernel's inside it is. */
+Test(pipeline_tag, full_mtu)
+{
+	struct bed *b = bed_in(VLAN, &(struct bed_conf){.cipher = "aes"});
+	struct gate *s = &b->g[SERVER];
+	static const uint8_t body[1501];
+	struct whole w;
+
+	whole_udp(&w, SERVER, false, port_of_home(5000, 0), BED_PORT, 1500 - 28);
+	bed_receive(s, tagged(bed_bytes(b, w.p, w.n), VLAN));
+	bed_step(b);
+	cr_assert_eq(taken(s, 0), 1);
+	cr_assert_eq(all_drops(s), 1);
+	cr_assert_eq(leaves(b, bed_frame(b, RTE_ETHER_TYPE_IPV4, body, 1500)), 1518);
+	cr_assert_eq(leaves(b, bed_frame(b, RTE_ETHER_TYPE_IPV4, body, 1501)), 0);
+	cr_assert_eq(bed_drops(s, DROP_TX_LONG), 1);
+	cr_assert_eq(leaves(b, tagged(bed_frame(b, RTE_ETHER_TYPE_IPV4, body, 1496), 9)), 1518);
+	cr_assert_eq(leaves(b, tagged(bed_frame(b, RTE_ETHER_TYPE_IPV4, body, 1497), 9)), 0);
+	cr_assert_eq(bed_drops(s, DROP_TX_LONG), 2);
+	bed_end(b);
+}
+
 /* ---- a port without ---- */
 
 static bool with_priority(struct bed *b, struct gate *to, struct rte_mbuf *m)

@@ -96,6 +96,56 @@ Test(session_demux, server_rules)
 	rig_end(r);
 }
 
+/* One segment that begins a conversation, come by this gateway port: as a worker hands it on. */
+static unsigned come_by(struct rig *r, uint16_t dev, uint32_t conv)
+{
+	struct shard *s = r->side[SERVER].shard;
+	uint8_t p[64];
+	struct flow_key key = rig_key(SERVER, 1);
+	struct pkt k = {
+		.p = p, .n = segment(p, conv, KCP_PUSH, 0, 0), .key = &key, .hash = flow_hash(&key), .dev = dev};
+
+	flow_find_burst(shard_flows(s), &k, 1);
+	shard_screen(s, &k, 1);
+	shard_input(s, &k, 1, r->now);
+	return k.verdict;
+}
+
+/* A server's tunnel that is bound to a port hears nothing that comes by another, a session's datagrams neither. */
+Test(session_demux, bound_to_a_port)
+{
+	struct rig_conf conf = rig_defaults();
+	struct rig *r = rig_new(&conf);
+
+	r->side[SERVER].tun.dev = 1;
+	cr_expect_eq(come_by(r, 0, 77), DROP_NO_LISTENER);
+	cr_expect_eq(sessions(r, SERVER), 0);
+	cr_assert_eq(come_by(r, 1, 77), VERDICT_OK);
+	cr_expect_eq(come_by(r, 0, 77), DROP_NO_LISTENER, "reaches the session");
+	cr_expect_eq(come_by(r, 0, 78), DROP_NO_LISTENER, "replaces the session");
+	cr_assert_eq(conv_of(r), 77);
+	cr_assert_eq(come_by(r, 1, 77), VERDICT_OK);
+	r->side[SERVER].tun.dev = UINT16_MAX;
+	cr_assert_eq(come_by(r, 0, 77), VERDICT_OK, "bound to none, it follows the route");
+	cr_assert_eq(sessions(r, SERVER), 1);
+	rig_end(r);
+}
+
+/* A client's session goes where the route does, and is answered from there: its port is the one that it dials by. */
+Test(session_demux, client_follows_the_route)
+{
+	struct rig_conf conf = rig_defaults();
+	struct rig *r = rig_new(&conf);
+	struct flow_key key = rig_key(CLIENT, 1);
+	struct sess none = {0};
+	struct pkt k = {.key = &key, .sess = &none, .dev = 0};
+
+	r->side[CLIENT].tun.dev = 1;
+	shard_screen(r->side[CLIENT].shard, &k, 1);
+	cr_assert_eq(k.verdict, VERDICT_OK);
+	rig_end(r);
+}
+
 /* What a client sends whose session the server no longer knows makes none. */
 Test(session_demux, strays_begin_nothing)
 {
