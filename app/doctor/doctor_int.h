@@ -56,3 +56,5 @@ uint64_t doctor_group_cpu(const struct doctor *d);
 
 /* doctor_dev.c: a device of the file is driven so that its memory must be hugepages. */
 bool doctor_needs_huge(const struct doctor *d);
+/* One is in vfio's hands, which locks the memory that the device reaches. */
+bool doctor_has_vfio(const struct doctor *d);

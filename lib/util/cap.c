@@ -36,7 +36,8 @@ static bool cap_has(unsigned cap)
 	struct __user_cap_data_struct data[2];
 	struct rlimit r;
 
-	if (cap == CAP_IPC_LOCK && getrlimit(RLIMIT_MEMLOCK, &r) == 0 && r.rlim_cur == RLIM_INFINITY)
+	/* The gateway raises its own limit to the hard one. */
+	if (cap == CAP_IPC_LOCK && getrlimit(RLIMIT_MEMLOCK, &r) == 0 && r.rlim_max == RLIM_INFINITY)
 		return true;
 	if (syscall(SYS_capget, &head, data))
 		return true;

@@ -60,6 +60,22 @@ def test_doctor_good():
         check(status == 0 and "a process runs with it" in out, status, out, err)
 
 
+def test_limits_raised():
+    """Descriptors and locked memory, which vfio takes, are raised to what the process may have: doctor looks at that."""
+    with Lab("lr") as lab:
+        lab.add_ns("g", "p")
+        lab.veth("g", "g0", "p", "p0")
+        lab.addr("g", "g0", "10.77.0.1/24")
+        path = conf(os.path.join(lab.dir, "good.conf"), "net_af_packet0,iface=g0", "kernel")
+        gw = lab.run("gw", "g", "prlimit", "--memlock=65536:4194304", "--nofile=256:8192", gateway_binary(), "-c", path)
+        gw.wait_for("ready:")
+        with open("/proc/%d/limits" % gw.p.pid) as f:
+            limits = f.read()
+        for name, most in ("Max open files", "8192"), ("Max locked memory", "4194304"):
+            line = [line for line in limits.split("\n") if line.startswith(name)][0]
+            check(line[len(name):].split()[:2] == [most, most], line)
+
+
 def test_doctor_missing():
     """What is not there is named, why, and how to mend it: 1, by both forms of output; a wrong file is 2."""
     with tempfile.TemporaryDirectory() as d:

@@ -580,6 +580,26 @@ Test(doctor, what_a_user_may_not)
 	cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 1, "%s", printed());
 }
 
+/* The gateway raises its own limit to the hard one; who has no card at vfio locks nothing. */
+Test(doctor, locked_memory)
+{
+	sys_put("proc/self/status", "CapEff:\t0000000000001000\nCpus_allowed_list:\t0-3\n");
+	sys_put("proc/self/limits", "Max locked memory   65536  8589934592  bytes\n");
+	run();
+	EXPECT_LINE(DOCTOR_OK, "locked memory: enough for vfio");
+	cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 0, "%s", printed());
+	sys_put("proc/self/limits", "Max locked memory   65536  65536  bytes\n");
+	only("locked memory: 0 MB", "LimitMEMLOCK=infinity");
+	put_driver("mlx5_core");
+	run();
+	cr_expect_not(line(DOCTOR_MISSING, "locked memory"), "%s", printed());
+	put_driver("uio_pci_generic");
+	sys_put(CARD "uio/uio0/name", "uio_pci_generic\n");
+	sys_put("dev/uio0", "");
+	run();
+	cr_expect_not(line(DOCTOR_MISSING, "locked memory"), "%s", printed());
+}
+
 /* ---- for programs, and without a file ---- */
 
 Test(doctor, json)
