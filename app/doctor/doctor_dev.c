@@ -272,7 +272,7 @@ static void card(struct doctor *d, const struct conf_port *c, const char *addr)
 		absent(d, c, addr);
 		return;
 	}
-	if (!port_pci_is_net(&p)) {
+	if (!port_pci_may_serve(&p)) {
 		doctor_add(d, DOCTOR_MISSING, "port %s: %s is no network device", c->name, addr);
 		doctor_mend(d, "kcpgate doctor, without -c, lists those of this machine");
 		return;

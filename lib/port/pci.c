@@ -161,9 +161,12 @@ int port_pci_read(const struct port_pci_host *h, const char *addr, struct port_p
 	return 0;
 }
 
-bool port_pci_is_net(const struct port_pci *p)
+/* Processors, accelerators, and what has no class. */
+bool port_pci_may_serve(const struct port_pci *p)
 {
-	return p->class >> 16 == CLASS_NET;
+	unsigned base = p->class >> 16;
+
+	return base == CLASS_NET || base == 0x0b || base == 0x12 || base == 0xff;
 }
 
 bool port_pci_needs_huge(const struct port_pci *p)
@@ -229,14 +232,6 @@ static int absent(const struct port_pci_host *h, char *why, size_t n)
 		return no(-ENODEV, why, n, "no PCI device at this address; the machine has no network device on PCI");
 	return no(-ENODEV, why, n, "no PCI device at this address; network devices are%s%s", list,
 		  found > NETS_SHOWN ? " and more: dpdk-devbind.py --status-dev net" : "");
-}
-
-/* A class that is certainly something else.  Accelerators and what has no class may have ports of DPDK's. */
-static bool other_class(const struct port_pci *p)
-{
-	unsigned base = p->class >> 16;
-
-	return !port_pci_is_net(p) && base != 0x0b && base != 0x12 && base != 0xff;
 }
 
 static int unbound(const struct port_pci *p, char *why, size_t n)
@@ -402,7 +397,7 @@ int port_pci_check(const struct port_pci_host *h, const char *addr, struct port_
 {
 	if (port_pci_read(h, addr, p))
 		return absent(h, why, n);
-	if (other_class(p))
+	if (!port_pci_may_serve(p))
 		return no(-ENODEV, why, n, "a device of PCI class %06x, %04x:%04x, and no network device", p->class,
 			  p->vendor, p->device);
 	switch (p->hands) {

@@ -46,8 +46,11 @@ struct port_pci {
 /* addr: in the kernel's form.  0 or -ENODEV: there is none at this address. */
 int port_pci_read(const struct port_pci_host *h, const char *addr, struct port_pci *p);
 
-/* A network device, by its class. */
-bool port_pci_is_net(const struct port_pci *p);
+/*
+ * False: by its class it is certainly something else than a device with ports of DPDK's.  What the doctor and
+ * scripts/host go by too.
+ */
+bool port_pci_may_serve(const struct port_pci *p);
 
 /* Its driver translates no addresses: memory must be where the device finds it, in hugepages. */
 bool port_pci_needs_huge(const struct port_pci *p);

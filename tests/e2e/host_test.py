@@ -398,6 +398,10 @@ def test_refused():
         m.bad("nothing named")
         m.card("0000:05:00.0", "ahci", kind="0x010601")
         m.bad("is no network card", "0000:05:00.0")
+        for addr, kind in ("0000:05:00.1", "0x0b4000"), ("0000:05:00.2", "0x120000"), ("0000:05:00.3", "0xff0000"):
+            m.card(addr, "igb", group=9, kind=kind)  # accelerators, and what has no class, may have ports
+        m.good("05:00.1", "05:00.2", "05:00.3")
+        check(m.bound("0000:05:00.3") == "vfio-pci", m.bound("0000:05:00.3"))
 
 
 def test_groups():

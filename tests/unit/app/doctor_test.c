@@ -383,6 +383,19 @@ Test(doctor, no_such_card)
 	EXPECT_LINE(DOCTOR_MISSING, "0000:05:00.0 is no network device");
 }
 
+/* Accelerators and what has no class may have ports of DPDK's: `check` and the start take them too. */
+Test(doctor, card_of_another_class)
+{
+	static const char *const classes[] = {"0x0b4000\n", "0x120000\n", "0xff0000\n"};
+
+	for (unsigned i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+		sys_put(CARD "class", classes[i]);
+		run();
+		cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 0, "%s", printed());
+		EXPECT_LINE(DOCTOR_OK, "0000:03:00.0 (8086:10c9), vfio-pci, IOMMU group 4");
+	}
+}
+
 Test(doctor, card_in_the_kernels_hands)
 {
 	put_driver("igb");

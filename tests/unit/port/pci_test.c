@@ -46,7 +46,7 @@ Test(pci, what_sysfs_says)
 	cr_expect_eq(p.group, 4);
 	cr_expect_not(p.noiommu);
 	cr_expect_eq(p.n_ifs, 0);
-	cr_expect(port_pci_is_net(&p));
+	cr_expect(port_pci_may_serve(&p));
 	cr_expect_not(port_pci_needs_huge(&p));
 	cr_expect_eq(port_pci_read(&cards_host, "0000:03:00.1", &p), -ENODEV);
 }
@@ -103,6 +103,11 @@ Test(pci, good)
 	sys_put(cards_of("0000:05:00.0", "uio/uio3/name"), "uio_pci_generic\n");
 	sys_put("dev/uio3", "");
 	taken("0000:05:00.0");
+	for (unsigned i = 0; i < 3; i++) {
+		sys_put(cards_of("0000:05:00.0", "class"),
+			((const char *[]){"0x0b4000\n", "0x120000\n", "0xff0000\n"})[i]);
+		taken("0000:05:00.0");
+	}
 }
 
 Test(pci, absent)
