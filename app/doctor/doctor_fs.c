@@ -66,6 +66,14 @@ bool doctor_exists(const struct doctor *d, const char *fmt, ...)
 	return access(path, F_OK) == 0;
 }
 
+bool doctor_open(const struct doctor *d, const char *fmt, ...)
+{
+	char path[PATH];
+
+	PATH_OF(d, path, fmt);
+	return access(path, R_OK | W_OK) == 0;
+}
+
 bool doctor_field(const struct doctor *d, const char *name, const char *key, char *buf, size_t n)
 {
 	size_t len = strlen(key);

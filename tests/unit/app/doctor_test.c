@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -570,6 +573,36 @@ Test(doctor, exception_interface)
 	unlink(path);
 	run();
 	EXPECT_MEND(DOCTOR_MISSING, "/dev/net/tun is not there", "modprobe tun");
+}
+
+/* Root may do what a file's mode forbids; this process is to be as those who may not. */
+static void no_override(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	cr_assert_eq(syscall(SYS_capget, &head, data), 0);
+	data[0].effective &= ~(1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH);
+	data[0].permitted &= ~(1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH);
+	cr_assert_eq(syscall(SYS_capset, &head, data), 0);
+}
+
+Test(doctor, exception_files_of_others)
+{
+	char path[512];
+
+	sys_put("dev/vhost-net", "");
+	no_override();
+	port.exception = CONF_EXC_VIRTIO;
+	run();
+	cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 0, "%s", printed());
+	snprintf(path, sizeof(path), "%s/dev/vhost-net", sys_root);
+	cr_assert_eq(chmod(path, 0400), 0);
+	only("port wan0: /dev/vhost-net may not be opened", "as root");
+	cr_assert_eq(chmod(path, 0600), 0);
+	snprintf(path, sizeof(path), "%s/dev/net/tun", sys_root);
+	cr_assert_eq(chmod(path, 0), 0);
+	only("/dev/net/tun may not be opened", "as root");
 }
 
 /* ---- limits ---- */
