@@ -119,12 +119,14 @@ class Machine:
                   (self.log, self.root, self.root))
         self.tool("systemctl", 'echo "systemctl $*" >>%s' % self.log)
         self.put("run/systemd/system/x", "")
+        self.put("proc/net/if_inet6", "")
         self.put("proc/net/tcp", "  sl  local_address rem_address   st\n")
         for name in "igb", "virtio-pci", "vfio-pci", "pcieport":
             self.driver(name)
         self.fifo("sys/bus/pci/drivers_probe", None)
         self.pages(0, 0)
-        self.addr, self.routes = {}, []
+        self.addr, self.routes, self.tables = {}, [], []
+        self.ip = None  # what it is instead
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.kernel, daemon=True)
         self.thread.start()
@@ -202,13 +204,14 @@ class Machine:
 
     def host(self, *argv, env=None):
         """Exit status and what was printed."""
-        for name, value in (("4", self.routes), ("addr", [{"ifname": i, "addr_info": a} for i, a in self.addr.items()])):
+        for name, value in (("4", self.routes), ("all", self.routes + self.tables), ("addr", [{"ifname": i, "addr_info": a} for i, a in self.addr.items()])):
             with open(os.path.join(self.bin, name + ".json"), "w") as f:
                 json.dump(value, f)
-        self.tool("ip", 'case "$*" in *addr*) cat %s/addr.json ;; *-4*) cat %s/4.json ;; *) echo "[]" ;; esac' %
-                  (self.bin, self.bin))
+        self.tool("ip", self.ip or 'case "$*" in *addr*) cat %s/addr.json ;; *-4*"table all"*) cat %s/all.json ;; '
+                  '*-4*) cat %s/4.json ;; *) echo "[]" ;; esac' % (self.bin, self.bin, self.bin))
         e = {k: v for k, v in os.environ.items() if k != "SSH_CONNECTION"}
-        e.update(HOST_ROOT=self.root, KCPGATE=gateway_binary(), PATH=self.bin + ":" + os.environ["PATH"], **(env or {}))
+        e.update(HOST_ROOT=self.root, KCPGATE=gateway_binary(), PATH=self.bin + ":" + os.environ["PATH"])
+        e.update(env or {})
         p = subprocess.run([HOST, *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=GUARD, env=e)
         return p.returncode, p.stdout
 
@@ -402,6 +405,33 @@ def test_refused():
             m.card(addr, "igb", group=9, kind=kind)  # accelerators, and what has no class, may have ports
         m.good("05:00.1", "05:00.2", "05:00.3")
         check(m.bound("0000:05:00.3") == "vfio-pci", m.bound("0000:05:00.3"))
+
+
+def test_life_lines_unknown():
+    """Where it cannot be told what carries the default route or SSH nothing is bound, but by --force; show still shows."""
+    with machine() as m:
+        m.card(CARD, "igb", "ens3", group=4)
+        for answer in 'echo "Option \\"-j\\" is unknown" >&2; exit 255', "echo nonsense", "exit 0":
+            m.ip = answer
+            m.bad("cannot tell what carries the default route or an SSH connection: ip (package iproute2)", CARD)
+            check("0000:03:00.0 igb (ens3)" in m.good("show"), answer)
+        m.ip = None
+        only = os.path.join(m.bin, "only")  # a PATH without it
+        os.mkdir(only)
+        for name in "sh", "env", "python3", "mkdir", "cat", "rm":
+            os.symlink(shutil.which(name), os.path.join(only, name))
+        m.bad("ip (package iproute2) is not installed", CARD, env={"PATH": only})
+        m.good("--pages", "3", env={"PATH": only})
+        m.good(CARD, "--force", env={"PATH": only})
+        check(m.bound(CARD) == "vfio-pci", m.bound(CARD))
+
+
+def test_route_of_another_table():
+    """A default route that a rule leads to, as many machines with several addresses have."""
+    with machine() as m:
+        m.card(CARD, "igb", "ens3", group=4)
+        m.tables = [{"dst": "default", "dev": "ens3", "table": "77"}]
+        m.bad("carries the default route (ens3)", CARD)
 
 
 def test_groups():
