@@ -126,7 +126,7 @@ class Machine:
         self.fifo("sys/bus/pci/drivers_probe", None)
         self.pages(0, 0)
         self.addr, self.routes, self.tables = {}, [], []
-        self.ip, self.let_go = None, []  # what it is instead; addresses that were unbound
+        self.ip, self.refuse, self.let_go = None, None, []  # what it is instead; addresses that were unbound
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.kernel, daemon=True)
         self.thread.start()
@@ -198,6 +198,8 @@ class Machine:
                         if self.bound(addr) == self.pipes[fd]:
                             os.unlink(self.path("sys/bus/pci/devices/%s/driver" % addr))
                         continue
+                    if addr == self.refuse and self.get("sys/bus/pci/devices/%s/driver_override" % addr):
+                        continue
                     want = self.get("sys/bus/pci/devices/%s/driver_override" % addr)
                     want = want if want not in ("", "(null)") else self.native[addr]
                     if want and not self.bound(addr) and os.path.exists(self.path("sys/bus/pci/drivers/" + want)):
@@ -239,6 +241,10 @@ class Machine:
                 found[p] = os.readlink(p) if os.path.islink(p) else open(p).read() if name in files and \
                     os.path.isfile(p) else None
         return found
+
+    def at_boot(self):
+        """The files below /etc."""
+        return [os.path.join(folder, name) for folder, _, files in os.walk(self.path("etc")) for name in files]
 
     def said(self):
         try:
@@ -467,6 +473,14 @@ def test_without_iommu():
             "uio_pci_generic"
         m.good(CARD)
         check(m.bound(CARD) == "vfio-pci" and "Device=0000:03:00.0 vfio-pci virtio-pci" in m.get(UNIT), m.get(UNIT))
+        check(m.get("etc/modprobe.d/kcpgate.conf") == "options vfio enable_unsafe_noiommu_mode=1", "not at the next boot")
+        m.put("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "N\n")
+        check("nothing to do" in m.good(CARD), "with the boot's mode not yet set, it is forgotten")
+        m.card("0000:07:00.0", "igb", group=7)
+        m.good("07:00.0")
+        check(os.path.exists(m.path("etc/modprobe.d/kcpgate.conf")), "one of two needs it still")
+        m.good("undo", CARD)
+        check(not os.path.exists(m.path("etc/modprobe.d/kcpgate.conf")), "left")
         m.driver("mlx5_core")
         m.card("0000:06:00.0", "mlx5_core", "ens6")
         check("DPDK works beside mlx5_core" in m.good("06:00.0") and m.bound("0000:06:00.0") == "mlx5_core", "bound")
@@ -483,6 +497,47 @@ def test_fails():
         m.tool("modprobe", "echo no such module >&2; exit 1")
         status, out = m.host("--uio", CARD)
         check(status == 1 and "no such module" in out and m.bound(CARD) == "igb", status, out)
+        check(not m.at_boot(), "a boot would do what could not be done now", out)
+
+
+def overrides(m, *addrs):
+    return [m.get("sys/bus/pci/devices/%s/driver_override" % a) for a in addrs]
+
+
+def test_fails_halfway():
+    """The second of two cards does not come: both are with their old drivers, and nothing is left for the next boot."""
+    with machine() as m:
+        m.card(CARD, "igb", "ens3", group=4)
+        m.card("0000:04:00.0", "virtio-pci", "ens4", group=5)
+        m.refuse = "0000:04:00.0"
+        begin = m.state()
+        status, out = m.host(CARD, "04:00.0", "--pages", "7", env={"HOST_SECONDS": "5"})
+        check(status == 1 and "0000:04:00.0: bound to no driver, and not to vfio-pci" in out, status, out)
+        check(m.bound(CARD) == "igb" and m.bound("0000:04:00.0") == "virtio-pci", m.bound(CARD), m.bound("0000:04:00.0"))
+        check(overrides(m, CARD, "0000:04:00.0") == ["", ""], overrides(m, CARD, "0000:04:00.0"))
+        check("enable" not in m.said() and not m.at_boot(), m.said(), m.at_boot())
+        for a in CARD, "0000:04:00.0":
+            m.put("sys/bus/pci/devices/%s/driver_override" % a, "(null)\n")
+        left = {k: v for k, v in m.state().items() if begin.get(k) != v}
+        check(not left and m.total() == 0, left)
+
+
+def test_ends_halfway():
+    """It is killed between the cards and the boot's files: undo, and the same again, know of what was done."""
+    with machine() as m:
+        m.card(CARD, "igb", "ens3", group=4)
+        m.tool("mkdir", 'case "$*" in */systemd/*) kill -9 $(cut -d" " -f4 /proc/$PPID/stat) $PPID ;; '
+               '*) exec /bin/mkdir "$@" ;; esac')
+        for again in False, True:
+            status, out = m.host(CARD, "--pages", "7")
+            check(status == -9 and m.bound(CARD) == "vfio-pci" and m.total() == 7, status, out)
+            check(not os.path.exists(m.path(UNIT)), out)
+            if again:
+                os.unlink(os.path.join(m.bin, "mkdir"))
+                m.good(CARD, "--pages", "7")
+                check("Device=0000:03:00.0 vfio-pci igb" in m.get(UNIT) and "Pages=0 7 0" in m.get(UNIT), m.get(UNIT))
+            m.good("undo")
+            check(m.bound(CARD) == "igb" and m.total() == 0 and not os.path.exists(m.path(UNIT)), m.bound(CARD), m.total())
 
 
 if __name__ == "__main__":
