@@ -37,7 +37,6 @@ struct port_pci {
 	enum port_pci_hands hands;
 	int group;	/* of the IOMMU; -1: none, the machine has no IOMMU or it is off */
 	bool noiommu;	/* the group is one of vfio's without an IOMMU */
-	int node;	/* NUMA; -1: none in particular */
 	unsigned n_ifs; /* interfaces of the kernel's that stand on it: */
 	char ifs[PORT_PCI_IFS][16];
 	char uio[16]; /* "uio0"; empty: none */
