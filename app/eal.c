@@ -17,6 +17,7 @@
 #include "log.h"
 #include "pages.h"
 #include "runtime.h"
+#include "sysfile.h"
 
 _Static_assert(LIMIT_LCORES <= RTE_MAX_LCORE, "what conf_lcores takes, EAL takes");
 
@@ -77,18 +78,13 @@ static int eal_init_quiet(int argc, char **argv)
 	return ret;
 }
 
+/* 0: it cannot be told. */
 static size_t memory_available_mb(void)
 {
-	FILE *f = fopen("/proc/meminfo", "r");
-	char line[128];
-	size_t kb = 0;
+	long long kb = 0;
 
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %zu kB", &kb) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kb / 1024;
+	sysfile_field_number("/proc/meminfo", "MemAvailable", &kb);
+	return (size_t)kb / 1024;
 }
 
 /* Plans, and decides on hugepages; what EAL would find out by failing is said here, with what to do. */

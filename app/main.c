@@ -195,13 +195,17 @@ static void block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* To what we may have: descriptors are connections, and vfio locks the memory that it gives to a card. */
 static void raise_limits(void)
 {
+	static const int what[] = {RLIMIT_NOFILE, RLIMIT_MEMLOCK};
 	struct rlimit r;
 
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+	for (unsigned i = 0; i < sizeof(what) / sizeof(what[0]); i++) {
+		if (getrlimit(what[i], &r))
+			continue;
 		r.rlim_cur = r.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &r);
+		setrlimit(what[i], &r);
 	}
 }
 

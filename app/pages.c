@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "pages.h"
+#include "sysfile.h"
 
 #define SMALL_MB (TOPO_SMALL_KB / 1024)
 #define BIG_MB	 (TOPO_BIG_KB / 1024)
@@ -31,15 +32,9 @@ uint64_t pages_nodes(const char *sys, uint64_t has_memory)
 /* 2 MB is what vm.nr_hugepages counts, unless the kernel was started with another default. */
 static bool is_default(void)
 {
-	FILE *f = fopen("/proc/meminfo", "r");
-	unsigned kb = TOPO_SMALL_KB;
-	char line[128];
+	long long kb = TOPO_SMALL_KB;
 
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Hugepagesize: %u kB", &kb) == 1)
-			break;
-	if (f)
-		fclose(f);
+	sysfile_field_number("/proc/meminfo", "Hugepagesize", &kb);
 	return kb == TOPO_SMALL_KB;
 }
 

@@ -5,29 +5,8 @@
 #include <string.h>
 
 #include "pciaddr.h"
+#include "sysfile.h"
 #include "topo.h"
-
-#define LIST_MAX 4096 /* bytes of a list of CPUs */
-
-static bool read_line(const char *path, char *buf, int n)
-{
-	FILE *f = fopen(path, "r");
-	bool ok = f && fgets(buf, n, f);
-
-	if (f)
-		fclose(f);
-	return ok;
-}
-
-static bool read_number(const char *path, long *v)
-{
-	char line[32], *end;
-
-	if (!read_line(path, line, sizeof(line)))
-		return false;
-	*v = strtol(line, &end, 10);
-	return end != line;
-}
 
 /* "0-3,8": the next range of it, *s moved behind; false at the end. */
 static bool next_range(const char **s, unsigned *from, unsigned *to)
@@ -43,19 +22,23 @@ static bool next_range(const char **s, unsigned *from, unsigned *to)
 	return true;
 }
 
-bool topo_list(const char *path, uint8_t *has, unsigned n)
+void topo_list_text(const char *list, uint8_t *has, unsigned n)
 {
-	char list[LIST_MAX];
-	const char *s = list;
 	unsigned from, to;
 
 	memset(has, 0, n);
-	if (!read_line(path, list, sizeof(list)))
-		return false;
-	while (next_range(&s, &from, &to))
+	while (next_range(&list, &from, &to))
 		for (unsigned i = from; i <= to && i < n; i++)
 			has[i] = 1;
-	return true;
+}
+
+bool topo_list(const char *path, uint8_t *has, unsigned n)
+{
+	char list[TOPO_LIST_MAX];
+	bool ok = sysfile_line(path, list, sizeof(list));
+
+	topo_list_text(list, has, n);
+	return ok;
 }
 
 static void node_cpus(struct topo *t, const char *sys, unsigned node)
@@ -92,21 +75,21 @@ void topo_read(struct topo *t, const char *sys)
 int topo_pci_node(const char *sys, const char *device)
 {
 	char path[512], addr[PCI_ADDR_LEN];
-	long node;
+	long long node;
 
 	if (pci_addr_read(device, addr) < 0)
 		return TOPO_ANY;
 	snprintf(path, sizeof(path), "%s/bus/pci/devices/%s/numa_node", sys, addr);
-	return read_number(path, &node) && node >= 0 && node < TOPO_NODES_MAX ? (int)node : TOPO_ANY;
+	return sysfile_number(path, &node) && node >= 0 && node < TOPO_NODES_MAX ? (int)node : TOPO_ANY;
 }
 
 static unsigned page_count(const char *dir, unsigned kb, const char *what)
 {
 	char path[512];
-	long v;
+	long long v;
 
 	snprintf(path, sizeof(path), "%s/hugepages-%ukB/%s", dir, kb, what);
-	return read_number(path, &v) && v > 0 ? (unsigned)v : 0;
+	return sysfile_number(path, &v) && v > 0 ? (unsigned)v : 0;
 }
 
 static unsigned less(unsigned a, unsigned b)

@@ -19,7 +19,11 @@ struct topo {
 /* sys: where sysfs is mounted.  What cannot be read counts as one node, 0, with all CPUs and all memory. */
 void topo_read(struct topo *t, const char *sys);
 
-/* A file's list of numbers, "0-3,8", as has[0..n); false, and none, when there is no such file or it is empty. */
+#define TOPO_LIST_MAX 4200 /* bytes of a list: every second CPU of 1024 */
+
+/* A kernel's list of numbers, "0-3,8", as has[0..n). */
+void topo_list_text(const char *list, uint8_t *has, unsigned n);
+/* That of a file; false, and none, when there is no such file or it is empty. */
 bool topo_list(const char *path, uint8_t *has, unsigned n);
 
 /* The node of a PCI device, its address in any form, with or without devargs; TOPO_ANY when it is on none. */

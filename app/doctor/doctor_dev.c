@@ -22,16 +22,32 @@ static bool address(const struct conf_port *p, char addr[PCI_ADDR_LEN])
 	return !p->vdev && pci_addr_read(p->device, addr) > 0;
 }
 
-bool doctor_needs_huge(const struct doctor *d)
+/* Any card of the file that is there and of which it is true. */
+static bool any(const struct doctor *d, bool (*is)(const struct port_pci *p))
 {
 	struct port_pci_host h = host(d);
 	char addr[PCI_ADDR_LEN];
 	struct port_pci p;
 
 	for (unsigned i = 0; i < d->conf->n_ports; i++)
-		if (address(&d->conf->ports[i], addr) && port_pci_read(&h, addr, &p) == 0 && port_pci_needs_huge(&p))
+		if (address(&d->conf->ports[i], addr) && port_pci_read(&h, addr, &p) == 0 && is(&p))
 			return true;
 	return false;
+}
+
+bool doctor_needs_huge(const struct doctor *d)
+{
+	return any(d, port_pci_needs_huge);
+}
+
+static bool is_vfio(const struct port_pci *p)
+{
+	return p->hands == PORT_PCI_VFIO;
+}
+
+bool doctor_has_vfio(const struct doctor *d)
+{
+	return any(d, is_vfio);
 }
 
 /* "0000:03:00.0 (8086:10d3), igb (ens3), IOMMU group 12" */
@@ -256,7 +272,7 @@ static void card(struct doctor *d, const struct conf_port *c, const char *addr)
 		absent(d, c, addr);
 		return;
 	}
-	if (!port_pci_is_net(&p)) {
+	if (!port_pci_may_serve(&p)) {
 		doctor_add(d, DOCTOR_MISSING, "port %s: %s is no network device", c->name, addr);
 		doctor_mend(d, "kcpgate doctor, without -c, lists those of this machine");
 		return;
@@ -289,7 +305,7 @@ static void list(struct doctor *d)
 void doctor_devices(struct doctor *d)
 {
 	struct port_pci_host h = host(d);
-	bool any = false, vfio = false;
+	bool found = false, vfio = false;
 	char addr[PCI_ADDR_LEN];
 	struct port_pci p;
 
@@ -300,10 +316,10 @@ void doctor_devices(struct doctor *d)
 	for (unsigned i = 0; i < d->conf->n_ports; i++) {
 		if (!address(&d->conf->ports[i], addr))
 			continue;
-		any = true;
+		found = true;
 		vfio |= port_pci_read(&h, addr, &p) || (p.hands != PORT_PCI_UIO && p.hands != PORT_PCI_BESIDE);
 	}
-	if (!any)
+	if (!found)
 		return;
 	iommu(d, vfio);
 	drivers(d, vfio);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "doctor_int.h"
+#include "sysfile.h"
 
 #define PATH 600
 
@@ -26,36 +27,20 @@ static const char *path_of(const struct doctor *d, char *path, const char *fmt, 
 		va_end(ap_);                \
 	} while (0)
 
-static bool first_line(const char *path, char *buf, size_t n)
-{
-	FILE *f = fopen(path, "r");
-	bool ok = f && fgets(buf, (int)n, f);
-
-	if (f)
-		fclose(f);
-	if (!ok)
-		buf[0] = '\0';
-	buf[strcspn(buf, "\n")] = '\0';
-	return ok;
-}
-
 bool doctor_read(const struct doctor *d, char *buf, size_t n, const char *fmt, ...)
 {
 	char path[PATH];
 
 	PATH_OF(d, path, fmt);
-	return first_line(path, buf, n);
+	return sysfile_line(path, buf, n);
 }
 
 bool doctor_number(const struct doctor *d, long long *v, const char *fmt, ...)
 {
-	char path[PATH], line[64], *end;
+	char path[PATH];
 
 	PATH_OF(d, path, fmt);
-	if (!first_line(path, line, sizeof(line)))
-		return false;
-	*v = strtoll(line, &end, 10);
-	return end != line;
+	return sysfile_number(path, v);
 }
 
 bool doctor_exists(const struct doctor *d, const char *fmt, ...)
@@ -66,43 +51,28 @@ bool doctor_exists(const struct doctor *d, const char *fmt, ...)
 	return access(path, F_OK) == 0;
 }
 
+bool doctor_open(const struct doctor *d, const char *fmt, ...)
+{
+	char path[PATH];
+
+	PATH_OF(d, path, fmt);
+	return access(path, R_OK | W_OK) == 0;
+}
+
 bool doctor_field(const struct doctor *d, const char *name, const char *key, char *buf, size_t n)
 {
-	size_t len = strlen(key);
-	char path[PATH], line[4096];
-	bool found = false;
-	FILE *f;
+	char path[PATH];
 
 	snprintf(path, sizeof(path), "%s%s", d->root, name);
-	f = fopen(path, "r");
-	buf[0] = '\0';
-	while (f && !found && fgets(line, sizeof(line), f)) {
-		const char *s = line + len;
-
-		if (strncmp(line, key, len) != 0)
-			continue;
-		s += strspn(s, ": \t");
-		snprintf(buf, n, "%.*s", (int)strcspn(s, "\n"), s);
-		found = true;
-	}
-	if (f)
-		fclose(f);
-	return found;
+	return sysfile_field(path, key, buf, n);
 }
 
 bool doctor_says(const struct doctor *d, const char *name, const char *text)
 {
-	char path[PATH], line[4096];
-	bool found = false;
-	FILE *f;
+	char path[PATH];
 
 	snprintf(path, sizeof(path), "%s%s", d->root, name);
-	f = fopen(path, "r");
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = strstr(line, text) != NULL;
-	if (f)
-		fclose(f);
-	return found;
+	return sysfile_says(path, text);
 }
 
 bool doctor_cpus(const struct doctor *d, uint8_t cpus[CONF_CPUS_MAX], const char *fmt, ...)

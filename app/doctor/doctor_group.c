@@ -3,10 +3,10 @@
 /* What control groups allow this process: the least over its group and all above it, of cgroup v2 and v1. */
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "doctor_int.h"
+#include "sysfile.h"
 
 #define FOLDER 400
 
@@ -15,24 +15,23 @@ static bool folder(const struct doctor *d, const char *v1, char dir[FOLDER])
 {
 	char path[512], line[512];
 	bool found = false;
-	FILE *f;
+	struct sysfile f;
 
 	snprintf(path, sizeof(path), "%s/self/cgroup", d->proc);
-	f = fopen(path, "r");
-	while (f && !found && fgets(line, sizeof(line), f)) {
+	if (!sysfile_open(&f, path))
+		return false;
+	while (!found && sysfile_next(&f, line, sizeof(line))) {
 		char *names = strchr(line, ':'), *group = names ? strchr(names + 1, ':') : NULL;
 
 		if (!group)
 			continue;
 		*group++ = '\0';
-		group[strcspn(group, "\n")] = '\0';
 		found = strcmp(names + 1, v1 ? v1 : "") == 0;
 		if (found)
 			snprintf(dir, FOLDER, "/sys/fs/cgroup%s%s%.300s", v1 ? "/" : "", v1 ? v1 : "",
 				 strcmp(group, "/") ? group : "");
 	}
-	if (f)
-		fclose(f);
+	sysfile_close(&f);
 	return found;
 }
 

@@ -37,14 +37,27 @@ static void shared(struct doctor *d, const struct conf_port *p)
 
 /* ---- the exception path's ---- */
 
+/* A device file by which the exception interface is made; before: what stands before its name in the line. */
+static bool file_can(struct doctor *d, const char *before, const char *file, const char *module, const char *why)
+{
+	bool there = doctor_exists(d, "%s", file);
+
+	if (doctor_open(d, "%s", file))
+		return true;
+	doctor_add(d, DOCTOR_MISSING, "%s%s %s", before, file, there ? "may not be opened" : "is not there");
+	doctor_why(d, "%s", why);
+	if (there)
+		doctor_mend(d, "run it as root; or give %s to this user, to read and write", file);
+	else
+		doctor_mend(d, "modprobe %s; for every boot: echo %s >/etc/modules-load.d/%s.conf", module, module,
+			    module);
+	return false;
+}
+
 static void tap_can(struct doctor *d)
 {
-	if (!doctor_exists(d, "/dev/net/tun")) {
-		doctor_add(d, DOCTOR_MISSING, "/dev/net/tun is not there");
-		doctor_why(d, "exception = \"tap\" makes an interface by it");
-		doctor_mend(d, "modprobe tun; for every boot: echo tun >/etc/modules-load.d/tun.conf");
+	if (!file_can(d, "", "/dev/net/tun", "tun", "exception = \"tap\" makes an interface by it"))
 		return;
-	}
 	if (doctor_cap(d, CAP_NET_ADMIN)) {
 		doctor_add(d, DOCTOR_OK, "/dev/net/tun, and CAP_NET_ADMIN for it");
 		return;
@@ -56,11 +69,11 @@ static void tap_can(struct doctor *d)
 
 static void vhost_can(struct doctor *d, const struct conf_port *p)
 {
-	if (doctor_exists(d, "/dev/vhost-net"))
-		return;
-	doctor_add(d, DOCTOR_MISSING, "port %s: /dev/vhost-net is not there", p->name);
-	doctor_why(d, "exception = \"virtio-user\" gives the kernel its frames by it");
-	doctor_mend(d, "modprobe vhost_net; for every boot: echo vhost_net >/etc/modules-load.d/vhost_net.conf");
+	char before[64];
+
+	snprintf(before, sizeof(before), "port %s: ", p->name);
+	file_can(d, before, "/dev/vhost-net", "vhost_net",
+		 "exception = \"virtio-user\" gives the kernel its frames by it");
 }
 
 static void tap_name(struct doctor *d, const struct conf_port *p)

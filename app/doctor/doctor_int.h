@@ -32,6 +32,8 @@ bool doctor_read(const struct doctor *d, char *buf, size_t n, const char *fmt, .
 /* A number that a file begins with; false when there is none. */
 bool doctor_number(const struct doctor *d, long long *v, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool doctor_exists(const struct doctor *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A device's file that we may read and write. */
+bool doctor_open(const struct doctor *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* What stands behind "key" and blanks or a colon, in the first line that begins with it. */
 bool doctor_field(const struct doctor *d, const char *path, const char *key, char *buf, size_t n);
 /* Any line that contains the text. */
@@ -56,3 +58,5 @@ uint64_t doctor_group_cpu(const struct doctor *d);
 
 /* doctor_dev.c: a device of the file is driven so that its memory must be hugepages. */
 bool doctor_needs_huge(const struct doctor *d);
+/* One is in vfio's hands, which locks the memory that the device reaches. */
+bool doctor_has_vfio(const struct doctor *d);

@@ -3,12 +3,10 @@
 /* The CPUs that the lcores run on: there, ours alone, whole cores, near the ports, at full speed. */
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "doctor_int.h"
 
-#define LIST	4200 /* every second CPU of 1024 */
 #define SHOWN	200
 #define BOOTING "in GRUB_CMDLINE_LINUX of /etc/default/grub; then update-grub, and a reboot"
 
@@ -64,21 +62,11 @@ static void there_line(struct doctor *d, const struct lcores *l)
 
 static bool allowed_read(const struct doctor *d, uint8_t allowed[CONF_CPUS_MAX])
 {
-	char list[LIST], *s = list, *end;
+	char list[TOPO_LIST_MAX];
+	bool ok = doctor_field(d, "/proc/self/status", "Cpus_allowed_list", list, sizeof(list));
 
-	memset(allowed, 0, CONF_CPUS_MAX);
-	if (!doctor_field(d, "/proc/self/status", "Cpus_allowed_list", list, sizeof(list)))
-		return false;
-	for (unsigned long from, to; *s; s = *end == ',' ? end + 1 : end) {
-		from = to = strtoul(s, &end, 10);
-		if (end == s)
-			break;
-		if (*end == '-')
-			to = strtoul(end + 1, &end, 10);
-		for (; from <= to && from < CONF_CPUS_MAX; from++)
-			allowed[from] = 1;
-	}
-	return true;
+	topo_list_text(list, allowed, CONF_CPUS_MAX);
+	return ok;
 }
 
 /* EAL refuses a CPU that is off line, and an lcore all of whose CPUs are forbidden. */

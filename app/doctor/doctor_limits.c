@@ -40,19 +40,11 @@ static void files(struct doctor *d)
 	doctor_mend(d, "LimitNOFILE=1048576 of the systemd unit; ulimit -n");
 }
 
-static bool any_vfio(const struct doctor *d)
-{
-	for (unsigned i = 0; i < d->conf->n_ports; i++)
-		if (!d->conf->ports[i].vdev)
-			return true;
-	return false;
-}
-
 static void locked(struct doctor *d, const struct plan *p)
 {
 	unsigned long long n = hard(d, "Max locked memory");
 
-	if (!any_vfio(d))
+	if (!doctor_has_vfio(d))
 		return;
 	if (doctor_cap(d, CAP_IPC_LOCK) || n >= (unsigned long long)p->memory_mb << 20) {
 		doctor_add(d, DOCTOR_OK, "locked memory: enough for vfio");

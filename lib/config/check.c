@@ -77,12 +77,25 @@ static int check_port_pair(struct conf_reader *r, unsigned i, unsigned j)
 	return rc < 0 ? rc : check_port_addresses(r, i, j);
 }
 
+static int check_port_workers(struct conf_reader *r, unsigned i)
+{
+	unsigned workers = r->c->eal.n_lcores - 1;
+
+	if (r->c->ports[i].exception != CONF_EXC_VIRTIO || workers <= LIMIT_EXC_QUEUES)
+		return 0;
+	return conf_obj_fail(r, &r->ports[i], "exception",
+			     "found \"virtio-user\" with %u workers; allowed: up to %d, a queue of it each; or \"tap\"",
+			     workers, LIMIT_EXC_QUEUES);
+}
+
 static int check_ports(struct conf_reader *r)
 {
 	int rc = 0;
 
 	for (unsigned i = 0; i < r->c->n_ports && rc == 0; i++) {
-		rc = check_port_addresses(r, i, i);
+		rc = check_port_workers(r, i);
+		if (rc == 0)
+			rc = check_port_addresses(r, i, i);
 		for (unsigned j = 0; j < i && rc == 0; j++)
 			rc = check_port_pair(r, i, j);
 	}

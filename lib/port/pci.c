@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "pci.h"
+#include "sysfile.h"
 
 #define CLASS_NET   0x02
 #define GROUP_SHOWN 32
@@ -30,22 +31,15 @@ static int path_of(char path[PATH_MAX], const char *fmt, ...)
 	return n;
 }
 
-/* A number in sysfs's hexadecimal or decimal; `none` when there is none. */
-static long read_number(const struct port_pci_host *h, const char *addr, const char *what, long none)
+/* A number of the device's; 0 when there is none. */
+static long long read_number(const struct port_pci_host *h, const char *addr, const char *what)
 {
-	char path[PATH_MAX], line[32], *end;
-	FILE *f;
-	long v;
+	char path[PATH_MAX];
+	long long v = 0;
 
 	path_of(path, "%s/bus/pci/devices/%s/%s", h->sys, addr, what);
-	f = fopen(path, "re");
-	if (!f)
-		return none;
-	if (!fgets(line, sizeof(line), f))
-		line[0] = '\0';
-	fclose(f);
-	v = strtol(line, &end, 0);
-	return end == line ? none : v;
+	sysfile_number(path, &v);
+	return v;
 }
 
 /* The last part of what a link of the device's points to; empty when there is no link. */
@@ -110,7 +104,6 @@ static void read_children(const struct port_pci_host *h, struct port_pci *p)
 static void read_group(const struct port_pci_host *h, struct port_pci *p)
 {
 	char path[PATH_MAX], text[32] = "", *end;
-	FILE *f;
 
 	read_link(h, p->addr, "iommu_group", text, sizeof(text));
 	p->group = (int)strtol(text, &end, 10);
@@ -119,10 +112,7 @@ static void read_group(const struct port_pci_host *h, struct port_pci *p)
 		return;
 	}
 	path_of(path, "%s/kernel/iommu_groups/%d/name", h->sys, p->group);
-	f = fopen(path, "re");
-	p->noiommu = f && fgets(text, sizeof(text), f) && strncmp(text, "vfio-noiommu", 12) == 0;
-	if (f)
-		fclose(f);
+	p->noiommu = sysfile_line(path, text, sizeof(text)) && strncmp(text, "vfio-noiommu", 12) == 0;
 }
 
 static enum port_pci_hands hands_of(const char *driver)
@@ -146,14 +136,13 @@ int port_pci_read(const struct port_pci_host *h, const char *addr, struct port_p
 
 	memset(p, 0, sizeof(*p));
 	snprintf(p->addr, sizeof(p->addr), "%s", addr);
-	p->group = p->node = -1;
+	p->group = -1;
 	path_of(path, "%s/bus/pci/devices/%s", h->sys, addr);
 	if (access(path, F_OK))
 		return -ENODEV;
-	p->vendor = (uint16_t)read_number(h, addr, "vendor", 0);
-	p->device = (uint16_t)read_number(h, addr, "device", 0);
-	p->class = (uint32_t)read_number(h, addr, "class", 0);
-	p->node = (int)read_number(h, addr, "numa_node", -1);
+	p->vendor = (uint16_t)read_number(h, addr, "vendor");
+	p->device = (uint16_t)read_number(h, addr, "device");
+	p->class = (uint32_t)read_number(h, addr, "class");
 	read_link(h, addr, "driver", p->driver, sizeof(p->driver));
 	p->hands = hands_of(p->driver);
 	read_group(h, p);
@@ -161,9 +150,12 @@ int port_pci_read(const struct port_pci_host *h, const char *addr, struct port_p
 	return 0;
 }
 
-bool port_pci_is_net(const struct port_pci *p)
+/* Processors, accelerators, and what has no class. */
+bool port_pci_may_serve(const struct port_pci *p)
 {
-	return p->class >> 16 == CLASS_NET;
+	unsigned base = p->class >> 16;
+
+	return base == CLASS_NET || base == 0x0b || base == 0x12 || base == 0xff;
 }
 
 bool port_pci_needs_huge(const struct port_pci *p)
@@ -186,7 +178,7 @@ unsigned port_pci_list(const struct port_pci_host *h, int group, char (*addr)[PC
 	for (int i = 0; i < count; i++) {
 		/* A group may hold what is no PCI device. */
 		if (pci_addr_read(all[i]->d_name, found) > 0 &&
-		    (group >= 0 || read_number(h, found, "class", 0) >> 16 == CLASS_NET)) {
+		    (group >= 0 || read_number(h, found, "class") >> 16 == CLASS_NET)) {
 			if (n < max)
 				memcpy(addr[n], found, PCI_ADDR_LEN);
 			n++;
@@ -229,14 +221,6 @@ static int absent(const struct port_pci_host *h, char *why, size_t n)
 		return no(-ENODEV, why, n, "no PCI device at this address; the machine has no network device on PCI");
 	return no(-ENODEV, why, n, "no PCI device at this address; network devices are%s%s", list,
 		  found > NETS_SHOWN ? " and more: dpdk-devbind.py --status-dev net" : "");
-}
-
-/* A class that is certainly something else.  Accelerators and what has no class may have ports of DPDK's. */
-static bool other_class(const struct port_pci *p)
-{
-	unsigned base = p->class >> 16;
-
-	return !port_pci_is_net(p) && base != 0x0b && base != 0x12 && base != 0xff;
 }
 
 static int unbound(const struct port_pci *p, char *why, size_t n)
@@ -408,7 +392,7 @@ int port_pci_look(const struct port_pci_host *h, const char *addr, struct port_p
 {
 	if (port_pci_read(h, addr, p))
 		return absent(h, why, n);
-	if (other_class(p))
+	if (!port_pci_may_serve(p))
 		return no(-ENODEV, why, n, "a device of PCI class %06x, %04x:%04x, and no network device", p->class,
 			  p->vendor, p->device);
 	switch (p->hands) {

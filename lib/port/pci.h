@@ -37,7 +37,6 @@ struct port_pci {
 	enum port_pci_hands hands;
 	int group;	/* of the IOMMU; -1: none, the machine has no IOMMU or it is off */
 	bool noiommu;	/* the group is one of vfio's without an IOMMU */
-	int node;	/* NUMA; -1: none in particular */
 	unsigned n_ifs; /* interfaces of the kernel's that stand on it: */
 	char ifs[PORT_PCI_IFS][16];
 	char uio[16]; /* "uio0"; empty: none */
@@ -46,8 +45,11 @@ struct port_pci {
 /* addr: in the kernel's form.  0 or -ENODEV: there is none at this address. */
 int port_pci_read(const struct port_pci_host *h, const char *addr, struct port_pci *p);
 
-/* A network device, by its class. */
-bool port_pci_is_net(const struct port_pci *p);
+/*
+ * False: by its class it is certainly something else than a device with ports of DPDK's.  What the doctor and
+ * scripts/host go by too.
+ */
+bool port_pci_may_serve(const struct port_pci *p);
 
 /* Its driver translates no addresses: memory must be where the device finds it, in hugepages. */
 bool port_pci_needs_huge(const struct port_pci *p);

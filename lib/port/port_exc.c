@@ -16,6 +16,8 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 
+#include "cap.h"
+#include "limit.h"
 #include "port_exc.h"
 #include "port_int.h"
 
@@ -44,9 +46,10 @@ static int exc_check(const struct port_exc_conf *c, char *why, size_t why_n)
 		return exc_fail(c, why, why_n, -errno, VHOST_NET " may not be opened: root, or a group that may");
 	if (if_nametoindex(c->ifname))
 		return exc_fail(c, why, why_n, -EEXIST, "exists already");
-	if (c->workers > PORT_EXC_QUEUES)
+	if (c->workers > LIMIT_EXC_QUEUES)
 		return exc_fail(c, why, why_n, -EINVAL,
-				"exception \"virtio-user\" has a queue for each of 8 workers at most; take \"tap\"");
+				"exception \"virtio-user\" has a queue for each of " LIMIT_TEXT(
+					LIMIT_EXC_QUEUES) " workers at most; take \"tap\"");
 	return 0;
 }
 
@@ -54,7 +57,7 @@ static int exc_probe(const struct port_exc_conf *c, struct port_exc *out, char *
 {
 	static unsigned made; /* names must differ, and one that was closed may linger */
 	const uint8_t *m = c->mac;
-	char args[200];
+	char args[200], device[240], caps[CAP_TEXT], what[CAP_TEXT + 16];
 	int err;
 
 	snprintf(out->dev, sizeof(out->dev), "virtio_user%u", 100 + made++);
@@ -62,8 +65,11 @@ static int exc_probe(const struct port_exc_conf *c, struct port_exc *out, char *
 		 "path=" VHOST_NET ",iface=%s,queues=%u,queue_size=%u,mac=%02x:%02x:%02x:%02x:%02x:%02x", c->ifname,
 		 c->workers, EXC_DESC, m[0], m[1], m[2], m[3], m[4], m[5]);
 	err = rte_eal_hotplug_add("vdev", out->dev, args);
-	if (err)
-		return exc_refused(c, why, why_n, err, "virtio-user");
+	if (err) {
+		snprintf(device, sizeof(device), "%s,%s", out->dev, args);
+		snprintf(what, sizeof(what), "virtio-user%s", cap_of_device(device, true, caps));
+		return exc_refused(c, why, why_n, err, what);
+	}
 	if (rte_eth_dev_get_port_by_name(out->dev, &out->id) == 0)
 		return 0;
 	rte_eal_hotplug_remove("vdev", out->dev);

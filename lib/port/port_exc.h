@@ -9,8 +9,6 @@
 
 struct rte_mempool;
 
-#define PORT_EXC_QUEUES 8 /* that virtio-user has at most */
-
 struct port_exc_conf {
 	const char *name;   /* of the gateway port, for messages */
 	const char *ifname; /* of the kernel's interface, which is made */

@@ -9,11 +9,11 @@
 
 #include "cap.h"
 
-/* By the driver's name; "": PCI devices, whatever their driver. */
+/* By the driver's name; "": PCI devices, whatever their driver.  arg: only where that is one of its arguments. */
 static const struct need {
 	const char *driver;
 	unsigned cap;
-	const char *name, *what;
+	const char *name, *what, *arg;
 } needs[] = {
 	{"net_af_packet", CAP_NET_RAW, "CAP_NET_RAW", "packet sockets"},
 	{"net_af_packet", CAP_NET_ADMIN, "CAP_NET_ADMIN", "the interface's flags"},
@@ -22,6 +22,9 @@ static const struct need {
 	{"net_af_xdp", CAP_BPF, "CAP_BPF", "maps and programs of BPF"},
 	{"net_af_xdp", CAP_IPC_LOCK, "CAP_IPC_LOCK", "locked memory beyond ulimit -l"},
 	{"net_tap", CAP_NET_ADMIN, "CAP_NET_ADMIN", "making its interface"},
+	/* Both are its name.  At another program's socket it makes no interface. */
+	{"net_virtio_user", CAP_NET_ADMIN, "CAP_NET_ADMIN", "making its interface", "path=/dev/vhost-net"},
+	{"virtio_user", CAP_NET_ADMIN, "CAP_NET_ADMIN", "making its interface", "path=/dev/vhost-net"},
 	{"", CAP_IPC_LOCK, "CAP_IPC_LOCK", "memory for the device, locked beyond ulimit -l"},
 };
 
@@ -36,7 +39,8 @@ static bool cap_has(unsigned cap)
 	struct __user_cap_data_struct data[2];
 	struct rlimit r;
 
-	if (cap == CAP_IPC_LOCK && getrlimit(RLIMIT_MEMLOCK, &r) == 0 && r.rlim_cur == RLIM_INFINITY)
+	/* The gateway raises its own limit to the hard one. */
+	if (cap == CAP_IPC_LOCK && getrlimit(RLIMIT_MEMLOCK, &r) == 0 && r.rlim_max == RLIM_INFINITY)
 		return true;
 	if (syscall(SYS_capget, &head, data))
 		return true;
@@ -47,7 +51,8 @@ static bool needed_by(const struct need *n, const char *device, bool vdev)
 {
 	if (!vdev)
 		return n->driver[0] == '\0';
-	return n->driver[0] && strncmp(device, n->driver, strlen(n->driver)) == 0;
+	return n->driver[0] && strncmp(device, n->driver, strlen(n->driver)) == 0 &&
+	       (!n->arg || strstr(device, n->arg));
 }
 
 const char *cap_of_device(const char *device, bool vdev, char buf[CAP_TEXT])

@@ -14,6 +14,7 @@
 #define LIMIT_DEVICE	 200  /* bytes of a port's device string; what is added to it fits the room's own buffer */
 #define LIMIT_PORT_MTU	 2030 /* with link header and VLAN tag it is a packet buffer of 2 KiB */
 #define LIMIT_PUNT_RATE	 100000000
+#define LIMIT_EXC_QUEUES 8     /* of the exception interface with virtio-user, which has a queue for each worker */
 #define LIMIT_AFP_MTU	 1500  /* AF_PACKET's driver takes no longer frames */
 #define LIMIT_UDP	 1500  /* bytes of a datagram's payload */
 #define LIMIT_KCP_WND	 65535 /* packets, what the header can say; send windows too */

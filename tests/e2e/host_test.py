@@ -60,6 +60,22 @@ def test_doctor_good():
         check(status == 0 and "a process runs with it" in out, status, out, err)
 
 
+def test_limits_raised():
+    """Descriptors and locked memory, which vfio takes, are raised to what the process may have: doctor looks at that."""
+    with Lab("lr") as lab:
+        lab.add_ns("g", "p")
+        lab.veth("g", "g0", "p", "p0")
+        lab.addr("g", "g0", "10.77.0.1/24")
+        path = conf(os.path.join(lab.dir, "good.conf"), "net_af_packet0,iface=g0", "kernel")
+        gw = lab.run("gw", "g", "prlimit", "--memlock=65536:4194304", "--nofile=256:8192", gateway_binary(), "-c", path)
+        gw.wait_for("ready:")
+        with open("/proc/%d/limits" % gw.p.pid) as f:
+            limits = f.read()
+        for name, most in ("Max open files", "8192"), ("Max locked memory", "4194304"):
+            line = [line for line in limits.split("\n") if line.startswith(name)][0]
+            check(line[len(name):].split()[:2] == [most, most], line)
+
+
 def test_doctor_missing():
     """What is not there is named, why, and how to mend it: 1, by both forms of output; a wrong file is 2."""
     with tempfile.TemporaryDirectory() as d:
@@ -103,12 +119,14 @@ class Machine:
                   (self.log, self.root, self.root))
         self.tool("systemctl", 'echo "systemctl $*" >>%s' % self.log)
         self.put("run/systemd/system/x", "")
+        self.put("proc/net/if_inet6", "")
         self.put("proc/net/tcp", "  sl  local_address rem_address   st\n")
         for name in "igb", "virtio-pci", "vfio-pci", "pcieport":
             self.driver(name)
         self.fifo("sys/bus/pci/drivers_probe", None)
         self.pages(0, 0)
-        self.addr, self.routes = {}, []
+        self.addr, self.routes, self.tables = {}, [], []
+        self.ip, self.refuse, self.let_go = None, None, []  # what it is instead; addresses that were unbound
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.kernel, daemon=True)
         self.thread.start()
@@ -176,8 +194,11 @@ class Machine:
             for fd in ready:
                 for addr in os.read(fd, 4096).decode().split():
                     if self.pipes[fd]:
+                        self.let_go.append(addr)
                         if self.bound(addr) == self.pipes[fd]:
                             os.unlink(self.path("sys/bus/pci/devices/%s/driver" % addr))
+                        continue
+                    if addr == self.refuse and self.get("sys/bus/pci/devices/%s/driver_override" % addr):
                         continue
                     want = self.get("sys/bus/pci/devices/%s/driver_override" % addr)
                     want = want if want not in ("", "(null)") else self.native[addr]
@@ -186,13 +207,15 @@ class Machine:
 
     def host(self, *argv, env=None):
         """Exit status and what was printed."""
-        for name, value in (("4", self.routes), ("addr", [{"ifname": i, "addr_info": a} for i, a in self.addr.items()])):
+        for name, value in (("4", self.routes), ("all", self.routes + self.tables),
+                            ("addr", [{"ifname": i, "addr_info": a} for i, a in self.addr.items()])):
             with open(os.path.join(self.bin, name + ".json"), "w") as f:
                 json.dump(value, f)
-        self.tool("ip", 'case "$*" in *addr*) cat %s/addr.json ;; *-4*) cat %s/4.json ;; *) echo "[]" ;; esac' %
-                  (self.bin, self.bin))
+        self.tool("ip", self.ip or 'case "$*" in *addr*) cat %s/addr.json ;; *-4*"table all"*) cat %s/all.json ;; '
+                  '*-4*) cat %s/4.json ;; *) echo "[]" ;; esac' % (self.bin, self.bin, self.bin))
         e = {k: v for k, v in os.environ.items() if k != "SSH_CONNECTION"}
-        e.update(HOST_ROOT=self.root, KCPGATE=gateway_binary(), PATH=self.bin + ":" + os.environ["PATH"], **(env or {}))
+        e.update(HOST_ROOT=self.root, KCPGATE=gateway_binary(), PATH=self.bin + ":" + os.environ["PATH"])
+        e.update(env or {})
         p = subprocess.run([HOST, *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=GUARD, env=e)
         return p.returncode, p.stdout
 
@@ -218,6 +241,10 @@ class Machine:
                 found[p] = os.readlink(p) if os.path.islink(p) else open(p).read() if name in files and \
                     os.path.isfile(p) else None
         return found
+
+    def at_boot(self):
+        """The files below /etc."""
+        return [os.path.join(folder, name) for folder, _, files in os.walk(self.path("etc")) for name in files]
 
     def said(self):
         try:
@@ -295,6 +322,11 @@ def test_at_boot():
             subprocess.run(line.replace("/sys/", m.root + "/sys/"), shell=True, check=True, timeout=GUARD)
         drivers_are(lambda: m.bound(CARD) == m.bound("0000:04:00.0") == "vfio-pci")
         check(m.total() == 100, m.total())
+        gone = len(m.let_go)  # again, as by systemctl restart: a gateway that has the card is not waited for
+        for line in lines:
+            subprocess.run(line.replace("/sys/", m.root + "/sys/"), shell=True, check=True, timeout=GUARD)
+        m.good("undo", "04:00.0")  # what it asks of the kernel comes behind all that
+        check(m.let_go[gone:] == ["0000:04:00.0"], m.let_go)
         m.good("undo")
         check(m.bound(CARD) == "igb" and m.bound("0000:04:00.0") is None, m.bound(CARD), m.bound("0000:04:00.0"))
 
@@ -382,6 +414,37 @@ def test_refused():
         m.bad("nothing named")
         m.card("0000:05:00.0", "ahci", kind="0x010601")
         m.bad("is no network card", "0000:05:00.0")
+        for addr, kind in ("0000:05:00.1", "0x0b4000"), ("0000:05:00.2", "0x120000"), ("0000:05:00.3", "0xff0000"):
+            m.card(addr, "igb", group=9, kind=kind)  # accelerators, and what has no class, may have ports
+        m.good("05:00.1", "05:00.2", "05:00.3")
+        check(m.bound("0000:05:00.3") == "vfio-pci", m.bound("0000:05:00.3"))
+
+
+def test_life_lines_unknown():
+    """Where it cannot be told what carries the default route or SSH nothing is bound, but by --force; show still shows."""
+    with machine() as m:
+        m.card(CARD, "igb", "ens3", group=4)
+        for answer in 'echo "Option \\"-j\\" is unknown" >&2; exit 255', "echo nonsense", "exit 0":
+            m.ip = answer
+            m.bad("cannot tell what carries the default route or an SSH connection: ip (package iproute2)", CARD)
+            check("0000:03:00.0 igb (ens3)" in m.good("show"), answer)
+        m.ip = None
+        only = os.path.join(m.bin, "only")  # a PATH without it
+        os.mkdir(only)
+        for name in "sh", "env", "python3", "mkdir", "cat", "rm":
+            os.symlink(shutil.which(name), os.path.join(only, name))
+        m.bad("ip (package iproute2) is not installed", CARD, env={"PATH": only})
+        m.good("--pages", "3", env={"PATH": only})
+        m.good(CARD, "--force", env={"PATH": only})
+        check(m.bound(CARD) == "vfio-pci", m.bound(CARD))
+
+
+def test_route_of_another_table():
+    """A default route that a rule leads to, as many machines with several addresses have."""
+    with machine() as m:
+        m.card(CARD, "igb", "ens3", group=4)
+        m.tables = [{"dst": "default", "dev": "ens3", "table": "77"}]
+        m.bad("carries the default route (ens3)", CARD)
 
 
 def test_groups():
@@ -410,6 +473,14 @@ def test_without_iommu():
             "uio_pci_generic"
         m.good(CARD)
         check(m.bound(CARD) == "vfio-pci" and "Device=0000:03:00.0 vfio-pci virtio-pci" in m.get(UNIT), m.get(UNIT))
+        check(m.get("etc/modprobe.d/kcpgate.conf") == "options vfio enable_unsafe_noiommu_mode=1", "not at the next boot")
+        m.put("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "N\n")
+        check("nothing to do" in m.good(CARD), "with the boot's mode not yet set, it is forgotten")
+        m.card("0000:07:00.0", "igb", group=7)
+        m.good("07:00.0")
+        check(os.path.exists(m.path("etc/modprobe.d/kcpgate.conf")), "one of two needs it still")
+        m.good("undo", CARD)
+        check(not os.path.exists(m.path("etc/modprobe.d/kcpgate.conf")), "left")
         m.driver("mlx5_core")
         m.card("0000:06:00.0", "mlx5_core", "ens6")
         check("DPDK works beside mlx5_core" in m.good("06:00.0") and m.bound("0000:06:00.0") == "mlx5_core", "bound")
@@ -426,6 +497,47 @@ def test_fails():
         m.tool("modprobe", "echo no such module >&2; exit 1")
         status, out = m.host("--uio", CARD)
         check(status == 1 and "no such module" in out and m.bound(CARD) == "igb", status, out)
+        check(not m.at_boot(), "a boot would do what could not be done now", out)
+
+
+def overrides(m, *addrs):
+    return [m.get("sys/bus/pci/devices/%s/driver_override" % a) for a in addrs]
+
+
+def test_fails_halfway():
+    """The second of two cards does not come: both are with their old drivers, and nothing is left for the next boot."""
+    with machine() as m:
+        m.card(CARD, "igb", "ens3", group=4)
+        m.card("0000:04:00.0", "virtio-pci", "ens4", group=5)
+        m.refuse = "0000:04:00.0"
+        begin = m.state()
+        status, out = m.host(CARD, "04:00.0", "--pages", "7", env={"HOST_SECONDS": "5"})
+        check(status == 1 and "0000:04:00.0: bound to no driver, and not to vfio-pci" in out, status, out)
+        check(m.bound(CARD) == "igb" and m.bound("0000:04:00.0") == "virtio-pci", m.bound(CARD), m.bound("0000:04:00.0"))
+        check(overrides(m, CARD, "0000:04:00.0") == ["", ""], overrides(m, CARD, "0000:04:00.0"))
+        check("enable" not in m.said() and not m.at_boot(), m.said(), m.at_boot())
+        for a in CARD, "0000:04:00.0":
+            m.put("sys/bus/pci/devices/%s/driver_override" % a, "(null)\n")
+        left = {k: v for k, v in m.state().items() if begin.get(k) != v}
+        check(not left and m.total() == 0, left)
+
+
+def test_ends_halfway():
+    """It is killed between the cards and the boot's files: undo, and the same again, know of what was done."""
+    with machine() as m:
+        m.card(CARD, "igb", "ens3", group=4)
+        m.tool("mkdir", 'case "$*" in */systemd/*) kill -9 $(cut -d" " -f4 /proc/$PPID/stat) $PPID ;; '
+               '*) exec /bin/mkdir "$@" ;; esac')
+        for again in False, True:
+            status, out = m.host(CARD, "--pages", "7")
+            check(status == -9 and m.bound(CARD) == "vfio-pci" and m.total() == 7, status, out)
+            check(not os.path.exists(m.path(UNIT)), out)
+            if again:
+                os.unlink(os.path.join(m.bin, "mkdir"))
+                m.good(CARD, "--pages", "7")
+                check("Device=0000:03:00.0 vfio-pci igb" in m.get(UNIT) and "Pages=0 7 0" in m.get(UNIT), m.get(UNIT))
+            m.good("undo")
+            check(m.bound(CARD) == "igb" and m.total() == 0 and not os.path.exists(m.path(UNIT)), m.bound(CARD), m.total())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -383,6 +386,19 @@ Test(doctor, no_such_card)
 	EXPECT_LINE(DOCTOR_MISSING, "0000:05:00.0 is no network device");
 }
 
+/* Accelerators and what has no class may have ports of DPDK's: `check` and the start take them too. */
+Test(doctor, card_of_another_class)
+{
+	static const char *const classes[] = {"0x0b4000\n", "0x120000\n", "0xff0000\n"};
+
+	for (unsigned i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+		sys_put(CARD "class", classes[i]);
+		run();
+		cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 0, "%s", printed());
+		EXPECT_LINE(DOCTOR_OK, "0000:03:00.0 (8086:10c9), vfio-pci, IOMMU group 4");
+	}
+}
+
 Test(doctor, card_in_the_kernels_hands)
 {
 	put_driver("igb");
@@ -559,6 +575,36 @@ Test(doctor, exception_interface)
 	EXPECT_MEND(DOCTOR_MISSING, "/dev/net/tun is not there", "modprobe tun");
 }
 
+/* Root may do what a file's mode forbids; this process is to be as those who may not. */
+static void no_override(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	cr_assert_eq(syscall(SYS_capget, &head, data), 0);
+	data[0].effective &= ~(1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH);
+	data[0].permitted &= ~(1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH);
+	cr_assert_eq(syscall(SYS_capset, &head, data), 0);
+}
+
+Test(doctor, exception_files_of_others)
+{
+	char path[512];
+
+	sys_put("dev/vhost-net", "");
+	no_override();
+	port.exception = CONF_EXC_VIRTIO;
+	run();
+	cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 0, "%s", printed());
+	snprintf(path, sizeof(path), "%s/dev/vhost-net", sys_root);
+	cr_assert_eq(chmod(path, 0400), 0);
+	only("port wan0: /dev/vhost-net may not be opened", "as root");
+	cr_assert_eq(chmod(path, 0600), 0);
+	snprintf(path, sizeof(path), "%s/dev/net/tun", sys_root);
+	cr_assert_eq(chmod(path, 0), 0);
+	only("/dev/net/tun may not be opened", "as root");
+}
+
 /* ---- limits ---- */
 
 Test(doctor, what_a_user_may_not)
@@ -578,6 +624,26 @@ Test(doctor, what_a_user_may_not)
 	sys_put("proc/sys/net/ipv4/ip_unprivileged_port_start", "443\n");
 	run();
 	cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 1, "%s", printed());
+}
+
+/* The gateway raises its own limit to the hard one; who has no card at vfio locks nothing. */
+Test(doctor, locked_memory)
+{
+	sys_put("proc/self/status", "CapEff:\t0000000000001000\nCpus_allowed_list:\t0-3\n");
+	sys_put("proc/self/limits", "Max locked memory   65536  8589934592  bytes\n");
+	run();
+	EXPECT_LINE(DOCTOR_OK, "locked memory: enough for vfio");
+	cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 0, "%s", printed());
+	sys_put("proc/self/limits", "Max locked memory   65536  65536  bytes\n");
+	only("locked memory: 0 MB", "LimitMEMLOCK=infinity");
+	put_driver("mlx5_core");
+	run();
+	cr_expect_not(line(DOCTOR_MISSING, "locked memory"), "%s", printed());
+	put_driver("uio_pci_generic");
+	sys_put(CARD "uio/uio0/name", "uio_pci_generic\n");
+	sys_put("dev/uio0", "");
+	run();
+	cr_expect_not(line(DOCTOR_MISSING, "locked memory"), "%s", printed());
 }
 
 /* ---- for programs, and without a file ---- */

@@ -36,6 +36,10 @@ Test(topo, lists)
 	snprintf(path, sizeof(path), "%s/list", sys_root);
 	cr_expect(topo_list(path, has, 8));
 	cr_expect_arr_eq(has, ((uint8_t[]){1, 1, 0, 0, 1, 0, 1, 1}), 8);
+	topo_list_text("2,5-7\n", has, 8);
+	cr_expect_arr_eq(has, ((uint8_t[]){0, 0, 1, 0, 0, 1, 1, 1}), 8);
+	topo_list_text("(null)", has, 8);
+	cr_expect_arr_eq(has, (uint8_t[8]){0}, 8);
 	sys_put("list", "");
 	cr_expect_not(topo_list(path, has, 8));
 	cr_expect_arr_eq(has, (uint8_t[8]){0}, 8);

@@ -34,19 +34,17 @@ Test(pci, what_sysfs_says)
 	struct port_pci p;
 
 	cards_good("0000:03:00.0");
-	sys_put(cards_of("0000:03:00.0", "numa_node"), "1\n");
 	cr_assert_eq(port_pci_read(&cards_host, "0000:03:00.0", &p), 0);
 	cr_expect_str_eq(p.addr, "0000:03:00.0");
 	cr_expect_eq(p.vendor, 0x8086);
 	cr_expect_eq(p.device, 0x10d3);
 	cr_expect_eq(p.class, 0x020000);
-	cr_expect_eq(p.node, 1);
 	cr_expect_str_eq(p.driver, "vfio-pci");
 	cr_expect_eq(p.hands, PORT_PCI_VFIO);
 	cr_expect_eq(p.group, 4);
 	cr_expect_not(p.noiommu);
 	cr_expect_eq(p.n_ifs, 0);
-	cr_expect(port_pci_is_net(&p));
+	cr_expect(port_pci_may_serve(&p));
 	cr_expect_not(port_pci_needs_huge(&p));
 	cr_expect_eq(port_pci_read(&cards_host, "0000:03:00.1", &p), -ENODEV);
 }
@@ -103,6 +101,11 @@ Test(pci, good)
 	sys_put(cards_of("0000:05:00.0", "uio/uio3/name"), "uio_pci_generic\n");
 	sys_put("dev/uio3", "");
 	taken("0000:05:00.0");
+	for (unsigned i = 0; i < 3; i++) {
+		sys_put(cards_of("0000:05:00.0", "class"),
+			((const char *[]){"0x0b4000\n", "0x120000\n", "0xff0000\n"})[i]);
+		taken("0000:05:00.0");
+	}
 }
 
 Test(pci, absent)
