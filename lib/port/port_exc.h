@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "limit.h"
+
 struct rte_mempool;
 
 struct port_exc_conf {
@@ -20,8 +22,8 @@ struct port_exc_conf {
 struct port_exc {
 	uint16_t id; /* DPDK's */
 	char dev[32];
-	int rx_fd[PORT_EXC_QUEUES]; /* [worker] an eventfd, struck once by the next frame from the kernel after
-				     * rte_eth_dev_rx_intr_enable; 0: there is none */
+	int rx_fd[LIMIT_EXC_QUEUES]; /* [worker] an eventfd, struck once by the next frame from the kernel after
+				      * rte_eth_dev_rx_intr_enable; 0: there is none */
 	bool started;
 };
 
