@@ -12,6 +12,15 @@ EMULATOR = os.path.join(ROOT, "build", "tests", "e2e", "wan", "emulator")
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
+# veth queues a frame on the CPU that sends it: who sends from two of them may see his frames turned round.  The emulator
+# sends from one, and whoever asks for order from another, where there are two.
+CPUS = sorted(os.sched_getaffinity(0))
+
+
+def keep_order():
+    """What this process sends from now on arrives in its order."""
+    os.sched_setaffinity(0, CPUS[:1])
+
 
 def socket_in(lab, ns, family=socket.AF_INET, kind=socket.SOCK_DGRAM):
     """A socket that lives in a namespace."""
@@ -51,7 +60,7 @@ class Wan:
             lab.addr("client", "wan0", self.CLIENT + "/24")
             lab.addr("server", "wan0", self.SERVER + "/24")
         Wan.n = getattr(Wan, "n", 0) + 1
-        self.p = lab.run("wan%d" % Wan.n, "wan", EMULATOR, "left", "right", *statements)
+        self.p = lab.run("wan%d" % Wan.n, "wan", "taskset", "-c", str(CPUS[-1]), EMULATOR, "left", "right", *statements)
         self.p.wait_for("ready")
 
     def _lines(self):
