@@ -24,14 +24,19 @@
 #define KCP_MTU_MAX LIMIT_UDP
 #define KCP_WND_MAX LIMIT_KCP_WND /* of what the header can say (wire.md trap 17); send windows too */
 
+/* Who decides what is in flight: stock's windows and timers to the letter, or a model of the path. */
+enum kcp_congestion { KCP_CONGESTION_STOCK, KCP_CONGESTION_AUTO };
+
 struct kcp_conf {
-	uint32_t mtu;	  /* kcp_mtu of wire.md section 1: largest datagram, 50..1500 */
-	uint32_t snd_wnd; /* segments, 1..65535 */
-	uint32_t rcv_wnd;
-	int nodelay;  /* 0, 1, 2 */
-	int interval; /* ms, 10..5000 */
-	int resend;   /* fast retransmit after so many later ACKs, more than 8 count as 8; <= 0: never */
-	int nc;	      /* 1: no congestion window */
+	uint32_t mtu;	    /* kcp_mtu of wire.md section 1: largest datagram, 50..1500 */
+	uint32_t snd_wnd;   /* segments, 1..65535; with KCP_CONGESTION_AUTO the most that there may be */
+	uint32_t rcv_wnd;   /* likewise */
+	uint8_t congestion; /* enum kcp_congestion */
+	uint64_t bandwidth; /* KCP_CONGESTION_AUTO: bytes/s of UDP payload that the path takes; 0: to be found out */
+	int nodelay;	    /* 0, 1, 2 */
+	int interval;	    /* ms, 10..5000 */
+	int resend;	    /* fast retransmit after so many later ACKs, more than 8 count as 8; <= 0: never */
+	int nc;		    /* 1: no congestion window */
 	bool acknodelay;
 	bool message; /* kcp_send numbers fragments (never on kcptun's wire): for the vectors; input ignores them */
 };
