@@ -27,13 +27,13 @@ static bool out_reset(const struct mux *m, struct mux_out *o, uint32_t sid, bool
 /* Ends of streams that were never let in.  The ring goes back with its last. */
 static bool out_refused(struct mux *m, struct mux_out *o)
 {
-	uint32_t id = m->refused[m->refused_at];
+	struct mux_refused *r = m->refused;
+	uint32_t id = r->id[r->at];
 
-	m->refused_at = (m->refused_at + 1) % MUX_REFUSED_MAX;
-	if (!--m->refused_n) {
-		mem_put(m->mem, m->refused, MUX_REFUSED_MAX * sizeof(*m->refused));
+	r->at = (r->at + 1) % MUX_REFUSED_MAX;
+	if (!--r->n) {
+		mem_put(m->mem, r, sizeof(*r));
 		m->refused = NULL;
-		m->refused_at = 0;
 	}
 	return out_reset(m, o, id, false);
 }
@@ -60,17 +60,11 @@ static bool out_ctl(struct mux *m, struct mux_out *o)
 	return true;
 }
 
-static bool out_psh(struct mux *m, struct mux_stream *s, struct mux_out *o)
+static bool out_psh(struct mux *m, struct mux_stream *s, uint32_t n, struct mux_out *o)
 {
-	uint32_t n = mux_credit(m, s);
-
-	if (n > s->avail)
-		n = s->avail;
-	if (n > m->conf->framesize)
-		n = m->conf->framesize;
 	s->avail -= n;
 	s->sent += n;
-	mux_ready(m, s); /* behind all others */
+	mux_ready(m, s);
 	o->n = n;
 	o->user = s->user;
 	return head(m, o, SMUX_PSH, s->id, n);
@@ -79,10 +73,11 @@ static bool out_psh(struct mux *m, struct mux_stream *s, struct mux_out *o)
 /* The turn of the next stream that may send: payload, or what follows the last of it. */
 static bool out_run(struct mux *m, struct mux_out *o)
 {
-	struct mux_stream *s = container_of(list_pop(&m->run), struct mux_stream, run);
+	uint32_t n;
+	struct mux_stream *s = mux_turn(m, &n);
 
-	if (s->avail)
-		return out_psh(m, s, o);
+	if (n)
+		return out_psh(m, s, n, o);
 	if (s->flags & MUX_S_FIN) { /* which says as much as a half-close */
 		if (s->flags & MUX_S_RESET)
 			out_reset(m, o, s->id, s->flags & MUX_S_LOST);
@@ -115,7 +110,7 @@ bool mux_out(struct mux *m, struct mux_out *o)
 		m->nop = false;
 		return head(m, o, SMUX_NOP, 0, 0);
 	}
-	if (m->refused_n)
+	if (m->refused)
 		return out_refused(m, o);
 	if (!list_empty(&m->ctl))
 		return out_ctl(m, o);
@@ -126,5 +121,5 @@ bool mux_out(struct mux *m, struct mux_out *o)
 
 bool mux_pending(const struct mux *m)
 {
-	return m->hello_due || m->nop || m->refused_n || !list_empty(&m->ctl) || !list_empty(&m->run);
+	return m->hello_due || m->nop || m->refused || !list_empty(&m->ctl) || !list_empty(&m->run);
 }

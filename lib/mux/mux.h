@@ -46,6 +46,8 @@ struct mux_stream {
 	uint32_t told;			     /* v2: `taken` at the last UPD */
 	uint32_t held;			     /* bytes delivered and not yet taken */
 	uint16_t flags;			     /* MUX_S_* */
+	uint16_t round;			     /* turn.c: of mux.round, the one that `budget` is for */
+	uint32_t budget;		     /* bytes with headers that it may still send in that round */
 	struct list ctl; /* on mux.ctl while a SYN or UPD is to be sent: the only field beyond a cache line */
 };
 
@@ -62,26 +64,34 @@ struct mux_stream {
 #define MUX_S_RESET    0x400 /* ends by a reset instead of a FIN, where the peer understands one */
 #define MUX_S_LOST     0x800 /* and where it does not, by nothing at all: a FIN would be a lie */
 
+/* Ids to answer with FIN. */
+struct mux_refused {
+	uint16_t at, n;
+	uint32_t id[MUX_REFUSED_MAX]; /* a ring */
+};
+
 struct mux { /* two cache lines */
 	const struct mux_conf *conf;
 	struct mux_stream **table; /* open addressing by id; NULL until the first stream */
 	uint32_t cap, count;
 	int64_t bucket;		    /* smuxbuf minus what is held: at <= 0 the caller stops feeding (wire.md 8.4) */
 	struct mux_stream *body_of; /* stream of the PSH that arrives; NULL: unknown, thrown away */
-	uint32_t body;		    /* its bytes still to come */
 	uint32_t frames_in;	    /* frame headers seen: the keepalive check compares it */
-	bool nop;		    /* keepalive due */
-	bool hello_due, hello_sent; /* section 14 */
+	uint16_t body;		    /* bytes of body_of's PSH still to come */
+	uint8_t have;		    /* bytes of `head` */
+	bool nop : 1;		    /* keepalive due */
+	bool hello_due : 1, hello_sent : 1; /* section 14 */
 	bool peer_half : 1, peer_resets : 1, peer_answers : 1;
-	bool dead;	  /* ids used up, or protocol error: no more streams can be opened */
-	bool broken;	  /* protocol error: mux_next fails for good */
-	uint8_t have;	  /* bytes of `head` */
+	bool dead : 1;	  /* ids used up, or protocol error: no more streams can be opened */
+	bool broken : 1;  /* protocol error: mux_next fails for good */
 	uint8_t head[16]; /* header (and UPD body) while it arrives in pieces */
-	struct list run;  /* streams with something to send, in turn */
+	struct list run;  /* streams with something to send, in turn: new ones, then old ones (turn.c) */
+	struct list *new; /* the last of the new ones; &run: none */
 	struct list ctl;  /* streams with a SYN or UPD to send, which go first */
-	uint16_t refused_at, refused_n;
+	uint16_t round;	  /* of turns of the old ones */
+	uint16_t ahead;	  /* 16 bytes: what new ones were given since an old one had its turn */
 	uint32_t next_id;
-	uint32_t *refused; /* ids to answer with FIN, a ring of MUX_REFUSED_MAX; NULL: none */
+	struct mux_refused *refused; /* NULL: none */
 	struct mem *mem;
 };
 
@@ -216,8 +226,9 @@ struct mux_out {
 
 /*
  * The next frame, fairly: control frames first, then one PSH a stream in turn, each at most framesize and within the
- * peer's window.  False: nothing to send.  The caller must send what it was given.  Pure FINs set user and last too.
- * O(1): streams without anything to send, or without window, cost nothing.
+ * peer's window.  Turns are of equal bytes, and streams that had nothing to send go before those that had (turn.c).
+ * False: nothing to send.  The caller must send what it was given.  Pure FINs set user and last too.  O(1): streams
+ * without anything to send, or without window, cost nothing.
  */
 bool mux_out(struct mux *m, struct mux_out *o);
 

@@ -124,7 +124,7 @@ static void on_body(struct mux *m, struct slice *in, struct mux_ev *ev)
 	}
 	in->p += n;
 	in->n -= n;
-	m->body -= n;
+	m->body -= (uint16_t)n;
 }
 
 /* A whole header, with a UPD's body.  SYN, FIN and NOP have none whatever their length says (wire.md 8.1). */

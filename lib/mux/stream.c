@@ -108,7 +108,7 @@ struct mux_stream *mux_add(struct mux *m, uint32_t id)
 		mem_put(m->mem, s, sizeof(*s));
 		return NULL;
 	}
-	*s = (struct mux_stream){.id = id, .peer_window = MUX_INITIAL_WINDOW};
+	*s = (struct mux_stream){.id = id, .peer_window = MUX_INITIAL_WINDOW, .round = (uint16_t)(m->round - 1)};
 	list_init(&s->run);
 	list_init(&s->ctl);
 	table_put(m, m->table, m->cap, s);
@@ -119,7 +119,7 @@ struct mux_stream *mux_add(struct mux *m, uint32_t id)
 void mux_forget(struct mux *m, struct mux_stream *s)
 {
 	table_del(m, s);
-	list_del(&s->run);
+	mux_unready(m, s);
 	list_del(&s->ctl);
 	if (m->body_of == s)
 		m->body_of = NULL;
@@ -149,6 +149,7 @@ void mux_init(struct mux *m, const struct mux_conf *conf, struct mem *mem)
 		.next_id = conf->client ? 1 : 0, /* counted up before use (wire.md 8.2) */
 	};
 	list_init(&m->run);
+	m->new = &m->run;
 	list_init(&m->ctl);
 }
 
@@ -159,7 +160,7 @@ void mux_fini(struct mux *m)
 			mem_put(m->mem, m->table[i], sizeof(**m->table));
 	}
 	mem_put(m->mem, m->table, m->cap * sizeof(*m->table));
-	mem_put(m->mem, m->refused, MUX_REFUSED_MAX * sizeof(*m->refused));
+	mem_put(m->mem, m->refused, sizeof(*m->refused));
 	mux_init(m, m->conf, m->mem);
 }
 
@@ -170,14 +171,18 @@ void mux_keepalive(struct mux *m)
 
 bool mux_refuse(struct mux *m, uint32_t id)
 {
-	if (!m->refused) {
-		m->refused = mem_get(m->mem, MUX_REFUSED_MAX * sizeof(*m->refused));
-		if (!m->refused)
+	struct mux_refused *r = m->refused;
+
+	if (!r) {
+		r = mem_get(m->mem, sizeof(*r));
+		if (!r)
 			return false;
+		r->at = r->n = 0;
+		m->refused = r;
 	}
-	if (m->refused_n == MUX_REFUSED_MAX)
+	if (r->n == MUX_REFUSED_MAX)
 		return false;
-	m->refused[(m->refused_at + m->refused_n++) % MUX_REFUSED_MAX] = id;
+	r->id[(r->at + r->n++) % MUX_REFUSED_MAX] = id;
 	return true;
 }
 
@@ -193,18 +198,6 @@ uint32_t mux_credit(const struct mux *m, const struct mux_stream *s)
 	if (window > INT32_MAX)
 		window = INT32_MAX;
 	return window > flying ? window - flying : 0;
-}
-
-void mux_ready(struct mux *m, struct mux_stream *s)
-{
-	bool ready = s->avail ? mux_credit(m, s) != 0 : (s->flags & (MUX_S_HALF | MUX_S_FIN)) != 0;
-
-	if (ready == !list_empty(&s->run))
-		return;
-	if (ready)
-		list_add_tail(&m->run, &s->run);
-	else
-		list_del(&s->run);
 }
 
 /* Queues a SYN or UPD. */

@@ -17,9 +17,16 @@ void mux_forget(struct mux *m, struct mux_stream *s);
 /* Bytes that the peer's window still allows (wire.md 8.5); no limit in v1. */
 uint32_t mux_credit(const struct mux *m, const struct mux_stream *s);
 
-/* Puts s on the run list or takes it off, as its state says: to be called after every change of avail, credit, flags.
- */
+/* turn.c: puts s on the run list or takes it off, as its state says: to be called after every change of avail, credit,
+ * flags. */
 void mux_ready(struct mux *m, struct mux_stream *s);
+
+/* Takes s off the run list, if it is on it. */
+void mux_unready(struct mux *m, struct mux_stream *s);
+
+/* The stream whose turn it is (there must be one), off the list and charged for a frame of *n payload bytes: 0 when all
+ * that is left is to tell its end. */
+struct mux_stream *mux_turn(struct mux *m, uint32_t *n);
 
 /* n bytes of s were consumed: counts them, and queues a UPD when one is due. */
 void mux_consumed(struct mux *m, struct mux_stream *s, uint32_t n);
