@@ -81,6 +81,14 @@ struct conf_hostport {
 /* Whose defaults a tunnel's options have: 0, ours; otherwise a generation's of kcptun, to the letter (wire.md 9.4). */
 enum conf_compat { CONF_COMPAT_OURS, CONF_COMPAT_2016, CONF_COMPAT_2021, CONF_COMPAT_2026 };
 
+struct conf_bandwidth {	   /* of the path, bits/s of frames with all their heads; 0: nobody said */
+	uint64_t up, down; /* up: what a client sends */
+};
+
+/* "20M/100M", or "100M" where both are the same; returns buf.  Neither is 0. */
+#define CONF_BANDWIDTH_MAX 48
+const char *conf_bandwidth_text(const struct conf_bandwidth *b, char buf[CONF_BANDWIDTH_MAX]);
+
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 
 struct conf_tunnel {

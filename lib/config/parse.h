@@ -232,6 +232,10 @@ int conf_hostport_or_path(const char *text, struct conf_hostport *out, const cha
 /* Allocated text of what was parsed; NULL without memory. */
 char *conf_hostport_text(const struct conf_hostport *hp);
 
+/* For rows: the field is a struct conf_bandwidth, untouched by what is no rate. */
+int conf_bandwidth_put(void *field, const char *text, const char **allowed);
+char *conf_bandwidth_get(const void *field);
+
 /* Lcores named by an EAL --lcores text.  0 and *n, or -EINVAL. */
 int conf_lcores_count(const char *text, unsigned *n);
 
