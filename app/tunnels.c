@@ -122,8 +122,10 @@ static int tunnel_make(struct app *a, unsigned i)
 		return app_fail(a, ret, t->name);
 	s->kcp = (struct kcp_conf){
 		.mtu = t->mtu - s->head - s->tail - (fec ? FEC_HEAD : 0u),
-		.snd_wnd = t->sndwnd,
-		.rcv_wnd = t->rcvwnd,
+		.snd_wnd = t->sndwnd ? t->sndwnd : KCP_WND_MAX,
+		.rcv_wnd = t->rcvwnd ? t->rcvwnd : KCP_WND_MAX,
+		.congestion = t->congestion == CONF_CONGESTION_AUTO ? KCP_CONGESTION_AUTO : KCP_CONGESTION_STOCK,
+		.bandwidth = conf_bandwidth_sent(t),
 		.nodelay = t->nodelay,
 		.interval = t->interval,
 		.resend = t->resend,

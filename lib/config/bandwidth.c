@@ -105,3 +105,26 @@ char *conf_bandwidth_get(const void *field)
 
 	return strdup(conf_bandwidth_text(field, buf));
 }
+
+/* ---- in payload ---- */
+
+#define ETH_HEAD      14
+#define FAKE_TCP_MORE 12 /* our datagrams' head of 20 instead of UDP's 8 */
+
+unsigned conf_ip_head(const struct conf_tunnel *t)
+{
+	const struct conf_hostport *udp = t->role == CONF_SERVER ? &t->listen : &t->remote;
+	struct addr a;
+
+	if (addr_parse(udp->host, &a) < 0 || (addr_is_any(&a) && !addr_is_v4(&a)))
+		return 0;
+	return addr_is_v4(&a) ? 28 : 48;
+}
+
+uint64_t conf_bandwidth_sent(const struct conf_tunnel *t)
+{
+	uint64_t bits = t->role == CONF_SERVER ? t->bandwidth.down : t->bandwidth.up;
+	unsigned ip = conf_ip_head(t), head = ETH_HEAD + (ip ? ip : 48) + (t->tcp ? FAKE_TCP_MORE : 0);
+
+	return bits / 8 * t->mtu / (t->mtu + head);
+}
