@@ -167,6 +167,21 @@ def test_log_lines():
             case.check("stream " not in gw.log(), gw.log())
 
 
+def test_bandwidth_of_the_link():
+    """What a port's link does not carry is cut, and said by check and at the start: of a veth 10 Gbit/s."""
+    with Lab("ko") as lab:
+        link(lab)
+        text = conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9000", bandwidth='"1G/20G"'),
+                    tunnel("t", "server", ":4001", "127.0.0.1:9000", bandwidth='"20G/10G"'))
+        says = "tunnel s: bandwidth: found 20G to send, and its port carries 10G: counted as that\n"
+        p = lab.run("check", "g", gateway_binary(), "check", "-c", lab.file("check.conf", text.replace("@PREFIX@", "x")))
+        p.end()
+        case.check("warning: " in p.log() and says in p.log() and p.log().count("bandwidth") == 1, p.log())
+        srv = lab.gateway("server", "g", text)
+        case.check(says in srv.log() and srv.log().count("counted as") == 1, srv.log())
+        case.check(srv.stop() == 0, "exit status")
+
+
 def test_snmplog():
     """A row a period under a header; the file's name follows the clock, its folder does not."""
     with Lab("ko") as lab:
