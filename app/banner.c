@@ -63,9 +63,18 @@ static void say_ends(const struct conf *c, const struct conf_tunnel *t)
 		say(c, t, "remote address: %s", hostport(text, sizeof(text), &t->remote, ""));
 }
 
+/* A window in kcptun's place for it: its number, or the most that it may grow to, or a word. */
+static const char *window(char buf[12], unsigned packets)
+{
+	snprintf(buf, 12, "%u", packets);
+	return packets ? buf : "auto";
+}
+
 static void say_sizes(const struct conf *c, const struct conf_tunnel *t)
 {
-	say(c, t, "sndwnd: %u rcvwnd: %u", t->sndwnd, t->rcvwnd);
+	char snd[12], rcv[12];
+
+	say(c, t, "sndwnd: %s rcvwnd: %s", window(snd, t->sndwnd), window(rcv, t->rcvwnd));
 	say(c, t, "compression: %s", yes(!t->nocomp));
 	say(c, t, "mtu: %u", t->mtu);
 	say(c, t, "ratelimit: %llu", (unsigned long long)t->ratelimit);
@@ -81,6 +90,8 @@ static void say_sizes(const struct conf *c, const struct conf_tunnel *t)
 
 static void say_rest(const struct conf *c, const struct conf_tunnel *t)
 {
+	char rate[CONF_BANDWIDTH_MAX];
+
 	if (t->role == CONF_CLIENT) {
 		say(c, t, "conn: %u", t->conn);
 		say(c, t, "autoexpire: %u", t->autoexpire);
@@ -91,6 +102,9 @@ static void say_rest(const struct conf *c, const struct conf_tunnel *t)
 	say(c, t, "quiet: %s", yes(c->log.quiet));
 	say(c, t, "tcp: %s", yes(t->tcp));
 	say(c, t, "pprof: false");
+	say(c, t, "congestion: %s", t->congestion == CONF_CONGESTION_AUTO ? "auto" : "stock");
+	if (t->bandwidth.up)
+		say(c, t, "bandwidth: %s", conf_bandwidth_text(&t->bandwidth, rate));
 }
 
 void banner(const struct conf *c)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "port.h"
 #include "route.h"
 
 #define MTU_LEAST 576 /* of conf_port.mtu */
@@ -128,6 +131,32 @@ unsigned host_mtu(const char *ifname)
 	if (mtu < MTU_LEAST)
 		return MTU_LEAST;
 	return mtu < MTU_MOST ? mtu : MTU_MOST;
+}
+
+unsigned host_mbps(const char *ifname)
+{
+	struct ethtool_cmd cmd = {.cmd = ETHTOOL_GSET};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq r = {.ifr_data = (void *)&cmd};
+	uint32_t mbps = 0;
+
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", ifname);
+	if (fd >= 0 && ioctl(fd, SIOCETHTOOL, &r) == 0)
+		mbps = ethtool_cmd_speed(&cmd);
+	if (fd >= 0)
+		close(fd);
+	return mbps == (uint32_t)SPEED_UNKNOWN ? 0 : mbps;
+}
+
+void host_ports_mbps(const struct conf *c, unsigned mbps[CONF_PORTS_MAX])
+{
+	char base[IF_NAMESIZE];
+
+	for (unsigned i = 0; i < c->n_ports; i++) {
+		struct port_conf pc = {.device = c->ports[i].device, .vdev = c->ports[i].vdev};
+
+		mbps[i] = !c->ports[i].seek && port_base(&pc, base, sizeof(base)) ? host_mbps(base) : 0;
+	}
 }
 
 static unsigned iface_mtu(void *ctx, const char *ifname)

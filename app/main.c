@@ -15,6 +15,7 @@
 #include "host.h"
 #include "log.h"
 #include "pages.h"
+#include "speed.h"
 
 #define EXIT_WRONG 2	/* a wrong command line or configuration */
 #define DRAIN_MS   4000 /* for what is under way to be delivered, at the stop */
@@ -253,6 +254,18 @@ static void check_ports(const struct conf *c)
 	}
 }
 
+/* Bandwidths that the start would cut. */
+static void check_bandwidths(const struct conf *c)
+{
+	unsigned mbps[CONF_PORTS_MAX];
+	char text[200];
+
+	host_ports_mbps(c, mbps);
+	for (unsigned i = 0; i < c->n_tunnels; i++)
+		if (speed_cut_text(c, &c->tunnels[i], mbps, text, sizeof(text)))
+			fprintf(stderr, "kcpgate: warning: %s: %s\n", c->path, text);
+}
+
 static void say_fault(void *ctx, const char *text)
 {
 	const struct conf *c = ctx;
@@ -285,6 +298,7 @@ static int check(const struct conf *c)
 		return EXIT_WRONG;
 	}
 	check_ports(c);
+	check_bandwidths(c);
 	faults = check_devices(c, &p);
 	if (!faults)
 		printf("%s: %u ports, %u tunnels: good\n", c->path, c->n_ports, c->n_tunnels);

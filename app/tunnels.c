@@ -10,7 +10,9 @@
 
 #include "app.h"
 #include "comp.h"
+#include "host.h"
 #include "log.h"
+#include "speed.h"
 
 static uint16_t port_index(const struct conf *c, const char *name)
 {
@@ -93,6 +95,20 @@ static int tunnel_qpp(struct app *a, unsigned i)
 	return ret ? app_fail(a, ret, t->name) : 0;
 }
 
+/* Bytes a second of payload, of what the link takes of the bandwidth that was given. */
+static uint64_t bandwidth(const struct conf *c, const struct conf_tunnel *t)
+{
+	unsigned mbps[CONF_PORTS_MAX];
+	struct conf_tunnel cut = *t;
+	char text[200];
+
+	host_ports_mbps(c, mbps);
+	cut.bandwidth.up = cut.bandwidth.down = speed_cut(c, t, mbps);
+	if (speed_cut_text(c, t, mbps, text, sizeof(text)))
+		log_warn("%s", text);
+	return conf_bandwidth_sent(&cut);
+}
+
 static uint32_t to_ms(unsigned s)
 {
 	return s < UINT32_MAX / 1000 ? s * 1000u : UINT32_MAX;
@@ -122,8 +138,10 @@ static int tunnel_make(struct app *a, unsigned i)
 		return app_fail(a, ret, t->name);
 	s->kcp = (struct kcp_conf){
 		.mtu = t->mtu - s->head - s->tail - (fec ? FEC_HEAD : 0u),
-		.snd_wnd = t->sndwnd,
-		.rcv_wnd = t->rcvwnd,
+		.snd_wnd = t->sndwnd ? t->sndwnd : KCP_WND_MAX,
+		.rcv_wnd = t->rcvwnd ? t->rcvwnd : KCP_WND_MAX,
+		.congestion = t->congestion == CONF_CONGESTION_AUTO ? KCP_CONGESTION_AUTO : KCP_CONGESTION_STOCK,
+		.bandwidth = t->bandwidth.up ? bandwidth(a->conf, t) : 0,
 		.nodelay = t->nodelay,
 		.interval = t->interval,
 		.resend = t->resend,

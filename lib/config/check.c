@@ -201,25 +201,13 @@ static int check_tunnels(struct conf_reader *r)
 
 #define FAKE_TCP_MORE 28 /* its head of 36 instead of UDP's 8, wire.md 1 */
 
-/* Bytes of IP and UDP (or fake TCP) before a tunnel's payload: what its UDP address says, 0 when it may be either
- * family. */
-static unsigned ip_head(const struct conf_tunnel *t)
-{
-	const struct conf_hostport *udp = t->role == CONF_SERVER ? &t->listen : &t->remote;
-	struct addr a;
-
-	if (addr_parse(udp->host, &a) < 0 || (addr_is_any(&a) && !addr_is_v4(&a)))
-		return 0;
-	return addr_is_v4(&a) ? 28 : 48;
-}
-
 /* Full datagrams must leave through the widest port they may take; a narrower one, or IPv6, would only fragment. */
 static int check_tunnel_mtu(struct conf_reader *r, unsigned i)
 {
 	const struct conf *c = r->c;
 	const struct conf_tunnel *t = &c->tunnels[i];
 	const struct conf_port *own = named_port(c, t);
-	unsigned more = t->tcp ? FAKE_TCP_MORE : 0, head = ip_head(t);
+	unsigned more = t->tcp ? FAKE_TCP_MORE : 0, head = conf_ip_head(t);
 	unsigned least = (head ? head : 28) + more, most = (head ? head : 48) + more;
 	unsigned widest = 0, narrowest = UINT32_MAX;
 

@@ -4,9 +4,9 @@
 /*
  * The configuration as one immutable struct: read from a libconfig file or from kcptun's command line and JSON file,
  * checked as a whole, handed out in parts by app. Names, meanings and defaults of a tunnel's options are kcptun's
- * (wire.md 9.4, version of 2026), but for closewait (wire.md 14).  A file has the groups eal, limits, telemetry and
- * log, which may be left out, and the lists ports and tunnels; conf/ holds commented ones.  One file: @include is
- * refused.
+ * (wire.md 9.4, version of 2026), but for closewait (wire.md 14) and windows, which are automatic.  A file has the
+ * groups eal, limits, telemetry and log, which may be left out, and the lists ports and tunnels; conf/ holds commented
+ * ones.  One file: @include is refused.
  */
 
 #include <stdbool.h>
@@ -81,6 +81,17 @@ struct conf_hostport {
 /* Whose defaults a tunnel's options have: 0, ours; otherwise a generation's of kcptun, to the letter (wire.md 9.4). */
 enum conf_compat { CONF_COMPAT_OURS, CONF_COMPAT_2016, CONF_COMPAT_2021, CONF_COMPAT_2026 };
 
+/* What bounds a session: a model of the path, or stock's windows and timers. */
+enum conf_congestion { CONF_CONGESTION_AUTO, CONF_CONGESTION_STOCK };
+
+struct conf_bandwidth {	   /* of the path, bits/s of frames with all their heads; 0: nobody said */
+	uint64_t up, down; /* up: what a client sends */
+};
+
+/* "20M/100M", or "100M" where both are the same; returns buf.  Neither is 0. */
+#define CONF_BANDWIDTH_MAX 48
+const char *conf_bandwidth_text(const struct conf_bandwidth *b, char buf[CONF_BANDWIDTH_MAX]);
+
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 
 struct conf_tunnel {
@@ -99,8 +110,14 @@ struct conf_tunnel {
 	int nodelay, interval, resend, nc; /* as `mode` says, or the four options of manual */
 	char mode[8];			   /* "fast"; normal, fast, fast2, fast3, manual */
 	unsigned conn;			   /* client: 1..; server: 0 */
-	unsigned mtu;		 /* 1350; largest UDP payload, at most 1500, and kcp_mtu of wire.md 1 is at least 50 */
-	unsigned sndwnd, rcvwnd; /* client 128/512, server 1024/1024; 1..65535 */
+	unsigned mtu; /* 1350; largest UDP payload, at most 1500, and kcp_mtu of wire.md 1 is at least 50 */
+	enum conf_congestion congestion; /* auto; stock where compat names a year */
+	struct conf_bandwidth bandwidth; /* with congestion auto only */
+	/*
+	 * 1..65535, or 0, automatic: left out with congestion auto, whose windows grow to what is given here at most.
+	 * With stock, client 128/512, server 1024/1024.  What compat's year has is given.
+	 */
+	unsigned sndwnd, rcvwnd;
 	unsigned datashard, parityshard; /* 10, 3; sum at most 256; FEC is off when both are 0: one alone never is */
 	bool nocomp, acknodelay;
 	unsigned smuxver;			/* 2 */
@@ -117,6 +134,12 @@ struct conf_tunnel {
 	bool tcp; /* fake TCP instead of UDP (wire.md 10) */
 	int line; /* of the file; -1: by the command line */
 };
+
+/*
+ * Bytes a second of UDP payload that the tunnel's own end is to send by its bandwidth: what its mtu leaves beside the
+ * heads of Ethernet, IP and UDP (or fake TCP), in doubt IPv6's.  0: nobody said.
+ */
+uint64_t conf_bandwidth_sent(const struct conf_tunnel *t);
 
 struct conf_telemetry {
 	bool enable;	     /* true */

@@ -63,6 +63,8 @@ const struct conf_flag conf_flags[] = {
 	{"tcp", .roles = BOTH, TUNNEL("tcp")},
 	{"pprof", .roles = BOTH, .part = CONF_P_NONE, .help = "refused: dpdk-telemetry.py shows where the cycles go"},
 	{"compat", .roles = BOTH, .ours = true, TUNNEL("compat")},
+	{"congestion", .roles = BOTH, .ours = true, TUNNEL("congestion")},
+	{"bandwidth", .roles = BOTH, .ours = true, TUNNEL("bandwidth")},
 	{"iface", .roles = BOTH, .ours = true, .part = CONF_P_PORT, .setting = "ifname",
 	 .help = "interface to share with the kernel; not given: by the kernel's routes"},
 	{NULL},

@@ -74,6 +74,7 @@ struct conf_item {
 	 */
 	char *(*get)(const void *field);
 	const char *allowed; /* CONF_TEXT: what put takes */
+	const char *unset;   /* what help says of a default that is no value; NULL: the value */
 	const char *help;
 };
 
@@ -199,12 +200,16 @@ int conf_port_finish(struct conf_reader *r, const struct conf_obj *o);
 void conf_port_iface(const struct conf_port *p, char *out, size_t out_n);
 int conf_tunnel_finish(struct conf_reader *r, const struct conf_obj *o);
 
+/* Bytes of IP and UDP before a tunnel's payload: what its UDP address says, 0 when it may be either family. */
+unsigned conf_ip_head(const struct conf_tunnel *t);
+
 /* Rules between objects. */
 int conf_check(struct conf_reader *r);
 
 /* What no setting and no generation says. */
 void conf_tunnel_defaults(struct conf_tunnel *t);
-/* The generation's defaults for what o does not have, and `mode`'s numbers (wire.md 4.2, 9.4).  o NULL: for all. */
+/* The generation's defaults for what o does not have, and `mode`'s numbers (wire.md 4.2, 9.4).  o NULL: for
+ * all, windows as stock has them. */
 void conf_tunnel_generation(const struct conf_obj *o, struct conf_tunnel *t);
 void conf_port_defaults(struct conf_port *p);
 
@@ -231,6 +236,10 @@ int conf_hostport_or_path(const char *text, struct conf_hostport *out, const cha
 
 /* Allocated text of what was parsed; NULL without memory. */
 char *conf_hostport_text(const struct conf_hostport *hp);
+
+/* For rows: the field is a struct conf_bandwidth, untouched by what is no rate. */
+int conf_bandwidth_put(void *field, const char *text, const char **allowed);
+char *conf_bandwidth_get(const void *field);
 
 /* Lcores named by an EAL --lcores text.  0 and *n, or -EINVAL. */
 int conf_lcores_count(const char *text, unsigned *n);

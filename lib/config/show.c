@@ -100,6 +100,17 @@ static void print_words(FILE *f, const struct conf_item *it)
 		fprintf(f, "%s%s", i ? ", " : ": ", it->words[i]);
 }
 
+/* A window has a number all the same, where congestion is stock. */
+static void print_unset(FILE *f, const struct conf_item *it, const void *base)
+{
+	fprintf(f, " (default: %s", it->unset);
+	if (it->kind == CONF_UINT) {
+		fputs("; with congestion stock ", f);
+		conf_item_print(f, it, base);
+	}
+	fputc(')', f);
+}
+
 static void print_default(FILE *f, const struct conf_flag *flag, struct conf_args *a)
 {
 	const struct conf_item *it = conf_flag_item(flag);
@@ -108,6 +119,8 @@ static void print_default(FILE *f, const struct conf_flag *flag, struct conf_arg
 		fprintf(f, " (default: \"%s\")", flag->unset);
 	} else if (strcmp(flag->name, "key") == 0) {
 		fprintf(f, " (default: \"" CONF_DEFAULT_KEY "\", which is public)");
+	} else if (it && it->unset) {
+		print_unset(f, it, conf_flag_obj(a, flag)->base);
 	} else if (it && it->kind != CONF_BOOL && flag->part != CONF_P_PORT) {
 		fputs(" (default: ", f);
 		conf_item_print(f, it, conf_flag_obj(a, flag)->base);

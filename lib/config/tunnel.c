@@ -77,6 +77,7 @@ static int put_target(void *field, const char *text, const char **allowed)
 
 static const char *const role_words[] = {"server", "client", NULL};		     /* enum conf_role */
 static const char *const compat_words[] = {"kcpgate", "2016", "2021", "2026", NULL}; /* enum conf_compat */
+static const char *const congestion_words[] = {"auto", "stock", NULL};		     /* enum conf_congestion */
 static const char *const crypt_words[] = {"aes",     "aes-128", "aes-192", "aes-128-gcm", "salsa20", "blowfish",
 					  "twofish", "cast5",	"3des",	   "tea",	  "xtea",    "xor",
 					  "sm4",     "none",	"null",	   NULL};
@@ -86,7 +87,9 @@ static const char *const mode_words[] = {"normal", "fast", "fast2", "fast3", "ma
 #define UINT(f, from, to) SETS(CONF_UINT, f), .min = (from), .max = (to)
 #define INT(f, from, to)  SETS(CONF_INT, f), .min = (from), .max = (to)
 #define SECONDS_MAX	  4294967 /* in ms it fits 32 bits */
-#define NAME_ALLOWED	  "1 to 31 characters of A-Z a-z 0-9 . _ -"
+#define WINDOW(which) \
+	.unset = "automatic", .help = which " window, packets; with congestion auto the most that it may grow to"
+#define NAME_ALLOWED "1 to 31 characters of A-Z a-z 0-9 . _ -"
 
 static const struct conf_item items[] = {
 	{"name", SETS(CONF_TEXT, name), .flags = CONF_F_NEEDED, .put = conf_put_name, .get = conf_get_name,
@@ -118,8 +121,15 @@ static const struct conf_item items[] = {
 	{"nc", INT(nc, 0, 1), .help = "with mode manual: 1: no congestion window"},
 	{"conn", UINT(conn, 1, CONF_CONN_MAX), .roles = CONF_R_CLIENT, .help = "sessions to spread connections over"},
 	{"mtu", UINT(mtu, 50, LIMIT_UDP), .help = "largest UDP payload"},
-	{"sndwnd", UINT(sndwnd, 1, LIMIT_KCP_WND), .help = "send window, packets"},
-	{"rcvwnd", UINT(rcvwnd, 1, LIMIT_KCP_WND), .help = "receive window, packets"},
+	{"congestion", SETS(CONF_ENUM, congestion), .words = congestion_words,
+	 .help = "what bounds a session: a model of the path, or kcptun's windows and timers; with compat of a year "
+		 "stock"},
+	{"bandwidth", SETS(CONF_TEXT, bandwidth), .put = conf_bandwidth_put, .get = conf_bandwidth_get,
+	 .allowed = "RATE or UP/DOWN, \"100M\" or \"20M/100M\": bits a second from 10k to 400G, with k, M or G behind "
+		    "the number",
+	 .unset = "automatic", .help = "bits a second that the path takes from the client/to the client: 20M/100M"},
+	{"sndwnd", UINT(sndwnd, 1, LIMIT_KCP_WND), WINDOW("send")},
+	{"rcvwnd", UINT(rcvwnd, 1, LIMIT_KCP_WND), WINDOW("receive")},
 	{"datashard", "ds", UINT(datashard, 0, LIMIT_FEC_SHARDS - 1), .help = "FEC: data packets a group; 0: off"},
 	{"parityshard", "ps", UINT(parityshard, 0, LIMIT_FEC_SHARDS - 1),
 	 .help = "FEC: parity packets a group; 0: off"},

@@ -79,9 +79,23 @@ static void finish_mode(const struct conf_obj *o, struct conf_tunnel *t)
 	}
 }
 
+/* Where the path is modelled nobody needs to give its windows; but what a year has is to the letter. */
+static void finish_windows(const struct conf_obj *o, struct conf_tunnel *t)
+{
+	if (!o || t->congestion != CONF_CONGESTION_AUTO || t->compat != CONF_COMPAT_OURS)
+		return;
+	if (!conf_obj_line(o, "sndwnd"))
+		t->sndwnd = 0;
+	if (!conf_obj_line(o, "rcvwnd"))
+		t->rcvwnd = 0;
+}
+
 void conf_tunnel_generation(const struct conf_obj *o, struct conf_tunnel *t)
 {
+	if (!o || !conf_obj_line(o, "congestion"))
+		t->congestion = t->compat == CONF_COMPAT_OURS ? CONF_CONGESTION_AUTO : CONF_CONGESTION_STOCK;
 	finish_unsigned(o, t);
+	finish_windows(o, t);
 	finish_mode(o, t);
 	if (!o || t->compat != CONF_COMPAT_2016)
 		return;
@@ -211,10 +225,22 @@ static int finish_qpp(struct conf_reader *r, const struct conf_obj *o, struct co
 			     LIMIT_QPP_MIN, LIMIT_QPP_MAX);
 }
 
+/* Stock sends what its windows let through, whatever the path takes. */
+static int finish_bandwidth(struct conf_reader *r, const struct conf_obj *o, struct conf_tunnel *t)
+{
+	if (t->congestion == CONF_CONGESTION_AUTO || !conf_obj_line(o, "bandwidth"))
+		return 0;
+	if (conf_obj_line(o, "congestion"))
+		return conf_obj_fail(r, o, "bandwidth", "found with congestion \"stock\"; allowed: with \"auto\" only");
+	return conf_obj_fail(r, o, "bandwidth",
+			     "found with compat \"%s\", which means congestion \"stock\"; allowed: with \"auto\" only",
+			     conf_item_find(o->table, "compat")->words[t->compat]);
+}
+
 int conf_tunnel_finish(struct conf_reader *r, const struct conf_obj *o)
 {
 	static int (*const rules[])(struct conf_reader *, const struct conf_obj *, struct conf_tunnel *) = {
-		finish_fec, finish_mtu, finish_addresses, finish_buffers, finish_qpp,
+		finish_fec, finish_mtu, finish_addresses, finish_buffers, finish_qpp, finish_bandwidth,
 	};
 	static void (*const warns[])(struct conf_reader *, const struct conf_obj *, const struct conf_tunnel *) = {
 		warn_mode,

@@ -6,7 +6,8 @@
 #include "le.h"
 #include "warm.h"
 
-#define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
+#define MIN_PAYLOAD  12	  /* shorter ones no listener looks at (wire.md 5.2) */
+#define BEGIN_WINDOW 1024 /* segments: stock's server's window, far more than a client sends who has not heard us */
 
 /*
  * A session of which TCP has much to take yet reads no more: more than a part of what the tunnel has left.  So there is
@@ -294,14 +295,19 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 /* k belongs to no session: does it begin one?  Else its verdict says why not. */
 static bool begins(struct shard *s, struct pkt *k, const struct begin *b)
 {
+	uint32_t window = s->conf.tunnels[k->tunnel].kcp.rcv_wnd;
+
 	if (!b->known) {
 		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
 
 		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
 		return false;
 	}
-	/* Datagrams are lost and overtake each other: any of the first window can be the first to arrive. */
-	if (begin_sn(k, b) < s->conf.tunnels[k->tunnel].kcp.rcv_wnd)
+	/*
+	 * Datagrams are lost and overtake each other: any of the first window can be the first to arrive.  What it may
+	 * grow to later says nothing of that.
+	 */
+	if (begin_sn(k, b) < (window < BEGIN_WINDOW ? window : BEGIN_WINDOW))
 		return true;
 	k->verdict = DROP_STRAY;
 	return false;

@@ -18,6 +18,8 @@
 #define LIMIT_AFP_MTU	 1500  /* AF_PACKET's driver takes no longer frames */
 #define LIMIT_UDP	 1500  /* bytes of a datagram's payload */
 #define LIMIT_KCP_WND	 65535 /* packets, what the header can say; send windows too */
+#define LIMIT_BW_MIN	 10000 /* bits/s that a path may be said to take: about a full datagram a second */
+#define LIMIT_BW_MAX	 400000000000
 #define LIMIT_FEC_SHARDS 256   /* data and parity packets of a group: elements of GF(2^8) */
 #define LIMIT_FRAME	 65535 /* bytes of a smux frame */
 #define LIMIT_EAL_ARGS	 32

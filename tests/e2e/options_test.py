@@ -132,17 +132,19 @@ def test_log_lines():
         link(lab)
         target(lab)
         srv = lab.gateway("server", "g", conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9000")))
-        cli = lab.gateway("client", "p", conf("p0", tunnel("c", "client", "127.0.0.1:13000", "10.77.0.1:4000")))
+        cli = lab.gateway("client", "p", conf("p0", tunnel("c", "client", "127.0.0.1:13000", "10.77.0.1:4000", sndwnd=300,
+                                                           bandwidth='"20M/1.5G"')))
         load(lab, "small", "127.0.0.1", 13000, 5)
         both = ["version: ", "smux version: 2$", "encryption: aes$", r"nodelay parameters: 1 10 2 1$", "compression: true$",
                 "mtu: 1350$", "datashard: 10 parityshard: 3$", "acknodelay: false$", "dscp: 0$", "smuxbuf: 4194304$",
                 "streambuf: 2097152$", "keepalive: 10$", "quiet: false$", "tcp: false$", "initiating key derivation$",
                 "key derivation done$"]
-        server = ["listening on: :4000$", r"target: 127\.0\.0\.1:9000$", "sndwnd: 1024 rcvwnd: 1024$", "Listening on: :4000/udp$",
+        server = ["listening on: :4000$", r"target: 127\.0\.0\.1:9000$", "sndwnd: auto rcvwnd: auto$", "congestion: auto$", "Listening on: :4000/udp$",
                   r"remote address: 10\.77\.0\.2:\d+$", r"smux version: 2 on connection: 10\.77\.0\.1:4000 -> 10\.77\.0\.2:\d+$",
                   r"stream opened in: 10\.77\.0\.2:\d+\(\d+\) out: 127\.0\.0\.1:9000$",
                   r"stream closed in: 10\.77\.0\.2:\d+\(\d+\) out: 127\.0\.0\.1:9000$"]
-        client = [r"listening on: 127\.0\.0\.1:13000$", r"remote address: 10\.77\.0\.1:4000$", "sndwnd: 128 rcvwnd: 512$", "conn: 1$",
+        client = [r"listening on: 127\.0\.0\.1:13000$", r"remote address: 10\.77\.0\.1:4000$", "sndwnd: 300 rcvwnd: auto$", "conn: 1$",
+                  "congestion: auto$", "bandwidth: 20M/1500M$",
                   r"smux version: 2 on connection: 10\.77\.0\.2:\d+ -> 10\.77\.0\.1:4000$",
                   r"stream opened in: 127\.0\.0\.1:\d+ out: 10\.77\.0\.1:4000\(\d+\)$",
                   r"stream closed in: 127\.0\.0\.1:\d+ out: 10\.77\.0\.1:4000\(\d+\)$"]
@@ -152,8 +154,10 @@ def test_log_lines():
                 case.check(re.search(r"(?m)^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d " + x, gw.log()), gw.name, x, gw.log())
         srv.stop()
         cli.stop()
-        two = lab.gateway("two", "g", conf("g0", tunnel("s1", "server", ":4000", "127.0.0.1:9000"),
+        two = lab.gateway("two", "g", conf("g0", tunnel("s1", "server", ":4000", "127.0.0.1:9000", compat='"2021"'),
                                            tunnel("s2", "server", ":4001", "127.0.0.1:9000"), more="log = { quiet = true; };\n"))
+        for x in ("s1: sndwnd: 1024 rcvwnd: 1024\n", "s1: congestion: stock\n", "s2: sndwnd: auto rcvwnd: auto\n"):
+            case.check(" " + x in two.log(), x, two.log())
         case.check(" s1: listening on: :4000\n" in two.log() and " s2: Listening on: :4001/udp\n" in two.log(), two.log())
         cli = lab.gateway("client2", "p", conf("p0", tunnel("c", "client", "127.0.0.1:13000", "10.77.0.1:4001"),
                                                more="log = { quiet = true; };\n"))
@@ -161,6 +165,21 @@ def test_log_lines():
         wait_until("the session's line", lambda: "smux version: 2 on connection: " in two.log())
         for gw in (two, cli):
             case.check("stream " not in gw.log(), gw.log())
+
+
+def test_bandwidth_of_the_link():
+    """What a port's link does not carry is cut, and said by check and at the start: of a veth 10 Gbit/s."""
+    with Lab("ko") as lab:
+        link(lab)
+        text = conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9000", bandwidth='"1G/20G"'),
+                    tunnel("t", "server", ":4001", "127.0.0.1:9000", bandwidth='"20G/10G"'))
+        says = "tunnel s: bandwidth: found 20G to send, and its port carries 10G: counted as that\n"
+        p = lab.run("check", "g", gateway_binary(), "check", "-c", lab.file("check.conf", text.replace("@PREFIX@", "x")))
+        p.end()
+        case.check("warning: " in p.log() and says in p.log() and p.log().count("bandwidth") == 1, p.log())
+        srv = lab.gateway("server", "g", text)
+        case.check(says in srv.log() and srv.log().count("counted as") == 1, srv.log())
+        case.check(srv.stop() == 0, "exit status")
 
 
 def test_snmplog():

@@ -41,7 +41,7 @@ Test(args, server_of_the_readme)
 	cr_expect_eq(t->interval, 10);
 	cr_expect(t->nocomp);
 	cr_expect_eq(t->dscp, 46);
-	cr_expect(t->sndwnd == 1024 && t->rcvwnd == 1024);
+	cr_expect(t->congestion == CONF_CONGESTION_AUTO && t->sndwnd == 0 && t->rcvwnd == 0);
 	conf_free(c);
 }
 
@@ -79,6 +79,67 @@ Test(args, defaults)
 	cr_expect_eq(c->telemetry.snmpperiod, 60);
 	conf_free(s);
 	conf_free(c);
+}
+
+/* The last of two flags wins, and a window that was given stays given. */
+Test(args, congestion)
+{
+	static const struct {
+		const char *line;
+		unsigned sndwnd, rcvwnd;
+		uint64_t up, down;
+		enum conf_congestion congestion;
+	} of[] = {
+		{"client --key k", 0, 0, 0, 0, CONF_CONGESTION_AUTO},
+		{"client --key k --congestion stock", 128, 512, 0, 0, CONF_CONGESTION_STOCK},
+		{"server --key k -congestion=auto -congestion stock", 1024, 1024, 0, 0, CONF_CONGESTION_STOCK},
+		{"client --key k --compat 2016", 128, 1024, 0, 0, CONF_CONGESTION_STOCK},
+		{"server --key k --compat 2021 --congestion auto", 1024, 1024, 0, 0, CONF_CONGESTION_AUTO},
+		{"client --key k --sndwnd 9 --sndwnd 300", 300, 0, 0, 0, CONF_CONGESTION_AUTO},
+		{"client --key k --rcvwnd 300 --congestion stock", 128, 300, 0, 0, CONF_CONGESTION_STOCK},
+		{"client --key k --bandwidth 20M/100M", 0, 0, 20000000, 100000000, CONF_CONGESTION_AUTO},
+		{"server --key k -bandwidth 1G -bandwidth=50000k", 0, 0, 50000000, 50000000, CONF_CONGESTION_AUTO},
+		{"server --key k --compat 2026 --bandwidth 1G --congestion auto", 1024, 1024, 1000000000, 1000000000,
+		 CONF_CONGESTION_AUTO},
+	};
+
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		struct conf *c = args_good(of[i].line);
+		const struct conf_tunnel *t = &c->tunnels[0];
+
+		cr_expect_eq(t->congestion, of[i].congestion, "%s", of[i].line);
+		cr_expect(t->sndwnd == of[i].sndwnd && t->rcvwnd == of[i].rcvwnd, "%s: %u %u", of[i].line, t->sndwnd,
+			  t->rcvwnd);
+		cr_expect(t->bandwidth.up == of[i].up && t->bandwidth.down == of[i].down, "%s", of[i].line);
+		cr_expect_eq(c->n_warnings, 0, "%s", of[i].line);
+		conf_free(c);
+	}
+}
+
+/* What the line takes, less the heads of full datagrams; in doubt those of IPv6. */
+Test(args, bandwidth_that_is_sent)
+{
+	static const struct {
+		const char *line;
+		uint64_t sent;
+	} of[] = {
+		{"client --key k -r 192.0.2.1:1 --bandwidth 20M/100M", 2500000ull * 1350 / 1392},
+		{"client --key k -r [2001:db8::1]:1 --bandwidth 20M/100M", 2500000ull * 1350 / 1412},
+		{"client --key k -r a.host:1 --bandwidth 20M/100M", 2500000ull * 1350 / 1412},
+		{"server --key k --bandwidth 20M/100M", 12500000ull * 1350 / 1412},
+		{"server --key k -l 192.0.2.1:1 --bandwidth 20M/100M --mtu 500", 12500000ull * 500 / 542},
+		{"server --key k -l 192.0.2.1:1 --bandwidth 100M --tcp", 12500000ull * 1350 / 1404},
+		{"server --key k -l 192.0.2.1:1 --bandwidth 400G", 50000000000ull * 1350 / 1392},
+		{"server --key k", 0},
+	};
+
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		struct conf *c = args_good(of[i].line);
+
+		cr_expect_eq(conf_bandwidth_sent(&c->tunnels[0]), of[i].sent, "%s: %lu", of[i].line,
+			     conf_bandwidth_sent(&c->tunnels[0]));
+		conf_free(c);
+	}
 }
 
 /* The machine's part: one shared port, lcores, prefix. */
@@ -195,7 +256,7 @@ Test(args, every_flag)
 		"20 --ps 4 --dscp 63 --nocomp --acknodelay --nodelay 2 --interval 11 --resend 3 --nc 1 --sockbuf 1 "
 		"--smuxver 1 "
 		"--smuxbuf 9000 --framesize 65535 --streambuf 8000 --keepalive 9 --closewait 3 --snmplog ./a-2006.csv "
-		"--snmpperiod 5 --log k.log --quiet --tcp --pprof=0 --compat 2026");
+		"--snmpperiod 5 --log k.log --quiet --tcp --pprof=0 --compat 2026 --congestion auto --bandwidth 7M");
 	const struct conf_tunnel *t = &c->tunnels[0];
 
 	cr_expect_null(t->listen.host);
@@ -210,6 +271,7 @@ Test(args, every_flag)
 	cr_expect(t->sockbuf == 1 && t->smuxver == 1 && t->smuxbuf == 9000 && t->framesize == 65535);
 	cr_expect(t->streambuf == 8000 && t->keepalive == 9 && t->closewait == 3 && t->tcp);
 	cr_expect_eq(t->compat, CONF_COMPAT_2026);
+	cr_expect(t->congestion == CONF_CONGESTION_AUTO && t->bandwidth.up == 7000000);
 	cr_expect_str_eq(c->telemetry.snmplog, "./a-2006.csv");
 	cr_expect_eq(c->telemetry.snmpperiod, 5);
 	cr_expect_str_eq(c->log.file, "k.log");
@@ -279,6 +341,10 @@ Test(args, help_and_version)
 	cr_expect_null(c);
 }
 
+#define BANDWIDTH                                                                                           \
+	"RATE or UP/DOWN, \"100M\" or \"20M/100M\": bits a second from 10k to 400G, with k, M or G behind " \
+	"the number"
+
 static const struct {
 	const char *line, *why;
 } wrong[] = {
@@ -330,6 +396,16 @@ static const struct {
 	 "--smuxbuf: found smuxbuf 4096 and streambuf 2097152; allowed: a smuxbuf of at least streambuf"},
 	{"client --ratelimit 1M", "--ratelimit: found \"1M\"; allowed: an integer up to 1000000000000"},
 	{"client --compat 2020", "--compat: found \"2020\"; allowed: \"kcpgate\", \"2016\", \"2021\", \"2026\""},
+	{"client --congestion bbr", "--congestion: found \"bbr\"; allowed: \"auto\", \"stock\""},
+	{"client --congestion", "--congestion: found no value; allowed: \"auto\", \"stock\""},
+	{"client --bandwidth 0", "--bandwidth: found \"0\"; allowed: " BANDWIDTH},
+	{"client --bandwidth -5M", "--bandwidth: found \"-5M\"; allowed: " BANDWIDTH},
+	{"client --bandwidth 100", "--bandwidth: found \"100\"; allowed: " BANDWIDTH},
+	{"client --bandwidth", "--bandwidth: found no value; allowed: " BANDWIDTH},
+	{"client --bandwidth 1M --congestion stock",
+	 "--bandwidth: found with congestion \"stock\"; allowed: with \"auto\" only"},
+	{"server --compat 2016 --bandwidth 1M",
+	 "--bandwidth: found with compat \"2016\", which means congestion \"stock\"; allowed: with \"auto\" only"},
 	{"client --iface a/b", "--iface: found \"a/b\"; allowed: an interface's name of 1 to 15 characters"},
 	{"client --snmpperiod 0", "--snmpperiod: found 0; allowed: an integer from 1 to 4294967"},
 	{"client -c", "-c: found no value; allowed: a JSON file of kcptun's"},
@@ -353,9 +429,10 @@ Test(args, wrong_lines)
 /* Every flag with every kind of nonsense: an answer of one line, or a configuration. */
 Test(args, nonsense)
 {
-	static const char *const flags[] = {
-		"l",  "r",   "t",     "key",	 "crypt", "mode",   "QPP",   "QPPCount", "conn", "mtu", "ratelimit",
-		"ds", "log", "quiet", "snmplog", "iface", "compat", "pprof", "c",	 "h",	 "v",	"zz"};
+	static const char *const flags[] = {"l",	 "r",	     "t",	"key",	 "crypt",     "mode",
+					    "QPP",	 "QPPCount", "conn",	"mtu",	 "ratelimit", "ds",
+					    "log",	 "quiet",    "snmplog", "iface", "compat",    "congestion",
+					    "bandwidth", "pprof",    "c",	"h",	 "v",	      "zz"};
 	static const char *const values[] = {"",
 					     "=",
 					     "=-1",
@@ -400,7 +477,12 @@ Test(args, help_names_every_flag)
 	cr_assert_eq(conf_help(f, CONF_CLIENT), 0);
 	fclose(f);
 	cr_expect(strstr(text, "--localaddr VALUE, -l VALUE"));
-	cr_expect(strstr(text, "--rcvwnd VALUE") && strstr(text, "receive window, packets (default: 512)"));
+	cr_expect(strstr(text, "--rcvwnd VALUE") &&
+		  strstr(text, "receive window, packets; with congestion auto the most that it "
+			       "may grow to (default: automatic; with congestion stock "
+			       "512)"));
+	cr_expect(strstr(text, "--congestion VALUE") && strstr(text, ": auto, stock (default: \"auto\")"));
+	cr_expect(strstr(text, "--bandwidth VALUE") && strstr(text, "(default: automatic)\n"));
 	cr_expect(strstr(text, "--closewait VALUE") && strstr(text, "may linger (default: 30)"));
 	cr_expect(strstr(text, "--QPPCount VALUE") && strstr(text, "--interval VALUE") && strstr(text, "-c FILE"));
 	cr_expect_null(strstr(text, "--target"));

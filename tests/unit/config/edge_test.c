@@ -392,3 +392,83 @@ Test(edge, hostport_there_and_back)
 		free(hp.host);
 	}
 }
+
+/* ---- rates ---- */
+
+/* bandwidth's smallest and largest, and numbers that are none; what is taken can be printed and read again. */
+Test(edge, bandwidth)
+{
+	static const struct {
+		const char *text;
+		uint64_t up, down; /* 0: refused */
+		const char *shown;
+	} of[] = {
+		{"10k", 10000, 10000, "10k"},
+		{"9999", 0, 0, NULL},
+		{"9.999k", 0, 0, NULL},
+		{"10000", 10000, 10000, "10k"},
+		{"10001", 10001, 10001, "10001"},
+		{"400G", 400000000000, 400000000000, "400G"},
+		{"400000000001", 0, 0, NULL},
+		{"400.000000001G", 0, 0, NULL},
+		{"399.999999999G", 399999999999, 399999999999, "399999999999"},
+		{"401G", 0, 0, NULL},
+		{"99999999999999999999G", 0, 0, NULL},
+		{"18446744073709551617", 0, 0, NULL},
+		{"18446744073.709561616G", 0, 0, NULL},
+		{"2.5G", 2500000000, 2500000000, "2500M"},
+		{"0.01M", 10000, 10000, "10k"},
+		{"010M", 10000000, 10000000, "10M"},
+		{"20M/100M", 20000000, 100000000, "20M/100M"},
+		{"100M/100M", 100000000, 100000000, "100M"},
+		{"1M/9k", 0, 0, NULL},
+		{"9k/1M", 0, 0, NULL},
+		{"1M/401G", 0, 0, NULL},
+		{"0", 0, 0, NULL},
+		{"0M", 0, 0, NULL},
+		{"1M/0", 0, 0, NULL},
+		{"-1M", 0, 0, NULL},
+		{"+1M", 0, 0, NULL},
+		{"", 0, 0, NULL},
+		{"/", 0, 0, NULL},
+		{"1M/", 0, 0, NULL},
+		{"/1M", 0, 0, NULL},
+		{"1M/1M/1M", 0, 0, NULL},
+		{"M", 0, 0, NULL},
+		{".5M", 0, 0, NULL},
+		{"1.M", 0, 0, NULL},
+		{"1.5.5M", 0, 0, NULL},
+		{"20000.5", 0, 0, NULL}, /* half a bit */
+		{"20.0005k", 0, 0, NULL},
+		{"100m", 0, 0, NULL},
+		{"100K", 0, 0, NULL},
+		{"1T", 0, 0, NULL},
+		{"100 M", 0, 0, NULL},
+		{" 100M", 0, 0, NULL},
+		{"100M ", 0, 0, NULL},
+		{"100Mbps", 0, 0, NULL},
+		{"100MM", 0, 0, NULL},
+		{"1e9", 0, 0, NULL},
+		{"0x10M", 0, 0, NULL},
+		{"inf", 0, 0, NULL},
+		{"nan", 0, 0, NULL},
+		{"auto", 0, 0, NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		struct conf_bandwidth b = {7, 7}, again = {0};
+		char *text;
+
+		cr_expect_eq(conf_bandwidth_put(&b, of[i].text, NULL), of[i].up ? 0 : -EINVAL, "%s", of[i].text);
+		if (!of[i].up) {
+			cr_expect(b.up == 7 && b.down == 7, "%s", of[i].text);
+			continue;
+		}
+		cr_expect(b.up == of[i].up && b.down == of[i].down, "%s", of[i].text);
+		text = conf_bandwidth_get(&b);
+		cr_assert_str_eq(text, of[i].shown);
+		cr_expect_eq(conf_bandwidth_put(&again, text, NULL), 0, "%s", text);
+		cr_expect(again.up == b.up && again.down == b.down, "%s", text);
+		free(text);
+	}
+}

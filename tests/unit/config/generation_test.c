@@ -6,19 +6,28 @@
 struct defaults {
 	const char *compat;
 	bool client;
-	unsigned conn, sndwnd, rcvwnd, smuxver, framesize, closewait;
+	unsigned conn, sndwnd, rcvwnd, smuxver, framesize, closewait; /* windows: 0, automatic */
+	enum conf_congestion congestion;
 };
 
+#define AUTO  CONF_CONGESTION_AUTO
+#define STOCK CONF_CONGESTION_STOCK
+
 static const struct defaults tables[] = {
-	{"", false, 0, 1024, 1024, 2, 8192, 0},
-	{"", true, 1, 128, 512, 2, 8192, 30},
-	{"compat = \"kcpgate\";", true, 1, 128, 512, 2, 8192, 30},
-	{"compat = \"2016\";", false, 0, 1024, 1024, 1, 4096, 0},
-	{"compat = \"2016\";", true, 1, 128, 1024, 1, 4096, 0},
-	{"compat = \"2021\";", false, 0, 1024, 1024, 1, 4096, 0},
-	{"compat = \"2021\";", true, 1, 128, 512, 1, 4096, 0},
-	{"compat = \"2026\";", false, 0, 1024, 1024, 2, 8192, 30},
-	{"compat = \"2026\";", true, 1, 128, 512, 2, 8192, 0},
+	{"", false, 0, 0, 0, 2, 8192, 0, AUTO},
+	{"", true, 1, 0, 0, 2, 8192, 30, AUTO},
+	{"compat = \"kcpgate\";", true, 1, 0, 0, 2, 8192, 30, AUTO},
+	{"compat = \"2016\";", false, 0, 1024, 1024, 1, 4096, 0, STOCK},
+	{"compat = \"2016\";", true, 1, 128, 1024, 1, 4096, 0, STOCK},
+	{"compat = \"2021\";", false, 0, 1024, 1024, 1, 4096, 0, STOCK},
+	{"compat = \"2021\";", true, 1, 128, 512, 1, 4096, 0, STOCK},
+	{"compat = \"2026\";", false, 0, 1024, 1024, 2, 8192, 30, STOCK},
+	{"compat = \"2026\";", true, 1, 128, 512, 2, 8192, 0, STOCK},
+	{"congestion = \"stock\";", false, 0, 1024, 1024, 2, 8192, 0, STOCK},
+	{"congestion = \"stock\"; compat = \"kcpgate\";", true, 1, 128, 512, 2, 8192, 30, STOCK},
+	/* What a year gives is to the letter, also where it is only the most that a window may grow to. */
+	{"congestion = \"auto\"; compat = \"2016\";", true, 1, 128, 1024, 1, 4096, 0, AUTO},
+	{"compat = \"2021\"; congestion = \"auto\";", false, 0, 1024, 1024, 1, 4096, 0, AUTO},
 };
 
 Test(generation, defaults)
@@ -31,6 +40,8 @@ Test(generation, defaults)
 		cr_expect_eq(t->conn, d->conn, "%zu", i);
 		cr_expect_eq(t->sndwnd, d->sndwnd, "%zu", i);
 		cr_expect_eq(t->rcvwnd, d->rcvwnd, "%zu", i);
+		cr_expect_eq(t->congestion, d->congestion, "%zu", i);
+		cr_expect(t->bandwidth.up == 0 && t->bandwidth.down == 0);
 		cr_expect_eq(t->smuxver, d->smuxver, "%zu", i);
 		cr_expect_eq(t->framesize, d->framesize, "%zu", i);
 		cr_expect_eq(t->closewait, d->closewait, "%zu", i);
@@ -85,6 +96,13 @@ Test(generation, given_values_stand)
 	cr_expect(t->rcvwnd == 77 && t->smuxver == 2 && t->framesize == 9 && t->closewait == 8 && t->conn == 3);
 	cr_expect_eq(t->interval, 12);
 	cr_expect_eq(t->compat, CONF_COMPAT_2016);
+	conf_free(c);
+	/* Of one window given, the other is automatic. */
+	c = load_tunnel(true, "sndwnd = 77;");
+	cr_expect(c->tunnels[0].sndwnd == 77 && c->tunnels[0].rcvwnd == 0);
+	conf_free(c);
+	c = load_tunnel(false, "rcvwnd = 77; congestion = \"stock\";");
+	cr_expect(c->tunnels[0].sndwnd == 1024 && c->tunnels[0].rcvwnd == 77);
 	conf_free(c);
 }
 
@@ -153,6 +171,9 @@ Test(generation, options_of_the_file)
 	conf_free(c);
 	c = load_tunnel(true, "ratelimit = -7; qpp = true; qpp-count = 2; mtu = 1444;");
 	cr_expect(c->tunnels[0].ratelimit == 0 && c->tunnels[0].qpp_count == 2);
+	conf_free(c);
+	c = load_tunnel(true, "bandwidth = \"20M/1.5G\"; compat = \"2026\"; congestion = \"auto\";");
+	cr_expect(c->tunnels[0].bandwidth.up == 20000000 && c->tunnels[0].bandwidth.down == 1500000000);
 	conf_free(c);
 	c = load_tunnel(true, "mtu = 86; crypt = \"aes-128-gcm\";");
 	conf_free(c);

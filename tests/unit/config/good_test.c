@@ -152,8 +152,8 @@ Test(good, defaults_of_each_role)
 
 	expect_common_defaults(&s->tunnels[0]);
 	expect_common_defaults(&c->tunnels[0]);
-	cr_expect(s->tunnels[0].sndwnd == 1024 && s->tunnels[0].rcvwnd == 1024);
-	cr_expect(c->tunnels[0].sndwnd == 128 && c->tunnels[0].rcvwnd == 512);
+	cr_expect(s->tunnels[0].sndwnd == 0 && s->tunnels[0].rcvwnd == 0);
+	cr_expect(c->tunnels[0].sndwnd == 0 && c->tunnels[0].rcvwnd == 0);
 	cr_expect(s->tunnels[0].conn == 0 && c->tunnels[0].conn == 1);
 	cr_expect(s->tunnels[0].closewait == 0 && c->tunnels[0].closewait == 30);
 	conf_free(s);
@@ -201,7 +201,7 @@ static const char everything[] =
 	"= 1;\n"
 	"  interval = 0x14; resend = 1; nc = 0; conn = 8; mtu = 1400; sndwnd = 2048; rcvwnd = 4096; ds = 20; ps = 5;\n"
 	"  nocomp = true; acknodelay = true; smuxver = 1; smuxbuf = 16777216L; streambuf = 8388608; framesize = 4096;\n"
-	"  keepalive = 5; closewait = 7; } );\n";
+	"  keepalive = 5; closewait = 7; congestion = \"auto\"; bandwidth = \"1M/2M\"; } );\n";
 
 Test(good, every_option_of_the_groups)
 {
@@ -262,6 +262,7 @@ Test(good, every_option_of_a_tunnel)
 	cr_expect(t->nocomp && t->acknodelay);
 	cr_expect(t->smuxver == 1 && t->smuxbuf == 16777216 && t->streambuf == 8388608 && t->framesize == 4096);
 	cr_expect(t->keepalive == 5 && t->closewait == 7);
+	cr_expect(t->congestion == CONF_CONGESTION_AUTO && t->bandwidth.up == 1000000 && t->bandwidth.down == 2000000);
 	conf_free(c);
 }
 
@@ -295,6 +296,8 @@ Test(good, edges_are_accepted)
 		"mode = \"manual\"; interval = 10; nodelay = 0; resend = 0; nc = 0;",
 		"mode = \"manual\"; interval = 5000; nodelay = 2; resend = 255; nc = 1;",
 		"key = \"\";",
+		"bandwidth = \"10k\";",
+		"bandwidth = \"400G/400000000000\";",
 	};
 
 	for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)

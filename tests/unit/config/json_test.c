@@ -78,6 +78,31 @@ Test(json, as_go_reads_it)
 	conf_free(c);
 }
 
+/* kcptun's file has a window, ours may have the rest; what a flag gave is given. */
+Test(json, congestion)
+{
+	struct conf *c = load_json("{\"sndwnd\":300,\"Congestion\":\"auto\",\"bandwidth\":\"1.5M/20M\"}", true);
+	char path[64];
+
+	cr_expect_eq(c->tunnels[0].congestion, CONF_CONGESTION_AUTO);
+	cr_expect(c->tunnels[0].sndwnd == 300 && c->tunnels[0].rcvwnd == 0);
+	cr_expect(c->tunnels[0].bandwidth.up == 1500000 && c->tunnels[0].bandwidth.down == 20000000);
+	conf_free(c);
+	c = load_json("{\"congestion\":\"stock\"}", false);
+	cr_expect_eq(c->tunnels[0].congestion, CONF_CONGESTION_STOCK);
+	cr_expect(c->tunnels[0].sndwnd == 1024 && c->tunnels[0].rcvwnd == 1024);
+	conf_free(c);
+	c = load_json("{\"compat\":\"2021\"}", true);
+	cr_expect_eq(c->tunnels[0].congestion, CONF_CONGESTION_STOCK);
+	cr_expect(c->tunnels[0].sndwnd == 128 && c->tunnels[0].rcvwnd == 512);
+	conf_free(c);
+	file_make(path, "{\"rcvwnd\":9}", 12, 0600);
+	cr_assert_eq(args_run("client -c @ --sndwnd 8 --rcvwnd 7", &args_host, &c, path), 0);
+	cr_expect(c->tunnels[0].sndwnd == 8 && c->tunnels[0].rcvwnd == 9);
+	conf_free(c);
+	unlink(path);
+}
+
 Test(json, overrides_flags)
 {
 	struct conf *c;
@@ -221,6 +246,38 @@ Test(import, says_the_same)
 	expect_round_trip(JSON "/client.json", true);
 	expect_round_trip(JSON "/server.json", false);
 	expect_round_trip(JSON "/unsafe.json", false);
+}
+
+/* What the JSON leaves out stays left out, and so automatic; a rate is written as it may be read. */
+Test(import, windows_and_bandwidth)
+{
+	static const char *const of[][3] = {
+		{"", "", "sndwnd"},
+		{"\"sndwnd\":300", "sndwnd = 300;", "rcvwnd"},
+		{"\"congestion\":\"stock\"", "congestion = \"stock\";", "wnd ="},
+		{"\"bandwidth\":\"1.5M/20000k\"", "bandwidth = \"1500k/20M\";", "congestion"},
+		{"\"bandwidth\":\"12345678/12345678\"", "bandwidth = \"12345678\";", "wnd"},
+	};
+
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+		char json[200], path[64], line[100], why[512], *text;
+		struct conf *a, *b;
+
+		snprintf(json, sizeof(json), "{\"key\":\"k\",\"remoteaddr\":\"192.0.2.1:1\"%s%s}",
+			 of[i][0][0] ? "," : "", of[i][0]);
+		file_make(path, json, strlen(json), 0600);
+		text = import(path, NULL);
+		cr_expect(strstr(text, of[i][1]), "%s", text);
+		cr_expect_null(strstr(text, of[i][2]), "%s", text);
+		snprintf(line, sizeof(line), "client -c %s", path);
+		cr_assert_eq(args_run(line, &args_host, &a, NULL), 0);
+		cr_assert_eq(load_text(text, &b, why), 0, "%s\n%s", why, text);
+		expect_same_tunnel(&a->tunnels[0], &b->tunnels[0]);
+		conf_free(a);
+		conf_free(b);
+		free(text);
+		unlink(path);
+	}
 }
 
 Test(import, comments)

@@ -172,6 +172,22 @@ Test(session_demux, strays_begin_nothing)
 	rig_end(r);
 }
 
+/* A window that may grow to 65,535 does not begin with them: what lies far beyond where clients begin is a stray. */
+Test(session_demux, strays_of_automatic_windows)
+{
+	struct rig_conf conf = rig_defaults();
+	struct rig *r;
+
+	conf.wnd = KCP_WND_MAX;
+	r = rig_new(&conf);
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, KCP_WND_MAX - 1), DROP_STRAY);
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, 1024), DROP_STRAY);
+	cr_assert_eq(sessions(r, SERVER), 0);
+	cr_assert_eq(feed(r, 1, 77, KCP_PUSH, 1023), VERDICT_OK);
+	cr_assert_eq(sessions(r, SERVER), 1);
+	rig_end(r);
+}
+
 /* sn and ts of an ACK, a window tell or question are left over, often 0: they replace no session. */
 Test(session_demux, strays_replace_nothing)
 {
