@@ -16,12 +16,12 @@
 
 void fec_enc_init(struct fec_enc *e, const struct fec_codec *codec, struct mem *mem, struct snmp *cnt)
 {
-	*e = (struct fec_enc){.codec = codec, .mem = mem, .cnt = cnt, .paws = codec->paws};
+	*e = (struct fec_enc){.codec = codec, .mem = mem, .cnt = cnt, .paws = codec->paws, .most = codec->ps};
 }
 
 static void acc_free(struct fec_enc *e)
 {
-	mem_put(e->mem, e->parity, (size_t)e->codec->ps * e->stride);
+	mem_put(e->mem, e->parity, (size_t)e->rows * e->stride);
 	e->parity = NULL;
 	e->stride = 0;
 }
@@ -39,12 +39,23 @@ unsigned fec_enc_left(const struct fec_enc *e)
 void fec_enc_idle(struct fec_enc *e)
 {
 	acc_free(e);
-	e->no_parity = e->in_group > 0;
+	e->rows = 0;
 }
 
 void fec_enc_parity(struct fec_enc *e, enum fec_parity send)
 {
 	e->send = (uint8_t)send;
+}
+
+void fec_enc_send(struct fec_enc *e, unsigned n)
+{
+	e->most = n < e->codec->ps ? (uint8_t)n : e->codec->ps;
+}
+
+/* Parity packets of the group that closes for which there are sums, and may be sent. */
+static unsigned wanted(const struct fec_enc *e)
+{
+	return e->rows < e->most ? e->rows : e->most;
 }
 
 /* A hole of n seqids, which keeps the group border where the peer expects it; a group ends at the latest where they
@@ -90,7 +101,7 @@ static uint16_t body_len(const struct pkt *k)
 /* Makes the accumulators hold the group's longest body.  What they gain is zero. */
 static bool acc_grow(struct fec_enc *e)
 {
-	unsigned ps = e->codec->ps, stride = (e->longest + 63u) & ~63u;
+	unsigned stride = (e->longest + 63u) & ~63u;
 	uint8_t *acc;
 
 	if (stride <= e->stride)
@@ -100,10 +111,10 @@ static bool acc_grow(struct fec_enc *e)
 	/* Doubling keeps the copying below the adding, however the lengths creep up. */
 	if (stride < 2u * e->stride)
 		stride = 2u * e->stride < FEC_MAX_BODY ? 2u * e->stride : FEC_MAX_BODY;
-	acc = mem_get(e->mem, (size_t)ps * stride);
+	acc = mem_get(e->mem, (size_t)e->rows * stride);
 	if (!acc)
 		return false;
-	for (unsigned j = 0; j < ps; j++) {
+	for (unsigned j = 0; j < e->rows; j++) {
 		if (e->stride)
 			memcpy(acc + j * stride, e->parity + j * e->stride, e->stride);
 		memset(acc + j * stride + e->stride, 0, stride - e->stride);
@@ -115,10 +126,12 @@ static bool acc_grow(struct fec_enc *e)
 }
 
 /*
- * Adds the bodies of v[0..n), the group's packets from `first` on, to the sums dst, each at least FEC_MIN_RUN long. The
- * zeros behind a body add nothing; a short one, such as any ACK's, gets some, for the vector kernels' sake.
+ * Adds the bodies of v[0..n), the group's packets from `first` on, to the first `rows` sums, dst, each at least
+ * FEC_MIN_RUN long.  The zeros behind a body add nothing; a short one, such as any ACK's, gets some, for the vector
+ * kernels' sake.
  */
-static void add_bodies(const struct fec_codec *c, const struct pkt *v, unsigned n, unsigned first, uint8_t **dst)
+static void add_bodies(const struct fec_codec *c, unsigned rows, const struct pkt *v, unsigned n, unsigned first,
+		       uint8_t **dst)
 {
 	uint8_t padded[FEC_MIN_RUN];
 
@@ -132,7 +145,7 @@ static void add_bodies(const struct fec_codec *c, const struct pkt *v, unsigned 
 			src = padded;
 			len = FEC_MIN_RUN;
 		}
-		c->gf->add(len, c->ds, c->ps, first + i, c->tables, src, dst);
+		c->gf->add(len, c->ds, rows, first + i, c->tables, src, dst);
 	}
 }
 
@@ -142,13 +155,13 @@ static void accumulate(struct fec_enc *e, const struct pkt *v, unsigned n, unsig
 
 	if (!acc_grow(e)) {
 		acc_free(e);
-		e->no_parity = true;
+		e->rows = 0;
 		e->cnt->FECErrs++;
 		return;
 	}
-	for (unsigned j = 0; j < e->codec->ps; j++)
+	for (unsigned j = 0; j < e->rows; j++)
 		dst[j] = e->parity + j * e->stride;
-	add_bodies(e->codec, v, n, first, dst);
+	add_bodies(e->codec, e->rows, v, n, first, dst);
 }
 
 /* The group v[0..ds) at once.  Bodies are padded where they lie: there is room behind them. */
@@ -161,36 +174,37 @@ static void encode_whole(const struct fec_enc *e, const struct pkt *v, uint8_t *
 		src[i] = body_of(&v[i]);
 		memset(src[i] + body_len(&v[i]), 0, (size_t)e->longest - body_len(&v[i]));
 	}
-	c->gf->sum(e->longest, c->ds, c->ps, c->tables, src, dst);
+	c->gf->sum(e->longest, c->ds, wanted(e), c->tables, src, dst);
 }
 
 /* The rest of a group begun in an earlier burst, or one of mostly short bodies, summed up in the parity packets. */
 static void encode_rest(const struct fec_enc *e, const struct pkt *v, unsigned n, unsigned first, uint8_t **dst)
 {
-	unsigned have = e->stride < e->longest ? e->stride : e->longest;
+	unsigned have = e->stride < e->longest ? e->stride : e->longest, rows = wanted(e);
 
-	for (unsigned j = 0; j < e->codec->ps; j++) {
+	for (unsigned j = 0; j < rows; j++) {
 		if (have)
 			memcpy(dst[j], e->parity + j * e->stride, have);
 		memset(dst[j] + have, 0, e->longest - have);
 	}
-	add_bodies(e->codec, v, n, first, dst);
+	add_bodies(e->codec, rows, v, n, first, dst);
 }
 
 /* The same for a group of nothing but short bodies: the packets may not have room for a vector. */
 static void encode_short(const struct fec_enc *e, const struct pkt *v, unsigned n, unsigned first, uint8_t **dst)
 {
 	uint8_t sum[FEC_MAX_SHARDS][FEC_MIN_RUN], *at[FEC_MAX_SHARDS];
+	unsigned rows = wanted(e);
 
-	for (unsigned j = 0; j < e->codec->ps; j++) {
+	for (unsigned j = 0; j < rows; j++) {
 		at[j] = sum[j];
 		if (e->stride)
 			memcpy(sum[j], e->parity + j * e->stride, FEC_MIN_RUN);
 		else
 			memset(sum[j], 0, FEC_MIN_RUN);
 	}
-	add_bodies(e->codec, v, n, first, at);
-	for (unsigned j = 0; j < e->codec->ps; j++)
+	add_bodies(e->codec, rows, v, n, first, at);
+	for (unsigned j = 0; j < rows; j++)
 		memcpy(dst[j], sum[j], e->longest);
 }
 
@@ -198,30 +212,30 @@ static bool whole_is_cheaper(const struct fec_enc *e, const struct pkt *v, unsig
 {
 	unsigned sum = 0;
 
-	if (n != e->codec->ds || e->codec->ps > e->codec->gf->sum_rows)
+	if (n != e->codec->ds || e->rows > e->codec->gf->sum_rows)
 		return false;
 	for (unsigned i = 0; i < n; i++)
 		sum += body_len(&v[i]);
 	return WHOLE_COST * n * e->longest <= UPDATE_COST * sum;
 }
 
-/* Whether the parity packet j of the group that closes is left out. */
+/* Whether the parity packet j of the group that closes, one of those whose sums are wanted, is left out. */
 static bool left_out(const struct fec_enc *e, unsigned j)
 {
 	return e->send == FEC_PARITY_EVEN && ((e->next + j) & 1);
 }
 
-/* Which of the lent packets behind the group each parity packet goes to: those that are sent come first, for the
+/* Which of the lent packets behind the group each of the wanted sums goes to: those that are sent come first, for the
  * packets themselves are their lender's and stay where they are.  Returns how many are sent. */
 static unsigned parity_places(const struct fec_enc *e, uint8_t *at)
 {
-	unsigned sent = 0, out;
+	unsigned rows = wanted(e), sent = 0, out;
 
-	for (unsigned j = 0; j < e->codec->ps; j++)
+	for (unsigned j = 0; j < rows; j++)
 		sent += !left_out(e, j);
 	out = sent;
 	sent = 0;
-	for (unsigned j = 0; j < e->codec->ps; j++)
+	for (unsigned j = 0; j < rows; j++)
 		at[j] = (uint8_t)(left_out(e, j) ? out++ : sent++);
 	return sent;
 }
@@ -229,7 +243,9 @@ static unsigned parity_places(const struct fec_enc *e, uint8_t *at)
 /* Seals those of the filled v[0..ps) that are to be sent. */
 static void seal_parity(struct fec_enc *e, struct pkt *v, const uint8_t *at, unsigned sent)
 {
-	for (unsigned j = 0; j < e->codec->ps; j++) {
+	unsigned rows = wanted(e);
+
+	for (unsigned j = 0; j < rows; j++) {
 		struct pkt *k = &v[at[j]];
 
 		if (at[j] >= sent) {
@@ -240,15 +256,17 @@ static void seal_parity(struct fec_enc *e, struct pkt *v, const uint8_t *at, uns
 		k->n = (uint16_t)(FEC_PARITY_OFF + e->longest);
 		k->flags |= PKT_F_PARITY;
 	}
+	skip(e, e->codec->ps - rows);
 }
 
-/* v[0..n) close the group: fills v[n..n+ps) and seals those that are sent.  Returns how many. */
+/* v[0..n) close the group: fills v[n..n+ps) as far as sums are wanted and seals those that are sent.  Returns how many.
+ */
 static unsigned emit_parity(struct fec_enc *e, struct pkt *v, unsigned n, unsigned first)
 {
 	uint8_t *dst[FEC_MAX_SHARDS], at[FEC_MAX_SHARDS];
-	unsigned sent = parity_places(e, at);
+	unsigned rows = wanted(e), sent = parity_places(e, at);
 
-	for (unsigned j = 0; j < e->codec->ps; j++)
+	for (unsigned j = 0; j < rows; j++)
 		dst[j] = v[n + at[j]].p - FEC_SIZE_LEN; /* a data packet's body begins there too */
 	if (e->longest < FEC_MIN_RUN)
 		encode_short(e, v, n, first, dst);
@@ -267,22 +285,23 @@ unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t no
 
 	if (!n)
 		return 0;
+	if (!first)
+		e->rows = e->most;
 	for (unsigned i = 0; i < n; i++)
 		seal_data(e, &v[i]);
 	e->last_ms = now_ms;
 	if (first + n < e->codec->ds) {
 		e->in_group = (uint8_t)(first + n);
-		if (!e->no_parity)
+		if (e->rows)
 			accumulate(e, v, n, first);
 		return 0;
 	}
-	if (timely && !e->no_parity && e->send != FEC_PARITY_NONE)
+	if (timely && wanted(e) && e->send != FEC_PARITY_NONE)
 		made = emit_parity(e, v, n, first);
 	else
 		skip(e, ps);
 	acc_free(e);
 	e->in_group = 0;
 	e->longest = 0;
-	e->no_parity = false;
 	return made;
 }

@@ -49,13 +49,14 @@ struct fec_enc {
 	const struct fec_codec *codec;
 	struct mem *mem;
 	struct snmp *cnt;
-	uint8_t *parity; /* ps accumulators of `stride` bytes, while a group is open; NULL between groups */
+	uint8_t *parity; /* `rows` accumulators of `stride` bytes, while a group is open; NULL between groups */
 	uint32_t next;	 /* seqid of the next packet */
 	uint32_t paws;
 	uint16_t stride;  /* bytes an accumulator, grows with the longest body */
 	uint16_t longest; /* longest body of this group */
 	uint8_t in_group; /* data packets so far */
-	bool no_parity;	  /* memory ran out, or idled: this group goes without */
+	uint8_t rows;	  /* parity packets that this group has sums for; 0, too, when memory ran out, or it idled */
+	uint8_t most;	  /* fec_enc_send */
 	uint8_t send;	  /* enum fec_parity */
 	uint64_t last_ms; /* time of the previous data packet, 0 before the first (wire.md 3.2) */
 };
@@ -69,7 +70,7 @@ unsigned fec_enc_left(const struct fec_enc *e);
 /*
  * Gives v[0..n) (n <= fec_enc_left) their FEC headers in the FEC_HEAD bytes before p, moving p and n.  When they close
  * the group and the 500 ms rule allows (wire.md 3.2), fills v[n..n+ps) with the parity packets and returns how many are
- * sent (ps, but for fec_enc_parity), else 0.
+ * sent (ps, but for fec_enc_parity and fec_enc_send), else 0.
  * The caller lends v[n..n+ps) always.  On entry every v[i].p, data or lent, points where a KCP datagram begins:
  * FEC_HEAD writable bytes before it, and behind it room for the longest datagram of the session.  Parity packets get p,
  * n and PKT_F_PARITY.  Bytes behind a data packet may be overwritten (with padding), within that room.
@@ -90,6 +91,14 @@ void fec_enc_idle(struct fec_enc *e);
  */
 enum fec_parity { FEC_PARITY_ALL, FEC_PARITY_EVEN, FEC_PARITY_NONE };
 void fec_enc_parity(struct fec_enc *e, enum fec_parity send);
+
+/*
+ * At most the first n of each group's parity packets are sent (0 .. ps, and more is ps; ps at first), the rest are
+ * holes; of those n, fec_enc_parity may leave out more.  A group that is open has sums for as many packets as were
+ * wanted when it opened, and never gets more: less takes effect as it closes, more with the next one.  What was opened
+ * with 0 costs neither time nor memory.
+ */
+void fec_enc_send(struct fec_enc *e, unsigned n);
 
 /* ---- decoder ---- */
 

@@ -57,7 +57,7 @@ static inline void warm_flush(const struct sess *ss)
 	if (!ss->tun->fec || !e->parity)
 		return;
 	/* Into the second level only: they are longer than what the first can wait for. */
-	for (size_t at = 0, n = (size_t)e->stride * fec_codec_ps(ss->tun->fec); at < n; at += 64)
+	for (size_t at = 0, n = (size_t)e->stride * e->rows; at < n; at += 64)
 		__builtin_prefetch(e->parity + at, 0, 2);
 }
 

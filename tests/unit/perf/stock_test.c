@@ -315,6 +315,57 @@ Test(perf_stock, fec)
 	}
 }
 
+/* What a group of 10+3 with at most `most` of its parity is to a stock decoder when `gone` of its data are lost. */
+static unsigned few(struct sf *a, struct sf *b, struct sim_rng *g, unsigned most, unsigned gone)
+{
+	static uint8_t room[4][64 + 1500], body[10][1400];
+	unsigned got = 0, from = sim_below(g, 11 - gone);
+
+	fec_enc_send(&a->enc, most);
+	for (unsigned i = 0; i < 10; i++) {
+		struct pkt v[4];
+		unsigned more;
+
+		for (unsigned k = 0; k < 4; k++)
+			v[k] = (struct pkt){.p = room[k] + 64};
+		for (unsigned k = 0; k < 1400; k++)
+			body[i][k] = (uint8_t)sim_rand(g);
+		v[0].n = 1400;
+		memcpy(v[0].p, body[i], 1400);
+		more = sf_encode(a, v, 1000);
+		cr_assert_eq(more, i == 9 ? most : 0);
+		for (unsigned k = i >= from && i < from + gone; k <= more; k++) {
+			sf_decode(b, v[k].p, v[k].n, 1000);
+			for (unsigned d = 0; d < b->got.n_data; d++)
+				cr_assert_eq(memcmp(b->got.data[d].p, body[from + d], 1400), 0);
+			got += b->got.n_data;
+		}
+	}
+	return got;
+}
+
+/* Parity that is left out is a hole to a stock decoder: what does come serves as ever, and the groups stay. */
+Test(perf_stock, fec_with_parity_left_out)
+{
+	for (int year = 2021; year <= 2026; year += 5) {
+		struct sf a, b;
+		struct sim_rng g = {61};
+
+		sf_init(&a, year, 10, 3);
+		sf_init(&b, year, 10, 3);
+		cr_assert_eq(few(&a, &b, &g, 3, 0), 0);
+		for (unsigned run = 0; run < 200; run++) {
+			unsigned most = sim_below(&g, 4), gone = 1 + sim_below(&g, 3);
+
+			cr_assert_eq(few(&a, &b, &g, most, gone), gone <= most ? gone : 0, "%d: %u of 3, %u gone", year,
+				     most, gone);
+		}
+		cr_assert_eq(b.foreign, 0);
+		sf_fini(&a);
+		sf_fini(&b);
+	}
+}
+
 /* A group that is late with its parity has it in 2021, and not later. */
 Test(perf_stock, fec_after_a_pause)
 {
