@@ -11,6 +11,6 @@
  */
 uint64_t speed_cut(const struct conf *c, const struct conf_tunnel *t, const unsigned mbps[CONF_PORTS_MAX]);
 
-/* "tunnel hk: bandwidth: found 20G to send, and its port carries 10G: counted as that"; false, and "": it was not cut. */
+/* "tunnel hk: bandwidth: found 20G to send, and its port carries 10G: counted as that"; false, and "": not cut. */
 bool speed_cut_text(const struct conf *c, const struct conf_tunnel *t, const unsigned mbps[CONF_PORTS_MAX], char *text,
 		    size_t n);
