@@ -92,10 +92,10 @@ struct chan {
 	void *ctl;			   /* control's side: its connection */
 	void *worker;			   /* worker's side: its stream */
 	uint16_t tunnel;		   /* index */
-	uint16_t slot;			   /* client: session slot of the tunnel */
-	uint16_t worker_id;		   /* the worker that owns the session */
-	uint16_t ctl_id;		   /* the control instance that owns the socket */
-	int32_t err;			   /* errno of a failure, or CHAN_ERR_*; writer: control, before RESET */
+	uint16_t slot;	    /* client: session slot of the tunnel; writer: control, then worker, before UP */
+	uint16_t worker_id; /* the worker that owns the session */
+	uint16_t ctl_id;    /* the control instance that owns the socket */
+	int32_t err;	    /* errno of a failure, or CHAN_ERR_*; writer: control, before RESET */
 	bool abort;    /* writer: worker, before CLOSE: bytes are missing behind the ring's last, so end by a reset */
 	char peer[64]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
 	uint32_t sid;  /* smux stream id; writer: worker */

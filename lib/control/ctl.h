@@ -30,7 +30,7 @@ struct ctl_tunnel {
 	struct ctl_addr target;	     /* server: TCP to dial for each stream */
 	struct ctl_addr remote;	     /* client: the server's UDP */
 	uint16_t port;		     /* gateway port index, or UINT16_MAX: any */
-	unsigned conn;		     /* client: session slots; the n-th connection goes to slot n mod conn */
+	unsigned conn;		     /* client: session slots; the n-th connection is for slot n mod conn's worker */
 	const uint16_t *slot_worker; /* client: worker of each slot */
 	uint32_t scavenge_ms;	     /* client: for so long at most a session outlives the start of its successor */
 	/*

@@ -24,6 +24,8 @@
 #define SESS_IDLE_PARITY 1024 /* bytes of accumulators that an idle session may keep */
 #define FEC_HOLD_MIN	 512  /* shorter packets are copied rather than holding a receive buffer */
 #define SLOT_WAITING_MAX 1024 /* connections that wait for a client session to be dialled */
+#define SLOT_LOOKS	 16   /* sessions looked at for the one with least to do */
+#define SLOT_QUIET	 8    /* segments under way: fewer are as good as none */
 #define SLOT_RETRY_MS	 1000 /* as stock's client */
 #define SLOT_GIVE_UP_MS	 30000 /* a connection that has waited so long for a session is refused */
 #define RESET_HOLD_MS \

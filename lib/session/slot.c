@@ -88,14 +88,64 @@ static void slot_retire(struct slot *sl, uint64_t now)
 	mbox_post(sl->shard->border->to_ctl, &sl->dial->to_ctl, DIAL_EV_KEEP);
 }
 
+/* Has it a session that takes new connections? */
+static bool slot_open(const struct slot *sl, uint64_t now)
+{
+	return sl->sess && now < sl->sess->old_at && !sl->sess->mux.dead;
+}
+
+/*
+ * How much there is beside which a new connection's bytes would go: what KCP has not got rid of yet, in powers of two
+ * from SLOT_QUIET segments on, and then streams.  What waits in mux is not before it, but has its turns as they do.
+ */
+static uint64_t slot_load(const struct slot *sl)
+{
+	struct kcp_info k;
+	uint32_t n;
+
+	kcp_info(&sl->sess->kcp, &k);
+	n = (k.snd_queue + k.snd_buf) / SLOT_QUIET;
+	return (uint64_t)(n ? 32 - __builtin_clz(n) : 0) << 32 | sl->sess->mux.count;
+}
+
+/*
+ * The slot for a new connection: the one whose turn it is, by control's count, or one of those behind it whose session
+ * has less to do.  One without a session has nothing to do, and is dialled as before.
+ */
+static struct slot *slot_choose(struct shard *s, const struct chan *c, uint64_t now)
+{
+	unsigned conn = s->conf.tunnels[c->tunnel].conn, at = c->slot;
+	struct slot *best = &s->slots[c->tunnel][at];
+	uint64_t least;
+
+	if (!slot_open(best, now))
+		return best;
+	least = slot_load(best);
+	for (unsigned i = 1; i < conn && i < SLOT_LOOKS; i++) {
+		struct slot *sl;
+		uint64_t load;
+
+		at = at + 1 < conn ? at + 1 : 0;
+		sl = &s->slots[c->tunnel][at];
+		load = slot_open(sl, now) ? slot_load(sl) : UINT64_MAX; /* or is another worker's */
+		if (load < least) {
+			best = sl;
+			least = load;
+		}
+	}
+	return best;
+}
+
 void slot_connect(struct shard *s, struct stream *st, uint64_t now)
 {
-	struct slot *sl = &s->slots[st->chan->tunnel][st->chan->slot];
+	struct slot *sl;
 
 	if (s->closing) {
 		stream_orphan(st);
 		return;
 	}
+	sl = slot_choose(s, st->chan, now);
+	st->chan->slot = (uint16_t)(sl - s->slots[st->chan->tunnel]);
 	if (sl->sess && now >= sl->sess->old_at)
 		slot_retire(sl, now);
 	if (sl->sess && stream_attach(st, sl->sess, now))

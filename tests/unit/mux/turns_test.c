@@ -136,8 +136,9 @@ Test(mux_turns, shares_by_bytes)
 			announce(&a[i], a[i].chunk);
 		for (unsigned i = 0; i < 20000 && total < 30ull * n * quantum; i++) {
 			next();
-			cr_assert_leq(lead(a, n), most, "seed %u: of %u streams with frames of %u bytes, one is %lu ahead",
-				      seed, n, frame, lead(a, n));
+			cr_assert_leq(lead(a, n), most,
+				      "seed %u: of %u streams with frames of %u bytes, one is %lu ahead", seed, n,
+				      frame, lead(a, n));
 		}
 	}
 }
@@ -227,7 +228,8 @@ Test(mux_turns, new_ones_do_not_starve_old_ones)
 		waited++;
 		most = waited > most ? waited : most;
 		/* Each of those that wait may have its turn between, with eight new ones before it. */
-		cr_assert_leq(waited, 9 * (waiting + 1), "frame %u: %u of others in a row, %u wait", i, waited, waiting);
+		cr_assert_leq(waited, 9 * (waiting + 1), "frame %u: %u of others in a row, %u wait", i, waited,
+			      waiting);
 	}
 	cr_assert_geq(most, 8, "new ones did go first: %u", most);
 }
@@ -271,8 +273,8 @@ Test(mux_turns, window_comes_and_goes)
 			  a[0].sent, a[i].sent);
 }
 
-/* What goes away while it waits, of the old ones (0 to 2) or the new ones (3 to 5), leaves the others in their order, and
- * the next new one (6) its place between. */
+/* What goes away while it waits, of the old ones (0 to 2) or the new ones (3 to 5), leaves the others in their order,
+ * and the next new one (6) its place between. */
 Test(mux_turns, leaves_while_it_waits)
 {
 	static const unsigned order[] = {3, 4, 5, 6, 0, 1, 2};

@@ -383,6 +383,7 @@ static void conn_event(struct rig_side *s, struct chan *ch, uint32_t ev)
 	if (ev & CHAN_EV_UP) {
 		c->up = true;
 		c->sid = ch->sid;
+		c->slot = ch->slot; /* which may be another than rig_connect's */
 		c->port = s->rig->dials[c->slot].key.local_port;
 	}
 	if (ev & CHAN_EV_CLOSE) {
