@@ -83,6 +83,20 @@ static void probe(struct kcp *k)
 	k->ts_probe = k->now + k->probe_wait;
 }
 
+/* Step 4 of KCP_CONGESTION_AUTO: what the window lets through, and may be in flight, and finds a place. */
+static void number_some(struct kcp *k, unsigned max)
+{
+	int64_t room = kcp_model_room(k) - (int64_t)(k->snd_nxt - k->snd_sent) * k->mss;
+
+	k->run.window = kcp_window(k);
+	for (unsigned i = 0; i < k->limit && i < max && room > 0 && kcp_may_number(k); i++) {
+		struct kcp_seg *s = kcp_snd_seg(k, k->snd_nxt);
+
+		room -= kcp_seg_cost(s);
+		s->sn = k->snd_nxt++;
+	}
+}
+
 /* Step 4: numbers what the window lets through.  True when there was any. */
 static bool number(struct kcp *k)
 {
@@ -109,17 +123,17 @@ static void drop_rest(struct kcp *k)
 /* What every header says from here on: the same to the end of the flush, unless time or input came in between. */
 static void stamp(struct kcp *k, uint64_t now)
 {
-	k->now = now;
+	kcp_set_now(k, now);
 	k->run.una = k->rcv_nxt;
-	k->run.wnd = (uint16_t)(k->conf->rcv_wnd - k->rcv_ordered);
+	k->run.wnd = (uint16_t)(k->rcv_wnd - k->rcv_ordered);
 }
 
-static void begin(struct kcp *k, enum kcp_flush_kind kind, uint64_t now)
+static void begin(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, unsigned max)
 {
 	bool new;
 
 	drop_rest(k);
-	k->now = now;
+	kcp_set_now(k, now);
 	probe(k);
 	k->run = (struct kcp_run){
 		.phase = KCP_PHASE_ACKS,
@@ -129,12 +143,61 @@ static void begin(struct kcp *k, enum kcp_flush_kind kind, uint64_t now)
 	};
 	k->ask_send = k->ask_tell = false;
 	stamp(k, now);
-	new = number(k);
-	if (kind == KCP_FLUSH_ACKS)
-		return;
-	kcp_loss_collect(k, !new);
+	if (kcp_is_auto(k)) {
+		if (kind == KCP_FLUSH_ACKS) {
+			kcp_tick_after(k, now);
+			return;
+		}
+		k->loss->collect(k, false);
+		number_some(k, max);
+	} else {
+		new = number(k);
+		if (kind == KCP_FLUSH_ACKS)
+			return;
+		k->loss->collect(k, !new);
+	}
 	k->fresh = false;
 	kcp_tick_after(k, now);
+}
+
+/* Room for those that are told twice, or not, for want of memory. */
+static struct kcp_told *told_make(struct kcp *k)
+{
+	if (!k->told) {
+		k->told = mem_get(k->mem, sizeof(*k->told));
+		if (k->told)
+			k->told->n = 0;
+	}
+	return k->told;
+}
+
+/* The ACKs above a hole that were told last, once more, where the datagram at hand has room. */
+static void write_told(struct kcp *k, struct lent *o)
+{
+	for (uint32_t i = 0; k->told && i < k->told->n; i++) {
+		const struct kcp_ack *a = &k->told->v[i];
+
+		if (!o->used || o->used + KCP_HEAD > o->mtu)
+			return;
+		if (!seq_lt(a->sn, k->run.una))
+			put_head(k, o, KCP_ACK, 0, a->ts, a->sn, 0);
+	}
+}
+
+/* The latest of the ACKs that have just been told are the next to be told once more. */
+static void keep_told(struct kcp *k)
+{
+	struct kcp_told *t = k->knows && k->rcv_stored ? told_make(k) : NULL;
+
+	if (!t) {
+		mem_put(k->mem, k->told, sizeof(*k->told));
+		k->told = NULL;
+		return;
+	}
+	t->n = 0;
+	for (uint32_t i = k->acks.n; i-- && t->n < KCP_TOLD_MAX;)
+		if (!seq_lt(k->acks.v[i].sn, k->run.una))
+			t->v[t->n++] = k->acks.v[i];
 }
 
 /* Step 1.  An ACK below rcv_nxt says no more than una does; the last one is sent all the same, to carry una. */
@@ -150,6 +213,11 @@ static bool write_acks(struct kcp *k, struct lent *o)
 		put_head(k, o, KCP_ACK, 0, a->ts, a->sn, 0);
 		k->run.ts = a->ts;
 		k->run.sn = a->sn;
+	}
+	if (k->acks.n) {
+		write_told(k, o);
+		keep_told(k);
+		k->acks_at = k->now;
 	}
 	kcp_acks_clear(k);
 	k->run.ack = 0;
@@ -201,30 +269,35 @@ static void count_again(struct kcp *k, enum kcp_why why)
 	}
 }
 
+static bool may_send(const struct kcp *k)
+{
+	return !kcp_is_auto(k) || kcp_may_send(k);
+}
+
 static bool write_again(struct kcp *k, struct lent *o)
 {
-	while (!list_empty(&k->again)) {
+	while (!list_empty(&k->again) && may_send(k)) {
 		struct kcp_seg *s = container_of(k->again.next, struct kcp_seg, due);
 
 		if (!write_segment(k, o, s))
 			return false;
 		list_del(&s->due);
 		count_again(k, s->why);
-		kcp_loss_sent(k, s);
+		k->loss->sent(k, s);
 	}
 	return true;
 }
 
 static bool write_new(struct kcp *k, struct lent *o)
 {
-	for (; k->snd_sent != k->snd_nxt; k->snd_sent++) {
+	for (; k->snd_sent != k->snd_nxt && may_send(k); k->snd_sent++) {
 		struct kcp_seg *s = kcp_snd_seg(k, k->snd_sent);
 
 		if (!s) /* acknowledged before it was sent: not by a sane peer */
 			continue;
 		if (!write_segment(k, o, s))
 			return false;
-		kcp_loss_sent(k, s);
+		k->loss->sent(k, s);
 	}
 	return true;
 }
@@ -263,6 +336,15 @@ static void finish(struct kcp *k)
 	k->cnt->RingBufferSndBuffer = k->snd_nxt - k->snd_una;
 }
 
+/* What was not written is for the next flush to decide on, with what is known then. */
+static void end_anyway(struct kcp *k)
+{
+	drop_rest(k);
+	k->run.ask = k->run.tell = false;
+	k->run.ack = 0;
+	k->run.phase = KCP_PHASE_IDLE;
+}
+
 unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct pkt *out, unsigned max)
 {
 	struct lent o = {.v = out, .max = max, .mtu = k->conf->mtu};
@@ -270,18 +352,21 @@ unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct
 	if (!max)
 		return 0;
 	if (k->run.phase == KCP_PHASE_IDLE || k->run.kind != kind) {
-		begin(k, kind, now);
+		begin(k, kind, now, max);
 	} else if (k->run.phase == KCP_PHASE_DONE) {
 		k->run.phase = KCP_PHASE_IDLE;
 		return 0;
 	} else {
 		stamp(k, now);
 	}
-	if (!write_out(k, &o))
+	if (!write_out(k, &o)) {
+		if (kcp_is_auto(k))
+			end_anyway(k);
 		return max;
+	}
 	finish(k);
 	lent_close(&o);
 	/* With every datagram used the caller cannot know that this was all: the call that it still makes finds it. */
-	k->run.phase = o.i == max ? KCP_PHASE_DONE : KCP_PHASE_IDLE;
+	k->run.phase = o.i == max && !kcp_is_auto(k) ? KCP_PHASE_DONE : KCP_PHASE_IDLE;
 	return o.i;
 }

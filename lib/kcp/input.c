@@ -35,44 +35,52 @@ static void take_una(struct kcp *k, uint32_t una, struct intake *in)
 
 		ahead_prefetch(k, k->snd_una);
 		if (s) {
-			kcp_loss_forget(k, s);
+			k->loss->forget(k, s, NULL);
 			kcp_seg_free(k, s);
 		}
 		*kcp_ring_at(&k->snd, k->snd_una) = NULL;
 	}
 	if (k->snd_una == old)
 		return;
-	kcp_loss_una(k);
+	k->loss->una(k);
 	kcp_ring_trim(&k->snd, k->mem, k->snd_una, k->snd_end - k->snd_una);
 	in->full = true;
 }
 
 static void take_ack(struct kcp *k, const struct kcp_head *h, struct intake *in)
 {
-	in->acked = true;
-	in->ts = h->ts;
-	if (seq_lt(h->sn, k->snd_una) || !seq_lt(h->sn, k->snd_nxt))
-		return;
+	bool known = seq_lt(h->sn, k->snd_una) || !seq_lt(h->sn, k->snd_nxt);
+	struct kcp_seg *s = known ? NULL : kcp_snd_seg(k, h->sn);
 
-	struct kcp_seg *s = kcp_snd_seg(k, h->sn);
+	/* An ACK that comes again says nothing of the round trip. */
+	if (s || !kcp_is_auto(k)) {
+		in->acked = true;
+		in->ts = h->ts;
+	}
+	if (known)
+		return;
 
 	ahead_prefetch(k, h->sn);
 	if (s) {
 		*kcp_ring_at(&k->snd, h->sn) = s->resent ? KCP_ACKED_RESENT : KCP_ACKED;
-		kcp_loss_forget(k, s);
+		k->loss->forget(k, s, &h->ts);
 		kcp_seg_free(k, s);
 	}
-	in->full |= kcp_loss_ack(k, h->sn, h->ts);
+	in->full |= k->loss->ack(k, h->sn, h->ts);
 }
 
 static void take_segment(struct kcp *k, const struct kcp_head *h, const uint8_t *data, struct intake *in)
 {
 	if (!in->recovered)
 		k->rmt_wnd = h->wnd;
+	/* Its own ACK says of a segment when it was sent, una does not. */
+	if (h->cmd == KCP_ACK && kcp_is_auto(k))
+		take_ack(k, h, in);
 	take_una(k, h->una, in);
 	switch (h->cmd) {
 	case KCP_ACK:
-		take_ack(k, h, in);
+		if (!kcp_is_auto(k))
+			take_ack(k, h, in);
 		break;
 	case KCP_PUSH:
 		kcp_recv_push(k, h->sn, h->ts, data, (uint16_t)h->len, in->recovered, in->got);
@@ -118,7 +126,7 @@ int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint6
 
 	if (got)
 		got->n = 0;
-	k->now = now;
+	kcp_set_now(k, now);
 	if (k->tick < now)
 		kcp_tick_after(k, now - 1);
 
@@ -131,12 +139,10 @@ int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint6
 
 	if (in.acked && !in.recovered && seq_diff((uint32_t)now, in.ts) >= 0)
 		kcp_rtt_sample(k, seq_diff((uint32_t)now, in.ts));
-	if (k->snd_una != una)
+	if (k->snd_una != una || k->m.news)
 		k->cc->acked(k);
 
 	if (in.full)
 		return KCP_WANT_FULL;
-	if (k->acks.n && (k->acks.n >= k->conf->mtu / KCP_HEAD || k->conf->acknodelay))
-		return KCP_WANT_ACKS;
-	return 0;
+	return kcp_acks_wanted(k) ? KCP_WANT_ACKS : 0;
 }

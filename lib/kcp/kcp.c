@@ -13,16 +13,29 @@ void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct 
 	k->mem = mem;
 	k->cnt = cnt;
 	k->cc = conf->nc ? &kcp_cc_none : &kcp_cc_stock;
+	k->loss = &kcp_loss_counted;
 	k->now = now;
 	k->tick = now + KCP_INTERVAL_INIT;
 	k->conv = conv;
 	k->mss = conf->mtu - KCP_HEAD;
 	k->rmt_wnd = KCP_WND_INIT;
 	k->limit = UINT16_MAX;
-	k->run.wnd = (uint16_t)conf->rcv_wnd;
+	k->rcv_wnd = kcp_is_auto(k) && conf->rcv_wnd > KCP_RCV_FIRST ? KCP_RCV_FIRST : conf->rcv_wnd;
+	k->run.wnd = (uint16_t)k->rcv_wnd;
+	k->rcv_since = now;
 	k->rto = KCP_RTO_INIT;
 	k->ssthresh = KCP_SSTHRESH_MIN;
 	kcp_loss_init(k);
+	if (!kcp_is_auto(k))
+		return;
+	k->cc = &kcp_cc_auto;
+	k->loss = &kcp_loss_timed;
+	kcp_model_init(k);
+}
+
+void kcp_clock(struct kcp *k, uint64_t us)
+{
+	k->m.us = us;
 }
 
 void kcp_fini(struct kcp *k)

@@ -53,9 +53,42 @@ void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct 
 	      uint64_t now);
 void kcp_fini(struct kcp *k);
 
+/*
+ * The finer time of the next calls, in us of the same clock; it never runs backward, and where it is behind their ms
+ * these count.  Only KCP_CONGESTION_AUTO looks at it.
+ */
+void kcp_clock(struct kcp *k, uint64_t us);
+
 /* ---- sending ---- */
 
-/* Bytes that kcp_send takes now; 0 while segments in flight and queued fill the send window (wire.md 4.3). */
+/* KCP_CONGESTION_AUTO: bytes/s of datagrams at which the session is to send; 0: as fast as it gives them. */
+uint64_t kcp_pace(const struct kcp *k);
+
+/* KCP_CONGESTION_AUTO: the caller has no more to send; `app`: and is not kept from it by the peer.  If everything has
+ * been sent, and more could have been, then what is delivered from here on says nothing of what the path could take. */
+void kcp_limited(struct kcp *k, bool app);
+
+/* KCP_CONGESTION_AUTO: bytes that the peer may have under way to us; 0 until the path turned out to hold more than the
+ * window that we began with. */
+uint32_t kcp_takes(const struct kcp *k);
+
+/* KCP_CONGESTION_AUTO: from now on n parity packets are sent for every ds datagrams. */
+void kcp_parity(struct kcp *k, unsigned n, unsigned ds);
+
+/* KCP_CONGESTION_AUTO: what has become of the path's rounds (round trips with anything under way): their number, those
+ * in which a hole kept everything back, and those in which segments were lost, where that was not a queue's doing. */
+struct kcp_rounds {
+	uint32_t all, blocked, lossy;
+	uint32_t segments; /* delivered in the last one */
+};
+void kcp_rounds(const struct kcp *k, struct kcp_rounds *out);
+
+/* ms: when acknowledgements, or what else is owed to the peer, should leave at the latest, where pace keeps back the
+ * rest: a KCP_FLUSH_ACKS.  UINT64_MAX: there are none. */
+uint64_t kcp_owes(const struct kcp *k);
+
+/* Bytes that kcp_send takes now; 0 while segments in flight and queued fill the send window (wire.md 4.3), or (with
+ * KCP_CONGESTION_AUTO) while as much waits as leaves in 10 ms or a tenth of a round trip. */
 uint32_t kcp_room(const struct kcp *k);
 
 /*
@@ -81,7 +114,7 @@ enum kcp_flush_kind { KCP_FLUSH_ACKS, KCP_FLUSH_FULL };
  * Returns how many; when that is `max` the flush may not be over: call again, same kind, with fresh ones, until it
  * returns less than `max`.  Order and content as wire.md 4.4.  Between these calls time may pass and input may come:
  * the rest then goes out with the new time, una and window.  A call with the other kind begins anew; nothing is lost by
- * it.
+ * it.  With KCP_CONGESTION_AUTO every call begins anew: what the datagrams did not suffice for waits for the next.
  */
 unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct pkt *out, unsigned max);
 
@@ -131,6 +164,9 @@ unsigned kcp_consume(struct kcp *k, unsigned n);
 
 /* Bytes in the ordered queue that kcp_peek would give. */
 uint32_t kcp_queued(const struct kcp *k);
+
+/* KCP_CONGESTION_AUTO: the peer detects losses as we do.  It is told of what lies above a hole at once, and twice. */
+void kcp_knows(struct kcp *k);
 
 /* ---- for telemetry and tests ---- */
 

@@ -18,20 +18,30 @@ enum kcp_why { KCP_WHY_NONE, KCP_WHY_FAST, KCP_WHY_EARLY, KCP_WHY_LOST };
 
 /* One segment to be sent: a cache line, then the payload. */
 struct kcp_seg {
-	struct list due;      /* in `due`, or in `again` when why is set, or in none */
-	struct list late;     /* in `late`, or in none */
-	struct kcp_seg *peer; /* first and last of a run of equal deadlines in `due` point at each other */
+	struct list due;  /* in `due`, or in `again` when why is set, or in none */
+	struct list late; /* in `late`, or in none */
+	union {
+		struct { /* loss.c */
+			struct kcp_seg
+				*peer;	   /* first and last of a run of equal deadlines in `due` point at each other */
+			uint32_t rto;	   /* ms */
+			uint32_t deadline; /* ms: ts + rto, unless loss.c had to delay it */
+		};
+		struct {		  /* timed.c: struct kcp_model, when it was last sent */
+			uint32_t sent_us; /* low bits of the time */
+			uint32_t had, had_us, first_us;
+		};
+	};
 	uint32_t sn;
 	uint32_t ts;	   /* ms, of the last transmission */
-	uint32_t rto;	   /* ms */
-	uint32_t deadline; /* ms: ts + rto, unless loss.c had to delay it */
 	uint16_t len, cap; /* bytes of payload, and that fit */
 	uint8_t frg;
-	uint8_t xmit;	  /* transmissions, up to 255 */
-	uint8_t fastack;  /* while in `late`: acknowledgements of later segments, up to n_marks */
-	uint8_t why : 2;  /* enum kcp_why */
-	bool resent : 1;  /* transmitted more than once */
-	bool latched : 1; /* sent again early: not again before a timeout */
+	uint8_t xmit;	     /* transmissions, up to 255 */
+	uint8_t fastack;     /* while in `late`: acknowledgements of later segments, up to n_marks */
+	uint8_t why : 2;     /* enum kcp_why */
+	bool resent : 1;     /* transmitted more than once */
+	bool latched : 1;    /* loss.c: sent again early: not again before a timeout */
+	uint8_t limited : 2; /* timed.c: KCP_LIMITED_*, when it was sent */
 	uint8_t data[];
 };
 
@@ -65,14 +75,25 @@ static inline uint32_t kcp_interval(const struct kcp *k)
 /* send.c */
 void kcp_seg_free(struct kcp *k, struct kcp_seg *s);
 
-/* loss.c: which segments are sent again, and when */
+/* Which segments are sent again, and when. */
+struct kcp_loss_ops {
+	void (*sent)(struct kcp *k, struct kcp_seg *s); /* s was transmitted; its why says as what */
+	/* s is acknowledged, by its own ACK that echoes *ts, or (NULL) by una; afterwards it is freed. */
+	void (*forget)(struct kcp *k, struct kcp_seg *s, const uint32_t *ts);
+	bool (*ack)(struct kcp *k, uint32_t sn, uint32_t ts); /* an ACK was taken; true: "must flush" of wire.md 4.5 */
+	void (*una)(struct kcp *k);			      /* snd_una has moved */
+	void (*collect)(struct kcp *k, bool early);	      /* fills `again`, in order of sn */
+	bool (*early)(const struct kcp *k); /* a flush without new segments would send something again */
+	uint64_t (*next)(
+		const struct kcp *k); /* ms: when collect will find something; UINT64_MAX: when more is known */
+};
+
+extern const struct kcp_loss_ops kcp_loss_counted; /* loss.c: stock's, by counting */
+extern const struct kcp_loss_ops kcp_loss_timed;   /* timed.c */
+
 void kcp_loss_init(struct kcp *k);
-void kcp_loss_sent(struct kcp *k, struct kcp_seg *s);	    /* s was transmitted; its why says as what */
-void kcp_loss_forget(struct kcp *k, struct kcp_seg *s);	    /* s is acknowledged */
-bool kcp_loss_ack(struct kcp *k, uint32_t sn, uint32_t ts); /* true: "must flush" of wire.md 4.5 */
-void kcp_loss_una(struct kcp *k);			    /* snd_una has moved */
-void kcp_loss_collect(struct kcp *k, bool early);	    /* fills `again`, in order of sn */
-bool kcp_loss_early(const struct kcp *k); /* a flush without new segments would send something again */
+/* Adds s to `again`, in order of sn where that is near. */
+void kcp_again_add(struct kcp *k, struct kcp_seg *s, enum kcp_why why);
 
 /* due.c: the segments in flight by deadline */
 void kcp_due_add(struct kcp *k, struct kcp_seg *s);
@@ -87,15 +108,16 @@ void kcp_recv_push(struct kcp *k, uint32_t sn, uint32_t ts, const uint8_t *data,
 		   struct kcp_got *got);
 void kcp_recv_fini(struct kcp *k);
 void kcp_acks_clear(struct kcp *k);
+bool kcp_acks_wanted(const struct kcp *k); /* without waiting for the tick */
 
 /* next.c: brings the tick up to a time */
 void kcp_tick_after(struct kcp *k, uint64_t now);
 
-/* cc.c: congestion control.  A policy sees the session and moves cwnd, ssthresh and incr. */
+/* Congestion control: cc_stock.c, cc_auto.c.  A policy sees the session; what it moves is its own. */
 struct kcp_cc_ops {
-	/* The window of step 4, in segments, from that of the two ends. */
+	/* The window of step 4, in segments from snd_una, from that of the two ends. */
 	uint32_t (*window)(const struct kcp *k, uint32_t wnd);
-	/* snd_una has advanced by a datagram. */
+	/* A datagram has been taken in, and snd_una has advanced (or, with loss by time, anything was acknowledged). */
 	void (*acked)(struct kcp *k);
 	/* A flush is over: run.fast, run.lost and run.window say how it went. */
 	void (*flushed)(struct kcp *k);
@@ -103,10 +125,49 @@ struct kcp_cc_ops {
 
 extern const struct kcp_cc_ops kcp_cc_stock; /* nc = 0 */
 extern const struct kcp_cc_ops kcp_cc_none;  /* nc = 1 */
+extern const struct kcp_cc_ops kcp_cc_auto;
+
+/* cc_auto.c */
+void kcp_model_init(struct kcp *k);
+/* Bytes more that may be in flight; not positive: none. */
+static inline int64_t kcp_model_room(const struct kcp *k)
+{
+	return (int64_t)k->m.cwnd - k->m.flight;
+}
+
+static inline bool kcp_is_auto(const struct kcp *k)
+{
+	return k->conf->congestion == KCP_CONGESTION_AUTO;
+}
+
+/* KCP_CONGESTION_AUTO: may a segment leave, whichever it is? */
+static inline bool kcp_may_send(const struct kcp *k)
+{
+	return kcp_model_room(k) > 0 || k->m.probe;
+}
+
+/* Brings the time up to that of a call. */
+static inline void kcp_set_now(struct kcp *k, uint64_t now)
+{
+	k->now = now;
+	if (k->m.us < now * 1000)
+		k->m.us = now * 1000;
+}
+
+static inline uint32_t kcp_seg_cost(const struct kcp_seg *s)
+{
+	return KCP_HEAD + s->len;
+}
 
 static inline uint32_t kcp_window(const struct kcp *k)
 {
 	uint32_t wnd = k->conf->snd_wnd < k->rmt_wnd ? k->conf->snd_wnd : k->rmt_wnd;
 
 	return k->cc->window(k, wnd);
+}
+
+/* Is there a segment without number, and does the window take it? */
+static inline bool kcp_may_number(const struct kcp *k)
+{
+	return k->snd_nxt != k->snd_end && seq_lt(k->snd_nxt, k->snd_una + kcp_window(k));
 }

@@ -9,7 +9,7 @@
  * One ring holds them all.  A segment that was acknowledged by itself is freed at once and leaves a mark in its slot,
  * for it counts toward the window until snd_una passes it.
  *
- * What loss detection looks at (loss.c):
+ * What stock's loss detection looks at (loss.c):
  *   due    all segments in flight, by deadline
  *   late   those that timed out and have not been sent again since, in order of transmission
  *   again  those that the next full flush sends again
@@ -23,10 +23,12 @@
 
 #include "kcp.h"
 #include "list.h"
+#include "model.h"
 
 #define KCP_RESEND_MAX 8 /* a larger `resend` counts as this: the number of marks that are kept */
 
 struct kcp_cc_ops;
+struct kcp_loss_ops;
 struct kcp_seg;
 
 struct kcp_ring {
@@ -34,9 +36,17 @@ struct kcp_ring {
 	uint32_t mask;
 };
 
+#define KCP_TOLD_MAX 31
+
 /* An acknowledgement that waits to be sent. */
 struct kcp_ack {
 	uint32_t sn, ts;
+};
+
+/* Those above a hole that the last ACKs were: a stock receiver tells each once, and when that is lost it is lost. */
+struct kcp_told {
+	uint32_t n;
+	struct kcp_ack v[KCP_TOLD_MAX];
 };
 
 enum kcp_phase { KCP_PHASE_IDLE, KCP_PHASE_ACKS, KCP_PHASE_PROBES, KCP_PHASE_AGAIN, KCP_PHASE_NEW, KCP_PHASE_DONE };
@@ -60,6 +70,7 @@ struct kcp {
 	struct mem *mem;
 	struct snmp *cnt;
 	const struct kcp_cc_ops *cc;
+	const struct kcp_loss_ops *loss;
 	uint64_t now;  /* ms: the latest time that this session was told */
 	uint64_t tick; /* ms: next tick */
 	uint32_t conv;
@@ -70,6 +81,7 @@ struct kcp {
 	uint32_t rcv_top;		  /* above the highest of those held */
 	uint32_t rcv_ordered, rcv_stored; /* segments */
 	uint32_t rcv_bytes;		  /* in the ordered queue */
+	uint32_t rcv_wnd;		  /* segments that are taken in, ordered ones included */
 	uint32_t rmt_wnd;
 	struct kcp_ring rcv;
 	struct {
@@ -99,4 +111,12 @@ struct kcp {
 	uint64_t ts_probe;		/* ms */
 	uint32_t ssthresh, incr;
 	bool dead;
+
+	/* KCP_CONGESTION_AUTO: `late` holds all segments in flight, in order of transmission, and `due` none */
+	struct kcp_model m;
+	struct kcp_told *told; /* what is to be told once more; NULL: nothing */
+	uint64_t acks_at;      /* ms: last ACK */
+	bool knows;	       /* the peer makes sense of an ACK that comes again */
+	uint32_t rcv_count;    /* segments that came since rcv_since */
+	uint64_t rcv_since;    /* ms */
 };

@@ -40,6 +40,7 @@ static_assert(KCP_WND_MAX <= UINT16_MAX, "windows are 16 bits on the wire");
 #define KCP_RTO_MIN	  100	 /* ms, nodelay 0 */
 #define KCP_RTO_MIN_NODLY 30	 /* ms, nodelay 1 and 2 */
 #define KCP_RTO_MAX	  60000	 /* ms */
+#define KCP_RCV_FIRST	  1024	 /* segments: the window that KCP_CONGESTION_AUTO begins to tell: stock's server's */
 #define KCP_PROBE_INIT	  500	 /* ms */
 #define KCP_PROBE_MAX	  120000 /* ms */
 #define KCP_SSTHRESH_MIN  2	 /* segments */

@@ -68,7 +68,7 @@ static void raise_to(uint32_t *sn, uint32_t floor)
 		*sn = floor;
 }
 
-void kcp_loss_una(struct kcp *k)
+static void counted_una(struct kcp *k)
 {
 	raise_to(&k->snd_sent, k->snd_una);
 	raise_to(&k->fast, k->snd_una);
@@ -78,7 +78,7 @@ void kcp_loss_una(struct kcp *k)
 	settle(k);
 }
 
-void kcp_loss_sent(struct kcp *k, struct kcp_seg *s)
+static void counted_sent(struct kcp *k, struct kcp_seg *s)
 {
 	if (s->why == KCP_WHY_LOST) {
 		s->rto += k->conf->nodelay ? k->rto / 2 : k->rto;
@@ -110,7 +110,7 @@ static void late_del(struct kcp *k, struct kcp_seg *s)
 	list_del(&s->late);
 }
 
-void kcp_loss_forget(struct kcp *k, struct kcp_seg *s)
+static void counted_forget(struct kcp *k, struct kcp_seg *s, const uint32_t *ts)
 {
 	late_del(k, s);
 	if (s->why)
@@ -169,7 +169,7 @@ static void mark(struct kcp *k, uint32_t sn)
 	k->marks[i] = sn;
 }
 
-bool kcp_loss_ack(struct kcp *k, uint32_t sn, uint32_t ts)
+static bool counted_ack(struct kcp *k, uint32_t sn, uint32_t ts)
 {
 	bool full;
 
@@ -185,7 +185,7 @@ bool kcp_loss_ack(struct kcp *k, uint32_t sn, uint32_t ts)
 	return full;
 }
 
-bool kcp_loss_early(const struct kcp *k)
+static bool counted_early(const struct kcp *k)
 {
 	return k->touched || (seq_lt(k->fast, k->snd_sent) && seq_lt(k->fast, k->marks[0]));
 }
@@ -246,7 +246,7 @@ static void collect_early(struct kcp *k)
 	}
 }
 
-void kcp_loss_collect(struct kcp *k, bool early)
+static void counted_collect(struct kcp *k, bool early)
 {
 	uint32_t fast = fast_on(k) ? k->marks[k->n_marks - 1] : k->snd_una;
 	uint32_t end = early ? k->marks[0] : fast;
@@ -266,3 +266,20 @@ void kcp_loss_collect(struct kcp *k, bool early)
 	sort_again(k);
 	settle(k);
 }
+
+static uint64_t counted_next(const struct kcp *k)
+{
+	const struct kcp_seg *s = kcp_due_head(k);
+
+	return s ? k->now + (uint64_t)(int64_t)seq_diff(s->deadline, (uint32_t)k->now) : UINT64_MAX;
+}
+
+const struct kcp_loss_ops kcp_loss_counted = {
+	.sent = counted_sent,
+	.forget = counted_forget,
+	.ack = counted_ack,
+	.una = counted_una,
+	.collect = counted_collect,
+	.early = counted_early,
+	.next = counted_next,
+};

@@ -18,18 +18,33 @@ void kcp_tick_after(struct kcp *k, uint64_t now)
 		k->tick += ((now - k->tick) / ms + 1) * ms;
 }
 
+/* KCP_CONGESTION_AUTO waits for no tick with what it may send. */
+static bool send_wanted(const struct kcp *k)
+{
+	if (!kcp_may_send(k))
+		return false;
+	return !list_empty(&k->again) || k->snd_sent != k->snd_nxt || kcp_may_number(k);
+}
+
 /* Does something wait for the tick? */
 static bool tick_wanted(const struct kcp *k)
 {
 	if (k->acks.n || k->ask_send || k->ask_tell)
 		return true;
+	if (kcp_is_auto(k))
+		return (k->rmt_wnd == 0) != (k->probe_wait != 0);
 	if (k->snd_sent != k->snd_nxt)
 		return true;
-	if (k->snd_nxt != k->snd_end && seq_lt(k->snd_nxt, k->snd_una + kcp_window(k)))
+	if (kcp_may_number(k))
 		return true;
 	if ((k->rmt_wnd == 0) != (k->probe_wait != 0)) /* probing must begin, or end */
 		return true;
-	return kcp_loss_early(k);
+	return k->loss->early(k);
+}
+
+uint64_t kcp_owes(const struct kcp *k)
+{
+	return k->acks.n || k->ask_send || k->ask_tell ? k->tick : UINT64_MAX;
 }
 
 bool kcp_ask(struct kcp *k)
@@ -42,20 +57,14 @@ bool kcp_ask(struct kcp *k)
 
 uint64_t kcp_next(const struct kcp *k)
 {
-	const struct kcp_seg *s = kcp_due_head(k);
-	uint64_t at = UINT64_MAX;
+	uint64_t at = UINT64_MAX, lost;
 
-	if (k->fresh || !list_empty(&k->again) || k->run.phase != KCP_PHASE_IDLE)
+	if (kcp_is_auto(k) ? send_wanted(k) : k->fresh || !list_empty(&k->again) || k->run.phase != KCP_PHASE_IDLE)
 		return k->now;
 	if (tick_wanted(k))
 		at = k->tick;
 	if (k->rmt_wnd == 0 && k->probe_wait && k->ts_probe < at)
 		at = k->ts_probe;
-	if (s) {
-		uint64_t due = k->now + (uint64_t)(int64_t)seq_diff(s->deadline, (uint32_t)k->now);
-
-		if (due < at)
-			at = due;
-	}
-	return at;
+	lost = k->loss->next(k);
+	return lost < at ? lost : at;
 }

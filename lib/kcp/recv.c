@@ -8,8 +8,11 @@
  * fragment number is not looked at: in stream mode, the only one on kcptun's wire, every segment is a message.
  */
 
-#define ACKS_MIN   8	/* acknowledgements: one cache line */
-#define ACKS_PLAIN 1024 /* so many wait as they came, as stock's do: more than a turn brings */
+#define ACKS_MIN    8  /* acknowledgements: one cache line */
+#define RCV_RTT_MIN 50 /* ms: what is taken for a round trip where none was seen, or a shorter one */
+#define RCV_ROUNDS  8
+#define ACKS_MS	    4
+#define ACKS_PLAIN  1024 /* so many wait as they came, as stock's do: more than a turn brings */
 
 /* A segment that could not be handed over at once. */
 struct held {
@@ -54,6 +57,26 @@ void kcp_acks_clear(struct kcp *k)
 	k->acks.n = k->acks.cap = 0;
 }
 
+/*
+ * A datagram full of them, as with stock.  A peer that has our loss detection hears of what lies above a hole at once,
+ * or after ACKS_MS where there is much of it; and half a datagram is enough, the other half tells the last ones again.
+ */
+bool kcp_acks_wanted(const struct kcp *k)
+{
+	uint32_t full = k->conf->mtu / KCP_HEAD;
+
+	if (!k->acks.n)
+		return false;
+	if (k->conf->acknodelay || k->acks.n >= full)
+		return true;
+	return k->knows && k->rcv_stored && (k->acks.n >= full / 2 || k->now >= k->acks_at + ACKS_MS);
+}
+
+void kcp_knows(struct kcp *k)
+{
+	k->knows = kcp_is_auto(k);
+}
+
 static bool hold(struct kcp *k, uint32_t sn, const uint8_t *data, uint16_t len)
 {
 	uint32_t base = recv_base(k), used = k->rcv_top - base;
@@ -78,7 +101,7 @@ static bool hold(struct kcp *k, uint32_t sn, const uint8_t *data, uint16_t len)
 /* Moves what has become consecutive from the reorder store to the ordered queue. */
 static void drain(struct kcp *k)
 {
-	while (k->rcv_stored && k->rcv_ordered < k->conf->rcv_wnd) {
+	while (k->rcv_stored && k->rcv_ordered < k->rcv_wnd) {
 		const struct held *h = held_at(k, k->rcv_nxt);
 
 		if (!h)
@@ -165,15 +188,36 @@ static bool give(struct kcp *k, uint32_t sn, const uint8_t *data, uint16_t len, 
 	return true;
 }
 
+/*
+ * Keeps the window that is told ahead of what arrives: a hole that is filled at the fourth attempt holds back what
+ * arrives in four round trips, and the sender has yet to hear of it.  It never shrinks: what is promised costs nothing
+ * until it is used, and then the session's account bounds it.
+ */
+static void widen(struct kcp *k)
+{
+	uint64_t past = k->now - k->rcv_since, rtt = k->srtt > RCV_RTT_MIN ? (uint64_t)k->srtt : RCV_RTT_MIN;
+	uint32_t want = k->rcv_count * RCV_ROUNDS;
+
+	k->rcv_count++;
+	if (past < rtt)
+		return;
+	k->rcv_count = 0;
+	k->rcv_since = k->now;
+	if (past < 2 * rtt && want > k->rcv_wnd)
+		k->rcv_wnd = want < k->conf->rcv_wnd ? want : k->conf->rcv_wnd;
+}
+
 void kcp_recv_push(struct kcp *k, uint32_t sn, uint32_t ts, const uint8_t *data, uint16_t len, bool recovered,
 		   struct kcp_got *got)
 {
-	bool beyond = !seq_lt(sn, k->rcv_nxt + k->conf->rcv_wnd);
+	bool beyond = !seq_lt(sn, k->rcv_nxt + k->rcv_wnd);
 	bool repeat = beyond || seq_lt(sn, k->rcv_nxt) || is_held(k, sn);
 
 	k->cnt->RepeatSegs += repeat && !recovered;
 	if (beyond)
 		return;
+	if (!repeat && kcp_is_auto(k))
+		widen(k);
 	/* What finds no memory is not acknowledged, so that it comes again; what needs none is told of by any una. */
 	if (!acks_fit(k)) {
 		if (!repeat && give(k, sn, data, len, got))
@@ -185,6 +229,11 @@ void kcp_recv_push(struct kcp *k, uint32_t sn, uint32_t ts, const uint8_t *data,
 		return;
 	k->acks.v[k->acks.n++] = (struct kcp_ack){.sn = sn, .ts = ts};
 	drain(k);
+}
+
+uint32_t kcp_takes(const struct kcp *k)
+{
+	return k->rcv_wnd > KCP_RCV_FIRST ? k->rcv_wnd * k->mss : 0;
 }
 
 unsigned kcp_peek(const struct kcp *k, struct slice *v, unsigned max)
@@ -204,7 +253,7 @@ unsigned kcp_peek(const struct kcp *k, struct slice *v, unsigned max)
 
 unsigned kcp_consume(struct kcp *k, unsigned n)
 {
-	bool full = k->rcv_ordered >= k->conf->rcv_wnd;
+	bool full = k->rcv_ordered >= k->rcv_wnd;
 
 	if (n > k->rcv_ordered)
 		n = k->rcv_ordered;
@@ -219,7 +268,7 @@ unsigned kcp_consume(struct kcp *k, unsigned n)
 	}
 	drain(k);
 	kcp_ring_trim(&k->rcv, k->mem, recv_base(k), k->rcv_top - recv_base(k));
-	if (!full || k->rcv_ordered >= k->conf->rcv_wnd)
+	if (!full || k->rcv_ordered >= k->rcv_wnd)
 		return 0;
 	k->ask_tell = true;
 	/* A peer that was told of a closed window waits for this; others learn it at the tick. */
@@ -240,4 +289,6 @@ void kcp_recv_fini(struct kcp *k)
 	k->rcv_ordered = k->rcv_stored = k->rcv_bytes = 0;
 	kcp_ring_trim(&k->rcv, k->mem, k->rcv_top, 0);
 	kcp_acks_clear(k);
+	mem_put(k->mem, k->told, sizeof(*k->told));
+	k->told = NULL;
 }

@@ -6,6 +6,9 @@
 
 /* Queueing what is to be sent: wire.md 4.3. */
 
+#define QUEUE_US	10000 /* of the pace, or this part of a round trip, or so many segments */
+#define QUEUE_RTT_PART	10
+#define QUEUE_LEAST	4
 #define SEND_PIECES_MAX (MEM_MAX_ALLOC / sizeof(void *)) /* no ring holds more */
 
 /* Where the next byte comes from. */
@@ -200,6 +203,18 @@ void kcp_limit(struct kcp *k, uint32_t segments)
 	k->limit = (uint16_t)(segments < UINT16_MAX ? segments : UINT16_MAX);
 }
 
+/* What may wait for its first transmission: what leaves soon.  The rest waits where other streams can overtake it. */
+static uint64_t queue_room(const struct kcp *k)
+{
+	uint32_t part = k->m.min_rtt == UINT32_MAX ? 0 : k->m.min_rtt / QUEUE_RTT_PART;
+	uint64_t most = (uint64_t)(k->m.pace * (part > QUEUE_US ? part : QUEUE_US)), least = QUEUE_LEAST * k->mss;
+	uint64_t has = (uint64_t)(k->snd_end - k->snd_sent) * k->mss;
+
+	if (most < least)
+		most = least;
+	return has < most ? most - has : 0;
+}
+
 uint32_t kcp_room(const struct kcp *k)
 {
 	uint32_t used = k->snd_end - k->snd_una;
@@ -208,5 +223,10 @@ uint32_t kcp_room(const struct kcp *k)
 	if (used >= k->conf->snd_wnd)
 		return 0;
 	room = (uint64_t)(k->conf->snd_wnd - used) * k->mss + tail_room(k);
+	if (kcp_is_auto(k)) {
+		uint64_t queue = queue_room(k);
+
+		room = queue < room ? queue : room;
+	}
 	return room > UINT32_MAX ? UINT32_MAX : (uint32_t)room;
 }

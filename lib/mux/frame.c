@@ -55,7 +55,7 @@ static bool out_ctl(struct mux *m, struct mux_out *o)
 	s->told = s->taken;
 	head(m, o, SMUX_UPD, s->id, SMUX_UPD_BODY);
 	le32_put(o->head + MUX_HEAD + SMUX_UPD_CONSUMED, s->taken);
-	le32_put(o->head + MUX_HEAD + SMUX_UPD_WINDOW, m->conf->streambuf);
+	le32_put(o->head + MUX_HEAD + SMUX_UPD_WINDOW, mux_streambuf(m));
 	o->head_n += SMUX_UPD_BODY;
 	return true;
 }

@@ -27,7 +27,7 @@ struct mux_conf {
 	bool client;	      /* odd ids from 3 */
 	uint16_t framesize;   /* largest payload of a PSH that we send, 1..65535 */
 	uint32_t smuxbuf;     /* bytes received and not yet consumed, whole session, before reading stops */
-	uint32_t streambuf;   /* v2: the constant window that we announce, a stream */
+	uint32_t streambuf;   /* v2: the window that we announce, a stream, where mux_grow says no more */
 	uint32_t max_streams; /* SYNs beyond this are answered with FIN */
 	bool hello;	      /* announce half-close (section 14) */
 	/* Secret random bits: no peer can choose ids that meet in the table of streams.  All 0 works, without that. */
@@ -70,18 +70,24 @@ struct mux_refused {
 	uint32_t id[MUX_REFUSED_MAX]; /* a ring */
 };
 
+#define MUX_GROW_BITS 20
+#define MUX_GROW_MAX  (255u << 20)
+
 struct mux { /* two cache lines */
 	const struct mux_conf *conf;
 	struct mux_stream **table; /* open addressing by id; NULL until the first stream */
-	uint32_t cap, count;
+	uint32_t cap : 24;
+	uint32_t grown : 8; /* MiB: what the windows and the bucket have beyond conf's */
+	uint32_t count;
 	int64_t bucket;		    /* smuxbuf minus what is held: at <= 0 the caller stops feeding (wire.md 8.4) */
 	struct mux_stream *body_of; /* stream of the PSH that arrives; NULL: unknown, thrown away */
 	uint32_t frames_in;	    /* frame headers seen: the keepalive check compares it */
 	uint16_t body;		    /* bytes of body_of's PSH still to come */
-	uint8_t have;		    /* bytes of `head` */
+	uint8_t have : 5;	    /* bytes of `head` */
 	bool nop : 1;		    /* keepalive due */
 	bool hello_due : 1, hello_sent : 1; /* section 14 */
 	bool peer_half : 1, peer_resets : 1, peer_answers : 1;
+	bool starved : 1; /* a stream has bytes, and has used up its window */
 	bool dead : 1;	  /* ids used up, or protocol error: no more streams can be opened */
 	bool broken : 1;  /* protocol error: mux_next fails for good */
 	uint8_t head[16]; /* header (and UPD body) while it arrives in pieces */
@@ -234,3 +240,30 @@ bool mux_out(struct mux *m, struct mux_out *o);
 
 /* True when mux_out would give something. */
 bool mux_pending(const struct mux *m);
+
+/*
+ * v2: true while what streams have to send waits for the peer to announce more window, and for nothing else.  May say
+ * so no longer as soon as one of them has more.
+ */
+static inline bool mux_starved(const struct mux *m)
+{
+	return m->starved;
+}
+
+/*
+ * The path holds so many bytes: a stream may have them under way beside what its reader has yet to take, and the
+ * session, too.  It never becomes less.
+ */
+void mux_grow(struct mux *m, uint32_t bytes);
+
+/* Bytes that are held for streams, of those that the bucket may hold. */
+static inline int64_t mux_held(const struct mux *m)
+{
+	return (int64_t)m->conf->smuxbuf + ((int64_t)m->grown << MUX_GROW_BITS) - m->bucket;
+}
+
+/* v2: the window that a stream has. */
+static inline uint32_t mux_streambuf(const struct mux *m)
+{
+	return m->conf->streambuf + ((uint32_t)m->grown << MUX_GROW_BITS);
+}

@@ -20,7 +20,7 @@ static bool gather(struct mux *m, struct slice *in, uint32_t n)
 
 	if (k)
 		memcpy(m->head + m->have, in->p, k);
-	m->have += (uint8_t)k;
+	m->have = (m->have + k) & 0x1f;
 	in->p += k;
 	in->n -= k;
 	return m->have == n;

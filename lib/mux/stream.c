@@ -224,8 +224,19 @@ void mux_consumed(struct mux *m, struct mux_stream *s, uint32_t n)
 	if (!n || m->conf->version == 1 || s->flags & (MUX_S_FIN_IN | MUX_S_HALF_IN | MUX_S_GONE))
 		return;
 	s->flags |= MUX_S_READ;
-	if (first || s->taken - s->told >= m->conf->streambuf / 2)
+	/* Stock tells by halves; whoever tells by eighths has more of the window at work. */
+	if (first || s->taken - s->told >= mux_streambuf(m) >> (m->grown ? 3 : 1))
 		want(m, s, MUX_S_UPD);
+}
+
+void mux_grow(struct mux *m, uint32_t bytes)
+{
+	uint32_t n = (bytes < MUX_GROW_MAX ? bytes : MUX_GROW_MAX) >> MUX_GROW_BITS;
+
+	if (n <= m->grown)
+		return;
+	m->bucket += (int64_t)(n - m->grown) << MUX_GROW_BITS;
+	m->grown = n & 0xff;
 }
 
 void mux_taken(struct mux *m, struct mux_stream *s, uint32_t n)

@@ -16,7 +16,7 @@
  */
 static bool sess_may_read(const struct sess *ss)
 {
-	int64_t held = (int64_t)ss->tun->mux.smuxbuf - ss->mux.bucket;
+	int64_t held = mux_held(&ss->mux);
 	unsigned tunnel;
 
 	if (!mux_may_read(&ss->mux))
@@ -70,6 +70,7 @@ static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 		break;
 	case MUX_EV_HELLO:
 		stream_hello(ss);
+		kcp_knows(&ss->kcp);
 		ss->ask_ready = ss->tun->client && mux_peer_answers(&ss->mux);
 		break;
 	case MUX_EV_BROKEN:
@@ -162,7 +163,10 @@ static int sess_kcp(struct sess *ss, const uint8_t *p, uint32_t n, unsigned flag
 	int ret;
 
 	got.n = 0;
+	kcp_clock(&ss->kcp, shard_us(ss->shard, now));
 	ret = kcp_input(&ss->kcp, p, (uint16_t)n, flags, now, direct ? &got : NULL);
+	if (sess_is_auto(ss))
+		mux_grow(&ss->mux, kcp_takes(&ss->kcp));
 	for (unsigned i = 0; i < got.n; i++)
 		if (!sess_bytes(ss, got.v[i], now))
 			return 0;

@@ -72,6 +72,8 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 	}
 	for (unsigned i = 0; i < n; i++)
 		ss->bytes_out += out[i].n;
+	if (f->n && f->n <= PARITY_THIN)
+		ss->parity.thin = true;
 	if (f->n) {
 		chan_done(ss->shard->chans, &st->chan->up, f->n);
 		stream_owe(st, CHAN_EV_ROOM);
@@ -136,13 +138,23 @@ static bool sess_pull(struct sess *ss)
 	return moved != 0;
 }
 
+/* What does not wait for the path's pace. */
+static bool acks_begin(struct sess *ss, uint64_t now)
+{
+	if (!(ss->want & KCP_WANT_ACKS) && kcp_owes(&ss->kcp) > now)
+		return false;
+	ss->want &= (uint8_t)~KCP_WANT_ACKS;
+	ss->out_kind = KCP_FLUSH_ACKS;
+	return true;
+}
+
 /* Begins a session's output for this turn.  False when there is nothing to flush. */
 static bool sess_begin(struct sess *ss, uint64_t now)
 {
 	bool full;
 
 	if (!pace_room(ss, 1, now))
-		return false;
+		return ss->pace_soft && acks_begin(ss, now);
 	if (ss->mid_flush)
 		return true;
 	full = sess_pull(ss) || (ss->want & KCP_WANT_FULL) || kcp_next(&ss->kcp) <= now;
@@ -164,6 +176,8 @@ static void sess_end(struct sess *ss, uint64_t now)
 		sess_rearm(ss);
 		return;
 	}
+	if (sess_is_auto(ss) && !mux_pending(&ss->mux))
+		kcp_limited(&ss->kcp, !mux_starved(&ss->mux));
 	if (ss->held_frame && kcp_room(&ss->kcp)) {
 		ss->retry_at = now + MEM_RETRY_MS; /* out of memory: others may give some back */
 	} else if (ss->want || (kcp_room(&ss->kcp) && mux_pending(&ss->mux))) {
@@ -226,12 +240,16 @@ static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint
 	unsigned total = 0;
 
 	*over = false;
+	kcp_clock(&ss->kcp, shard_us(ss->shard, now));
+	if (sess_is_auto(ss))
+		parity_look(ss, now);
 	while (room > ps) {
 		unsigned max = room - ps, n;
 
 		if (ps && fec_enc_left(&ss->enc) < max)
 			max = fec_enc_left(&ss->enc);
-		max = pace_room(ss, max, now);
+		if (!ss->pace_soft)
+			max = pace_room(ss, max, now);
 		if (!max)
 			break;
 		n = kcp_flush(&ss->kcp, ss->out_kind, now, out + total, max);
@@ -289,7 +307,7 @@ static unsigned output_round(struct shard *s, struct pkt *out, unsigned max, uin
 		n += sess_flush(ss, out + n, max - n, now, &over);
 		if (!over && !pace_waits(ss))
 			break; /* the vector is full: this session goes on with the next one */
-		ss->mid_flush = !over;
+		ss->mid_flush = !over && !sess_is_auto(ss);
 		if (over && resumed && sess_begin(ss, now))
 			continue; /* with what has come since that flush began */
 		s->out_cur = NULL;

@@ -2,15 +2,19 @@
 #include "sess.h"
 
 /*
- * Two buckets that a flush takes from what it sent, be it more than there was; the debt is waited for, so that the rate
+ * Buckets that a flush takes from what it sent, be it more than there was; the debt is waited for, so that the rate
  * is exact in the long run however many datagrams a flush cannot divide.
  *
  * The rate of one session (wire.md 5.5): UDP payload, in thousandths of bytes, so that bytes a second are tokens a
  * millisecond.
  *
- * And the beginning of each: datagrams, a portion each millisecond.  A peer's socket is given by its kernel, where
- * nobody has tuned that, room for 184 full datagrams, and its window is 1024 of them: all of those at once, before
- * anything is known of the path, are more than the half lost there.
+ * With stock's congestion control the beginning of each: datagrams, a portion each millisecond.  A peer's socket is
+ * given by its kernel, where nobody has tuned that, room for 184 full datagrams, and its window is 1024 of them: all of
+ * those at once, before anything is known of the path, are more than the half lost there.
+ *
+ * Otherwise the pace of the path: UDP payload again, parity included, in bursts of PACE_AT_ONCE datagrams or of a
+ * millisecond.  Acknowledgements neither wait for it nor draw on it: they are as many as the peer's pace
+ * makes them.
  */
 
 #define PACE_BURST    96000 /* bytes: stock's */
@@ -18,6 +22,9 @@
 #define PACE_RATE_MAX (UINT64_C(1) << 50) /* bytes/s: what is beyond is no limit to anyone */
 #define PACE_PORTION  32		  /* datagrams a ms, for the first PACE_YOUNG of a session */
 #define PACE_YOUNG    1024
+#define PACE_AT_ONCE  10   /* datagrams */
+#define PACE_LUMP_US  1000 /* or what leaves in so long */
+#define PACE_WAIT_US  500  /* what has to wait, waits for so much, or for a datagram: wider vectors are cheaper */
 
 static uint64_t pace_rate(const struct sess *ss)
 {
@@ -36,7 +43,9 @@ void pace_init(struct sess *ss, uint64_t now)
 	ss->pace_at = UINT64_MAX;
 	ss->tokens_at = now;
 	ss->tokens = pace_depth(ss);
-	ss->young = true;
+	ss->young = !sess_is_auto(ss);
+	pace_burden(ss, ss->tun->fec ? fec_codec_ps(ss->tun->fec) : 0);
+	ss->credit_us = shard_us(ss->shard, now);
 	ss->young_left = PACE_YOUNG;
 	ss->portion_at = now;
 	ss->portion = PACE_PORTION;
@@ -50,6 +59,59 @@ static void pace_fill(struct sess *ss, uint64_t now)
 
 	ss->tokens_at = now;
 	ss->tokens += (int64_t)(came < room ? (uint64_t)came : room);
+}
+
+/* Until `us`, by the finer of the shard's wheels. */
+static void pace_wait(struct sess *ss, uint64_t us)
+{
+	ss->pace_at = (us + 999) / 1000;
+	ss->pace_soft = true;
+	wheel_arm(&ss->shard->fine, &ss->fine, SHARD_FINE(us) + 1);
+}
+
+void pace_over(struct sess *ss)
+{
+	ss->pace_at = UINT64_MAX;
+	ss->pace_soft = false;
+}
+
+static double dgram_len(const struct sess *ss)
+{
+	return ss->tun->kcp.mtu + ss->tun->head + ss->tun->tail;
+}
+
+void pace_burden(struct sess *ss, unsigned parity)
+{
+	double mtu = ss->tun->kcp.mtu, over = ss->tun->head + ss->tun->tail;
+
+	unsigned ds = shape_out(ss) ? fec_codec_ds(ss->tun->fec) : 1;
+
+	if (!shape_out(ss))
+		parity = 0;
+	else
+		over += FEC_HEAD;
+	ss->burden = (mtu + over) / mtu * (1.0 + parity / (double)ds);
+	kcp_parity(&ss->kcp, parity, ds);
+}
+
+/* Of the path's. */
+static unsigned path_room(struct sess *ss, unsigned want, uint64_t now)
+{
+	double rate = (double)kcp_pace(&ss->kcp) * 1e-6 * ss->burden, len = dgram_len(ss);
+	double most = rate * PACE_LUMP_US > PACE_AT_ONCE * len ? rate * PACE_LUMP_US : PACE_AT_ONCE * len;
+	uint64_t us = shard_us(ss->shard, now);
+
+	ss->credit += (double)(us - ss->credit_us) * rate;
+	ss->credit_us = us;
+	if (ss->credit > most)
+		ss->credit = most;
+	if (ss->credit <= 0) {
+		double need = rate * PACE_WAIT_US > len ? rate * PACE_WAIT_US : len;
+
+		pace_wait(ss, us + (uint64_t)((need - ss->credit) / rate) + 1);
+		return 0;
+	}
+	return ss->credit >= (want - 1) * len ? want : (unsigned)(ss->credit / len) + 1;
 }
 
 /* Of a session's bytes. */
@@ -84,11 +146,13 @@ static unsigned young_room(struct sess *ss, unsigned want, uint64_t now)
 
 unsigned pace_room(struct sess *ss, unsigned want, uint64_t now)
 {
-	ss->pace_at = UINT64_MAX;
+	pace_over(ss);
 	if (ss->young)
 		want = young_room(ss, want, now);
 	if (want && ss->tun->ratelimit)
 		want = rate_room(ss, want, now);
+	if (want && sess_is_auto(ss))
+		want = path_room(ss, want, now);
 	return want;
 }
 
@@ -101,4 +165,6 @@ void pace_spend(struct sess *ss, unsigned n, uint64_t bytes)
 	}
 	if (ss->tun->ratelimit)
 		ss->tokens -= (int64_t)(bytes * 1000);
+	if (ss->out_kind != KCP_FLUSH_ACKS)
+		ss->credit -= (double)bytes;
 }

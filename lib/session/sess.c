@@ -26,6 +26,7 @@ static void sess_layers(struct sess *ss, uint64_t now)
 		fec_enc_init(&ss->enc, t->fec, &ss->mem, ss->cnt);
 		fec_enc_parity(&ss->enc, FEC_PARITY_EVEN); /* shape.c */
 	}
+	parity_init(ss);
 }
 
 /* How long a client's session takes new streams, and how long it then lives (wire.md 9.1). */
@@ -107,6 +108,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	ss->fec_quiet = true;
 	ss->timer.kind = TIMER_SESS;
 	wheel_ent_init(&ss->timer.ent);
+	wheel_ent_init(&ss->fine);
 	list_init(&ss->ready);
 	list_init(&ss->stalled_link);
 	list_init(&ss->knock);
@@ -160,6 +162,7 @@ static void sess_unlink(struct sess *ss)
 
 	flow_del(s->flows, &ss->key, ss->hash);
 	wheel_disarm(&s->wheel, &ss->timer.ent);
+	wheel_disarm(&s->fine, &ss->fine);
 	list_del(&ss->ready);
 	list_del(&ss->stalled_link);
 	list_del(&ss->knock);
@@ -209,7 +212,7 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 void sess_ready(struct sess *ss)
 {
 	/* Neither without tokens nor over a flow that does not stand yet. */
-	if (!ss->closed && !pace_waits(ss) && ss->knock_at == UINT64_MAX && list_empty(&ss->ready) &&
+	if (!ss->closed && (!pace_waits(ss) || ss->pace_soft) && ss->knock_at == UINT64_MAX && list_empty(&ss->ready) &&
 	    ss->shard->out_cur != ss)
 		list_add_tail(&ss->shard->ready, &ss->ready);
 }
@@ -222,7 +225,9 @@ static uint64_t sess_quiet_at(const struct sess *ss)
 /* When there is something to send, or to try to. */
 static uint64_t sess_work_at(const struct sess *ss)
 {
-	return pace_waits(ss) ? ss->pace_at : min_u64(kcp_next(&ss->kcp), ss->retry_at);
+	if (pace_waits(ss))
+		return ss->pace_soft ? min_u64(ss->pace_at, kcp_owes(&ss->kcp)) : ss->pace_at;
+	return min_u64(kcp_next(&ss->kcp), ss->retry_at);
 }
 
 static uint64_t sess_deadline(const struct sess *ss)
@@ -335,6 +340,7 @@ void sess_timer(struct sess *ss, uint64_t now)
 		sess_rearm(ss);
 		return;
 	}
-	ss->pace_at = UINT64_MAX;
+	if (!ss->pace_soft || now >= ss->pace_at)
+		pace_over(ss);
 	sess_ready(ss);
 }

@@ -72,6 +72,20 @@ enum peer_fec {
 	PEER_OTHER,  /* another shape: it is sent no parity */
 };
 
+#define PARITY_THIN 512 /* a frame of so little is somebody's who waits */
+
+/* How many parity packets of a group are sent (parity.c). */
+struct parity {
+	uint8_t send;	   /* the rest are left out */
+	uint16_t calm;	   /* rounds since one was missed, */
+	uint16_t patience; /* and how many of them it takes to try with one less */
+	uint32_t round;	   /* of kcp_rounds, the last that was looked at */
+	uint32_t blocked, lossy;
+	bool was_blocked; /* that one, or the one before */
+	bool thin;	  /* a stream had just a few bytes to send, in this round, */
+	uint64_t thin_at; /* and ms: when that last was so */
+};
+
 /* One TCP stream: between a mux_stream and a chan, outliving the first and living until control says GONE. */
 struct stream { /* two cache lines, the first of them for every packet */
 	struct shard *shard;
@@ -125,16 +139,21 @@ struct sess {
 	uint8_t proto;	    /* key.proto */
 	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
 	uint8_t out_kind : 3, peer_fec : 4, young : 1;
+	bool pace_soft;	 /* what is waited for is the path's pace: acknowledgements may leave */
 	bool lacks_room; /* what came last could not be taken in for want of memory */
 	uint32_t conv;
 	struct comp_enc comp_enc;
 	uint64_t last_in; /* ms: last authenticated datagram */
 	uint64_t last_out;
-	struct fec_dec *dec; /* made on the first FEC packet */
-	uint64_t slow_at;    /* ms: the earliest of keepalive_at, check_at, age_at, begin_at, ask_at */
-	uint64_t retry_at;   /* ms: a frame waits for memory; UINT64_MAX when none does */
-	uint64_t pace_at;    /* ms: tokens come; UINT64_MAX: none are waited for */
-	uint64_t knock_at;   /* ms: the next SYN; UINT64_MAX once the flow stands, before which nothing else is sent */
+	struct fec_dec *dec;   /* made on the first FEC packet */
+	uint64_t slow_at;      /* ms: the earliest of keepalive_at, check_at, age_at, begin_at, ask_at */
+	uint64_t retry_at;     /* ms: a frame waits for memory; UINT64_MAX when none does */
+	uint64_t pace_at;      /* ms: tokens come; UINT64_MAX: none are waited for */
+	struct wheel_ent fine; /* on shard->fine while the path's pace is waited for */
+	uint64_t credit_us;    /* us: when `credit` was right */
+	double credit;	       /* bytes of UDP payload that the path's pace lets leave; negative: debt */
+	double burden;	       /* bytes that leave for each of KCP's */
+	uint64_t knock_at; /* ms: the next SYN; UINT64_MAX once the flow stands, before which nothing else is sent */
 	uint64_t bytes_in, bytes_out;
 	uint64_t path_gen;   /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
@@ -171,6 +190,7 @@ struct sess {
 	bool mac_known;		       /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
 	bool fec_told; /* control knows that the two sides differ in FEC */
+	struct parity parity;
 	/* datagrams: of this ms, while it is young, and until it no longer is */
 	int32_t portion, young_left;
 	uint64_t portion_at; /* ms: when `portion` was right */
@@ -196,6 +216,8 @@ struct shard {
 	struct border *border;
 	struct chan_pool *chans;
 	struct wheel wheel;
+	struct wheel fine; /* of SHARD_FINE_US: sessions that wait for the path's pace */
+	uint64_t us;	   /* the turn's time, if it was told */
 	struct flow_tbl *flows;
 	const struct net_tbl *tbl;
 	struct list ready;		  /* sessions with output due, round robin */
@@ -234,6 +256,19 @@ struct shard {
 	struct shard_stats stats;
 	struct shard_query query;
 };
+
+#define SHARD_FINE_BITS 6 /* 64 us */
+#define SHARD_FINE(us)	((us) >> SHARD_FINE_BITS)
+
+static inline uint64_t shard_us(const struct shard *s, uint64_t now)
+{
+	return s->us > now * 1000 ? s->us : now * 1000;
+}
+
+static inline bool sess_is_auto(const struct sess *ss)
+{
+	return ss->tun->kcp.congestion == KCP_CONGESTION_AUTO;
+}
 
 static inline void shard_drop(struct shard *s, unsigned verdict)
 {
@@ -283,7 +318,12 @@ void pace_init(struct sess *ss, uint64_t now);
 unsigned pace_room(struct sess *ss, unsigned want, uint64_t now);
 /* So many datagrams, and bytes of UDP payload, have gone. */
 void pace_spend(struct sess *ss, unsigned n, uint64_t bytes);
-/* True while tokens are waited for: until pace_at nothing can be sent, and nothing need be looked at. */
+/* Nothing is waited for any more. */
+void pace_over(struct sess *ss);
+/* So many of each group's parity packets are sent from now on, which the path's pace has to count in. */
+void pace_burden(struct sess *ss, unsigned parity);
+/* True while tokens are waited for: until pace_at nothing can be sent (but acknowledgements, with
+ * pace_soft), and nothing need be looked at. */
 static inline bool pace_waits(const struct sess *ss)
 {
 	return ss->pace_at != UINT64_MAX;
@@ -299,6 +339,11 @@ static inline const struct fec_codec *shape_out(const struct sess *ss)
 {
 	return ss->peer_fec == PEER_BARE ? NULL : ss->tun->fec;
 }
+
+/* parity.c */
+void parity_init(struct sess *ss);
+/* Before a flush: what the rounds that have ended since the last say. */
+void parity_look(struct sess *ss, uint64_t now);
 
 /* begin.c: which datagrams begin a session */
 /* What a server's datagram tells of its session (wire.md 5.2). */

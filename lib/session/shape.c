@@ -19,6 +19,7 @@ void shape_heard(struct sess *ss, bool fec)
 	const struct fec_codec *ours = ss->tun->fec;
 
 	ss->peer_fec = fec ? PEER_FEC : PEER_BARE;
+	pace_burden(ss, fec && ours ? fec_codec_ps(ours) : 0);
 	if (!ours)
 		return;
 	if (fec)

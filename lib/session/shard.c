@@ -84,6 +84,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	s->out_min = SHARD_OUT_MIN - FEC_MAX_SHARDS + widest_parity(conf);
 	s->next_id = ((uint64_t)conf->id << 48) + 1;
 	wheel_init(&s->wheel, now);
+	wheel_init(&s->fine, SHARD_FINE(now * 1000));
 	list_init(&s->ready);
 	list_init(&s->parked);
 	list_init(&s->stalled);
@@ -252,11 +253,27 @@ static void bad_key_timer(struct bad_key *b)
 	border_note(s->border, &n);
 }
 
+/* Sessions that may go on at their path's pace. */
+static void tick_fine(struct shard *s, uint64_t now)
+{
+	struct wheel_ent *e;
+
+	while ((e = wheel_due(&s->fine, SHARD_FINE(shard_us(s, now))))) {
+		struct sess *ss = container_of(e, struct sess, fine);
+
+		if (ss->pace_soft) {
+			pace_over(ss);
+			sess_ready(ss);
+		}
+	}
+}
+
 void shard_tick(struct shard *s, uint64_t now)
 {
 	struct wheel_ent *e;
 
 	share_tick(s, now);
+	tick_fine(s, now);
 	while ((e = wheel_due(&s->wheel, now))) {
 		struct timer *t = container_of(e, struct timer, ent);
 		const struct wheel_ent *next = wheel_after(&s->wheel);
@@ -290,9 +307,25 @@ bool shard_waits(const struct shard *s)
 	return !list_empty(&s->stalled) || !list_empty(&s->spilled);
 }
 
+void shard_clock(struct shard *s, uint64_t us)
+{
+	s->us = us;
+}
+
+uint64_t shard_next_us(const struct shard *s)
+{
+	uint64_t at = wheel_next(&s->fine);
+
+	return at == UINT64_MAX ? at : at << SHARD_FINE_BITS;
+}
+
 uint64_t shard_next(const struct shard *s)
 {
-	return wheel_next(&s->wheel);
+	uint64_t ms = wheel_next(&s->wheel), fine = shard_next_us(s);
+
+	if (fine != UINT64_MAX && (fine + 999) / 1000 < ms)
+		return (fine + 999) / 1000;
+	return ms;
 }
 
 const struct snmp *shard_snmp(const struct shard *s, unsigned tunnel)

@@ -90,6 +90,10 @@ void shard_drain(struct shard *s);
 bool shard_sent_all(const struct shard *s);
 void shard_unsent(const struct shard *s, struct shard_unsent *u);
 
+/* The finer time of the calls of a turn, in us of the clock whose ms they are given: for the path's pace.  Where it is
+ * not told, their ms count. */
+void shard_clock(struct shard *s, uint64_t us);
+
 /* Ends every session at once: silently towards the peers, streams closed towards control. */
 void shard_close_all(struct shard *s, uint64_t now);
 /* True when control has given back every stream. */
@@ -161,8 +165,10 @@ uint8_t shard_class(const struct shard *s, unsigned tunnel);
 bool shard_ready(const struct shard *s);
 /* True when a session or stream waits for chunks, of whose return nobody tells. */
 bool shard_waits(const struct shard *s);
-/* A time before which no timer is due; UINT64_MAX when there is none. */
+/* A time (ms) before which no timer is due; UINT64_MAX when there is none. */
 uint64_t shard_next(const struct shard *s);
+/* A time (us) before which no session may go on at its path's pace; UINT64_MAX: none waits for that. */
+uint64_t shard_next_us(const struct shard *s);
 
 /* Written by the worker alone; others may read at any time. */
 const struct snmp *shard_snmp(const struct shard *s, unsigned tunnel);

@@ -24,6 +24,8 @@ struct end_conf {
 	unsigned mtu, sndwnd, rcvwnd;
 	unsigned smuxver, smuxbuf, streambuf;
 	uint64_t ratelimit; /* bytes a second; kcpgate */
+	uint64_t bandwidth; /* bytes a second; kcpgate; 0: it finds out */
+	bool stock;	    /* kcpgate: congestion = "stock" */
 	bool hello;	    /* kcpgate: false: it does not say that it is one */
 };
 

@@ -77,6 +77,8 @@ static void set_tunnel(struct shard_end *s)
 		.resend = c->resend,
 		.nc = c->nc,
 		.acknodelay = c->acknodelay,
+		.congestion = c->stock ? KCP_CONGESTION_STOCK : KCP_CONGESTION_AUTO,
+		.bandwidth = c->bandwidth,
 	};
 	t->mux = (struct mux_conf){
 		.version = (uint8_t)c->smuxver,
@@ -275,11 +277,17 @@ static uint64_t unit(uint64_t now)
 	return now / SHARD_NS + 1; /* 0 is no time to a shard */
 }
 
+static uint64_t clock_us(uint64_t now)
+{
+	return now / 1000 + SHARD_NS / 1000;
+}
+
 static void take(struct end *e, uint8_t *p, uint16_t n, uint64_t now)
 {
 	struct shard_end *s = (struct shard_end *)e;
 	struct pkt k = {.p = p, .n = n, .key = &s->key, .hash = flow_hash(&s->key)};
 
+	shard_clock(s->shard, clock_us(now));
 	flow_find_burst(shard_flows(s->shard), &k, 1);
 	shard_input(s->shard, &k, 1, unit(now));
 	if (k.verdict > VERDICT_DROP)
@@ -311,6 +319,7 @@ static void turn(struct end *e, uint64_t now)
 	struct shard_end *s = (struct shard_end *)e;
 	unsigned work;
 
+	shard_clock(s->shard, clock_us(now));
 	apps(s, now);
 	do {
 		work = shard_pull(s->shard, unit(now));
@@ -324,9 +333,11 @@ static void turn(struct end *e, uint64_t now)
 static uint64_t next(const struct end *e)
 {
 	const struct shard_end *s = (const struct shard_end *)e;
-	uint64_t t = shard_next(s->shard);
+	uint64_t t = shard_next(s->shard), us = shard_next_us(s->shard);
 
-	return t == UINT64_MAX ? PATH_NEVER : (t - 1) * SHARD_NS;
+	t = t == UINT64_MAX ? PATH_NEVER : (t - 1) * SHARD_NS;
+	us = us == UINT64_MAX ? PATH_NEVER : us * 1000 - SHARD_NS;
+	return t < us ? t : us;
 }
 
 static void look(const struct end *e, struct end_look *out)

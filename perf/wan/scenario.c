@@ -75,6 +75,14 @@ static int fec(struct parse *p, struct end_conf *c)
 	return 0;
 }
 
+static int congestion(struct parse *p, struct end_conf *c)
+{
+	c->stock = words_is(&p->words, "stock");
+	if (!c->stock && !words_is(&p->words, "auto"))
+		return words_wrong(&p->words, "congestion is auto or stock, not '%s'", words_peek(&p->words));
+	return 0;
+}
+
 static int end_word(struct parse *p, struct end_conf *c)
 {
 	const char *k = p->words.word[p->words.at++];
@@ -109,10 +117,18 @@ static int end_word(struct parse *p, struct end_conf *c)
 		return words_u64(&p->words, k, words_sizes, 1e12, &c->ratelimit);
 	if (!strcmp(k, "hello"))
 		return words_bool(&p->words, k, &c->hello);
+	if (!strcmp(k, "congestion"))
+		return congestion(p, c);
+	if (!strcmp(k, "bandwidth")) {
+		int rc = words_u64(&p->words, k, words_rates, 1e12, &c->bandwidth);
+
+		c->bandwidth /= 8;
+		return rc;
+	}
 	return words_wrong(
 		&p->words,
 		"an end knows no '%s': mode, fec, nodelay, interval, resend, nc, acknodelay, mtu, sndwnd, rcvwnd, "
-		"smuxver, smuxbuf, streambuf, ratelimit, hello",
+		"smuxver, smuxbuf, streambuf, ratelimit, hello, congestion, bandwidth",
 		k);
 }
 
@@ -243,9 +259,20 @@ static int line_parse(struct parse *p, const struct scenario_line *l)
 	return rc;
 }
 
+/* What was left out: kcptun's own defaults, or the most that kcpgate's automatic windows may have. */
+static void fill_windows(struct end_conf *c, int side)
+{
+	bool automatic = c->kind == END_KCPGATE && !c->stock;
+
+	if (!c->sndwnd)
+		c->sndwnd = automatic ? 65535 : side == SERVER ? 1024 : 128;
+	if (!c->rcvwnd)
+		c->rcvwnd = automatic ? 65535 : side == SERVER ? 1024 : 512;
+}
+
 static int check_end(struct parse *p, const struct end_conf *c)
 {
-	if (c->sndwnd < 1 || c->sndwnd > 65535 || c->rcvwnd < 1 || c->rcvwnd > 65535)
+	if (c->sndwnd > 65535 || c->rcvwnd > 65535)
 		return words_wrong(&p->words, "windows are 1 to 65535");
 	if (c->mtu < 100 || c->mtu > 1500)
 		return words_wrong(&p->words, "mtu is 100 to 1500");
@@ -271,6 +298,7 @@ static int finish(struct parse *p)
 		for (int e = 0; e < 2; e++) {
 			f->end[e] = p->end[e];
 			f->end[e].kind = f->kind[e];
+			fill_windows(&f->end[e], e);
 		}
 		if (f->kind[CLIENT] != END_KCPGATE && f->kind[SERVER] != END_KCPGATE && f->end[0].ratelimit)
 			return words_wrong(&p->words, "ratelimit is kcpgate's alone here");
@@ -292,8 +320,6 @@ int scenario_world(const struct scenario *s, unsigned row, struct world_conf *ou
 					     .ds = 10,
 					     .ps = 3,
 					     .mtu = 1350,
-					     .sndwnd = e ? 1024 : 128,
-					     .rcvwnd = e ? 1024 : 512,
 					     .smuxver = 2,
 					     .smuxbuf = 4194304,
 					     .streambuf = 2097152,

@@ -116,7 +116,8 @@ static void run(unsigned ds, unsigned ps, unsigned groups, unsigned longest)
 			n = bed_below(&bed, 3) ? 1 + bed_below(&bed, left) : left;
 			if (bed_below(&bed, 2))
 				two_send(&t, bed_below(&bed, ps + 3));
-			two_burst(&t, n, longest, (enum fec_parity)(bed_below(&bed, 6) < 4 ? 0 : 1 + bed_below(&bed, 2)));
+			two_burst(&t, n, longest,
+				  (enum fec_parity)(bed_below(&bed, 6) < 4 ? 0 : 1 + bed_below(&bed, 2)));
 		}
 		cr_assert_eq(t.all.next, t.some.next);
 		cr_assert_eq(mem_used(bed.mem), bed.idle, "nothing is held between groups");

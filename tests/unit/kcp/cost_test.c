@@ -58,10 +58,16 @@ static void end_turn(struct end *e, struct sim_link *in, uint64_t now, bool writ
 }
 
 /* Basic blocks for each segment delivered, both ends together, with the window always full. */
-static double cost(uint32_t wnd, uint32_t loss, bool blackouts)
+static double cost(uint32_t wnd, uint32_t loss, bool blackouts, enum kcp_congestion congestion)
 {
-	struct kcp_conf conf = {
-		.mtu = 64, .snd_wnd = wnd, .rcv_wnd = wnd, .nodelay = 1, .interval = 10, .resend = 2, .nc = 1};
+	struct kcp_conf conf = {.mtu = 64,
+				.snd_wnd = wnd,
+				.rcv_wnd = wnd,
+				.nodelay = 1,
+				.interval = 10,
+				.resend = 2,
+				.nc = 1,
+				.congestion = congestion};
 	struct sim_conf link = {.delay_us = 20000, .jitter_us = 2000, .loss = loss}, dark = {.loss = 1000};
 	struct end e[2];
 	uint64_t now = 0;
@@ -86,10 +92,10 @@ static double cost(uint32_t wnd, uint32_t loss, bool blackouts)
 	return (double)blocks / (6 * wnd + 4000);
 }
 
-static void compare(const char *name, uint32_t loss, bool blackouts, double most)
+static void compare(const char *name, uint32_t loss, bool blackouts, enum kcp_congestion cc, double most)
 {
-	double small = cost(256, loss, blackouts), mid = cost(2048, loss, blackouts),
-	       large = cost(32768, loss, blackouts);
+	double small = cost(256, loss, blackouts, cc), mid = cost(2048, loss, blackouts, cc),
+	       large = cost(32768, loss, blackouts, cc);
 
 	printf("%s: %.0f, %.0f, %.0f basic blocks a segment with windows of 256, 2048, 32768\n", name, small, mid,
 	       large);
@@ -100,8 +106,16 @@ static void compare(const char *name, uint32_t loss, bool blackouts, double most
 
 Test(kcp_cost, does_not_grow_with_the_window)
 {
-	compare("no loss", 0, false, 400);
-	compare("2 % loss", 20, false, 400);
-	compare("20 % loss", 200, false, 600);
-	compare("blackouts", 20, true, 600);
+	compare("no loss", 0, false, KCP_CONGESTION_STOCK, 400);
+	compare("2 % loss", 20, false, KCP_CONGESTION_STOCK, 450);
+	compare("20 % loss", 200, false, KCP_CONGESTION_STOCK, 600);
+	compare("blackouts", 20, true, KCP_CONGESTION_STOCK, 600);
+}
+
+Test(kcp_cost, does_not_grow_with_the_flight)
+{
+	compare("no loss, by the model", 0, false, KCP_CONGESTION_AUTO, 600);
+	compare("2 % loss, by the model", 20, false, KCP_CONGESTION_AUTO, 600);
+	compare("20 % loss, by the model", 200, false, KCP_CONGESTION_AUTO, 800);
+	compare("blackouts, by the model", 20, true, KCP_CONGESTION_AUTO, 1000);
 }

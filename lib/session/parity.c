@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#include "sess.h"
+
+/*
+ * Of FEC's parity as much is sent as the path needs.  The shape of the code stays (wire.md 3.8): packets are left out,
+ * which every decoder takes for lost ones.
+ *
+ * What FEC is for is that nobody waits for a retransmission.  Where nothing waits, because the windows of both ends
+ * hold what comes in the meantime, retransmissions are cheaper: they go out for what was lost, parity for everything.
+ * So a missing packet counts as missed parity when a hole has filled the window twice running, or when streams with a
+ * few bytes at a time, of which somebody waits for each, were behind it.  Then all of it is sent at once; and as long
+ * as nothing is missed, one less after a while, which becomes longer each time that it was one too few.
+ *
+ * A session that sends little is never told of what it missed, and its parity costs nothing: all of it is sent.
+ */
+
+#define THIN_MS	      1000
+#define PATIENCE_MIN  2 /* rounds */
+#define PATIENCE_MAX  512
+#define GROUPS_LITTLE 2 /* a round */
+
+static void send(struct sess *ss, unsigned n)
+{
+	ss->parity.send = (uint8_t)n;
+	ss->parity.calm = 0;
+	fec_enc_send(&ss->enc, n);
+	pace_burden(ss, n);
+}
+
+void parity_init(struct sess *ss)
+{
+	ss->parity = (struct parity){.patience = PATIENCE_MIN};
+	if (ss->tun->fec)
+		send(ss, fec_codec_ps(ss->tun->fec));
+}
+
+/* Something was missed: if that was soon after there was one less, that is not tried again for longer. */
+static void missed(struct sess *ss, unsigned all)
+{
+	struct parity *p = &ss->parity;
+
+	if (p->send < all && p->patience < PATIENCE_MAX)
+		p->patience *= 2;
+	send(ss, all);
+}
+
+void parity_look(struct sess *ss, uint64_t now)
+{
+	struct parity *p = &ss->parity;
+	struct kcp_rounds r;
+	unsigned all;
+	bool blocked, thin, lossy;
+
+	if (!shape_out(ss))
+		return;
+	kcp_rounds(&ss->kcp, &r);
+	if (r.all == p->round)
+		return;
+	all = fec_codec_ps(ss->tun->fec);
+	blocked = r.blocked != p->blocked;
+	lossy = r.lossy != p->lossy;
+	if (p->thin)
+		p->thin_at = now;
+	p->thin = false;
+	thin = p->thin_at + THIN_MS > now;
+	if (r.segments < GROUPS_LITTLE * fec_codec_ds(ss->tun->fec)) {
+		if (p->send < all)
+			send(ss, all);
+	} else if ((blocked && p->was_blocked) || (lossy && thin)) {
+		missed(ss, all);
+	} else if (p->send && ++p->calm >= p->patience) {
+		send(ss, p->send - 1u);
+	}
+	p->was_blocked = blocked;
+	p->round = r.all;
+	p->blocked = r.blocked;
+	p->lossy = r.lossy;
+}
