@@ -200,6 +200,14 @@ static bool caught_up(const struct worker *w, uint64_t now)
 	return !tx_waits(w) && !shard_ready(w->conf.shard) && shard_next(w->conf.shard) > now;
 }
 
+/* us until a session may go on at its path's pace. */
+static uint64_t pace_us(const struct worker *w, uint64_t tsc)
+{
+	uint64_t at = shard_next_us(w->conf.shard), us = worker_clock_us(w->clock, tsc);
+
+	return at > us ? at - us : 0;
+}
+
 static unsigned nap_us(struct worker *w, unsigned work, uint64_t now)
 {
 	unsigned rate = rx_rate(w, now), max = w->all_wake && !w->intr ? NAP_MAX_US : NAP_STEP_US, us;
@@ -260,7 +268,7 @@ static void idle_sleep(struct worker *w, uint64_t us)
 
 void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc)
 {
-	uint64_t now = worker_clock_ms(w->clock, tsc), us;
+	uint64_t now = worker_clock_ms(w->clock, tsc), us, pace;
 	struct timespec ts = {0};
 
 	if (w->conf.poll) {
@@ -270,7 +278,13 @@ void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc)
 	see_missed(w);
 	if (work && w->armed)
 		disarm(w);
-	ts.tv_nsec = nap_us(w, work, now) * 1000;
+	pace = pace_us(w, tsc);
+	if (pace < NAP_MIN_US) {
+		rte_pause();
+		return;
+	}
+	us = nap_us(w, work, now);
+	ts.tv_nsec = (long)(us < pace ? us : pace) * 1000;
 	if (ts.tv_nsec) {
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
 		w->stats.sleeps++;
@@ -284,6 +298,8 @@ void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc)
 		return;
 	}
 	us = sleep_us(w, us, now);
+	if (us > pace)
+		us = pace;
 	if (us && w->all_wake && w->intr & ~w->armed)
 		arm(w);
 	else if (us)

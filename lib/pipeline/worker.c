@@ -17,12 +17,18 @@ void worker_clock_init(struct worker_clock *c)
 {
 	c->hz = rte_get_tsc_hz();
 	c->mult = (uint64_t)(((unsigned __int128)1000 << 64) / c->hz);
+	c->mult_us = (uint64_t)(((unsigned __int128)1000000 << 64) / c->hz);
 	c->base = rte_rdtsc() - c->hz; /* the clock begins at one second: 0 means "never" in places */
 }
 
 uint64_t worker_clock_ms(const struct worker_clock *c, uint64_t tsc)
 {
 	return (uint64_t)(((unsigned __int128)(tsc - c->base) * c->mult) >> 64);
+}
+
+uint64_t worker_clock_us(const struct worker_clock *c, uint64_t tsc)
+{
+	return (uint64_t)(((unsigned __int128)(tsc - c->base) * c->mult_us) >> 64);
 }
 
 int worker_create(struct worker **out, const struct worker_conf *conf, const struct worker_clock *clock)
@@ -148,6 +154,7 @@ unsigned worker_turn(struct worker *w, uint64_t tsc)
 	w->now = now;
 	w->lap = rte_rdtsc();
 	memset(w->in_turn, 0, sizeof(w->in_turn));
+	shard_clock(w->conf.shard, worker_clock_us(w->clock, tsc));
 	turn_adopt(w);
 	work = turn_input(w, tsc, now);
 	work += shard_pull(w->conf.shard, now);

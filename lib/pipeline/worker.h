@@ -131,9 +131,12 @@ struct worker_clock {
 	uint64_t base; /* TSC */
 	uint64_t mult; /* ms = (tsc - base) * mult >> 64 */
 	uint64_t hz;
+	uint64_t mult_us;
 };
 void worker_clock_init(struct worker_clock *c);
 uint64_t worker_clock_ms(const struct worker_clock *c, uint64_t tsc);
+/* The same in us. */
+uint64_t worker_clock_us(const struct worker_clock *c, uint64_t tsc);
 
 int worker_create(struct worker **out, const struct worker_conf *conf, const struct worker_clock *clock);
 void worker_destroy(struct worker *w);
