@@ -33,8 +33,9 @@
 #define GAIN_CWND    2.0
 #define GROWTH	     1.25 /* of a round in KCP_MODEL_STARTUP, or the path is full */
 #define FLAT_ROUNDS  3
-#define PHASES	     8	      /* of KCP_MODEL_CRUISE: up, down, and level ones */
-#define SPARE_MAX    0.25     /* of what is sent */
+#define PHASES	     8	  /* of KCP_MODEL_CRUISE: up, down, and level ones */
+#define SPARE_MAX    0.25 /* of what is sent */
+#define SPARED_MIN   0.5
 #define SPARE_LEAST  32	      /* segments that a round must have for its losses to say anything */
 #define MIN_RTT_US   10000000 /* the least round trip is looked for again when it was not seen for so long, */
 #define PROBE_RTT_US 200000   /* with half of what it takes in flight */
@@ -122,7 +123,7 @@ static bool queue_is_long(const struct kcp *k)
 
 static double spare(const struct kcp *k)
 {
-	double lost = 1.0 - best_of(&k->m.spared);
+	double lost = 1.0 - k->m.spared;
 
 	if (queue_is_long(k) || lost <= 0)
 		return 1.0;
@@ -164,7 +165,7 @@ static double pace_gain(const struct kcp *k)
 static double startup_rate(const struct kcp *k)
 {
 	uint32_t rtt = rtt_of(k) > RTT_LEAST_US ? rtt_of(k) : RTT_LEAST_US;
-	double most = k->m.cwnd / (double)rtt, rate = best_of(&k->m.rate) * GAIN_STARTUP;
+	double most = k->m.cwnd / (double)rtt, rate = best_of(&k->m.rate) * GAIN_STARTUP / k->m.round_spared;
 
 	return rate > most ? rate : most;
 }
@@ -203,7 +204,7 @@ static void set_cwnd(struct kcp *k, uint32_t acked)
 	else if (m->full && m->cwnd + acked > want)
 		m->cwnd = (uint32_t)want;
 	else if (m->full || m->cwnd < want || m->delivered < CWND_FIRST * k->mss)
-		m->cwnd += acked;
+		m->cwnd += m->full ? acked : (uint32_t)(acked / m->round_spared);
 }
 
 /* ---- states ---- */
@@ -361,6 +362,29 @@ static void look_fallen(struct kcp *k, uint32_t got)
 		best_reset(&m->rate, m->round, rate);
 }
 
+/*
+ * What gets through of what is sent when we send least, behind a probe: two rounds tell of that, and the better one is
+ * believed.
+ */
+static void look_spared(struct kcp *k, float part)
+{
+	struct kcp_model *m = &k->m;
+
+	m->round_spared = part > SPARED_MIN ? part : SPARED_MIN;
+	if (m->state != KCP_MODEL_CRUISE)
+		return;
+	if (m->phase == 2 && part > m->phase_spared)
+		m->phase_spared = part;
+	if (m->phase == 3 && m->phase_spared >= 0) {
+		if (part > m->phase_spared)
+			m->phase_spared = part;
+		m->spared += (m->phase_spared - m->spared) / 2;
+		m->phase_spared = -1;
+	}
+	if (m->phase == 1)
+		m->phase_spared = 0;
+}
+
 /* A queue that has stood for a round, whosever it is, is no use to anyone: it is let drain. */
 static void look_queue(struct kcp *k)
 {
@@ -379,7 +403,7 @@ static void end_round(struct kcp *k)
 	if (m->round_rtt != UINT32_MAX)
 		m->queue_us = m->round_rtt - rtt_of(k);
 	if (got + m->lost >= SPARE_LEAST * k->mss)
-		best_add(&m->spared, m->round, RATE_ROUNDS, (double)got / (got + m->lost));
+		look_spared(k, (float)got / (got + m->lost));
 	if (m->state == KCP_MODEL_STARTUP)
 		look_full(k, got);
 	else
@@ -511,11 +535,13 @@ void kcp_model_init(struct kcp *k)
 		.min_rtt = UINT32_MAX,
 		.round_rtt = UINT32_MAX,
 		.early_rtt = UINT32_MAX,
+		.spared = 1.0,
+		.round_spared = 1.0,
+		.phase_spared = -1,
 		.cwnd = CWND_FIRST * (k->mss + KCP_HEAD),
 		.pace = k->conf->bandwidth ? hint(k) : RATE_FIRST,
 	};
 	m->min_rtt_at = m->delivered_us = m->epoch_us = m->us;
-	best_reset(&m->spared, 0, 1.0);
 }
 
 uint64_t kcp_pace(const struct kcp *k)

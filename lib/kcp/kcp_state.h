@@ -117,6 +117,7 @@ struct kcp {
 	struct kcp_told *told; /* what is to be told once more; NULL: nothing */
 	uint64_t acks_at;      /* ms: last ACK */
 	bool knows;	       /* the peer makes sense of an ACK that comes again */
-	uint32_t rcv_count;    /* segments that came since rcv_since */
+	bool rcv_half;	       /* half of the window waited behind a hole, */
+	uint32_t rcv_count;    /* and so many segments came, since rcv_since */
 	uint64_t rcv_since;    /* ms */
 };

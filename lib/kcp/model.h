@@ -71,9 +71,11 @@ struct kcp_model {
 				   path */
 	uint8_t limited;	/* KCP_LIMITED_* */
 	/* the model */
-	struct kcp_best rate;	/* of delivery */
-	struct kcp_best extra;	/* bytes acknowledged beyond it at once */
-	struct kcp_best spared; /* 1 - the part that was lost: what is always lost is not our doing */
+	struct kcp_best rate;  /* of delivery */
+	struct kcp_best extra; /* bytes acknowledged beyond it at once */
+	float spared;	       /* the part that arrives when we send least: what is lost then is not our doing */
+	float phase_spared;    /* the same, being looked at; negative: it is not */
+	float round_spared;    /* the part of the last round that arrived */
 	float full_rate;
 	float probe_rate; /* when the last probe began, */
 	float probe_gain; /* and how much more it sends */

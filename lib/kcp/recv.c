@@ -8,11 +8,12 @@
  * fragment number is not looked at: in stream mode, the only one on kcptun's wire, every segment is a message.
  */
 
-#define ACKS_MIN    8  /* acknowledgements: one cache line */
-#define RCV_RTT_MIN 50 /* ms: what is taken for a round trip where none was seen, or a shorter one */
-#define RCV_ROUNDS  8
-#define ACKS_MS	    4
-#define ACKS_PLAIN  1024 /* so many wait as they came, as stock's do: more than a turn brings */
+#define ACKS_MIN      8	 /* acknowledgements: one cache line */
+#define RCV_RTT_MIN   2	 /* ms: what is taken for a shorter round trip, */
+#define RCV_RTT_FIRST 50 /* and for one that was not seen */
+#define RCV_ROUNDS    8
+#define ACKS_MS	      4
+#define ACKS_PLAIN    1024 /* so many wait as they came, as stock's do: more than a turn brings */
 
 /* A segment that could not be handed over at once. */
 struct held {
@@ -190,20 +191,30 @@ static bool give(struct kcp *k, uint32_t sn, const uint8_t *data, uint16_t len, 
 
 /*
  * Keeps the window that is told ahead of what arrives: a hole that is filled at the fourth attempt holds back what
- * arrives in four round trips, and the sender has yet to hear of it.  It never shrinks: what is promised costs nothing
- * until it is used, and then the session's account bounds it.
+ * arrives in four round trips, and the sender has yet to hear of it.  Where half of it waits behind a hole, it was not
+ * ahead.  It never shrinks: what is promised costs nothing until it is used, and then the session's account bounds it.
  */
-static void widen(struct kcp *k)
+static void widen(struct kcp *k, uint32_t sn)
 {
-	uint64_t past = k->now - k->rcv_since, rtt = k->srtt > RCV_RTT_MIN ? (uint64_t)k->srtt : RCV_RTT_MIN;
+	uint64_t past = k->now - k->rcv_since, rtt = k->m.min_rtt / 1000;
 	uint32_t want = k->rcv_count * RCV_ROUNDS;
 
+	if (k->m.min_rtt == UINT32_MAX)
+		rtt = RCV_RTT_FIRST;
+	else if (rtt < RCV_RTT_MIN)
+		rtt = RCV_RTT_MIN;
 	k->rcv_count++;
+	k->rcv_half |= sn - k->rcv_nxt > k->rcv_wnd / 2;
 	if (past < rtt)
 		return;
+	if (past >= 2 * rtt)
+		want = 0;
+	if (k->rcv_half && want < 2 * k->rcv_wnd)
+		want = 2 * k->rcv_wnd;
 	k->rcv_count = 0;
+	k->rcv_half = false;
 	k->rcv_since = k->now;
-	if (past < 2 * rtt && want > k->rcv_wnd)
+	if (want > k->rcv_wnd)
 		k->rcv_wnd = want < k->conf->rcv_wnd ? want : k->conf->rcv_wnd;
 }
 
@@ -217,7 +228,7 @@ void kcp_recv_push(struct kcp *k, uint32_t sn, uint32_t ts, const uint8_t *data,
 	if (beyond)
 		return;
 	if (!repeat && kcp_is_auto(k))
-		widen(k);
+		widen(k, sn);
 	/* What finds no memory is not acknowledged, so that it comes again; what needs none is told of by any una. */
 	if (!acks_fit(k)) {
 		if (!repeat && give(k, sn, data, len, got))

@@ -71,7 +71,7 @@ struct mux_refused {
 };
 
 #define MUX_GROW_BITS 20
-#define MUX_GROW_MAX  (255u << 20)
+#define MUX_GROW_MAX  (16u << 20)
 
 struct mux { /* two cache lines */
 	const struct mux_conf *conf;

@@ -13,7 +13,7 @@ static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
 	r->age_ms = now - ss->born;
 	r->idle_ms = now - ss->last_in;
 	r->streams = ss->mux.count;
-	r->held = (uint32_t)((int64_t)ss->tun->mux.smuxbuf - ss->mux.bucket);
+	r->held = (uint32_t)(mux_held(&ss->mux));
 	if (ss->stalled)
 		r->waits = ss->lacks_room	    ? "memory"
 			   : mux_may_read(&ss->mux) ? "the tunnel's share of chunks"

@@ -111,6 +111,8 @@ class Fec:
         seqid, kind = struct.unpack_from("<IH", p)
         if self.early and seqid == self.next + 1 and self.next & 1 and self.next % (ds + ps) >= ds == len(self.bodies):
             self.next += 1  # parity that a decoder of no shape would take for data
+        if self.ours and self.next < seqid and len(self.bodies) == ds and seqid <= self.next + ps - self.parities:
+            self.next = seqid  # parity that nothing waits for
         if seqid == self.next + ps and len(self.bodies) == ds and not self.parities:
             # Skipped, which a sender does only when the group's last two packets are half a second apart; a session of
             # ours also when it was quiet for seconds in the middle of one.
