@@ -17,34 +17,37 @@
  *   nothing in those rounds.
  */
 
-#define RATE_ROUNDS  10
-#define RATE_FIRST   13.75 /* bytes a microsecond, before anything is known: 110 Mbit/s */
-#define RTT_LEAST_US 1000
-#define CWND_FIRST   32 /* segments */
-#define CWND_MIN     8
-#define PACE_MIN     4	   /* segments a round trip */
-#define EARLY_US     40000 /* ticks are not longer */
-#define GAIN_STARTUP 2.2
-#define GAIN_DRAIN   0.45
-#define GAIN_PROBE   1.25
-#define GAIN_AGAIN   2.0 /* behind a probe that found more */
-#define GROWN	     1.12
-#define GAIN_AFTER   0.75
-#define GAIN_CWND    2.0
-#define GROWTH	     1.25 /* of a round in KCP_MODEL_STARTUP, or the path is full */
-#define FLAT_ROUNDS  3
-#define PHASES	     8	  /* of KCP_MODEL_CRUISE: up, down, and level ones */
-#define SPARE_MAX    0.25 /* of what is sent */
-#define SPARED_MIN   0.5
-#define SPARE_LEAST  32	      /* segments that a round must have for its losses to say anything */
-#define MIN_RTT_US   10000000 /* the least round trip is looked for again when it was not seen for so long, */
-#define PROBE_RTT_US 200000   /* with half of what it takes in flight */
-#define LOST_PART    0.02     /* of what was delivered: a queue that loses */
-#define MASKED	     0.92     /* a round, while parity may hide what the queue loses */
-#define LOST_MUCH    0.1      /* so much is lost by a policer, if it is not the path's own */
-#define EXTRA_US     100000   /* lumps are not longer */
-#define QUEUE_US     5000     /* a queue that is none */
-#define QUEUE_PART   4	      /* of the least round trip */
+#define RATE_ROUNDS    10
+#define RATE_FIRST     13.75 /* bytes a microsecond, before anything is known: 110 Mbit/s */
+#define RTT_LEAST_US   1000
+#define CWND_FIRST     32 /* segments */
+#define CWND_MIN       8
+#define PACE_MIN       4     /* segments a round trip */
+#define EARLY_US       40000 /* ticks are not longer, */
+#define EARLY_KNOWS_US 10000 /* and who knows what we need does not wait for his */
+#define EARLY_LEAST    16    /* samples */
+#define EARLY_PART     4     /* of the least round trip */
+#define GAIN_STARTUP   2.2
+#define GAIN_DRAIN     0.45
+#define GAIN_PROBE     1.25
+#define GAIN_AGAIN     2.0 /* behind a probe that found more */
+#define GROWN	       1.12
+#define GAIN_AFTER     0.75
+#define GAIN_CWND      2.0
+#define GROWTH	       1.25 /* of a round in KCP_MODEL_STARTUP, or the path is full */
+#define FLAT_ROUNDS    3
+#define PHASES	       8    /* of KCP_MODEL_CRUISE: up, down, and level ones */
+#define SPARE_MAX      0.25 /* of what is sent */
+#define SPARED_MIN     0.5
+#define SPARE_LEAST    32	/* segments that a round must have for its losses to say anything */
+#define MIN_RTT_US     10000000 /* the least round trip is looked for again when it was not seen for so long, */
+#define PROBE_RTT_US   200000	/* with half of what it takes in flight */
+#define LOST_PART      0.02	/* of what was delivered: a queue that loses */
+#define MASKED	       0.92	/* a round, while parity may hide what the queue loses */
+#define LOST_MUCH      0.1	/* so much is lost by a policer, if it is not the path's own */
+#define EXTRA_US       100000	/* lumps are not longer */
+#define QUEUE_US       5000	/* a queue that is none */
+#define QUEUE_PART     4	/* of the least round trip */
 
 /* ---- the greatest of a window's samples ---- */
 
@@ -309,6 +312,12 @@ static void walk(struct kcp *k)
 
 /* ---- what a datagram tells ---- */
 
+/* Parity makes good what a queue loses: then all that is sent is delivered, and says nothing of what could be. */
+static bool is_masked(const struct kcp *k)
+{
+	return k->m.full && k->m.parity > 0 && k->m.now_us > queue_most(k) / 2;
+}
+
 static void sample_rate(struct kcp *k)
 {
 	struct kcp_model *m = &k->m;
@@ -322,6 +331,8 @@ static void sample_rate(struct kcp *k)
 	rate = (double)(m->delivered - m->best.had) / us;
 	if (rate > m->round_rate)
 		m->round_rate = rate;
+	if (is_masked(k) && rate > best_of(&m->rate))
+		return;
 	if (!m->best.limited || rate > best_of(&m->rate))
 		best_add(&m->rate, m->round, RATE_ROUNDS, rate);
 }
@@ -394,6 +405,15 @@ static void look_queue(struct kcp *k)
 		enter_phase(k, 1);
 }
 
+static bool is_level(const struct kcp *k)
+{
+	const struct kcp_model *m = &k->m;
+
+	if (m->state == KCP_MODEL_STARTUP)
+		return m->now_us < queue_most(k) / 4;
+	return m->state == KCP_MODEL_CRUISE && m->phase > 1 && !queue_is_long(k);
+}
+
 static void end_round(struct kcp *k)
 {
 	struct kcp_model *m = &k->m;
@@ -411,7 +431,7 @@ static void end_round(struct kcp *k)
 	look_queue(k);
 	m->round_segs = m->segs;
 	m->segs = 0;
-	if (!queue_is_long(k)) { /* what that loses is our doing */
+	if (is_level(k)) { /* what is lost otherwise may be our doing */
 		m->lossy_rounds += m->lost > 0;
 		m->blocked_rounds += m->blocked;
 	}
@@ -432,18 +452,22 @@ static void set_batch(struct kcp *k)
 }
 
 /*
- * In KCP_MODEL_STARTUP the queue is looked at more often than once a round, and what is sent has doubled meanwhile.  Of
- * what a lump acknowledges the latest has waited least: so half a round trip, or a tick, shows what all have to wait.
+ * The queue, as of now.  Of what a lump acknowledges the latest has waited least: so a part of a round trip, or a tick,
+ * shows what all have to wait.  KCP_MODEL_STARTUP cannot wait for a round's end, for what it sends doubles meanwhile.
  */
-static void look_early(struct kcp *k)
+static void look_now(struct kcp *k)
 {
 	struct kcp_model *m = &k->m;
-	uint32_t window = rtt_of(k) / 2 > EARLY_US ? rtt_of(k) / 2 : EARLY_US;
+	uint32_t lump = k->knows ? EARLY_KNOWS_US : EARLY_US;
+	uint32_t window = rtt_of(k) / EARLY_PART > lump ? rtt_of(k) / EARLY_PART : lump;
 
 	if (m->us - m->early_at < window)
 		return;
-	if (m->early_n >= SPARE_LEAST && m->early_rtt > rtt_of(k) + queue_most(k) / 2)
-		m->full = true;
+	if (m->early_n >= EARLY_LEAST) {
+		m->now_us = m->early_rtt - rtt_of(k);
+		if (m->state == KCP_MODEL_STARTUP && m->now_us > queue_most(k) / 4)
+			m->full = true;
+	}
 	m->early_at = m->us;
 	m->early_rtt = UINT32_MAX;
 	m->early_n = 0;
@@ -464,8 +488,7 @@ static void auto_acked(struct kcp *k)
 			end_round(k);
 	}
 	m->best.any = false;
-	if (m->state == KCP_MODEL_STARTUP)
-		look_early(k);
+	look_now(k);
 	sample_extra(k, acked);
 	walk(k);
 	set_pace(k);

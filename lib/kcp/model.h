@@ -84,7 +84,8 @@ struct kcp_model {
 	uint64_t min_rtt_at, probe_rtt_until;
 	uint32_t min_rtt;	     /* us; UINT32_MAX: no sample */
 	uint32_t round_rtt;	     /* us: the least of this round */
-	uint32_t early_rtt, early_n; /* us, samples: since early_at, in KCP_MODEL_STARTUP */
+	uint32_t early_rtt, early_n; /* us, samples: since early_at */
+	uint32_t now_us;	     /* what it showed the last time: the queue */
 	uint64_t early_at;
 	uint32_t seen_rtt; /* us: the least since KCP_MODEL_PROBE_RTT began */
 	uint32_t queue_us; /* what the last round's least had above min_rtt */

@@ -11,11 +11,12 @@
  * few bytes at a time, of which somebody waits for each, were behind it.  Then all of it is sent at once; and as long
  * as nothing is missed, one less after a while, which becomes longer each time that it was one too few.
  *
- * A session that sends little is never told of what it missed, and its parity costs nothing: all of it is sent.
+ * Where nothing was ever lost there is none.  A session that sends little is never told of what it missed, and its
+ * parity costs nothing: all of it is sent.
  */
 
 #define THIN_MS	      1000
-#define PATIENCE_MIN  2 /* rounds */
+#define PATIENCE_MIN  1 /* rounds */
 #define PATIENCE_MAX  512
 #define GROUPS_LITTLE 2 /* a round */
 
@@ -68,6 +69,8 @@ void parity_look(struct sess *ss, uint64_t now)
 			send(ss, all);
 	} else if ((blocked && p->was_blocked) || (lossy && thin)) {
 		missed(ss, all);
+	} else if (p->send && !r.lossy) {
+		send(ss, 0);
 	} else if (p->send && ++p->calm >= p->patience) {
 		send(ss, p->send - 1u);
 	}
