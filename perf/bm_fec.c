@@ -161,6 +161,7 @@ static void decoding(unsigned n)
 	}
 	seq = 0;
 	dec = fec_dec_create(codec, heap, &snmp);
+	fec_dec_trust(dec); /* with as many lost in each group as can be nothing is ever proved */
 	bench_job(&j, &s);
 	drain();
 	fec_dec_destroy(dec);

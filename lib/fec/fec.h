@@ -110,8 +110,9 @@ struct fec_got {
 	unsigned n_data;
 	void *freed[FEC_MAX_SHARDS]; /* `own` handles that the decoder no longer needs: the caller frees them */
 	unsigned n_freed;
-	bool tuned; /* the decoder adopted other parameters: fec_dec_params */
-	bool kept;  /* the decoder kept in->own: the caller must not free it until it comes back in `freed` */
+	unsigned withheld; /* datagrams that might have been recovered, had the shape been proved, and are given up */
+	bool tuned;	   /* the decoder adopted other parameters: fec_dec_params */
+	bool kept;	   /* the decoder kept in->own: the caller must not free it until it comes back in `freed` */
 };
 
 /*
@@ -120,6 +121,19 @@ struct fec_got {
  * when memory is short.
  */
 struct fec_dec *fec_dec_create(const struct fec_codec *codec, struct mem *mem, struct snmp *cnt);
+
+/*
+ * A group decoded by another shape than its sender's gives wrong bytes under headers that come out right (wire.md 3.8).
+ * So nothing is recovered before the shape is proved: by a group of which more packets than ds are here and agree, and
+ * as many packets as two groups have that fit their places.  What waits for the proof and is still at hand when it
+ * comes is recovered then.  A packet that does not fit its place, or its group, withdraws the proof, a gap of a group's
+ * length does until the next group that agrees, and so does the caller, when what was recovered cannot have been sent.
+ */
+void fec_dec_doubt(struct fec_dec *d);
+bool fec_dec_proved(const struct fec_dec *d);
+
+/* Takes every shape for proved, for good, as stock does: for models of stock, and for tests. */
+void fec_dec_trust(struct fec_dec *d);
 
 /*
  * Gives back all that the decoder holds besides itself; handles still held come out through `freed` in portions of at

@@ -3,6 +3,7 @@
 
 /* Rebuilding the missing data bodies of a group from any ds of its packets. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "fec_wire.h"
@@ -22,3 +23,9 @@ struct fec_shard {
  * the slices. Reads nothing beyond the bodies; scratch is FEC_SCRATCH bytes.
  */
 unsigned fec_recover(const struct fec_shard *s, unsigned ds, uint8_t *scratch, struct fec_got *got);
+
+/*
+ * Whether `more` is what the code makes of s[0..ds): true of all packets of a group that was cut as its sender cut it,
+ * and of none that was not, but for bytes that are the same in all of them.
+ */
+bool fec_agrees(const struct fec_shard *s, unsigned ds, const struct fec_shard *more, uint8_t *scratch);

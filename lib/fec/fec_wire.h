@@ -18,6 +18,13 @@
 #define FEC_TUNE_SAMPLES  258 /* the longest group, and an edge on each side (wire.md 3.7) */
 #define FEC_MAX_TUNED	  255 /* largest ds + ps that detection adopts */
 
+/*
+ * A shape is proved by so many bytes that another would have foretold wrongly, 2^-64 by chance: bytes that differ
+ * between packets of a group that agree; and by packets of so many groups that fit their places.
+ */
+#define FEC_PROOF_BYTES	 8
+#define FEC_PROOF_GROUPS 2
+
 /* ISA-L's kernels take at least this many bytes in vector registers and fall back to single bytes below. */
 #define FEC_MIN_RUN 64
 

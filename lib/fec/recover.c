@@ -95,3 +95,31 @@ unsigned fec_recover(const struct fec_shard *s, unsigned ds, uint8_t *scratch, s
 		give(got, dst[i], longest);
 	return lost;
 }
+
+bool fec_agrees(const struct fec_shard *s, unsigned ds, const struct fec_shard *more, uint8_t *scratch)
+{
+	const struct fec_gf *gf = fec_gf();
+	struct work *w = (struct work *)(scratch + FEC_MAX_SHARDS * FEC_MAX_BODY);
+	uint8_t x[FEC_MAX_SHARDS] = {0}, weight[FEC_MAX_SHARDS], *src[FEC_MAX_SHARDS], *dst = scratch;
+	unsigned run = find_longest(s, ds), stride;
+
+	if (run < more->n)
+		run = more->n;
+	if (run < FEC_MIN_RUN)
+		run = FEC_MIN_RUN;
+	stride = (run + 63) & ~63u;
+	gather(s, ds, run, scratch + stride, stride, src);
+	for (unsigned i = 0; i < ds; i++)
+		x[i] = s[i].idx;
+	fec_matrix_weights(x, ds, weight);
+	fec_matrix_row(x, weight, ds, more->idx, w->rows);
+	gf->tables(ds, 1, w->rows, w->tables);
+	gf->sum(run, ds, 1, w->tables, src, &dst);
+	if (memcmp(dst, more->p, more->n))
+		return false;
+	/* What lies behind a short body is zero. */
+	for (unsigned i = more->n; i < run; i++)
+		if (dst[i])
+			return false;
+	return true;
+}

@@ -255,8 +255,13 @@ static void sess_fec(struct sess *ss, struct pkt *k, uint64_t now)
 		if (++s->stats.held_mbufs > s->conf.mbufs_to_hold)
 			shard_fec_over(ss);
 	}
-	for (unsigned i = 0; i < got->n_data && !ss->closed; i++)
-		sess_kcp(ss, got->data[i].p, got->data[i].n, KCP_IN_RECOVERED, now);
+	s->stats.drops[DROP_FEC_UNPROVED - VERDICT_DROP] += got->withheld;
+	for (unsigned i = 0; i < got->n_data && !ss->closed; i++) {
+		if (sess_kcp(ss, got->data[i].p, got->data[i].n, KCP_IN_RECOVERED, now) < 0 && !ss->closed) {
+			fec_dec_doubt(ss->dec); /* what was never sent is no group's */
+			break;
+		}
+	}
 	if (why)
 		k->verdict = (uint8_t)why;
 }

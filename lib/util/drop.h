@@ -8,61 +8,62 @@
 
 #include <stdint.h>
 
-#define DROP_LIST(X)                                                                                   \
-	/* net */                                                                                      \
-	X(FRAME_SHORT, "frame_short", "frame ends inside a header")                                    \
-	X(NOT_FOR_US, "not_for_us", "shared port: the kernel's packet, not a tunnel's")                \
-	X(OTHER_HOST, "other_host", "exclusive port: a frame to another host's link address")          \
-	X(VLAN, "vlan", "not of the port's VLAN")                                                      \
-	X(IP_HEADER, "ip_header", "bad IPv4 or IPv6 header")                                           \
-	X(IP_CHECKSUM, "ip_checksum", "IPv4 header checksum wrong")                                    \
-	X(IP_FRAGMENT, "ip_fragment", "IP fragment of a datagram of ours that could not be completed") \
-	X(UDP_LENGTH, "udp_length", "UDP length, or TCP header, beyond the packet")                    \
-	X(UDP_CHECKSUM, "udp_checksum", "the UDP or TCP checksum is bad, says the driver, or we")      \
-	X(TCP_CONTROL, "tcp_control", "fake TCP: a segment of the peer's kernel, without a datagram")  \
-	/* pipeline */                                                                                 \
-	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                          \
-	X(SEGMENT, "segment", "from the kernel: said to be TCP that is to be cut up, and is not")      \
-	X(STEER_FULL, "steer_full", "ring to the home worker full")                                    \
-	X(PUNT_FULL, "punt_full", "ring to the exception path full")                                   \
-	X(PUNT_LINK, "punt_link", "beyond punt_rate: ARP, neighbour discovery and the like")           \
-	X(PUNT_ROUTING, "punt_routing", "beyond punt_rate: OSPF, VRRP, PIM, IS-IS, BFD")               \
-	X(PUNT_TCP, "punt_tcp", "beyond punt_rate: TCP of standing connections")                       \
-	X(PUNT_SYN, "punt_syn", "beyond punt_rate: TCP that begins")                                   \
-	X(PUNT_ICMP, "punt_icmp", "beyond punt_rate: ICMP, IGMP, DHCP")                                \
-	X(PUNT_OTHER, "punt_other", "beyond punt_rate: UDP, fragments and all the rest")               \
-	X(INJECT_FULL, "inject_full", "ring from the exception path full")                             \
-	X(NO_MBUF, "no_mbuf", "packet buffers exhausted")                                              \
-	X(TX_FULL, "tx_full", "port took no more packets")                                             \
-	X(TX_LONG, "tx_long", "longer than the port's frames")                                         \
-	X(PORT_DOWN, "port_down", "the port's interface is down, or gone")                             \
-	X(NO_ROUTE, "no_route", "no route or source address for the peer")                             \
-	X(NO_NEIGHBOUR, "no_neighbour", "next hop's link address not known (yet)")                     \
-	/* crypt */                                                                                    \
-	X(CRYPT_SHORT, "crypt_short", "shorter than the cipher's header")                              \
-	X(CRYPT_BAD, "crypt_bad", "checksum or tag wrong: wrong key, cipher or noise")                 \
-	/* session */                                                                                  \
-	X(NO_LISTENER, "no_listener", "the tunnel does not listen on this address or port")            \
-	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")               \
-	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                \
-	X(CONV, "conv", "conversation id of another session, and not a new one's start")               \
-	X(STRAY, "stray", "datagram of a session that is not known, and that cannot begin one")        \
-	X(PARITY_ALONE, "parity_alone", "parity without a session")                                    \
-	X(SESSION_LIMIT, "session_limit", "no room for a new session")                                 \
-	X(KCP_INPUT, "kcp_input", "malformed KCP segment")                                             \
-	X(OOB, "oob", "out-of-band packet, which kcptun does not use")                                 \
-	X(ASK_LIMIT, "ask_limit", "question for a session, beyond those answered a second")            \
-	X(FEC, "fec", "FEC packet malformed, or not fit for its group")                                \
-	X(COMP, "comp", "snappy stream corrupt: session closed")                                       \
-	X(MUX, "mux", "smux protocol error: session closed")                                           \
-	X(TIMEOUT, "timeout", "session closed: nothing heard from the peer")                           \
-	X(NEVER_BEGAN, "never_began", "session closed: the peer's first bytes never came")             \
-	X(FORGOTTEN, "forgotten", "session closed: the server says that it does not know it")          \
-	X(REPLACED, "replaced", "session closed: the peer began a new one")                            \
-	X(STREAM_LIMIT, "stream_limit", "no room for a new stream")                                    \
-	X(TARGET, "target", "stream closed: the target could not be reached")                          \
-	X(DIAL_LIMIT, "dial_limit", "stream closed: too many dials to the tunnel's target wait")       \
-	X(OVER_SHARE, "over_share", "session closed: it held most when memory ran out")                \
+#define DROP_LIST(X)                                                                                          \
+	/* net */                                                                                             \
+	X(FRAME_SHORT, "frame_short", "frame ends inside a header")                                           \
+	X(NOT_FOR_US, "not_for_us", "shared port: the kernel's packet, not a tunnel's")                       \
+	X(OTHER_HOST, "other_host", "exclusive port: a frame to another host's link address")                 \
+	X(VLAN, "vlan", "not of the port's VLAN")                                                             \
+	X(IP_HEADER, "ip_header", "bad IPv4 or IPv6 header")                                                  \
+	X(IP_CHECKSUM, "ip_checksum", "IPv4 header checksum wrong")                                           \
+	X(IP_FRAGMENT, "ip_fragment", "IP fragment of a datagram of ours that could not be completed")        \
+	X(UDP_LENGTH, "udp_length", "UDP length, or TCP header, beyond the packet")                           \
+	X(UDP_CHECKSUM, "udp_checksum", "the UDP or TCP checksum is bad, says the driver, or we")             \
+	X(TCP_CONTROL, "tcp_control", "fake TCP: a segment of the peer's kernel, without a datagram")         \
+	/* pipeline */                                                                                        \
+	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                                 \
+	X(SEGMENT, "segment", "from the kernel: said to be TCP that is to be cut up, and is not")             \
+	X(STEER_FULL, "steer_full", "ring to the home worker full")                                           \
+	X(PUNT_FULL, "punt_full", "ring to the exception path full")                                          \
+	X(PUNT_LINK, "punt_link", "beyond punt_rate: ARP, neighbour discovery and the like")                  \
+	X(PUNT_ROUTING, "punt_routing", "beyond punt_rate: OSPF, VRRP, PIM, IS-IS, BFD")                      \
+	X(PUNT_TCP, "punt_tcp", "beyond punt_rate: TCP of standing connections")                              \
+	X(PUNT_SYN, "punt_syn", "beyond punt_rate: TCP that begins")                                          \
+	X(PUNT_ICMP, "punt_icmp", "beyond punt_rate: ICMP, IGMP, DHCP")                                       \
+	X(PUNT_OTHER, "punt_other", "beyond punt_rate: UDP, fragments and all the rest")                      \
+	X(INJECT_FULL, "inject_full", "ring from the exception path full")                                    \
+	X(NO_MBUF, "no_mbuf", "packet buffers exhausted")                                                     \
+	X(TX_FULL, "tx_full", "port took no more packets")                                                    \
+	X(TX_LONG, "tx_long", "longer than the port's frames")                                                \
+	X(PORT_DOWN, "port_down", "the port's interface is down, or gone")                                    \
+	X(NO_ROUTE, "no_route", "no route or source address for the peer")                                    \
+	X(NO_NEIGHBOUR, "no_neighbour", "next hop's link address not known (yet)")                            \
+	/* crypt */                                                                                           \
+	X(CRYPT_SHORT, "crypt_short", "shorter than the cipher's header")                                     \
+	X(CRYPT_BAD, "crypt_bad", "checksum or tag wrong: wrong key, cipher or noise")                        \
+	/* session */                                                                                         \
+	X(NO_LISTENER, "no_listener", "the tunnel does not listen on this address or port")                   \
+	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")                      \
+	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                       \
+	X(CONV, "conv", "conversation id of another session, and not a new one's start")                      \
+	X(STRAY, "stray", "datagram of a session that is not known, and that cannot begin one")               \
+	X(PARITY_ALONE, "parity_alone", "parity without a session")                                           \
+	X(SESSION_LIMIT, "session_limit", "no room for a new session")                                        \
+	X(KCP_INPUT, "kcp_input", "malformed KCP segment")                                                    \
+	X(OOB, "oob", "out-of-band packet, which kcptun does not use")                                        \
+	X(ASK_LIMIT, "ask_limit", "question for a session, beyond those answered a second")                   \
+	X(FEC, "fec", "FEC packet malformed, or not fit for its group")                                       \
+	X(FEC_UNPROVED, "fec_unproved", "FEC might have rebuilt it, had the shape of the groups been proved") \
+	X(COMP, "comp", "snappy stream corrupt: session closed")                                              \
+	X(MUX, "mux", "smux protocol error: session closed")                                                  \
+	X(TIMEOUT, "timeout", "session closed: nothing heard from the peer")                                  \
+	X(NEVER_BEGAN, "never_began", "session closed: the peer's first bytes never came")                    \
+	X(FORGOTTEN, "forgotten", "session closed: the server says that it does not know it")                 \
+	X(REPLACED, "replaced", "session closed: the peer began a new one")                                   \
+	X(STREAM_LIMIT, "stream_limit", "no room for a new stream")                                           \
+	X(TARGET, "target", "stream closed: the target could not be reached")                                 \
+	X(DIAL_LIMIT, "dial_limit", "stream closed: too many dials to the tunnel's target wait")              \
+	X(OVER_SHARE, "over_share", "session closed: it held most when memory ran out")                       \
 	X(NO_MEMORY, "no_memory", "the worker's memory budget is used up")
 
 /* Verdicts of a packet on its way in.  Anything from VERDICT_DROP on is a reason to drop it. */

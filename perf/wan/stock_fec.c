@@ -29,8 +29,10 @@ void sf_init(struct sf *f, int year, unsigned ds, unsigned ps)
 	f->scratch = must(aligned_alloc(64, FEC_SCRATCH));
 	f->list = must(calloc(SF_SHAPES * (ds + ps) + 1, sizeof(*f->list)));
 	fec_enc_init(&f->enc, f->codec, f->mem, &f->cnt);
-	if (year != 2021)
+	if (year != 2021) {
 		f->dec = must(fec_dec_create(f->codec, f->mem, &f->cnt));
+		fec_dec_trust(f->dec);
+	}
 }
 
 static void list_drop(struct sf *f, unsigned from, unsigned n)

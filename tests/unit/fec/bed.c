@@ -132,6 +132,12 @@ struct bed_copy {
 
 void bed_dec_init(struct bed_dec *t, struct bed *b, const struct fec_codec *c, bool own)
 {
+	bed_dec_wary(t, b, c, own);
+	fec_dec_trust(t->d);
+}
+
+void bed_dec_wary(struct bed_dec *t, struct bed *b, const struct fec_codec *c, bool own)
+{
 	memset(t, 0, sizeof(*t));
 	t->bed = b;
 	t->own = own;

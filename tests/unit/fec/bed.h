@@ -62,7 +62,9 @@ struct bed_dec {
 	struct bed_copy *copies; /* every packet fed, with its ledger entry */
 };
 
+/* One that takes every shape for proved, as stock does, and one that does not. */
 void bed_dec_init(struct bed_dec *t, struct bed *b, const struct fec_codec *c, bool own);
+void bed_dec_wary(struct bed_dec *t, struct bed *b, const struct fec_codec *c, bool own);
 void bed_dec_fini(struct bed_dec *t);
 
 /* Feeds a copy of packet k, which is wiped as soon as the decoder does not hold it.  Returns the verdict. */

@@ -629,8 +629,8 @@ uint64_t rig_other_drops(const struct rig_side *s, unsigned a, unsigned b)
 	uint64_t sum = 0;
 
 	for (unsigned v = VERDICT_DROP + 1; v < VERDICT_MAX; v++) {
-		if (v == a || v == b || !rig_drops(s, v))
-			continue;
+		if (v == a || v == b || v == DROP_FEC_UNPROVED || !rig_drops(s, v))
+			continue; /* nothing that came is missing for not having been rebuilt */
 		printf("end %d: %lu dropped: %s\n", s->end, rig_drops(s, v), drop_name(v));
 		sum += rig_drops(s, v);
 	}

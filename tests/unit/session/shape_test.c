@@ -252,3 +252,54 @@ Test(session_shape, changes_of_mind)
 	cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_FEC, NULL), 1);
 	rig_end(r);
 }
+
+/* A group of ten of a client's, the numbers from sn on, that comes but for what `lost` names. */
+static void feed_group(struct rig *r, struct fec_enc *e, uint32_t sn, uint32_t lost, uint8_t cmd)
+{
+	static uint8_t buf[13][256];
+	struct pkt v[13];
+
+	for (unsigned i = 0; i < 13; i++) {
+		v[i] = (struct pkt){.p = buf[i] + FEC_HEAD, .n = i < 10 ? DGRAM : 0};
+		byte(v[i].p, sn + i);
+		v[i].p[KCP_OFF_CMD] = cmd;
+		le32_put(v[i].p + KCP_OFF_TS, (sn + i) * 0x9e3779b1);
+	}
+	cr_assert_eq(fec_enc_burst(e, v, 10, 1000), 3);
+	for (unsigned i = 0; i < 13; i++)
+		if (!(lost >> i & 1))
+			rig_feed(r, SERVER, 9999, v[i].p, v[i].n);
+}
+
+/* Nothing is rebuilt before the client's shape was proved, what never is counts as a drop, and KCP's word against what
+ * was rebuilt takes the proof back. */
+Test(session_shape, proved_before_anything_is_rebuilt)
+{
+	struct rig *r = shape_rig(none, ours);
+	const struct rig_side *s = &r->side[SERVER];
+	struct fec_enc e;
+	uint32_t sn = 0;
+	struct sess *ss;
+
+	feed(r, 9999, 0, false);
+	fec_enc_init(&e, s->tun.fec, s->mem, &s->shard->snmp[0]);
+	for (unsigned g = 0; g < 5; g++, sn += 10)
+		feed_group(r, &e, sn, 6, KCP_WINS);
+	feed_group(r, &e, sn, 7, KCP_WINS);
+	cr_assert_eq(rig_drops(s, DROP_FEC_UNPROVED), 0);
+	ss = s->shard->all[0];
+	cr_assert(fec_dec_proved(ss->dec));
+	cr_assert_eq(ss->cnt->FECRecovered, 13);
+	fec_dec_doubt(ss->dec);
+	for (unsigned g = 0; g < 8; g++)
+		feed_group(r, &e, sn, 7, KCP_WINS);
+	cr_assert_eq(ss->cnt->FECRecovered, 13);
+	cr_assert_eq(rig_drops(s, DROP_FEC_UNPROVED), 3 * 4, "four groups are still at hand");
+	for (unsigned g = 0; g < 3; g++)
+		feed_group(r, &e, sn, 0, KCP_WINS);
+	cr_assert(fec_dec_proved(ss->dec));
+	feed_group(r, &e, sn, 1, 99);
+	cr_assert_not(fec_dec_proved(ss->dec));
+	fec_enc_fini(&e);
+	rig_end(r);
+}

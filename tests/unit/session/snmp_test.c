@@ -206,6 +206,7 @@ Test(session_snmp, fec)
 	/* Complete without its parity, which is stored when it comes. */
 	group(&e, buf, n, 77, KCP_PUSH);
 	rig_feed(r, SERVER, 1, buf[0], n[0]);
+	fec_dec_trust(r->side[SERVER].shard->all[0]->dec); /* these groups are too few to prove anything */
 	cr_assert_eq(cnt->FECShardSet, 1);
 	cr_assert_eq(cnt->FECFullShardSet, 0);
 	rig_feed(r, SERVER, 1, buf[1], n[1]);
