@@ -54,6 +54,7 @@ def run(lab, role, lossy):
     iface = "k0" if role == "server" else "k1"
     t = tunnel(SHAPE, 0, role, ":4000" if role == "server" else "127.0.0.1:13000",
                "127.0.0.1:9000" if role == "server" else "10.77.1.1:4000").replace("1024", WINDOW)
+    t = t.replace("{ ", '{ congestion = "stock"; ', 1)  # as many parity packets as a stock peer counts on
     text = (eal() + 'ports = ( { name = "p0"; device = "net_af_packet0,iface=%s"; exception = "kernel"; } );\n' % iface +
             "tunnels = ( %s );\nlog = { quiet = true; };\n" % t)
     csv = os.path.join(lab.dir, "snmp.csv")
