@@ -178,9 +178,11 @@ static void set_pace(struct kcp *k)
 	struct kcp_model *m = &k->m;
 	double least = PACE_MIN * (double)k->mss / (rtt_of(k) > RTT_LEAST_US ? rtt_of(k) : RTT_LEAST_US);
 
-	if (k->conf->bandwidth)
+	if (k->conf->bandwidth) { /* however little that is in a round trip */
 		m->pace = hint(k);
-	else if (m->state == KCP_MODEL_STARTUP)
+		return;
+	}
+	if (m->state == KCP_MODEL_STARTUP)
 		m->pace = startup_rate(k);
 	else
 		m->pace = best_of(&m->rate) * pace_gain(k) * spare(k);

@@ -165,6 +165,8 @@ static void timed_forget(struct kcp *k, struct kcp_seg *s, const uint32_t *ts)
 	}
 	m->delivered += kcp_seg_cost(s);
 	m->segs++;
+	if (m->probes) /* a silence is no time in which a shorter round trip could have been seen */
+		m->min_rtt_at += m->us - m->delivered_us;
 	m->delivered_us = m->us;
 	m->news = true;
 	m->probes = 0;
