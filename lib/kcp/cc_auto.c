@@ -42,6 +42,7 @@
 #define SPARE_LEAST    32	/* segments that a round must have for its losses to say anything */
 #define MIN_RTT_US     10000000 /* the least round trip is looked for again when it was not seen for so long, */
 #define PROBE_RTT_US   200000	/* with half of what it takes in flight */
+#define SETTLED	       6	/* rounds after the startup */
 #define LOST_PART      0.02	/* of what was delivered: a queue that loses */
 #define MASKED	       0.92	/* a round, while parity may hide what the queue loses */
 #define LOST_MUCH      0.1	/* so much is lost by a policer, if it is not the path's own */
@@ -303,8 +304,10 @@ static void walk(struct kcp *k)
 {
 	struct kcp_model *m = &k->m;
 
-	if (m->state == KCP_MODEL_STARTUP && m->full)
+	if (m->state == KCP_MODEL_STARTUP && m->full) {
 		m->state = KCP_MODEL_DRAIN;
+		m->full_round = m->round;
+	}
 	if (m->state == KCP_MODEL_DRAIN && m->flight <= bdp(k))
 		enter_cruise(k);
 	if (m->state == KCP_MODEL_CRUISE)
@@ -407,13 +410,24 @@ static void look_queue(struct kcp *k)
 		enter_phase(k, 1);
 }
 
-static bool is_level(const struct kcp *k)
+/*
+ * Losses that are the path's, not our doing: of rounds that send no more than before, and have no queue, when those of
+ * the startup's end, or of a probe, have come to light; and in KCP_MODEL_STARTUP of those that another round followed.
+ */
+static void look_lossy(struct kcp *k)
 {
-	const struct kcp_model *m = &k->m;
+	struct kcp_model *m = &k->m;
+	bool lossy = m->lost > 0;
 
-	if (m->state == KCP_MODEL_STARTUP)
-		return m->now_us < queue_most(k) / 4;
-	return m->state == KCP_MODEL_CRUISE && m->phase > 1 && !queue_is_long(k);
+	if (m->state == KCP_MODEL_STARTUP) {
+		m->lossy_rounds += m->maybe_lossy && !m->full;
+		m->maybe_lossy = lossy;
+		m->blocked_rounds += m->blocked && !m->full;
+	} else if (m->state == KCP_MODEL_CRUISE && m->phase > 2 && m->round - m->full_round > SETTLED &&
+		   !queue_is_long(k)) {
+		m->lossy_rounds += lossy;
+		m->blocked_rounds += m->blocked;
+	}
 }
 
 static void end_round(struct kcp *k)
@@ -433,10 +447,7 @@ static void end_round(struct kcp *k)
 	look_queue(k);
 	m->round_segs = m->segs;
 	m->segs = 0;
-	if (is_level(k)) { /* what is lost otherwise may be our doing */
-		m->lossy_rounds += m->lost > 0;
-		m->blocked_rounds += m->blocked;
-	}
+	look_lossy(k);
 	m->blocked = false;
 	m->round_end = m->round_had = m->delivered;
 	m->round_rtt = UINT32_MAX;
@@ -537,6 +548,7 @@ static bool is_hole(const struct kcp *k)
 /* What the peer's window, or ours, keeps back says nothing of the path either. */
 static void auto_flushed(struct kcp *k)
 {
+	kcp_twin_plan(k);
 	if (k->snd_nxt == k->snd_end || kcp_may_number(k))
 		return;
 	limited(k, KCP_LIMITED_WINDOW);
@@ -556,6 +568,8 @@ void kcp_model_init(struct kcp *k)
 	*m = (struct kcp_model){
 		.us = k->now * 1000,
 		.reorder_at = UINT64_MAX,
+		.twin_at = UINT64_MAX,
+		.lossy_until = UINT32_MAX, /* not yet */
 		.reorder_mult = 1,
 		.min_rtt = UINT32_MAX,
 		.round_rtt = UINT32_MAX,

@@ -149,6 +149,7 @@ static void begin(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, unsigne
 			return;
 		}
 		k->loss->collect(k, false);
+		k->m.flush_from = k->snd_sent;
 		number_some(k, max);
 	} else {
 		new = number(k);
@@ -242,14 +243,6 @@ static bool write_probes(struct kcp *k, struct lent *o)
 	return true;
 }
 
-static bool write_segment(struct kcp *k, struct lent *o, const struct kcp_seg *s)
-{
-	if (!lent_room(o, KCP_HEAD + s->len))
-		return false;
-	memcpy(put_head(k, o, KCP_PUSH, s->frg, (uint32_t)k->now, s->sn, s->len), s->data, s->len);
-	return true;
-}
-
 static void count_again(struct kcp *k, enum kcp_why why)
 {
 	k->cnt->RetransSegs++;
@@ -266,6 +259,31 @@ static void count_again(struct kcp *k, enum kcp_why why)
 		k->cnt->LostSegs++;
 		k->run.lost = true;
 		break;
+	}
+}
+
+static bool write_as_of(struct kcp *k, struct lent *o, const struct kcp_seg *s, uint32_t ts)
+{
+	if (!lent_room(o, KCP_HEAD + s->len))
+		return false;
+	memcpy(put_head(k, o, KCP_PUSH, s->frg, ts, s->sn, s->len), s->data, s->len);
+	return true;
+}
+
+static bool write_segment(struct kcp *k, struct lent *o, const struct kcp_seg *s)
+{
+	return write_as_of(k, o, s, (uint32_t)k->now);
+}
+
+/* Segments that leave twice, as they were; those that find no place do not. */
+static void write_twins(struct kcp *k, struct lent *o)
+{
+	struct kcp_seg *s;
+
+	while (k->m.twin_at <= k->m.us && (s = kcp_twin_next(k))) {
+		if (!write_as_of(k, o, s, s->ts))
+			return;
+		count_again(k, KCP_WHY_EARLY);
 	}
 }
 
@@ -299,6 +317,8 @@ static bool write_new(struct kcp *k, struct lent *o)
 			return false;
 		k->loss->sent(k, s);
 	}
+	if (kcp_is_auto(k))
+		write_twins(k, o);
 	return true;
 }
 

@@ -129,6 +129,10 @@ extern const struct kcp_cc_ops kcp_cc_auto;
 
 /* cc_auto.c */
 void kcp_model_init(struct kcp *k);
+
+/* timed.c: after a flush, what it sent alone is to leave twice; and the segment that is to leave now, or NULL. */
+void kcp_twin_plan(struct kcp *k);
+struct kcp_seg *kcp_twin_next(struct kcp *k);
 /* Bytes more that may be in flight; not positive: none. */
 static inline int64_t kcp_model_room(const struct kcp *k)
 {

@@ -50,17 +50,25 @@ struct kcp_model {
 	uint16_t batch;	   /* datagrams of a group with its parity; 0: there is none */
 	float parity;	   /* packets for each of data */
 	uint32_t batch_us; /* what is made good by parity comes so much later */
-	uint16_t probes;   /* into the silence, since something was acknowledged */
-	bool probe;	   /* one segment may leave whatever is in flight */
-	bool news;	   /* this datagram has acknowledged something */
-	bool started;	   /* something has been acknowledged */
-	uint8_t state;	   /* enum kcp_model_state */
-	uint8_t bound;	   /* enum kcp_bound */
-	uint8_t phase;	   /* of KCP_MODEL_CRUISE */
-	uint8_t flat;	   /* rounds without growth, in KCP_MODEL_STARTUP */
-	bool grown;	   /* and a probe has found more than that */
-	bool full;	   /* the path's rate has been found */
-	bool blocked;	   /* in this round a window was full of what waits for a hole */
+	uint64_t twin_at;  /* segments [twin, twin_end) leave once more then, whatever became of them; UINT64_MAX: none
+			      do */
+	uint32_t twin, twin_from, twin_end;
+	uint8_t twin_more, hits; /* so often; losses since hits_from */
+	uint32_t hits_from;	 /* round */
+	uint32_t flush_from;	 /* the first that this flush may send */
+	uint32_t lossy_until;	 /* round: something was lost not long before that */
+	uint16_t probes;	 /* into the silence, since something was acknowledged */
+	bool probe;		 /* one segment may leave whatever is in flight */
+	bool news;		 /* this datagram has acknowledged something */
+	bool started;		 /* something has been acknowledged */
+	uint8_t state;		 /* enum kcp_model_state */
+	uint8_t bound;		 /* enum kcp_bound */
+	uint8_t phase;		 /* of KCP_MODEL_CRUISE */
+	uint8_t flat;		 /* rounds without growth, in KCP_MODEL_STARTUP */
+	bool grown;		 /* and a probe has found more than that */
+	bool full;		 /* the path's rate has been found */
+	bool maybe_lossy;	 /* the round before lost something in KCP_MODEL_STARTUP */
+	bool blocked;		 /* and of what waits for a hole */
 	/* the sample of this datagram: of what it acknowledged, that which was sent last */
 	struct {
 		uint32_t sent_us, had, had_us, first_us;
@@ -90,13 +98,14 @@ struct kcp_model {
 	uint32_t seen_rtt; /* us: the least since KCP_MODEL_PROBE_RTT began */
 	uint32_t queue_us; /* what the last round's least had above min_rtt */
 	uint32_t round;
-	uint32_t round_end; /* a round ends when what was sent after so much was delivered is acknowledged */
-	uint32_t round_had; /* delivered when it began */
-	uint32_t lost;	    /* bytes taken for lost in this round */
-	uint32_t cwnd;	    /* bytes that may be in flight */
-	uint32_t seen;	    /* delivered before this datagram */
-	uint32_t epoch_had; /* delivered when the present run of acknowledgements began, */
-	uint64_t epoch_us;  /* and when that was */
+	uint32_t full_round; /* when the startup ended */
+	uint32_t round_end;  /* a round ends when what was sent after so much was delivered is acknowledged */
+	uint32_t round_had;  /* delivered when it began */
+	uint32_t lost;	     /* bytes taken for lost in this round */
+	uint32_t cwnd;	     /* bytes that may be in flight */
+	uint32_t seen;	     /* delivered before this datagram */
+	uint32_t epoch_had;  /* delivered when the present run of acknowledgements began, */
+	uint64_t epoch_us;   /* and when that was */
 	uint64_t phase_at;
 	/* counters */
 	uint32_t lossy_rounds, blocked_rounds;

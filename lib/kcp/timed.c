@@ -16,15 +16,23 @@
  * is not ends the look.
  */
 
-#define REORDER_PART   8    /* of the least round trip, */
-#define REORDER_MIN    3000 /* us: at least */
-#define REORDER_MAX    64   /* times as much */
-#define REORDER_ROUNDS 16
-#define PROBE_AGAIN    80000  /* us from one probe into a silence to the next */
-#define PROBE_FIRST    200000 /* us: before any round trip is known */
-#define ACKS_LATE      20000  /* us: what a peer may wait with its ACKs beyond our interval */
-#define AGAIN_WALK_MAX 64
-#define TS_MAX_MS      60000 /* a time that an ACK echoes may lie so far back */
+#define REORDER_PART	 8    /* of the least round trip, */
+#define REORDER_MIN	 3000 /* us: at least */
+#define REORDER_MAX	 64   /* times as much */
+#define REORDER_ROUNDS	 16
+#define PROBE_AGAIN	 70000 /* us from one probe into a silence to the next, */
+#define PROBES_OFTEN	 75
+#define PROBE_SELDOM	 250000 /* and after so many, for there may be very many sessions whose peers are gone */
+#define PROBE_FIRST	 200000 /* us: before any round trip is known */
+#define ACKS_LATE	 20000	/* us: what a peer may be late with its ACKs beyond what it was so far, */
+#define ACKS_LATE_LITTLE 5000	/* and with those of a few segments */
+#define TWINS		 2	/* segments at a time, while no more than so many are in flight: */
+#define TWIN_FLIGHT	 8
+#define TWIN_HITS	 4 /* losses in LOSSY_ROUNDS */
+#define TWIN_US		 3000
+#define LOSSY_ROUNDS	 512
+#define AGAIN_WALK_MAX	 64
+#define TS_MAX_MS	 60000 /* a time that an ACK echoes may lie so far back */
 
 static uint32_t low(uint64_t us)
 {
@@ -193,6 +201,20 @@ static void timed_una(struct kcp *k)
 
 /* ---- losses ---- */
 
+/* Something was lost.  With what leaves twice that is rare, unless twice is not enough. */
+static void lossy(struct kcp *k)
+{
+	struct kcp_model *m = &k->m;
+
+	if (m->round - m->hits_from > LOSSY_ROUNDS) {
+		m->hits_from = m->round;
+		m->hits = 0;
+	}
+	if (m->hits < UINT8_MAX)
+		m->hits++;
+	m->lossy_until = m->round + LOSSY_ROUNDS;
+}
+
 void kcp_again_add(struct kcp *k, struct kcp_seg *s, enum kcp_why why)
 {
 	struct list *at = k->again.prev;
@@ -233,27 +255,36 @@ static void detect(struct kcp *k)
 			return;
 		}
 		m->lost += kcp_seg_cost(s);
+		lossy(k);
 		lose(k, s, KCP_WHY_FAST);
 	}
 }
 
 /* ---- silence ---- */
 
+/* Each time after so long, for the path may be back; and where that has long been hoped for, less often. */
+static uint64_t probe_wait(const struct kcp *k)
+{
+	const struct kcp_model *m = &k->m;
+	uint32_t rto;
+
+	if (m->probes)
+		return m->probes < PROBES_OFTEN ? PROBE_AGAIN : PROBE_SELDOM;
+	if (!m->started)
+		return PROBE_FIRST;
+	if (m->flight > TWIN_FLIGHT * k->mss) /* its ACKs are late together */
+		return 2000 * (uint64_t)k->srtt + 1000 * kcp_interval(k) + ACKS_LATE;
+	rto = (uint32_t)k->srtt + kcp_interval(k);
+	return 1000 * (uint64_t)(k->rto > rto ? k->rto : rto) + ACKS_LATE_LITTLE;
+}
+
 /* When to send into it; UINT64_MAX: nothing is under way. */
 static uint64_t probe_at(const struct kcp *k)
 {
 	const struct kcp_model *m = &k->m;
-	uint64_t from = m->sent_us > m->delivered_us ? m->sent_us : m->delivered_us, wait;
+	uint64_t from = m->sent_us > m->delivered_us ? m->sent_us : m->delivered_us;
 
-	if (!m->flight)
-		return UINT64_MAX;
-	if (m->probes)
-		wait = PROBE_AGAIN;
-	else if (m->started)
-		wait = 2000 * (uint64_t)k->srtt + 1000 * kcp_interval(k) + ACKS_LATE;
-	else
-		wait = PROBE_FIRST;
-	return from + wait;
+	return m->flight ? from + probe_wait(k) : UINT64_MAX;
 }
 
 static void probe(struct kcp *k)
@@ -261,12 +292,58 @@ static void probe(struct kcp *k)
 	struct kcp_seg *s = kcp_snd_seg(k, k->snd_una);
 
 	if (!s || !s->xmit || s->why) /* it waits to be sent again already, or una is still to come: then any will do */
-		s = list_empty(&k->again) ? container_of(k->late.next, struct kcp_seg, late) : NULL;
+		s = list_empty(&k->again) && !list_empty(&k->late) ? container_of(k->late.next, struct kcp_seg, late)
+								   : NULL;
 	if (s)
 		lose(k, s, KCP_WHY_LOST);
+	lossy(k);
 	k->m.probe = true;
 	if (k->m.probes < UINT16_MAX)
 		k->m.probes++;
+}
+
+/* ---- what is sent twice ---- */
+
+/*
+ * Who sends a few bytes at a time waits for each of them, and little follows by whose arrival their loss would be seen.
+ * Where the path loses packets, such a segment leaves again TWIN_US later, just as it was: its ACK is that of either.
+ * Where two are often not enough, it leaves three times.
+ */
+void kcp_twin_plan(struct kcp *k)
+{
+	struct kcp_model *m = &k->m;
+	uint32_t n = k->snd_sent - m->flush_from;
+
+	if (!n || n > TWINS || m->flight > TWIN_FLIGHT * k->mss || seq_lt(m->lossy_until, m->round))
+		return;
+	if (m->twin_at == UINT64_MAX || k->snd_sent - m->twin > 2 * TWINS)
+		m->twin = m->flush_from;
+	m->twin_from = m->twin;
+	m->twin_more = m->hits < TWIN_HITS ? 1 : 2;
+	m->twin_end = k->snd_sent;
+	m->twin_at = m->us + TWIN_US;
+}
+
+struct kcp_seg *kcp_twin_next(struct kcp *k)
+{
+	struct kcp_model *m = &k->m;
+
+	if (m->us < m->twin_at)
+		return NULL;
+	if (seq_lt(m->twin, k->snd_una))
+		m->twin = k->snd_una;
+	while (seq_lt(m->twin, m->twin_end)) {
+		struct kcp_seg *s = kcp_snd_seg(k, m->twin++);
+
+		if (s && !s->why)
+			return s;
+	}
+	m->twin_at = UINT64_MAX;
+	if (m->twin_more && --m->twin_more) {
+		m->twin = m->twin_from;
+		m->twin_at = m->us + TWIN_US;
+	}
+	return NULL;
 }
 
 /* ---- the rest of what the other files ask ---- */
@@ -314,6 +391,8 @@ static uint64_t timed_next(const struct kcp *k)
 
 	if (k->m.reorder_at < us)
 		us = k->m.reorder_at;
+	if (k->m.twin_at < us)
+		us = k->m.twin_at;
 	return us == UINT64_MAX ? us : (us + 999) / 1000;
 }
 
