@@ -139,6 +139,16 @@ Test(kcp_auto, some_loss_costs_no_more_than_itself)
 	}
 }
 
+Test(kcp_auto, much_loss_does_not_collapse_it)
+{
+	for (uint32_t loss = 200; loss <= 300; loss += 100) {
+		over_loss(100, 100, loss, false, 0.5);
+		over_loss(20, 20, loss, false, 0.5);
+		over_loss(5, 50, loss, false, 0.5);
+		over_loss(20, 20, loss, true, 0.5);
+	}
+}
+
 /* ---- the hint ---- */
 
 /* Neither the path's loss nor a short round trip change what leaves. */
