@@ -171,8 +171,10 @@ static void timed_forget(struct kcp *k, struct kcp_seg *s, const uint32_t *ts)
 		if (!last)
 			was_needless(k, s);
 	}
-	m->delivered += kcp_seg_cost(s);
-	m->segs++;
+	if (!s->why) { /* what was not under way may have been sent any time ago: no sample counts it */
+		m->delivered += kcp_seg_cost(s);
+		m->segs++;
+	}
 	if (m->probes) /* a silence is no time in which a shorter round trip could have been seen */
 		m->min_rtt_at += m->us - m->delivered_us;
 	m->delivered_us = m->us;

@@ -139,6 +139,16 @@ Test(kcp_auto, some_loss_costs_no_more_than_itself)
 	}
 }
 
+Test(kcp_auto, much_loss_does_not_collapse_it)
+{
+	for (uint32_t loss = 200; loss <= 300; loss += 100) {
+		over_loss(100, 100, loss, false, 0.5);
+		over_loss(20, 20, loss, false, 0.5);
+		over_loss(5, 50, loss, false, 0.5);
+		over_loss(20, 20, loss, true, 0.5);
+	}
+}
+
 /* ---- the hint ---- */
 
 /* Neither the path's loss nor a short round trip change what leaves. */
@@ -225,6 +235,28 @@ Test(kcp_auto, a_quiet_application_keeps_the_estimate)
 	after = mbit_in(&p, 300000);
 	cr_expect_geq(after, 0.8 * 50, "%.2f Mbit/s at once", after);
 	path_fini(&p);
+}
+
+/* Nor is it forgotten in a pause, however long: the first round trip aside, everything goes at once. */
+Test(kcp_auto, a_pause_costs_nothing)
+{
+	static const unsigned rtts[] = {20000, 80000};
+
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned rtt = rtts[i % 2], s = i < 2 ? 2 : 12;
+		struct path p;
+		double got;
+
+		one_way(&p, 50, rtt, BDP(50, rtt), 0, 0, 5);
+		path_run(&p, 5 * SEC);
+		p.e[0].left = 0;
+		path_run(&p, s * SEC);
+		p.e[0].left = PATH_ENDLESS;
+		path_run(&p, rtt + 20000);
+		got = mbit_in(&p, 200000);
+		cr_expect_geq(got, 0.8 * 50, "%u ms, a pause of %u s: %.1f Mbit/s behind it", rtt / 1000, s, got);
+		path_fini(&p);
+	}
 }
 
 /* ---- the window that is told ---- */

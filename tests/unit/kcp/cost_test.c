@@ -119,3 +119,77 @@ Test(kcp_cost, does_not_grow_with_the_flight)
 	compare("20 % loss, by the model", 200, false, KCP_CONGESTION_AUTO, 800);
 	compare("blackouts, by the model", 20, true, KCP_CONGESTION_AUTO, 1000);
 }
+
+/* ---- lies ---- */
+
+#define FLOOD	  56 /* ACKs of a datagram */
+#define DATAGRAMS 2000
+
+/* A session with so many segments in flight, some of them acknowledged by themselves. */
+static struct rig *flight_of(uint32_t n)
+{
+	struct kcp_conf conf = {.mtu = 64,
+				.snd_wnd = 65535,
+				.rcv_wnd = 1024,
+				.nodelay = 1,
+				.interval = 10,
+				.resend = 2,
+				.nc = 1,
+				.congestion = KCP_CONGESTION_AUTO};
+	struct rig *r = rig_new(7, &conf, 64 << 20, 1000);
+	static const uint8_t data[64];
+	struct kcp *k = &r->k;
+
+	k->rmt_wnd = 65535;
+	k->m.cwnd = UINT32_MAX / 2;
+	while (k->snd_sent != n) {
+		struct pkt out = {.p = r->buf[0]};
+
+		while (kcp_room(k) && k->snd_end != n)
+			kcp_send(k, &(struct slice){data, k->mss}, 1);
+		kcp_flush(k, KCP_FLUSH_FULL, 1000, &out, 1);
+	}
+	return r;
+}
+
+/* Basic blocks of an ACK in a flood of such as say nothing new, with the flush that each datagram may ask for. */
+static double flood(uint32_t n, unsigned kind)
+{
+	struct rig *r = flight_of(n);
+	struct sim_rng g = {kind};
+	struct kcp *k = &r->k;
+	unsigned long spent = 0;
+	uint64_t now = 1000;
+
+	for (unsigned d = 0; d < DATAGRAMS; d++) {
+		uint8_t p[FLOOD * KCP_HEAD];
+
+		for (unsigned i = 0; i < FLOOD; i++) {
+			struct kcp_head h = {.conv = 7, .cmd = KCP_ACK, .wnd = 65535, .una = k->snd_una};
+
+			h.ts = (uint32_t)(kind == 2 ? sim_rand(&g) : 1000);
+			h.sn = kind == 0   ? n + sim_below(&g, 100000) /* never sent */
+			       : kind == 1 ? k->snd_una + 1	       /* again and again */
+					   : k->snd_una - 1 - sim_below(&g, 100000);
+			kcp_head_put(p + i * KCP_HEAD, &h);
+		}
+		blocks = 0;
+		if (kcp_input(k, p, sizeof(p), 0, now, NULL) & KCP_WANT_FULL)
+			kcp_flush(k, KCP_FLUSH_FULL, now, &(struct pkt){.p = r->buf[0]}, 1);
+		spent += blocks;
+	}
+	rig_free(r);
+	return (double)spent / DATAGRAMS / FLOOD;
+}
+
+Test(kcp_cost, a_flood_of_lies_costs_no_more_with_a_large_flight)
+{
+	for (unsigned kind = 0; kind < 3; kind++) {
+		double small = flood(256, kind), large = flood(32768, kind);
+
+		printf("lies of kind %u: %.1f, %.1f basic blocks an ACK with a flight of 256, 32768\n", kind, small,
+		       large);
+		cr_expect_leq(large, 1.1 * small + 1);
+		cr_expect_leq(large, 60, "%.1f", large);
+	}
+}
