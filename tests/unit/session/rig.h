@@ -109,6 +109,8 @@ struct rig {
 	bool cut[2]; /* what this end sends is lost */
 };
 
+/* Is KCP_CONGESTION_AUTO, in turns by the us, what rig_defaults gives?  With RIG_CONGESTION=auto in the environment. */
+bool rig_auto(void);
 /* smux 2, snappy, no FEC, both ends kcpgate, a link of 20 ms without loss, and memory in plenty. */
 struct rig_conf rig_defaults(void);
 struct rig *rig_new(const struct rig_conf *conf);
