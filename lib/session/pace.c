@@ -38,6 +38,11 @@ static int64_t pace_depth(const struct sess *ss)
 	return ticks > PACE_BURST * 1000 ? (int64_t)ticks : PACE_BURST * 1000;
 }
 
+static double dgram_len(const struct sess *ss)
+{
+	return ss->tun->kcp.mtu + ss->tun->head + ss->tun->tail;
+}
+
 void pace_init(struct sess *ss, uint64_t now)
 {
 	ss->pace_at = UINT64_MAX;
@@ -46,6 +51,7 @@ void pace_init(struct sess *ss, uint64_t now)
 	ss->young = !sess_is_auto(ss);
 	pace_burden(ss, ss->tun->fec ? fec_codec_ps(ss->tun->fec) : 0);
 	ss->credit_us = shard_us(ss->shard, now);
+	ss->credit = (PACE_AT_ONCE - 1) * dgram_len(ss);
 	ss->young_left = PACE_YOUNG;
 	ss->portion_at = now;
 	ss->portion = PACE_PORTION;
@@ -75,11 +81,6 @@ void pace_over(struct sess *ss)
 	ss->pace_soft = false;
 }
 
-static double dgram_len(const struct sess *ss)
-{
-	return ss->tun->kcp.mtu + ss->tun->head + ss->tun->tail;
-}
-
 void pace_burden(struct sess *ss, unsigned parity)
 {
 	double mtu = ss->tun->kcp.mtu, over = ss->tun->head + ss->tun->tail;
@@ -94,17 +95,26 @@ void pace_burden(struct sess *ss, unsigned parity)
 	kcp_parity(&ss->kcp, parity, ds);
 }
 
+/* Bytes of UDP payload a microsecond that the path takes: those of a hint whatever they carry, or what KCP has found
+ * out of its datagrams, and what comes on top of them. */
+static double path_rate(const struct sess *ss)
+{
+	if (ss->tun->kcp.bandwidth)
+		return (double)ss->tun->kcp.bandwidth * 1e-6;
+	return (double)kcp_pace(&ss->kcp) * 1e-6 * ss->burden;
+}
+
 /* Of the path's. */
 static unsigned path_room(struct sess *ss, unsigned want, uint64_t now)
 {
-	double rate = (double)kcp_pace(&ss->kcp) * 1e-6 * ss->burden, len = dgram_len(ss);
+	double rate = path_rate(ss), len = dgram_len(ss);
 	double most = rate * PACE_LUMP_US > PACE_AT_ONCE * len ? rate * PACE_LUMP_US : PACE_AT_ONCE * len;
 	uint64_t us = shard_us(ss->shard, now);
 
 	ss->credit += (double)(us - ss->credit_us) * rate;
 	ss->credit_us = us;
-	if (ss->credit > most)
-		ss->credit = most;
+	if (ss->credit > most - len)
+		ss->credit = most - len; /* the last datagram may be in debt */
 	if (ss->credit <= 0) {
 		double need = rate * PACE_WAIT_US > len ? rate * PACE_WAIT_US : len;
 

@@ -165,7 +165,7 @@ Test(session_age, nobody_left_but_a_newcomer)
 	port = a->port;
 	finish(a);
 	run_for(r, EXPIRE - 1001);
-	r->now++;
+	rig_at(r, r->now + 1);
 	b = rig_connect(r, 0, 1000, 1000);
 	run_for(r, 1000);
 	cr_assert_neq(b->port, port);

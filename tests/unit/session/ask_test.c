@@ -329,7 +329,7 @@ Test(session_ask, question_under_way)
 	run_for(r, ASKING - 1);
 	for (unsigned i = 0; i < 20 && !alone; i++) {
 		run_for(r, ss->ask_at - r->now - 1);
-		r->now++;
+		rig_at(r, r->now + 1);
 		shard_tick(s, r->now);
 		cr_assert(!list_empty(&s->asks));
 		cr_assert(shard_ready(s));

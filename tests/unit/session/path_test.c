@@ -114,16 +114,16 @@ Test(session_path, neighbour)
 	cr_assert(addr_eq(&n.key.peer, &none->route[0].via));
 	cr_assert_eq(n.key.dev, 0);
 	for (unsigned i = 0; i < 999; i++) {
-		b.r->now++;
+		rig_at(b.r, b.r->now + 1);
 		cr_assert_null(ask(&b, &why));
 	}
 	cr_assert_eq(rig_notes(side, NOTE_NEIGH, NULL), 0);
-	b.r->now++;
+	rig_at(b.r, b.r->now + 1);
 	cr_assert_null(ask(&b, &why));
 	cr_assert_eq(rig_notes(side, NOTE_NEIGH, NULL), 1);
 	shard_adopt(b.s, known);
 	goes(&b, 0, mac_hop);
-	b.r->now += 5000;
+	rig_at(b.r, b.r->now + 5000);
 	goes(&b, 0, mac_hop);
 	cr_assert_eq(rig_notes(side, NOTE_NEIGH, NULL), 0);
 	rig_end(b.r);
@@ -150,7 +150,7 @@ Test(session_path, changes)
 	for (unsigned i = 0; i < 3; i++) {
 		cr_assert_null(ask(&b, &why));
 		cr_assert_eq(why, DROP_NO_ROUTE);
-		b.r->now += 1000;
+		rig_at(b.r, b.r->now + 1000);
 	}
 	cr_assert_eq(rig_notes(&b.r->side[SERVER], NOTE_NEIGH, NULL), 0, "there is no neighbour to ask for");
 	shard_adopt(b.s, t[4]);

@@ -36,6 +36,9 @@ struct rig_conf {
 	unsigned tunnels;   /* of the server's end: others are copies of the first, for rig_feed_to */
 	uint32_t autoexpire_ms, scavenge_ms;
 	uint64_t ratelimit[2];
+	uint8_t congestion;    /* enum kcp_congestion, of both ends */
+	uint64_t bandwidth[2]; /* kcp_conf.bandwidth */
+	bool fine;	       /* turns come by the us, and the shards are told it (shard_clock); else by the ms */
 	size_t heap[2];
 	struct sim_conf link; /* both ways */
 	uint64_t seed;
@@ -91,6 +94,8 @@ struct rig_side {
 	uint64_t most_read;		     /* bytes above KCP in one turn */
 	struct qpp_pads *qpp;
 	uint64_t got;
+	void (*sent)(void *arg, const struct rig_side *s, const struct pkt *k); /* sees each datagram that leaves */
+	void *sent_arg;
 };
 
 struct rig {
@@ -98,11 +103,14 @@ struct rig {
 	struct rig_side side[2];
 	struct dial *dials;
 	uint16_t next_port;
-	uint64_t now; /* ms */
+	uint64_t us;  /* what everything goes by */
+	uint64_t now; /* the same in ms */
 	uint64_t turns;
 	bool cut[2]; /* what this end sends is lost */
 };
 
+/* Is KCP_CONGESTION_AUTO, in turns by the us, what rig_defaults gives?  With RIG_CONGESTION=auto in the environment. */
+bool rig_auto(void);
 /* smux 2, snappy, no FEC, both ends kcpgate, a link of 20 ms without loss, and memory in plenty. */
 struct rig_conf rig_defaults(void);
 struct rig *rig_new(const struct rig_conf *conf);
@@ -125,9 +133,11 @@ void conn_read(struct conn *c);
 /* Writes what it has to send, as far as it may; ends its direction. */
 void conn_write(struct conn *c);
 
-/* All that is due at the present millisecond, until nothing moves. */
+/* It is `ms` now, whatever would have been due before. */
+void rig_at(struct rig *r, uint64_t ms);
+/* All that is due now, until nothing moves. */
 void rig_settle(struct rig *r);
-/* Goes on until `until`, or until done(arg) is true: which it then returns. */
+/* Goes on until `until` (ms), or until done(arg) is true: which it then returns. */
 bool rig_run(struct rig *r, uint64_t until, bool (*done)(void *), void *arg);
 /* Goes on until every connection at both ends is closed. */
 bool rig_finish(struct rig *r, uint64_t ms);

@@ -85,7 +85,7 @@ Test(session_share, greedy_sessions_leave_room)
 /* Many that hold a little each have taken the rest: then the one that holds most goes, and no other. */
 Test(session_share, who_holds_most_pays)
 {
-	struct rig *r = bed(1, 8);
+	struct rig *r = bed(1, rig_auto() ? 6 : 8); /* windows that set themselves begin small */
 	struct conn *c;
 	uint16_t n = 0;
 
