@@ -41,7 +41,7 @@ struct kcp_seg {
 	uint8_t why : 2;     /* enum kcp_why */
 	bool resent : 1;     /* transmitted more than once */
 	bool latched : 1;    /* loss.c: sent again early: not again before a timeout */
-	uint8_t limited : 2; /* timed.c: KCP_LIMITED_*, when it was sent */
+	uint8_t limited : 3; /* timed.c: KCP_LIMITED_*, when it was sent */
 	uint8_t data[];
 };
 

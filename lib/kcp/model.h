@@ -31,8 +31,10 @@ enum kcp_bound {
 	KCP_N_BOUNDS
 };
 
+/* What is delivered says nothing of the path, for what limits is: */
 #define KCP_LIMITED_APP	   1
-#define KCP_LIMITED_WINDOW 2
+#define KCP_LIMITED_WINDOW 2 /* the peer's, or ours */
+#define KCP_LIMITED_STREAM 4 /* the peer, above KCP */
 
 struct kcp_model {
 	uint64_t us; /* the latest time that this session was told */

@@ -63,6 +63,7 @@ struct mux_stream {
 #define MUX_S_GONE     0x200 /* the caller has let go of it; kept until its FIN is out */
 #define MUX_S_RESET    0x400 /* ends by a reset instead of a FIN, where the peer understands one */
 #define MUX_S_LOST     0x800 /* and where it does not, by nothing at all: a FIN would be a lie */
+#define MUX_S_STARVED  0x1000 /* v2: has bytes, and has used up its window */
 
 /* Ids to answer with FIN. */
 struct mux_refused {
