@@ -569,6 +569,11 @@ void kcp_model_init(struct kcp *k)
 	m->min_rtt_at = m->delivered_us = m->epoch_us = m->us;
 }
 
+float kcp_model_rate(const struct kcp *k)
+{
+	return best_of(&k->m.rate);
+}
+
 uint64_t kcp_pace(const struct kcp *k)
 {
 	return kcp_is_auto(k) ? (uint64_t)(k->m.pace * 1e6) : 0;

@@ -129,6 +129,8 @@ extern const struct kcp_cc_ops kcp_cc_auto;
 
 /* cc_auto.c */
 void kcp_model_init(struct kcp *k);
+/* Bytes a microsecond that the path was seen to deliver; 0: not yet. */
+float kcp_model_rate(const struct kcp *k);
 /* Bytes more that may be in flight; not positive: none. */
 static inline int64_t kcp_model_room(const struct kcp *k)
 {

@@ -20,17 +20,6 @@ struct kcp_best {
 
 enum kcp_model_state { KCP_MODEL_STARTUP, KCP_MODEL_DRAIN, KCP_MODEL_CRUISE, KCP_MODEL_PROBE_RTT };
 
-/* What bounds a session's rate now: for telemetry. */
-enum kcp_bound {
-	KCP_BOUND_NONE, /* nothing has been sent yet */
-	KCP_BOUND_APPLICATION,
-	KCP_BOUND_PEER_WINDOW,
-	KCP_BOUND_OWN_WINDOW,
-	KCP_BOUND_HINT,
-	KCP_BOUND_PATH,
-	KCP_N_BOUNDS
-};
-
 /* What is delivered says nothing of the path, for what limits is: */
 #define KCP_LIMITED_APP	   1
 #define KCP_LIMITED_WINDOW 2 /* the peer's, or ours */
@@ -57,7 +46,6 @@ struct kcp_model {
 	bool news;	   /* this datagram has acknowledged something */
 	bool started;	   /* something has been acknowledged */
 	uint8_t state;	   /* enum kcp_model_state */
-	uint8_t bound;	   /* enum kcp_bound */
 	uint8_t phase;	   /* of KCP_MODEL_CRUISE */
 	uint8_t flat;	   /* rounds without growth, in KCP_MODEL_STARTUP */
 	bool grown;	   /* and a probe has found more than that */
