@@ -24,7 +24,9 @@ enum note_type {
 	NOTE_SESS_CLOSE,    /* key; arg: a DROP_* reason, 0 for an ordinary end; arg2: NOTE_AGED_* */
 	NOTE_NEIGH,	    /* key.peer: next hop whose link address is wanted, key.dev: its port */
 	NOTE_BAD_KEY,	    /* tunnel: nothing but checksum failures; arg: how many in the last second */
-	NOTE_FEC, /* key: a session whose sides differ in FEC; arg: the peer's, arg2: ours, as NOTE_FEC_SHAPE */
+	NOTE_FEC,    /* key: a session whose sides differ in FEC; arg: the peer's, arg2: ours, as NOTE_FEC_SHAPE */
+	NOTE_WINDOW, /* key, id: a session that its peer's window limits; arg: segments that it has << 16 | should have;
+			arg2: kbit/s that it lets through; rtt: ms */
 };
 
 /* A client session that ended for its age (wire.md 9.1): with nothing to carry, or with its streams. */
@@ -38,11 +40,11 @@ struct note {
 	uint8_t pad;
 	uint16_t tunnel;
 	uint16_t worker;
-	uint16_t pad2;
+	uint16_t rtt;
 	uint32_t arg;
 	uint32_t arg2;
 	struct flow_key key;
-	uint64_t pad3;
+	uint64_t id;
 };
 
 _Static_assert(sizeof(struct note) == 64, "notes travel in a ring of whole elements");

@@ -117,6 +117,22 @@ static void warn_mode(struct conf_reader *r, const struct conf_obj *o, const str
 			conf_obj_warn(r, o, manual[i], "has no effect with mode \"%s\", only with \"manual\"", t->mode);
 }
 
+/* Where losses are told by time, nothing counts acknowledgements, doubles a timeout, or moves stock's window. */
+static void warn_timers(struct conf_reader *r, const struct conf_obj *o, const struct conf_tunnel *t)
+{
+	static const char *const stock[] = {"nodelay", "resend", "nc"};
+
+	if (strcmp(t->mode, "manual") != 0 || t->congestion != CONF_CONGESTION_AUTO)
+		return;
+	for (unsigned i = 0; i < sizeof(stock) / sizeof(stock[0]); i++) {
+		if (!conf_obj_line(o, stock[i]))
+			continue;
+		conf_obj_warn(r, o, stock[i],
+			      "nodelay, resend and nc have no effect with congestion \"auto\", only with \"stock\"");
+		return;
+	}
+}
+
 static void warn_crypt(struct conf_reader *r, const struct conf_obj *o, const struct conf_tunnel *t)
 {
 	static const char *const weak[][2] = {
@@ -243,10 +259,7 @@ int conf_tunnel_finish(struct conf_reader *r, const struct conf_obj *o)
 		finish_fec, finish_mtu, finish_addresses, finish_buffers, finish_qpp, finish_bandwidth,
 	};
 	static void (*const warns[])(struct conf_reader *, const struct conf_obj *, const struct conf_tunnel *) = {
-		warn_mode,
-		warn_crypt,
-		warn_generation,
-		warn_idle,
+		warn_mode, warn_timers, warn_crypt, warn_generation, warn_idle,
 	};
 	struct conf_tunnel *t = o->base;
 	int rc;

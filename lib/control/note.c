@@ -11,6 +11,8 @@
 #define BAD_KEY_PERIOD 10
 #define FEC_LINES      1
 #define FEC_PERIOD     60
+#define WND_LINES      20
+#define WND_PERIOD     60
 
 static bool allow(struct ctl *c, struct log_limit *l, const char *tunnel, unsigned lines, unsigned period_s)
 {
@@ -88,6 +90,20 @@ static void note_fec(struct ctl *c, const struct note *n, struct tunnel *t)
 			 name, side, peer, ds, ps, own_ds, own_ps, own_ds, own_ps, ds, ps);
 }
 
+/* What the peer takes at once is too little for the path; only there it can be changed. */
+static void note_window(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	char peer[ADDR_STRLEN];
+
+	if (!allow(c, &t->wnd_limit, t->conf->name, WND_LINES, WND_PERIOD))
+		return;
+	addr_port_str(&n->key.peer, n->key.peer_port, peer);
+	log_warn("tunnel %s: session %llu of %s: the peer's window of %u segments is what limits it (%.*f Mbit/s at %u "
+		 "ms); give the peer --rcvwnd %u or more",
+		 t->conf->name, (unsigned long long)n->id, peer, n->arg >> 16, n->arg2 < 10000, n->arg2 / 1e3, n->rtt,
+		 n->arg & UINT16_MAX);
+}
+
 static void take(struct ctl *c, const struct note *n)
 {
 	struct tunnel *t;
@@ -111,6 +127,9 @@ static void take(struct ctl *c, const struct note *n)
 		break;
 	case NOTE_FEC:
 		note_fec(c, n, t);
+		break;
+	case NOTE_WINDOW:
+		note_window(c, n, t);
 		break;
 	}
 }

@@ -231,7 +231,7 @@ static void look_full(struct kcp *k, uint32_t got)
 {
 	struct kcp_model *m = &k->m;
 
-	if ((m->best.limited & KCP_LIMITED_APP) && m->lost < got * LOST_MUCH)
+	if ((m->best.limited & (KCP_LIMITED_APP | KCP_LIMITED_STREAM)) && m->lost < got * LOST_MUCH)
 		return;
 	if (best_of(&m->rate) >= m->full_rate * GROWTH) {
 		m->full_rate = best_of(&m->rate);
@@ -518,7 +518,7 @@ static void limited(struct kcp *k, uint8_t by)
 void kcp_limited(struct kcp *k, bool app)
 {
 	if (k->snd_sent == k->snd_end && list_empty(&k->again) && kcp_model_room(k) > 0)
-		limited(k, app ? KCP_LIMITED_APP : KCP_LIMITED_WINDOW);
+		limited(k, app ? KCP_LIMITED_APP : KCP_LIMITED_STREAM);
 }
 
 void kcp_parity(struct kcp *k, unsigned n, unsigned ds)
@@ -581,6 +581,11 @@ void kcp_model_init(struct kcp *k)
 		.pace = k->conf->bandwidth ? hint(k) : RATE_FIRST,
 	};
 	m->min_rtt_at = m->delivered_us = m->epoch_us = m->us;
+}
+
+float kcp_model_rate(const struct kcp *k)
+{
+	return best_of(&k->m.rate);
 }
 
 uint64_t kcp_pace(const struct kcp *k)

@@ -249,14 +249,17 @@ static void count_again(struct kcp *k, enum kcp_why why)
 	switch (why) {
 	case KCP_WHY_FAST:
 		k->cnt->FastRetransSegs++;
+		k->again_fast++;
 		k->run.fast = true;
 		break;
 	case KCP_WHY_EARLY:
 		k->cnt->EarlyRetransSegs++;
+		k->again_early++;
 		k->run.fast = true;
 		break;
 	default:
 		k->cnt->LostSegs++;
+		k->again_late++;
 		k->run.lost = true;
 		break;
 	}

@@ -3,7 +3,7 @@
 
 #include "kcp_seg.h"
 
-/* Birth, death and description of a session's ARQ. */
+/* Birth and death of a session's ARQ. */
 
 void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct mem *mem, struct snmp *cnt,
 	      uint64_t now)
@@ -53,31 +53,4 @@ void kcp_fini(struct kcp *k)
 	k->touched = 0;
 	kcp_loss_init(k);
 	kcp_recv_fini(k);
-}
-
-void kcp_info(const struct kcp *k, struct kcp_info *out)
-{
-	*out = (struct kcp_info){
-		.conv = k->conv,
-		.snd_una = k->snd_una,
-		.snd_nxt = k->snd_nxt,
-		.rcv_nxt = k->rcv_nxt,
-		.rmt_wnd = k->rmt_wnd,
-		.cwnd = k->cwnd,
-		.ssthresh = k->ssthresh,
-		.incr = k->incr,
-		.srtt = (uint32_t)k->srtt,
-		.rttvar = (uint32_t)k->rttvar,
-		.rto = k->rto,
-		.probe_wait = k->probe_wait,
-		.ts_probe = k->ts_probe,
-		.snd_queue = k->snd_end - k->snd_nxt,
-		.snd_buf = k->snd_nxt - k->snd_una,
-		.rcv_queue = k->rcv_ordered,
-		.rcv_buf = k->rcv_stored,
-		.acks = k->acks.n,
-		.ask_send = k->ask_send,
-		.ask_tell = k->ask_tell,
-		.dead = k->dead,
-	};
 }

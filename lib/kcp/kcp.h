@@ -179,3 +179,40 @@ struct kcp_info {
 	bool ask_send, ask_tell, dead;
 };
 void kcp_info(const struct kcp *k, struct kcp_info *out);
+
+/* What bounds a session's rate now. */
+enum kcp_bound {
+	KCP_BOUND_NONE, /* nothing has been sent yet */
+	KCP_BOUND_APPLICATION,
+	KCP_BOUND_PEER_WINDOW,
+	KCP_BOUND_PEER_STREAM, /* what kcp_limited was told of the peer, above KCP */
+	KCP_BOUND_OWN_WINDOW,  /* conf's snd_wnd */
+	KCP_BOUND_HINT,	       /* conf's bandwidth */
+	KCP_BOUND_PATH,	       /* the model of it, or stock's congestion window */
+	KCP_N_BOUNDS
+};
+
+/* `more`: the caller has bytes that wait for kcp_room. */
+enum kcp_bound kcp_bound(const struct kcp *k, bool more);
+
+/*
+ * KCP_CONGESTION_AUTO: segments that a peer's window should have: twice what the path holds at the rate that was seen,
+ * or hinted at, rounded up to a number that somebody may type.  Where that window is the limit, what was seen is what
+ * it let through.  0: nothing is known yet.
+ */
+uint32_t kcp_window_wanted(const struct kcp *k);
+
+/* With KCP_CONGESTION_STOCK what is the model's is 0. */
+struct kcp_look {
+	uint64_t pace, rate;	 /* bytes/s of segments: that are to leave; that were seen to arrive */
+	uint32_t min_rtt, queue; /* us: the path's least round trip, and what the last one's least had above it */
+	uint32_t flight, cwnd;	 /* bytes under way, and that may be; without a congestion window 0 */
+	uint32_t snd_wnd;	 /* segments: the most that our side lets be under way */
+	uint32_t rcv_wnd;	 /* and the peer's, told to it but for those that wait to be read */
+	uint32_t span;		 /* from the oldest that is not acknowledged to the last sent */
+	/* segments sent again for later acknowledgements, by stock's early rule, and for want of any: a probe, or
+	   stock's timeout; they wrap; of all, those that proved needless */
+	uint32_t again_fast, again_early, again_late;
+	uint64_t needless;
+};
+void kcp_look(const struct kcp *k, struct kcp_look *out);

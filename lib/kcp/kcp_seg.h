@@ -41,7 +41,7 @@ struct kcp_seg {
 	uint8_t why : 2;     /* enum kcp_why */
 	bool resent : 1;     /* transmitted more than once */
 	bool latched : 1;    /* loss.c: sent again early: not again before a timeout */
-	uint8_t limited : 2; /* timed.c: KCP_LIMITED_*, when it was sent */
+	uint8_t limited : 3; /* timed.c: KCP_LIMITED_*, when it was sent */
 	uint8_t data[];
 };
 
@@ -133,6 +133,8 @@ void kcp_model_init(struct kcp *k);
 /* timed.c: after a flush, what it sent alone is to leave twice; and the segment that is to leave now, or NULL. */
 void kcp_twin_plan(struct kcp *k);
 struct kcp_seg *kcp_twin_next(struct kcp *k);
+/* Bytes a microsecond that the path was seen to deliver; 0: not yet. */
+float kcp_model_rate(const struct kcp *k);
 /* Bytes more that may be in flight; not positive: none. */
 static inline int64_t kcp_model_room(const struct kcp *k)
 {

@@ -111,6 +111,7 @@ struct kcp {
 	uint64_t ts_probe;		/* ms */
 	uint32_t ssthresh, incr;
 	bool dead;
+	uint32_t again_fast, again_early, again_late; /* segments sent again; they wrap */
 
 	/* KCP_CONGESTION_AUTO: `late` holds all segments in flight, in order of transmission, and `due` none */
 	struct kcp_model m;

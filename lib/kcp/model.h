@@ -20,19 +20,10 @@ struct kcp_best {
 
 enum kcp_model_state { KCP_MODEL_STARTUP, KCP_MODEL_DRAIN, KCP_MODEL_CRUISE, KCP_MODEL_PROBE_RTT };
 
-/* What bounds a session's rate now: for telemetry. */
-enum kcp_bound {
-	KCP_BOUND_NONE, /* nothing has been sent yet */
-	KCP_BOUND_APPLICATION,
-	KCP_BOUND_PEER_WINDOW,
-	KCP_BOUND_OWN_WINDOW,
-	KCP_BOUND_HINT,
-	KCP_BOUND_PATH,
-	KCP_N_BOUNDS
-};
-
+/* What is delivered says nothing of the path, for what limits is: */
 #define KCP_LIMITED_APP	   1
-#define KCP_LIMITED_WINDOW 2
+#define KCP_LIMITED_WINDOW 2 /* the peer's, or ours */
+#define KCP_LIMITED_STREAM 4 /* the peer, above KCP */
 
 struct kcp_model {
 	uint64_t us; /* the latest time that this session was told */
@@ -62,13 +53,12 @@ struct kcp_model {
 	bool news;		 /* this datagram has acknowledged something */
 	bool started;		 /* something has been acknowledged */
 	uint8_t state;		 /* enum kcp_model_state */
-	uint8_t bound;		 /* enum kcp_bound */
 	uint8_t phase;		 /* of KCP_MODEL_CRUISE */
 	uint8_t flat;		 /* rounds without growth, in KCP_MODEL_STARTUP */
 	bool grown;		 /* and a probe has found more than that */
 	bool full;		 /* the path's rate has been found */
 	bool maybe_lossy;	 /* the round before lost something in KCP_MODEL_STARTUP */
-	bool blocked;		 /* and of what waits for a hole */
+	bool blocked;		 /* in this round a window was full of what waits for a hole */
 	/* the sample of this datagram: of what it acknowledged, that which was sent last */
 	struct {
 		uint32_t sent_us, had, had_us, first_us;

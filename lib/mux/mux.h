@@ -56,13 +56,14 @@ struct mux_stream {
 #define MUX_S_HALF     0x004 /* half-close NOP to be sent after the bytes in avail */
 #define MUX_S_FIN      0x008 /* FIN to be sent after the bytes in avail, then the stream is forgotten */
 #define MUX_S_HALFSENT 0x010
-#define MUX_S_FIN_IN   0x020 /* peer's FIN arrived */
-#define MUX_S_HALF_IN  0x040 /* peer's half-close arrived */
-#define MUX_S_READ     0x080 /* v2: first read happened */
-#define MUX_S_BROKEN   0x100 /* v2: peer claimed bytes that were never sent: nothing more goes out but FIN */
-#define MUX_S_GONE     0x200 /* the caller has let go of it; kept until its FIN is out */
-#define MUX_S_RESET    0x400 /* ends by a reset instead of a FIN, where the peer understands one */
-#define MUX_S_LOST     0x800 /* and where it does not, by nothing at all: a FIN would be a lie */
+#define MUX_S_FIN_IN   0x020  /* peer's FIN arrived */
+#define MUX_S_HALF_IN  0x040  /* peer's half-close arrived */
+#define MUX_S_READ     0x080  /* v2: first read happened */
+#define MUX_S_BROKEN   0x100  /* v2: peer claimed bytes that were never sent: nothing more goes out but FIN */
+#define MUX_S_GONE     0x200  /* the caller has let go of it; kept until its FIN is out */
+#define MUX_S_RESET    0x400  /* ends by a reset instead of a FIN, where the peer understands one */
+#define MUX_S_LOST     0x800  /* and where it does not, by nothing at all: a FIN would be a lie */
+#define MUX_S_STARVED  0x1000 /* v2: has bytes, and has used up its window */
 
 /* Ids to answer with FIN. */
 struct mux_refused {

@@ -87,10 +87,23 @@ void mux_unready(struct mux *m, struct mux_stream *s)
 	list_del(&s->run);
 }
 
+/* Of several that are, the first that no longer is may end it: it sends, and will say so again if that lasts. */
+static void note_starved(struct mux *m, struct mux_stream *s, bool starved)
+{
+	if (starved)
+		s->flags |= MUX_S_STARVED;
+	else if (s->flags & MUX_S_STARVED)
+		s->flags &= (uint16_t)~MUX_S_STARVED;
+	else
+		return;
+	m->starved = starved;
+}
+
 void mux_ready(struct mux *m, struct mux_stream *s)
 {
 	bool ready = s->avail ? mux_credit(m, s) != 0 : (s->flags & (MUX_S_HALF | MUX_S_FIN)) != 0;
 
+	note_starved(m, s, s->avail && !ready);
 	if (ready == !list_empty(&s->run))
 		return;
 	if (ready)

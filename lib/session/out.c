@@ -217,13 +217,26 @@ void sess_address(struct sess *ss, struct pkt *v, unsigned n, uint64_t now)
 	ss->last_out = now;
 }
 
+/* Gives n datagrams their FEC headers; returns the parity packets behind them. */
+static unsigned sess_encode(struct sess *ss, struct pkt *out, unsigned n, uint64_t now)
+{
+	bool closes = n == fec_enc_left(&ss->enc);
+	unsigned made = fec_enc_burst(&ss->enc, out, n, now);
+
+	if (closes) {
+		ss->parity_sent += made;
+		ss->parity_left += fec_codec_ps(ss->tun->fec) - made;
+	}
+	return made;
+}
+
 /* Completes n datagrams of one session in out[0..n): FEC, counters, addressing.  Returns how many they became. */
 static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_t now)
 {
 	if (n == 0)
 		return 0;
 	if (shape_out(ss)) {
-		n += fec_enc_burst(&ss->enc, out, n, now);
+		n += sess_encode(ss, out, n, now);
 		ss->fec_quiet = false;
 	}
 	sess_address(ss, out, n, now);
@@ -241,8 +254,10 @@ static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint
 
 	*over = false;
 	kcp_clock(&ss->kcp, shard_us(ss->shard, now));
-	if (sess_is_auto(ss))
+	if (sess_is_auto(ss)) {
 		parity_look(ss, now);
+		bound_look(ss, now);
+	}
 	while (room > ps) {
 		unsigned max = room - ps, n;
 

@@ -19,6 +19,7 @@
 
 #define PACE_BURST    96000 /* bytes: stock's */
 #define PACE_TICKS    4	    /* ms: a bucket holds at least so much, lest a fast one runs over while we sleep */
+#define PACE_SHORT    4	    /* a bucket that holds less than this part is what is waited for */
 #define PACE_RATE_MAX (UINT64_C(1) << 50) /* bytes/s: what is beyond is no limit to anyone */
 #define PACE_PORTION  32		  /* datagrams a ms, for the first PACE_YOUNG of a session */
 #define PACE_YOUNG    1024
@@ -65,6 +66,14 @@ static void pace_fill(struct sess *ss, uint64_t now)
 
 	ss->tokens_at = now;
 	ss->tokens += (int64_t)(came < room ? (uint64_t)came : room);
+}
+
+bool pace_is_short(struct sess *ss, uint64_t now)
+{
+	if (!ss->tun->ratelimit)
+		return false;
+	pace_fill(ss, now);
+	return ss->tokens < pace_depth(ss) / PACE_SHORT;
 }
 
 /* Until `us`, by the finer of the shard's wheels. */

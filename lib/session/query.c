@@ -20,6 +20,13 @@ static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
 						    : "smuxbuf: TCP takes too little";
 	r->memory = sizeof(*ss) + ss->mem.used + ss->mem_in.used;
 	kcp_info(&ss->kcp, &r->kcp);
+	kcp_look(&ss->kcp, &r->look);
+	r->modelled = sess_is_auto(ss);
+	r->pace = (uint64_t)((double)r->look.pace * ss->burden);
+	r->limited_by = bound_name(ss, now);
+	r->wants_peer_rcvwnd = ss->bound.wants;
+	r->parity_sent = ss->parity_sent;
+	r->parity_left = ss->parity_left;
 	r->bytes_in = ss->bytes_in;
 	r->bytes_out = ss->bytes_out;
 	if (ss->dec)

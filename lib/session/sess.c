@@ -13,6 +13,20 @@ void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2
 	border_note(s->border, &n);
 }
 
+void sess_note_window(struct sess *ss, uint32_t has, uint32_t wants, uint32_t kbits, uint16_t rtt)
+{
+	struct note n = {.type = NOTE_WINDOW,
+			 .tunnel = (uint16_t)(ss->tun - ss->shard->conf.tunnels),
+			 .worker = (uint16_t)ss->shard->conf.id,
+			 .arg = has << 16 | wants,
+			 .arg2 = kbits,
+			 .rtt = rtt,
+			 .key = ss->key,
+			 .id = ss->id};
+
+	border_note(ss->shard->border, &n);
+}
+
 static void sess_layers(struct sess *ss, uint64_t now)
 {
 	const struct shard_tunnel *t = ss->tun;

@@ -86,6 +86,14 @@ struct parity {
 	uint64_t thin_at; /* and ms: when that last was so */
 };
 
+/* How long the peer's window has been what limits (bound.c). */
+struct bound {
+	uint32_t at;	     /* ms, low bits: the last look */
+	uint16_t limited_ms; /* less what it was not */
+	uint16_t widest;     /* segments, of those that the peer has told */
+	uint16_t wants;	     /* and what they should be; 0: it has not limited for long */
+};
+
 /* One TCP stream: between a mux_stream and a chan, outliving the first and living until control says GONE. */
 struct stream { /* two cache lines, the first of them for every packet */
 	struct shard *shard;
@@ -191,6 +199,8 @@ struct sess {
 	uint8_t reply_mac[6];
 	bool fec_told; /* control knows that the two sides differ in FEC */
 	struct parity parity;
+	struct bound bound;
+	uint64_t parity_sent, parity_left; /* packets, of groups that closed: sent, and left out */
 	/* datagrams: of this ms, while it is young, and until it no longer is */
 	int32_t portion, young_left;
 	uint64_t portion_at; /* ms: when `portion` was right */
@@ -291,6 +301,8 @@ bool sess_begun(const struct sess *ss);
 void sess_rearm(struct sess *ss);
 void sess_timer(struct sess *ss, uint64_t now);
 void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2);
+/* NOTE_WINDOW: segments that the peer's window has and should have, kbit/s, ms. */
+void sess_note_window(struct sess *ss, uint32_t has, uint32_t wants, uint32_t kbits, uint16_t rtt);
 
 /* shard.c */
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
@@ -322,6 +334,8 @@ void pace_spend(struct sess *ss, unsigned n, uint64_t bytes);
 void pace_over(struct sess *ss);
 /* So many of each group's parity packets are sent from now on, which the path's pace has to count in. */
 void pace_burden(struct sess *ss, unsigned parity);
+/* A rate limit has taken what could be sent at once. */
+bool pace_is_short(struct sess *ss, uint64_t now);
 /* True while tokens are waited for: until pace_at nothing can be sent (but acknowledgements, with
  * pace_soft), and nothing need be looked at. */
 static inline bool pace_waits(const struct sess *ss)
@@ -344,6 +358,12 @@ static inline const struct fec_codec *shape_out(const struct sess *ss)
 void parity_init(struct sess *ss);
 /* Before a flush: what the rounds that have ended since the last say. */
 void parity_look(struct sess *ss, uint64_t now);
+
+/* bound.c */
+/* What limits the session now, in a word or two. */
+const char *bound_name(struct sess *ss, uint64_t now);
+/* With KCP_CONGESTION_AUTO, before a flush: whether the peer's window is what limits. */
+void bound_look(struct sess *ss, uint64_t now);
 
 /* begin.c: which datagrams begin a session */
 /* What a server's datagram tells of its session (wire.md 5.2). */

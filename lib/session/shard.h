@@ -190,6 +190,13 @@ struct shard_row {   /* one session, or one stream of it */
 	const char *waits; /* what its reading waits for; NULL: it does not wait */
 	uint64_t memory;   /* bytes of the worker's heap */
 	struct kcp_info kcp;
+	struct kcp_look look;
+	bool modelled;		    /* congestion "auto" */
+	uint64_t pace;		    /* bytes/s of UDP payload, as far as it is modelled */
+	const char *limited_by;	    /* what its sending is limited by */
+	uint16_t wants_peer_rcvwnd; /* segments that the peer's window should have, where it was too narrow for long; or
+				       0 */
+	uint64_t parity_sent, parity_left;
 	uint64_t bytes_in, bytes_out; /* above KCP */
 	unsigned fec_ds, fec_ps;      /* of what arrives, 0 when none did */
 };

@@ -14,7 +14,7 @@
 #include "log.h"
 
 /* Rows of one answer: DPDK's has 16 KiB. */
-#define PAGE_ROWS    22
+#define PAGE_ROWS    15
 #define PAGE_TUNNELS 25
 
 /* rte_telemetry's callbacks have no argument of their own, and run in its threads: this is what they look at. */
@@ -165,6 +165,32 @@ static int cmd_tunnels(const struct tlm_src *src, const char *params, struct rte
 
 /* ---- sessions: asked of the workers, a page at a time ---- */
 
+/* What a session sends, and what keeps it from sending more.  Of stock's congestion control the model's are 0. */
+static void dict_sending(struct rte_tel_data *d, const struct shard_row *r)
+{
+	const struct kcp_look *k = &r->look;
+
+	rte_tel_data_add_dict_string(d, "congestion", r->modelled ? "auto" : "stock");
+	rte_tel_data_add_dict_string(d, "limited_by", r->limited_by);
+	dict_u64(d, "pacing_bps", r->pace * 8);
+	dict_u64(d, "bandwidth_bps", k->rate * 8);
+	dict_u64(d, "min_rtt_us", k->min_rtt);
+	dict_u64(d, "queue_us", k->queue);
+	dict_u64(d, "in_flight", k->flight);
+	dict_u64(d, "cwnd", k->cwnd);
+	dict_u64(d, "snd_wnd", k->snd_wnd);
+	dict_u64(d, "snd_span", k->span);
+	dict_u64(d, "rcv_wnd", k->rcv_wnd);
+	dict_u64(d, "wants_peer_rcvwnd", r->wants_peer_rcvwnd);
+	dict_u64(d, "retrans", (uint64_t)k->again_fast + k->again_early + k->again_late);
+	dict_u64(d, "retrans_fast", k->again_fast);
+	dict_u64(d, "retrans_early", k->again_early);
+	dict_u64(d, r->modelled ? "retrans_probe" : "retrans_timeout", k->again_late);
+	dict_u64(d, "retrans_needless", k->needless);
+	dict_u64(d, "parity_sent", r->parity_sent);
+	dict_u64(d, "parity_left_out", r->parity_left);
+}
+
 static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct shard_row *r)
 {
 	struct rte_tel_data *d = rte_tel_data_alloc();
@@ -194,6 +220,7 @@ static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct
 	dict_u64(d, "rcv_queue", r->kcp.rcv_queue);
 	dict_u64(d, "bytes_in", r->bytes_in);
 	dict_u64(d, "bytes_out", r->bytes_out);
+	dict_sending(d, r);
 	return d;
 }
 

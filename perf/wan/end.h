@@ -43,6 +43,8 @@ struct end_look {
 	uint64_t repeats;			  /* segments that came again */
 	uint64_t parity, recovered;
 	uint64_t dgrams;
+	uint32_t window_told; /* kcpgate: how often it told that the peer's window limits, */
+	uint32_t rcvwnd;      /* and which one it would have */
 };
 
 struct end;

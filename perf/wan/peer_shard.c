@@ -43,6 +43,7 @@ struct shard_end {
 	struct flow_key key;
 	struct app app[1 + FLOW_BULKS];
 	unsigned opened;
+	uint32_t window_told, rcvwnd;
 	struct pkt out[OUT];
 	uint8_t buf[OUT][HEAD + 1600];
 };
@@ -254,11 +255,23 @@ static unsigned control(struct shard_end *s, uint64_t now)
 	return n;
 }
 
+/* What the log would say. */
+static void take_notes(struct shard_end *s)
+{
+	struct note v[8];
+	unsigned n;
+
+	while ((n = border_notes(s->border, v, 8)))
+		for (unsigned i = 0; i < n; i++)
+			if (v[i].type == NOTE_WINDOW) {
+				s->window_told++;
+				s->rcvwnd = v[i].arg & UINT16_MAX;
+			}
+}
+
 /* What applications do by themselves at `now`, or had no chunk for. */
 static void apps(struct shard_end *s, uint64_t now)
 {
-	struct note notes[8];
-
 	app_connect(s, now);
 	for (unsigned i = 0; i < 1 + FLOW_BULKS; i++) {
 		struct app *a = &s->app[i];
@@ -266,8 +279,7 @@ static void apps(struct shard_end *s, uint64_t now)
 		if (a->chan && (i == 0 || !a->sent || a->starved))
 			app_write(s, a, now);
 	}
-	while (border_notes(s->border, notes, 8))
-		;
+	take_notes(s);
 }
 
 /* ---- the worker's part ---- */
@@ -355,6 +367,8 @@ static void look(const struct end *e, struct end_look *out)
 		.recovered = c->FECRecovered,
 		.parity = e->parity,
 		.dgrams = e->dgrams,
+		.window_told = s->window_told,
+		.rcvwnd = s->rcvwnd,
 	};
 	if (!s->shard->n_all)
 		return;

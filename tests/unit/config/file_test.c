@@ -156,6 +156,33 @@ Test(warnings, options_without_effect)
 	conf_free(c);
 }
 
+/* Told once, and of what is given only: where losses are told by time there is nothing for them to set. */
+Test(warnings, stock_timers_beside_auto)
+{
+	static const char no_effect[] = "nodelay, resend and nc have no effect with congestion \"auto\", only with "
+					"\"stock\"";
+	struct conf *c = load_tunnel(true, "key = \"k\"; mode = \"manual\"; interval = 15; resend = 2; nc = 0;");
+
+	cr_expect_eq(c->n_warnings, 1);
+	expect_warning(c, "tunnels.t.resend: ");
+	expect_warning(c, no_effect);
+	conf_free(c);
+	c = load_tunnel(true, "key = \"k\"; mode = \"manual\"; nodelay = 1; congestion = \"auto\";");
+	cr_expect_eq(c->n_warnings, 1);
+	expect_warning(c, no_effect);
+	conf_free(c);
+	c = load_tunnel(true, "key = \"k\"; mode = \"manual\"; interval = 15;");
+	cr_expect_eq(c->n_warnings, 0, "the interval is the tick's");
+	conf_free(c);
+	c = load_tunnel(true,
+			"key = \"k\"; mode = \"manual\"; nodelay = 1; resend = 2; nc = 1; congestion = \"stock\";");
+	cr_expect_eq(c->n_warnings, 0);
+	conf_free(c);
+	c = load_tunnel(true, "key = \"k\"; mode = \"manual\"; nodelay = 1; nc = 1; compat = \"2026\";");
+	cr_expect_eq(c->n_warnings, 0);
+	conf_free(c);
+}
+
 Test(warnings, half_of_fec)
 {
 	struct conf *c = load_tunnel(true, "key = \"k\"; ds = 0;");

@@ -236,7 +236,7 @@ Test(good, every_option_of_the_groups)
 	cr_expect_str_eq(c->ports[1].ifname, "eth9");
 	cr_expect_eq(c->ports[2].exception, CONF_EXC_KERNEL);
 	cr_expect_str_eq(c->ports[2].ifname, "eth8");
-	cr_expect_eq(c->n_warnings, 0);
+	cr_expect_eq(c->n_warnings, 1, "stock's timers beside auto");
 	conf_free(c);
 }
 

@@ -125,6 +125,33 @@ Test(ctl, fec_notes, .init = setup, .fini = teardown)
 			     "none; set --datashard 70 --parityshard 30 here, or both to 0 there\n"));
 }
 
+/* A peer whose window is too narrow: in words, with the flag and a number. */
+Test(ctl, window_notes, .init = setup, .fini = teardown)
+{
+	struct note n = {
+		.type = NOTE_WINDOW, .tunnel = 1, .arg = 512 << 16 | 2300, .arg2 = 54321, .rtt = 100, .id = 12};
+
+	n.key.peer = addr_v4(0xcb007107);
+	n.key.peer_port = 4711;
+	lab_start(&lab);
+	border_note(lab.borders[0], &n);
+	n.arg2 = 940;
+	n.id++;
+	for (unsigned i = 0; i < 25; i++)
+		border_note(lab.borders[1], &n);
+	lab_turn(&lab, 0);
+	cr_assert(lab_logged(&lab,
+			     "tunnel hk: session 12 of 203.0.113.7:4711: the peer's window of 512 segments is what "
+			     "limits it (54 Mbit/s at 100 ms); give the peer --rcvwnd 2300 or more\n"));
+	cr_assert(lab_logged(&lab,
+			     "session 13 of 203.0.113.7:4711: the peer's window of 512 segments is what limits it "
+			     "(0.9 Mbit/s at 100 ms); give"));
+	lab.ctl->tunnels[1].wnd_limit.since_s -= 60;
+	border_note(lab.borders[0], &n);
+	lab_turn(&lab, 0);
+	cr_assert(lab_logged(&lab, "tunnel hk: 6 lines like the next one left out\n"));
+}
+
 /* A worker, on a thread: rings only when it is asked to. */
 static void *ringer(void *arg)
 {

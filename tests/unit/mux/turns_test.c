@@ -273,6 +273,51 @@ Test(mux_turns, window_comes_and_goes)
 			  a[0].sent, a[i].sent);
 }
 
+/* Bytes that wait for the peer's window alone are told from a stream that has none, whatever thin ones do beside it. */
+Test(mux_turns, starved)
+{
+	static struct sender a[2];
+	struct mux_out o;
+
+	conf.version = 2;
+	restart(1, FRAME);
+	for (unsigned i = 0; i < 2; i++) {
+		start(&a[i], 0);
+		feed_upd(&m, a[i].s->id, 0, 3000);
+	}
+	cr_assert_not(mux_starved(&m), "nothing to send");
+	announce(&a[0], 5000);
+	cr_assert_not(mux_starved(&m), "and a window for some of it");
+	while (out(&m, &o))
+		;
+	cr_assert(mux_starved(&m));
+	announce(&a[1], 100);
+	cr_assert(out(&m, &o));
+	cr_assert(mux_starved(&m));
+	feed_upd(&m, a[0].s->id, 1000, 3000);
+	cr_assert_not(mux_starved(&m));
+	while (out(&m, &o))
+		;
+	cr_assert(mux_starved(&m));
+	feed_upd(&m, a[0].s->id, 3000, 3000);
+	while (out(&m, &o))
+		;
+	cr_assert_not(mux_starved(&m), "all is sent");
+	announce(&a[0], 5000);
+	while (out(&m, &o))
+		;
+	cr_assert(mux_starved(&m));
+	feed(&m, FIN, a[0].s->id, 0, 0);
+	cr_assert_not(mux_starved(&m), "what was not sent never will be");
+	mux_close(&m, a[0].s, false);
+	announce(&a[1], 5000);
+	while (out(&m, &o))
+		;
+	cr_assert(mux_starved(&m));
+	mux_close(&m, a[1].s, false);
+	cr_assert_not(mux_starved(&m));
+}
+
 /* What goes away while it waits, of the old ones (0 to 2) or the new ones (3 to 5), leaves the others in their order,
  * and the next new one (6) its place between. */
 Test(mux_turns, leaves_while_it_waits)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,41 @@ Test(perf_world, every_row)
 		scenario_free(&s);
 	}
 	free(res);
+}
+
+/* How often a row's server told that its client's window limits, and the window that the client should have. */
+static unsigned told(const char *row, unsigned rcvwnd, unsigned *wants)
+{
+	struct world_result *res = malloc(sizeof(*res));
+	unsigned n;
+
+	load(WAN_DIR "/loss.wan", row);
+	if (rcvwnd)
+		w.flow[0].end[CLIENT].rcvwnd = rcvwnd;
+	world_run(&w, 1, res, NULL);
+	n = res->flow[0].end[SERVER].window_told;
+	*wants = res->flow[0].end[SERVER].rcvwnd;
+	printf("%s: %.1f Mbit/s, told %u times, %u\n", row, res->flow[0].mbit, n, *wants);
+	free(res);
+	return n;
+}
+
+/*
+ * A stock client's window of 512 lets through half of what 100 Mbit/s and 100 ms take, which is told once, with a
+ * window that takes more.  Of a wide one there is nothing to say, nor of one that the windows of its streams, which are
+ * no wider, make look narrow, nor of a kcpgate's, which grows.
+ */
+Test(perf_world, narrow_window_is_told, .timeout = 240)
+{
+	unsigned wants;
+
+	cr_assert_eq(told("T2 to stock 512, 0 %", 0, &wants), 1);
+	cr_assert(wants >= 900 && wants <= 2500, "%u", wants);
+	cr_assert_eq(told("T2 to stock 512, 5 %", 0, &wants), 1);
+	cr_assert(wants >= 900 && wants <= 2500, "%u", wants);
+	cr_assert_eq(told("T1 to stock 1024, 0 %", 0, &wants), 0);
+	cr_assert_eq(told("T1 to stock 1024, 0 %", 4096, &wants), 0);
+	cr_assert_eq(told("T3 kcpgate, 1 %", 0, &wants), 0);
 }
 
 Test(perf_world, follows_from_the_seed)
