@@ -21,15 +21,15 @@ static const uint32_t losses[] = {0, 10, 100, 200, 400}; /* per mille, both ways
  * Upper bounds in ms, of all combinations: the slowest measured over two sets of seeds when this was written, and three
  * tenths more.
  */
-struct bound {
+struct pair_limit {
 	uint64_t median, p90;
 };
-static const struct bound stock_bounds[2][5] = {
+static const struct pair_limit stock_bounds[2][5] = {
 	{{105, 110}, {130, 245}, {295, 750}, {770, 1590}, {1440, 3390}},
 	{{95, 100}, {120, 145}, {280, 505}, {525, 930}, {1420, 3520}},
 };
 /* With KCP_CONGESTION_AUTO: not everything leaves at once, and losses are noticed sooner. */
-static const struct bound auto_bounds[2][5] = {
+static const struct pair_limit auto_bounds[2][5] = {
 	{{175, 195}, {215, 265}, {365, 550}, {540, 970}, {1310, 1890}},
 	{{180, 195}, {195, 240}, {245, 490}, {460, 765}, {1285, 2105}},
 };
@@ -68,7 +68,7 @@ static int by_value(const void *a, const void *b)
 
 static void check(const struct rig_conf *c, uint64_t ms[SEEDS], unsigned loss)
 {
-	const struct bound *most = &(rig_auto() ? auto_bounds : stock_bounds)[c->ds != 0][loss];
+	const struct pair_limit *most = &(rig_auto() ? auto_bounds : stock_bounds)[c->ds != 0][loss];
 	uint64_t median, p90;
 
 	qsort(ms, SEEDS, sizeof(ms[0]), by_value);
