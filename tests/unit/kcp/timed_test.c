@@ -389,7 +389,7 @@ Test(kcp_timed, as_the_reference_says)
 {
 	uint64_t lost = 0, needless = 0, again = 0;
 
-	for (uint64_t seed = 1; seed <= 150; seed++) {
+	for (uint64_t seed = 1; seed <= 80; seed++) {
 		struct history h;
 
 		history_init(&h, seed);
@@ -414,8 +414,8 @@ Test(kcp_timed, as_the_reference_says)
 		history_fini(&h);
 	}
 	printf("%lu lost, %lu sent again, %lu proven needless\n", lost, again, needless);
-	cr_assert_gt(lost, 20000);
-	cr_assert_gt(needless, 1000);
+	cr_assert_gt(lost, 50000);
+	cr_assert_gt(needless, 5000);
 }
 
 /* ---- by hand ---- */
