@@ -355,6 +355,7 @@ static void timed_sent(struct kcp *k, struct kcp_seg *s)
 	struct kcp_model *m = &k->m;
 
 	if (!m->flight) { /* what was sent before says nothing of the rate from here on, nor of what is lost */
+		m->min_rtt_at += m->us - m->delivered_us; /* nor was there a round trip to see */
 		m->first_us = m->rack_us = low(m->us);
 		m->delivered_us = m->us;
 	}
