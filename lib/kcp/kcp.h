@@ -210,8 +210,8 @@ struct kcp_look {
 	uint32_t snd_wnd;	 /* segments: the most that our side lets be under way */
 	uint32_t rcv_wnd;	 /* and the peer's, told to it but for those that wait to be read */
 	uint32_t span;		 /* from the oldest that is not acknowledged to the last sent */
-	/* segments sent again for later acknowledgements, by stock's early rule, and for want of any: a probe, or
-	   stock's timeout; they wrap; of all, those that proved needless */
+	/* segments sent again for later acknowledgements; by stock's early rule, or twice from the start; and for want
+	   of any: a probe, or stock's timeout; they wrap; of all, those that proved needless */
 	uint32_t again_fast, again_early, again_late;
 	uint64_t needless;
 };

@@ -184,7 +184,7 @@ static void dict_sending(struct rte_tel_data *d, const struct shard_row *r)
 	dict_u64(d, "wants_peer_rcvwnd", r->wants_peer_rcvwnd);
 	dict_u64(d, "retrans", (uint64_t)k->again_fast + k->again_early + k->again_late);
 	dict_u64(d, "retrans_fast", k->again_fast);
-	dict_u64(d, "retrans_early", k->again_early);
+	dict_u64(d, r->modelled ? "retrans_twice" : "retrans_early", k->again_early);
 	dict_u64(d, r->modelled ? "retrans_probe" : "retrans_timeout", k->again_late);
 	dict_u64(d, "retrans_needless", k->needless);
 	dict_u64(d, "parity_sent", r->parity_sent);

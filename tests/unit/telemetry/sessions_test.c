@@ -187,12 +187,12 @@ Test(telemetry_sessions, what_limits)
 	has("\"in_flight\":650000,\"cwnd\":1350000,\"snd_wnd\":65535,\"snd_span\":511,\"rcv_wnd\":1024,");
 	has("\"rmt_wnd\":512,");
 	has("\"wants_peer_rcvwnd\":2300,");
-	has("\"retrans\":12,\"retrans_fast\":5,\"retrans_early\":4,\"retrans_probe\":3,\"retrans_needless\":2,");
+	has("\"retrans\":12,\"retrans_fast\":5,\"retrans_twice\":4,\"retrans_probe\":3,\"retrans_needless\":2,");
 	has("\"parity_sent\":30,\"parity_left_out\":270,");
 	all[0].modelled = false;
 	cr_assert_eq(sessions("/kcpgate/sessions", "hk", &answer), 0);
 	has("\"congestion\":\"stock\",");
-	has("\"retrans_timeout\":3,");
+	has("\"retrans_early\":4,\"retrans_timeout\":3,");
 }
 
 /* All digits that there can be in years, the longest addresses: a page of such rows is no longer than DPDK sends. */
