@@ -39,7 +39,7 @@
 #define PHASES	       8    /* of KCP_MODEL_CRUISE: up, down, and level ones */
 #define SPARE_MAX      0.25 /* of what is sent */
 #define SPARED_MIN     0.5
-#define SPARE_LEAST    32	/* segments that a round must have for its losses to say anything */
+#define SPARE_LEAST    8	/* segments that a round must have for its losses to say anything */
 #define MIN_RTT_US     10000000 /* the least round trip is looked for again when it was not seen for so long, */
 #define PROBE_RTT_US   200000	/* with half of what it takes in flight */
 #define SETTLED	       6	/* rounds after the startup */
@@ -478,7 +478,7 @@ static void look_now(struct kcp *k)
 		return;
 	if (m->early_n >= EARLY_LEAST) {
 		m->now_us = m->early_rtt - rtt_of(k);
-		if (m->state == KCP_MODEL_STARTUP && m->now_us > queue_most(k) / 4)
+		if (m->state == KCP_MODEL_STARTUP && m->now_us > queue_most(k) / 2)
 			m->full = true;
 	}
 	m->early_at = m->us;
