@@ -99,10 +99,12 @@ Test(session_parity, none_on_a_clean_path)
 	}
 }
 
-/* Where somebody waits for each of a few bytes, beside bulk, all of it is sent as long as the path loses. */
+/* Where somebody waits for each of a few bytes, beside bulk, all of it is sent as long as the path loses; at one in a
+ * hundred it is long enough between two losses to try with less. */
 Test(session_parity, all_beside_a_thin_stream)
 {
 	static const uint32_t losses[] = {10, 50, 100};
+	static const double least[] = {FULL / 2, FULL * 0.9, FULL * 0.9};
 
 	for (unsigned i = 0; i < 3; i++) {
 		struct bed b = bed(1024, losses[i], LONG, true);
@@ -110,8 +112,7 @@ Test(session_parity, all_beside_a_thin_stream)
 
 		run_for(&b, WARM_MS, true);
 		p = parity(&b, true);
-		/* It is left out until a loss shows again: on a path that seldom loses that takes a while. */
-		cr_expect_geq(p, FULL * (i ? 0.8 : 0.4), "%u in a thousand lost: %f", losses[i], p);
+		cr_expect_geq(p, least[i], "%u in a thousand lost: %f", losses[i], p);
 		rig_end(b.r);
 	}
 }
@@ -124,7 +125,7 @@ Test(session_parity, all_where_holes_block)
 
 	run_for(&b, WARM_MS, false);
 	p = parity(&b, false);
-	cr_expect_geq(p, FULL * 0.8, "%f", p);
+	cr_expect_geq(p, FULL * 0.75, "%f", p);
 	rig_end(b.r);
 	b = bed(4096, 20, LONG, true);
 	run_for(&b, WARM_MS, false);
@@ -141,14 +142,14 @@ Test(session_parity, all_for_little)
 
 	run_for(&b, WARM_MS, true);
 	p = parity(&b, true);
-	cr_expect_geq(p, FULL * 0.8, "%f", p);
+	cr_expect_geq(p, FULL * 0.9, "%f", p);
 	conn_more(b.bulk, 20 << 20);
 	run_for(&b, 5000, true);
 	cr_assert_eq(b.s->shard->all[0]->parity.send, 0);
 	run_for(&b, 15000, true);
 	cr_assert_eq(b.bulk->peer->got, b.bulk->to_send);
 	p = parity(&b, true);
-	cr_expect_geq(p, FULL * 0.8, "%f", p);
+	cr_expect_geq(p, FULL * 0.9, "%f", p);
 	rig_end(b.r);
 }
 
