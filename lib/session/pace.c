@@ -96,9 +96,9 @@ void pace_burden(struct sess *ss, unsigned parity)
 
 	unsigned ds = shape_out(ss) ? fec_codec_ds(ss->tun->fec) : 1;
 
-	if (!shape_out(ss))
+	if (!shape_out(ss) || ss->peer_fec == PEER_OTHER)
 		parity = 0;
-	else
+	if (shape_out(ss))
 		over += FEC_HEAD;
 	ss->burden = (mtu + over) / mtu * (1.0 + parity / (double)ds);
 	kcp_parity(&ss->kcp, parity, ds);

@@ -19,7 +19,7 @@ void shape_heard(struct sess *ss, bool fec)
 	const struct fec_codec *ours = ss->tun->fec;
 
 	ss->peer_fec = fec ? PEER_FEC : PEER_BARE;
-	pace_burden(ss, fec && ours ? fec_codec_ps(ours) : 0);
+	pace_burden(ss, ss->parity.send);
 	if (!ours)
 		return;
 	if (fec)
@@ -39,6 +39,7 @@ void shape_tuned(struct sess *ss)
 	fec_dec_params(ss->dec, &ds, &ps);
 	theirs = NOTE_FEC_SHAPE(ds, ps);
 	ss->peer_fec = theirs == own ? PEER_FEC : PEER_OTHER;
+	pace_burden(ss, ss->parity.send);
 	if (ours)
 		fec_enc_parity(&ss->enc, theirs == own ? FEC_PARITY_ALL : FEC_PARITY_NONE);
 	if (theirs != own && !ss->fec_told) {

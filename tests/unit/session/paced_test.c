@@ -428,6 +428,59 @@ Test(session_paced, closed_while_waiting)
 	rig_end(r);
 }
 
+/* Who is to end goes on at his pace until everything is there. */
+Test(session_paced, drains_while_waiting)
+{
+	struct rig_conf conf = paced_conf(MBIT);
+	struct meter m;
+	struct rig *r = paced_rig(&conf, &m);
+	struct conn *c = rig_connect(r, 0, 500000, 0);
+
+	run_us(r, SECOND / 10);
+	cr_assert(pace_waits(sess_of(r, CLIENT)));
+	shard_drain(r->side[CLIENT].shard);
+	conn_eof(c);
+	run_us(r, 3 * SECOND);
+	cr_assert(!shard_sent_all(r->side[CLIENT].shard));
+	conn_eof(c->peer);
+	run_us(r, 2 * SECOND);
+	cr_assert(shard_sent_all(r->side[CLIENT].shard));
+	conn_complete(c);
+	cr_assert_leq(m.most, most_at_once(m.rate));
+	rig_end(r);
+}
+
+/* Without a hint what KCP sends is paced, and the rest comes on top: but no parity that the peer is not sent. */
+Test(session_paced, burden_of_parity)
+{
+	static const unsigned shapes[][2] = {{5, 2}, {0, 0}}; /* of the peer */
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct rig_conf conf = paced_conf(0);
+		struct sess *ss;
+		struct meter m;
+		struct rig *r;
+		uint64_t parity;
+
+		conf.ds = 10;
+		conf.ps = 3;
+		conf.link = (struct sim_conf){.delay_us = 20000, .rate_bps = 20000000, .queue = 100000, .loss = 50};
+		r = paced_rig(&conf, &m);
+		rig_shape(&r->side[SERVER], shapes[i][0], shapes[i][1]);
+		rig_connect(r, 0, 0, LOTS);
+		run_us(r, SECOND);
+		ss = sess_of(r, CLIENT);
+		parity = r->side[CLIENT].parity;
+		for (unsigned k = 0; k < 30; k++) {
+			run_us(r, SECOND / 10);
+			cr_assert_eq(r->side[CLIENT].parity, parity);
+			cr_assert_leq(ss->burden, (double)(1350 + OVER) / ss->tun->kcp.mtu + 0.001,
+				      "peer's %u/%u: %f after %u", shapes[i][0], shapes[i][1], ss->burden, k);
+		}
+		rig_end(r);
+	}
+}
+
 /* Who has sent all that he had waits for nothing. */
 Test(session_paced, rests)
 {
