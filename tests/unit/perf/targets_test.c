@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eal.h"
+#include "scenario.h"
+
+/*
+ * What a session makes of a path, by the rows of perf/wan: in virtual time a rate is a result.  The bounds are nine
+ * tenths of what was measured when they were written (11 tenths of what is to be small), medians over SEEDS seeds; or
+ * what was to be reached, where that is less.
+ */
+
+TestSuite(perf_targets, .init = eal_start);
+
+#define SEEDS 3
+
+struct row {
+	const char *name;
+	double mbit;  /* at least: goodput */
+	double ratio; /* at most: bytes sent for each that came; 0: whatever */
+};
+
+static struct world_conf w;
+static struct world_result res[SEEDS];
+
+static void run(const char *file, const char *row)
+{
+	struct scenario s;
+	char err[256];
+	unsigned i = 0;
+
+	cr_assert_eq(scenario_load(&s, file, err, sizeof(err)), 0, "%s", err);
+	for (; i < s.n_row && strcmp(s.row[i].name, row); i++)
+		;
+	cr_assert_lt(i, s.n_row, "no row %s", row);
+	cr_assert_eq(scenario_world(&s, i, &w, err, sizeof(err)), 0, "%s", err);
+	scenario_free(&s);
+	for (i = 0; i < SEEDS; i++) {
+		world_run(&w, 1 + i, &res[i], NULL);
+		for (unsigned f = 0; f < w.n_flow; f++)
+			cr_assert_eq(res[i].flow[f].wrong, 0, "%s, seed %u", row, 1 + i);
+	}
+}
+
+static int cmp(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double (*of)(const struct world_result *r))
+{
+	double v[SEEDS];
+
+	for (unsigned i = 0; i < SEEDS; i++)
+		v[i] = of(&res[i]);
+	qsort(v, SEEDS, sizeof(*v), cmp);
+	return v[SEEDS / 2];
+}
+
+static double mbit(const struct world_result *r)
+{
+	return r->flow[0].mbit;
+}
+
+static double ratio(const struct world_result *r)
+{
+	return r->flow[0].ratio;
+}
+
+/* Segments that the client had already, of those that the server sent: the bulk goes down. */
+static double repeats(const struct world_result *r)
+{
+	return (double)r->flow[0].end[0].repeats / (double)r->flow[0].end[1].segs_out;
+}
+
+static void rows(const char *file, const struct row *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		double m, x;
+
+		run(file, v[i].name);
+		m = median(mbit);
+		x = median(ratio);
+		printf("%s: %.1f Mbit/s, sent %.2f times\n", v[i].name, m, x);
+		cr_expect_geq(m, v[i].mbit, "%s: %.1f Mbit/s instead of %.1f", v[i].name, m, v[i].mbit);
+		if (v[i].ratio > 0)
+			cr_expect_leq(x, v[i].ratio, "%s: sent %.2f times", v[i].name, x);
+	}
+}
+
+#define ROWS(file, v) rows(WAN_DIR "/" file, v, sizeof(v) / sizeof((v)[0]))
+
+/* T1: only the server is ours. */
+Test(perf_targets, to_stock)
+{
+	static const struct row v[] = {
+		{"T1 to stock 1024, 0 %", 75, 0},
+		{"T1 to stock 1024, 1 %", 59, 0},
+		{"T1 to stock 1024, 5 %", 50, 0},
+	};
+
+	ROWS("loss.wan", v);
+}
+
+/* T3, T4. */
+Test(perf_targets, kcpgate_with_kcpgate)
+{
+	static const struct row v[] = {
+		{"T3 kcpgate, 0 %", 82, 1.2}, {"T3 kcpgate, 1 %", 81, 0},     {"T3 kcpgate, 5 %", 77, 1.3},
+		{"T3 kcpgate, 10 %", 70, 0},  {"T3 kcpgate, 20 %", 55, 1.66},
+	};
+
+	ROWS("loss.wan", v);
+}
+
+/* T7: what is late is not lost. */
+Test(perf_targets, jitter)
+{
+	static const struct row v[] = {{"T7 jitter 20 ms, 1 %", 59, 0}, {"T7 to stock", 29, 0}};
+
+	for (unsigned i = 0; i < 2; i++) {
+		run(WAN_DIR "/path.wan", v[i].name);
+		printf("%s: %.1f Mbit/s, %.3f repeated\n", v[i].name, median(mbit), median(repeats));
+		cr_expect_geq(median(mbit), v[i].mbit, "%s: %.1f Mbit/s", v[i].name, median(mbit));
+		if (w.flow[0].kind[0] == END_KCPGATE)
+			cr_expect_leq(median(repeats), 0.1, "%s: %.3f repeated", v[i].name, median(repeats));
+	}
+}
+
+/* T8, T13: a policer holds nothing back, and acknowledgements may be the narrow part. */
+Test(perf_targets, policer_and_thin_way_back)
+{
+	static const struct row v[] = {
+		{"T8 policer 50 Mbit/s", 39, 1.74},
+		{"T8 to stock", 31, 1.76},
+		{"T13 thin way back", 55, 0},
+		{"T13 to stock", 69, 0},
+	};
+
+	ROWS("path.wan", v);
+}
+
+/* Of a change. */
+static unsigned nth;
+
+static double first(const struct world_result *r)
+{
+	return r->change[nth].first < 0 ? 1e9 : r->change[nth].first;
+}
+
+static double nine(const struct world_result *r)
+{
+	return r->change[nth].nine < 0 ? 1e9 : r->change[nth].nine;
+}
+
+static double dropped(const struct world_result *r)
+{
+	return (double)r->change[nth].dropped;
+}
+
+/* T9: the rate falls to a fifth and comes back. */
+Test(perf_targets, step)
+{
+	run(WAN_DIR "/change.wan", "T9 step 100, 20, 100");
+	for (nth = 0; nth < 2; nth++) {
+		printf("step %u: %.0f ms to nine tenths, %.0f dropped\n", nth, median(nine), median(dropped));
+		cr_expect_leq(median(nine), 2000, "step %u: %.0f ms", nth, median(nine));
+	}
+	nth = 0;
+	cr_expect_leq(median(dropped), 2040, "%.0f dropped", median(dropped));
+}
+
+/* T10: nothing passes for a while. */
+Test(perf_targets, blackout)
+{
+	static const struct {
+		const char *name;
+		double ms;
+	} v[] = {{"T10 blackout 1 s", 231},
+		 {"T10 blackout 5 s", 231},
+		 {"T10 blackout 20 s", 308},
+		 {"T10 to stock, 5 s", 264}};
+
+	nth = 1;
+	for (unsigned i = 0; i < 4; i++) {
+		run(WAN_DIR "/change.wan", v[i].name);
+		printf("%s: back after %.0f ms\n", v[i].name, median(first));
+		cr_expect_leq(median(first), v[i].ms, "%s: %.0f ms", v[i].name, median(first));
+	}
+}
