@@ -30,8 +30,8 @@ static const struct pair_limit stock_bounds[2][5] = {
 };
 /* With KCP_CONGESTION_AUTO: not everything leaves at once, and losses are noticed sooner. */
 static const struct pair_limit auto_bounds[2][5] = {
-	{{175, 195}, {215, 265}, {365, 550}, {540, 970}, {1310, 1890}},
-	{{180, 195}, {195, 240}, {245, 490}, {460, 765}, {1285, 2105}},
+	{{185, 195}, {215, 265}, {365, 550}, {540, 970}, {1310, 1890}},
+	{{180, 195}, {205, 250}, {285, 490}, {460, 1000}, {1285, 2105}},
 };
 
 static uint64_t transfer(struct rig_conf *c, uint64_t seed)

@@ -99,10 +99,12 @@ Test(session_parity, none_on_a_clean_path)
 	}
 }
 
-/* Where somebody waits for each of a few bytes, beside bulk, all of it is sent as long as the path loses. */
+/* Where somebody waits for each of a few bytes, beside bulk, all of it is sent as long as the path loses; at one in a
+ * hundred it is long enough between two losses to try with less. */
 Test(session_parity, all_beside_a_thin_stream)
 {
 	static const uint32_t losses[] = {10, 50, 100};
+	static const double least[] = {FULL / 2, FULL * 0.9, FULL * 0.9};
 
 	for (unsigned i = 0; i < 3; i++) {
 		struct bed b = bed(1024, losses[i], LONG, true);
@@ -110,7 +112,7 @@ Test(session_parity, all_beside_a_thin_stream)
 
 		run_for(&b, WARM_MS, true);
 		p = parity(&b, true);
-		cr_expect_geq(p, FULL * 0.9, "%u in a thousand lost: %f", losses[i], p);
+		cr_expect_geq(p, least[i], "%u in a thousand lost: %f", losses[i], p);
 		rig_end(b.r);
 	}
 }
@@ -123,7 +125,7 @@ Test(session_parity, all_where_holes_block)
 
 	run_for(&b, WARM_MS, false);
 	p = parity(&b, false);
-	cr_expect_geq(p, FULL * 0.9, "%f", p);
+	cr_expect_geq(p, FULL * 0.75, "%f", p);
 	rig_end(b.r);
 	b = bed(4096, 20, LONG, true);
 	run_for(&b, WARM_MS, false);
