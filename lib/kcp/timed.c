@@ -293,11 +293,14 @@ static void probe(struct kcp *k)
 {
 	struct kcp_seg *s = kcp_snd_seg(k, k->snd_una);
 
-	if (!s || !s->xmit || s->why) /* it waits to be sent again already, or una is still to come: then any will do */
-		s = list_empty(&k->again) && !list_empty(&k->late) ? container_of(k->late.next, struct kcp_seg, late)
-								   : NULL;
-	if (s)
+	if (s && s->xmit && !s->why) {
 		lose(k, s, KCP_WHY_LOST);
+	} else if (s && s->why) { /* it waits to be sent again already, but maybe behind others */
+		list_del(&s->due);
+		list_add_head(&k->again, &s->due);
+	} else if (list_empty(&k->again) && !list_empty(&k->late)) { /* una is still to come: any will do */
+		lose(k, container_of(k->late.next, struct kcp_seg, late), KCP_WHY_LOST);
+	}
 	lossy(k);
 	k->m.probe = true;
 	if (k->m.probes < UINT16_MAX)
