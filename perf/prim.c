@@ -65,8 +65,11 @@ struct prim *prim_new(const char *cipher, unsigned ds, unsigned ps, unsigned dat
 		fprintf(stderr, "prim: no %s, %u+%u\n", cipher, ds, ps);
 		exit(1);
 	}
-	if (ds)
+	if (ds) {
 		p->dec = fec_dec_create(p->codec, p->mem, &p->cnt);
+		if (p->dec)
+			fec_dec_trust(p->dec); /* as one whose peer's shape is proved, which these packets cannot do */
+	}
 	return p;
 }
 

@@ -215,7 +215,7 @@ static bool write_acks(struct kcp *k, struct lent *o)
 		k->run.ts = a->ts;
 		k->run.sn = a->sn;
 	}
-	if (k->acks.n) {
+	if (k->acks.n && kcp_is_auto(k)) {
 		write_told(k, o);
 		keep_told(k);
 		k->acks_at = k->now;

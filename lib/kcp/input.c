@@ -139,7 +139,7 @@ int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint6
 
 	if (in.acked && !in.recovered && seq_diff((uint32_t)now, in.ts) >= 0)
 		kcp_rtt_sample(k, seq_diff((uint32_t)now, in.ts));
-	if (k->snd_una != una || k->m.news)
+	if (k->snd_una != una || (kcp_is_auto(k) && k->m.news))
 		k->cc->acked(k);
 
 	if (in.full)

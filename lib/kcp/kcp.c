@@ -35,7 +35,8 @@ void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct 
 
 void kcp_clock(struct kcp *k, uint64_t us)
 {
-	k->m.us = us;
+	if (kcp_is_auto(k))
+		k->m.us = us;
 }
 
 void kcp_fini(struct kcp *k)

@@ -156,7 +156,7 @@ static inline bool kcp_may_send(const struct kcp *k)
 static inline void kcp_set_now(struct kcp *k, uint64_t now)
 {
 	k->now = now;
-	if (k->m.us < now * 1000)
+	if (kcp_is_auto(k) && k->m.us < now * 1000)
 		k->m.us = now * 1000;
 }
 

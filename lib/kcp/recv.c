@@ -70,7 +70,7 @@ bool kcp_acks_wanted(const struct kcp *k)
 		return false;
 	if (k->conf->acknodelay || k->acks.n >= full)
 		return true;
-	return k->knows && k->rcv_stored && (k->acks.n >= full / 2 || k->now >= k->acks_at + ACKS_MS);
+	return k->rcv_stored && k->knows && (k->acks.n >= full / 2 || k->now >= k->acks_at + ACKS_MS);
 }
 
 void kcp_knows(struct kcp *k)

@@ -184,6 +184,6 @@ void pace_spend(struct sess *ss, unsigned n, uint64_t bytes)
 	}
 	if (ss->tun->ratelimit)
 		ss->tokens -= (int64_t)(bytes * 1000);
-	if (ss->out_kind != KCP_FLUSH_ACKS)
+	if (sess_is_auto(ss) && ss->out_kind != KCP_FLUSH_ACKS)
 		ss->credit -= (double)bytes;
 }
