@@ -102,20 +102,15 @@ static float best_of(const struct kcp_best *b)
 
 /* ---- what is known ---- */
 
-static uint32_t rtt_of(const struct kcp *k)
-{
-	return k->m.min_rtt == UINT32_MAX ? 0 : k->m.min_rtt;
-}
-
 /* Bytes that the path takes. */
 static double bdp(const struct kcp *k)
 {
-	return best_of(&k->m.rate) * rtt_of(k);
+	return best_of(&k->m.rate) * kcp_min_rtt(k);
 }
 
 static uint32_t queue_most(const struct kcp *k)
 {
-	uint32_t part = rtt_of(k) / QUEUE_PART;
+	uint32_t part = kcp_min_rtt(k) / QUEUE_PART;
 
 	return part > QUEUE_US ? part : QUEUE_US;
 }
@@ -132,11 +127,6 @@ static double spare(const struct kcp *k)
 	if (queue_is_long(k) || lost <= 0)
 		return 1.0;
 	return 1.0 / (1.0 - (lost < SPARE_MAX ? lost : SPARE_MAX));
-}
-
-static double hint(const struct kcp *k)
-{
-	return (double)k->conf->bandwidth * 1e-6;
 }
 
 static double phase_gain(const struct kcp *k)
@@ -168,7 +158,7 @@ static double pace_gain(const struct kcp *k)
 /* At first, also what may be in flight over a round trip: one sample of little says nothing. */
 static double startup_rate(const struct kcp *k)
 {
-	uint32_t rtt = rtt_of(k) > RTT_LEAST_US ? rtt_of(k) : RTT_LEAST_US;
+	uint32_t rtt = kcp_min_rtt(k) > RTT_LEAST_US ? kcp_min_rtt(k) : RTT_LEAST_US;
 	double most = k->m.cwnd / (double)rtt, rate = best_of(&k->m.rate) * GAIN_STARTUP / k->m.round_spared;
 
 	return rate > most ? rate : most;
@@ -177,10 +167,10 @@ static double startup_rate(const struct kcp *k)
 static void set_pace(struct kcp *k)
 {
 	struct kcp_model *m = &k->m;
-	double least = PACE_MIN * (double)k->mss / (rtt_of(k) > RTT_LEAST_US ? rtt_of(k) : RTT_LEAST_US);
+	double least = PACE_MIN * (double)k->mss / (kcp_min_rtt(k) > RTT_LEAST_US ? kcp_min_rtt(k) : RTT_LEAST_US);
 
 	if (k->conf->bandwidth) { /* however little that is in a round trip */
-		m->pace = hint(k);
+		m->pace = kcp_hint(k);
 		return;
 	}
 	if (m->state == KCP_MODEL_STARTUP)
@@ -197,8 +187,8 @@ static void set_cwnd(struct kcp *k, uint32_t acked)
 	double gain = m->state == KCP_MODEL_STARTUP ? GAIN_STARTUP : GAIN_CWND;
 	double want = bdp(k), least = CWND_MIN * (double)(k->mss + KCP_HEAD);
 
-	if (k->conf->bandwidth && hint(k) * rtt_of(k) > want)
-		want = hint(k) * rtt_of(k);
+	if (k->conf->bandwidth && kcp_hint(k) * kcp_min_rtt(k) > want)
+		want = kcp_hint(k) * kcp_min_rtt(k);
 	want = m->state == KCP_MODEL_PROBE_RTT ? want / 2
 					       : gain * want * spare(k) + best_of(&m->extra) + 3 * least / CWND_MIN;
 	if (want < least)
@@ -248,12 +238,12 @@ static bool phase_is_over(const struct kcp *k)
 
 	switch (m->phase) {
 	case 0:
-		return past >= rtt_of(k) &&
-		       (m->flight >= m->probe_gain * bdp(k) || m->lost || past > 2 * (uint64_t)rtt_of(k));
+		return past >= kcp_min_rtt(k) &&
+		       (m->flight >= m->probe_gain * bdp(k) || m->lost || past > 2 * (uint64_t)kcp_min_rtt(k));
 	case 1:
-		return m->flight <= bdp(k) || past > 3 * (uint64_t)rtt_of(k);
+		return m->flight <= bdp(k) || past > 3 * (uint64_t)kcp_min_rtt(k);
 	default:
-		return past >= rtt_of(k);
+		return past >= kcp_min_rtt(k);
 	}
 }
 
@@ -290,7 +280,7 @@ static void walk_rtt(struct kcp *k)
 
 	if (m->state == KCP_MODEL_CRUISE && m->us - m->min_rtt_at >= MIN_RTT_US) {
 		m->state = KCP_MODEL_PROBE_RTT;
-		m->probe_rtt_until = m->us + PROBE_RTT_US + rtt_of(k);
+		m->probe_rtt_until = m->us + PROBE_RTT_US + kcp_min_rtt(k);
 		m->seen_rtt = UINT32_MAX;
 	} else if (m->state == KCP_MODEL_PROBE_RTT && m->us >= m->probe_rtt_until) {
 		if (m->seen_rtt != UINT32_MAX)
@@ -331,7 +321,7 @@ static void sample_rate(struct kcp *k)
 	double rate;
 
 	m->first_us = m->best.sent_us;
-	if (us == 0 || us < rtt_of(k))
+	if (us == 0 || us < kcp_min_rtt(k))
 		return;
 	rate = (double)(m->delivered - m->best.had) / us;
 	if (rate > m->round_rate)
@@ -437,7 +427,7 @@ static void end_round(struct kcp *k)
 
 	m->round++;
 	if (m->round_rtt != UINT32_MAX)
-		m->queue_us = m->round_rtt - rtt_of(k);
+		m->queue_us = m->round_rtt - kcp_min_rtt(k);
 	if (got + m->lost >= SPARE_LEAST * k->mss)
 		look_spared(k, (float)got / (got + m->lost));
 	if (m->state == KCP_MODEL_STARTUP)
@@ -459,7 +449,7 @@ static void end_round(struct kcp *k)
 static void set_batch(struct kcp *k)
 {
 	struct kcp_model *m = &k->m;
-	double us = m->batch * (double)k->mss / m->pace, most = rtt_of(k) / 2.0;
+	double us = m->batch * (double)k->mss / m->pace, most = kcp_min_rtt(k) / 2.0;
 
 	m->batch_us = (uint32_t)(us < most ? us : most);
 }
@@ -472,12 +462,12 @@ static void look_now(struct kcp *k)
 {
 	struct kcp_model *m = &k->m;
 	uint32_t lump = k->knows ? EARLY_KNOWS_US : EARLY_US;
-	uint32_t window = rtt_of(k) / EARLY_PART > lump ? rtt_of(k) / EARLY_PART : lump;
+	uint32_t window = kcp_min_rtt(k) / EARLY_PART > lump ? kcp_min_rtt(k) / EARLY_PART : lump;
 
 	if (m->us - m->early_at < window)
 		return;
 	if (m->early_n >= EARLY_LEAST) {
-		m->now_us = m->early_rtt - rtt_of(k);
+		m->now_us = m->early_rtt - kcp_min_rtt(k);
 		if (m->state == KCP_MODEL_STARTUP && m->now_us > queue_most(k) / 2)
 			m->full = true;
 	}
@@ -578,7 +568,7 @@ void kcp_model_init(struct kcp *k)
 		.round_spared = 1.0,
 		.phase_spared = -1,
 		.cwnd = CWND_FIRST * (k->mss + KCP_HEAD),
-		.pace = k->conf->bandwidth ? hint(k) : RATE_FIRST,
+		.pace = k->conf->bandwidth ? kcp_hint(k) : RATE_FIRST,
 	};
 	m->min_rtt_at = m->delivered_us = m->epoch_us = m->us;
 }

@@ -87,9 +87,13 @@ static void probe(struct kcp *k)
 static void number_some(struct kcp *k, unsigned max)
 {
 	int64_t room = kcp_model_room(k) - (int64_t)(k->snd_nxt - k->snd_sent) * k->mss;
+	uint32_t end;
 
 	k->run.window = kcp_window(k);
-	for (unsigned i = 0; i < k->limit && i < max && room > 0 && kcp_may_number(k); i++) {
+	end = k->snd_una + k->run.window;
+	if (seq_lt(k->snd_end, end))
+		end = k->snd_end;
+	for (unsigned i = 0; i < k->limit && i < max && room > 0 && seq_lt(k->snd_nxt, end); i++) {
 		struct kcp_seg *s = kcp_snd_seg(k, k->snd_nxt);
 
 		room -= kcp_seg_cost(s);

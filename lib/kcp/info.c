@@ -92,7 +92,7 @@ enum kcp_bound kcp_bound(const struct kcp *k, bool more)
 
 uint32_t kcp_window_wanted(const struct kcp *k)
 {
-	double hint = (double)k->conf->bandwidth * 1e-6, rate = kcp_model_rate(k), want;
+	double hint = kcp_hint(k), rate = kcp_model_rate(k), want;
 
 	if (!kcp_is_auto(k) || k->m.min_rtt == UINT32_MAX)
 		return 0;
@@ -122,7 +122,7 @@ void kcp_look(const struct kcp *k, struct kcp_look *out)
 	}
 	out->pace = kcp_pace(k);
 	out->rate = (uint64_t)(kcp_model_rate(k) * 1e6);
-	out->min_rtt = m->min_rtt == UINT32_MAX ? 0 : m->min_rtt;
+	out->min_rtt = kcp_min_rtt(k);
 	out->queue = m->queue_us;
 	out->flight = m->flight;
 	out->cwnd = m->cwnd;

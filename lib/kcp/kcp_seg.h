@@ -92,8 +92,6 @@ extern const struct kcp_loss_ops kcp_loss_counted; /* loss.c: stock's, by counti
 extern const struct kcp_loss_ops kcp_loss_timed;   /* timed.c */
 
 void kcp_loss_init(struct kcp *k);
-/* Adds s to `again`, in order of sn where that is near. */
-void kcp_again_add(struct kcp *k, struct kcp_seg *s, enum kcp_why why);
 
 /* due.c: the segments in flight by deadline */
 void kcp_due_add(struct kcp *k, struct kcp_seg *s);
@@ -135,6 +133,18 @@ void kcp_twin_plan(struct kcp *k);
 struct kcp_seg *kcp_twin_next(struct kcp *k);
 /* Bytes a microsecond that the path was seen to deliver; 0: not yet. */
 float kcp_model_rate(const struct kcp *k);
+/* us: the least round trip; 0: none was seen. */
+static inline uint32_t kcp_min_rtt(const struct kcp *k)
+{
+	return k->m.min_rtt == UINT32_MAX ? 0 : k->m.min_rtt;
+}
+
+/* Bytes a microsecond that the path was said to take; 0: it was not. */
+static inline double kcp_hint(const struct kcp *k)
+{
+	return (double)k->conf->bandwidth * 1e-6;
+}
+
 /* Bytes more that may be in flight; not positive: none. */
 static inline int64_t kcp_model_room(const struct kcp *k)
 {

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The greatest of a value's samples within a window of rounds, by its three best candidates (W. Nichols' filter). */
+/* The greatest of a value's samples within a window of rounds, by its three best candidates (K. Nichols' filter). */
 struct kcp_best {
 	struct {
 		uint32_t round;

@@ -206,7 +206,7 @@ void kcp_limit(struct kcp *k, uint32_t segments)
 /* What may wait for its first transmission: what leaves soon.  The rest waits where other streams can overtake it. */
 static uint64_t queue_room(const struct kcp *k)
 {
-	uint32_t part = k->m.min_rtt == UINT32_MAX ? 0 : k->m.min_rtt / QUEUE_RTT_PART;
+	uint32_t part = kcp_min_rtt(k) / QUEUE_RTT_PART;
 	uint64_t most = (uint64_t)(k->m.pace * (part > QUEUE_US ? part : QUEUE_US)), least = QUEUE_LEAST * k->mss;
 	uint64_t has = (uint64_t)(k->snd_end - k->snd_sent) * k->mss;
 

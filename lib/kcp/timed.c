@@ -39,17 +39,12 @@ static uint32_t low(uint64_t us)
 	return (uint32_t)us;
 }
 
-static uint32_t min_rtt(const struct kcp *k)
-{
-	return k->m.min_rtt == UINT32_MAX ? 0 : k->m.min_rtt;
-}
-
 /* ---- what was needless ---- */
 
 static uint32_t reorder_us(const struct kcp *k)
 {
 	const struct kcp_model *m = &k->m;
-	uint32_t us = min_rtt(k) / REORDER_PART, most = min_rtt(k) > REORDER_MIN ? min_rtt(k) : REORDER_MIN;
+	uint32_t us = kcp_min_rtt(k) / REORDER_PART, most = kcp_min_rtt(k) > REORDER_MIN ? kcp_min_rtt(k) : REORDER_MIN;
 
 	if (us < REORDER_MIN)
 		us = REORDER_MIN;
@@ -95,7 +90,7 @@ static bool is_last(const struct kcp *k, const struct kcp_seg *s, const uint32_t
 {
 	if (ts)
 		return *ts == s->ts;
-	return !s->resent || low(k->m.us) - s->sent_us >= min_rtt(k);
+	return !s->resent || low(k->m.us) - s->sent_us >= kcp_min_rtt(k);
 }
 
 static void sample_rtt(struct kcp *k, uint32_t rtt)
@@ -217,7 +212,8 @@ static void lossy(struct kcp *k)
 	m->lossy_until = m->round + LOSSY_ROUNDS;
 }
 
-void kcp_again_add(struct kcp *k, struct kcp_seg *s, enum kcp_why why)
+/* Adds s to `again`, in order of sn where that is near. */
+static void again_add(struct kcp *k, struct kcp_seg *s, enum kcp_why why)
 {
 	struct list *at = k->again.prev;
 
@@ -234,7 +230,7 @@ static void lose(struct kcp *k, struct kcp_seg *s, enum kcp_why why)
 {
 	list_del(&s->late);
 	k->m.flight -= kcp_seg_cost(s);
-	kcp_again_add(k, s, why);
+	again_add(k, s, why);
 }
 
 /* Takes for lost what is. */

@@ -39,7 +39,8 @@ static int64_t pace_depth(const struct sess *ss)
 	return ticks > PACE_BURST * 1000 ? (int64_t)ticks : PACE_BURST * 1000;
 }
 
-static double dgram_len(const struct sess *ss)
+/* Of a full one, without FEC's header. */
+static uint32_t dgram_len(const struct sess *ss)
 {
 	return ss->tun->kcp.mtu + ss->tun->head + ss->tun->tail;
 }
@@ -93,7 +94,6 @@ void pace_over(struct sess *ss)
 void pace_burden(struct sess *ss, unsigned parity)
 {
 	double mtu = ss->tun->kcp.mtu, over = ss->tun->head + ss->tun->tail;
-
 	unsigned ds = shape_out(ss) ? fec_codec_ds(ss->tun->fec) : 1;
 
 	if (!shape_out(ss) || ss->peer_fec == PEER_OTHER)
@@ -136,7 +136,7 @@ static unsigned path_room(struct sess *ss, unsigned want, uint64_t now)
 /* Of a session's bytes. */
 static unsigned rate_room(struct sess *ss, unsigned want, uint64_t now)
 {
-	uint64_t dgram = ss->tun->kcp.mtu + ss->tun->head + ss->tun->tail;
+	uint64_t dgram = dgram_len(ss);
 
 	pace_fill(ss, now);
 	if (ss->tokens <= 0) {
