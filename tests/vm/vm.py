@@ -129,7 +129,9 @@ class Vm:
             "-smp", "3", "-m", "1800M", "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", vmlinux, "-initrd", initrd, "-append", CMDLINE + " pmds=" + image.pmd_dir(),
             "-serial", "file:" + self.console,
-            "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
+            # Without eim the guest ends an interrupt by a write to memory, and QEMU 10.0 loses one now and then while
+            # a device's memory moves: that CPU has no timer any more.
+            "-device", "intel-iommu,intremap=on,eim=on,caching-mode=on,device-iotlb=on",
             "-qmp", "unix:%s,server=on,wait=off" % path("qmp"),
             "-chardev", "socket,id=ch,path=%s,server=on,wait=off" % path("channel"),
             "-device", "virtio-serial-pci,addr=0x1c,max_ports=2", "-device", "virtserialport,chardev=ch,name=vm,nr=1",
