@@ -438,6 +438,7 @@ static void end_round(struct kcp *k)
 	m->round_segs = m->segs;
 	m->segs = 0;
 	look_lossy(k);
+	m->was_blocked = m->blocked;
 	m->blocked = false;
 	m->round_end = m->round_had = m->delivered;
 	m->round_rtt = UINT32_MAX;
@@ -466,14 +467,14 @@ static void look_now(struct kcp *k)
 
 	if (m->us - m->early_at < window)
 		return;
-	if (m->early_n >= EARLY_LEAST) {
+	if (m->early_seen >= EARLY_LEAST) {
 		m->now_us = m->early_rtt - kcp_min_rtt(k);
 		if (m->state == KCP_MODEL_STARTUP && m->now_us > queue_most(k) / 2)
 			m->full = true;
 	}
 	m->early_at = m->us;
 	m->early_rtt = UINT32_MAX;
-	m->early_n = 0;
+	m->early_seen = m->early_n = 0;
 }
 
 static void auto_acked(struct kcp *k)
@@ -558,7 +559,6 @@ void kcp_model_init(struct kcp *k)
 	*m = (struct kcp_model){
 		.us = k->now * 1000,
 		.reorder_at = UINT64_MAX,
-		.twin_at = UINT64_MAX,
 		.lossy_until = UINT32_MAX, /* not yet */
 		.reorder_mult = 1,
 		.min_rtt = UINT32_MAX,

@@ -282,14 +282,15 @@ static bool write_segment(struct kcp *k, struct lent *o, const struct kcp_seg *s
 	return write_as_of(k, o, s, (uint32_t)k->now);
 }
 
-/* Segments that leave twice, as they were; those that find no place do not. */
+/* Segments that leave twice, as they were. */
 static void write_twins(struct kcp *k, struct lent *o)
 {
 	struct kcp_seg *s;
 
-	while (k->m.twin_at <= k->m.us && (s = kcp_twin_next(k))) {
+	while ((s = kcp_twin_head(k))) {
 		if (!write_as_of(k, o, s, s->ts))
 			return;
+		kcp_twin_sent(k, s);
 		count_again(k, KCP_WHY_EARLY);
 	}
 }

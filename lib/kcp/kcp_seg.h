@@ -13,12 +13,14 @@
 #include "ring.h"
 #include "seq.h"
 
+#define KCP_THIN 8 /* segments */
+
 /* Why a segment is on the list `again`. */
 enum kcp_why { KCP_WHY_NONE, KCP_WHY_FAST, KCP_WHY_EARLY, KCP_WHY_LOST };
 
 /* One segment to be sent: a cache line, then the payload. */
 struct kcp_seg {
-	struct list due;  /* in `due`, or in `again` when why is set, or in none */
+	struct list due;  /* in `due` (twin.c's with loss by time), or in `again` when why is set, or in none */
 	struct list late; /* in `late`, or in none */
 	union {
 		struct { /* loss.c */
@@ -36,8 +38,14 @@ struct kcp_seg {
 	uint32_t ts;	   /* ms, of the last transmission */
 	uint16_t len, cap; /* bytes of payload, and that fit */
 	uint8_t frg;
-	uint8_t xmit;	     /* transmissions, up to 255 */
-	uint8_t fastack;     /* while in `late`: acknowledgements of later segments, up to n_marks */
+	uint8_t xmit; /* transmissions, up to 255 */
+	union {
+		uint8_t fastack; /* loss.c: while in `late`: acknowledgements of later segments, up to n_marks */
+		struct {	 /* twin.c: how often it is to leave once more, and how often it has */
+			uint8_t twins_left : 4;
+			uint8_t twins_sent : 4;
+		};
+	};
 	uint8_t why : 2;     /* enum kcp_why */
 	bool resent : 1;     /* transmitted more than once */
 	bool latched : 1;    /* loss.c: sent again early: not again before a timeout */
@@ -128,9 +136,15 @@ extern const struct kcp_cc_ops kcp_cc_auto;
 /* cc_auto.c */
 void kcp_model_init(struct kcp *k);
 
-/* timed.c: after a flush, what it sent alone is to leave twice; and the segment that is to leave now, or NULL. */
+/* twin.c: what leaves more than once.  After a flush: what it sent alone; and s, which was just sent again. */
 void kcp_twin_plan(struct kcp *k);
-struct kcp_seg *kcp_twin_next(struct kcp *k);
+void kcp_twin_again(struct kcp *k, struct kcp_seg *s);
+/* us: when the next is to leave; UINT64_MAX: none is. */
+uint64_t kcp_twin_at(const struct kcp *k);
+/* The segment that is to leave now, or NULL; and when it has. */
+struct kcp_seg *kcp_twin_head(const struct kcp *k);
+void kcp_twin_sent(struct kcp *k, struct kcp_seg *s);
+
 /* Bytes a microsecond that the path was seen to deliver; 0: not yet. */
 float kcp_model_rate(const struct kcp *k);
 /* us: the least round trip; 0: none was seen. */
@@ -160,6 +174,12 @@ static inline bool kcp_is_auto(const struct kcp *k)
 static inline bool kcp_may_send(const struct kcp *k)
 {
 	return kcp_model_room(k) > 0 || k->m.probe;
+}
+
+/* Is so little in flight that nothing of it shows by its arrival what was lost before? */
+static inline bool kcp_is_thin(const struct kcp *k)
+{
+	return k->m.flight <= KCP_THIN * k->mss;
 }
 
 /* Brings the time up to that of a call. */

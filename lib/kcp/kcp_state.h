@@ -113,7 +113,8 @@ struct kcp {
 	bool dead;
 	uint32_t again_fast, again_early, again_late; /* segments sent again; they wrap */
 
-	/* KCP_CONGESTION_AUTO: `late` holds all segments in flight, in order of transmission, and `due` none */
+	/* KCP_CONGESTION_AUTO: `late` holds all segments in flight, in order of transmission, and `due` those that
+	 * leave once more */
 	struct kcp_model m;
 	struct kcp_told *told; /* what is to be told once more; NULL: nothing */
 	uint64_t acks_at;      /* ms: last ACK */

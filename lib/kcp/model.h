@@ -38,27 +38,30 @@ struct kcp_model {
 	uint64_t reorder_at;   /* a segment sent before that one is taken for lost then; UINT64_MAX: there is none */
 	uint32_t reorder_mult; /* of the reordering window */
 	uint32_t reorder_round;
-	uint16_t batch;	   /* datagrams of a group with its parity; 0: there is none */
-	float parity;	   /* packets for each of data */
-	uint32_t batch_us; /* what is made good by parity comes so much later */
-	uint64_t twin_at;  /* segments [twin, twin_end) leave once more then, whatever became of them; UINT64_MAX: none
-			      do */
-	uint32_t twin, twin_from, twin_end;
-	uint8_t twin_more, hits; /* so often; losses since hits_from */
-	uint32_t hits_from;	 /* round */
-	uint32_t flush_from;	 /* the first that this flush may send */
-	uint32_t lossy_until;	 /* round: something was lost not long before that */
-	uint16_t probes;	 /* into the silence, since something was acknowledged */
-	bool probe;		 /* one segment may leave whatever is in flight */
-	bool news;		 /* this datagram has acknowledged something */
-	bool started;		 /* something has been acknowledged */
-	uint8_t state;		 /* enum kcp_model_state */
-	uint8_t phase;		 /* of KCP_MODEL_CRUISE */
-	uint8_t flat;		 /* rounds without growth, in KCP_MODEL_STARTUP */
-	bool grown;		 /* and a probe has found more than that */
-	bool full;		 /* the path's rate has been found */
-	bool maybe_lossy;	 /* the round before lost something in KCP_MODEL_STARTUP */
-	bool blocked;		 /* in this round a window was full of what waits for a hole */
+	uint32_t hole;	  /* what una was last said to be */
+	uint16_t batch;	  /* datagrams of a group with its parity; 0: there is none */
+	float parity;	  /* packets for each of data; */
+	float parity_was; /* before */
+	uint32_t parity_us;
+	uint32_t batch_us;    /* what is made good by parity comes so much later */
+	uint8_t hits;	      /* losses since hits_from */
+	uint32_t hits_from;   /* round */
+	uint32_t flush_from;  /* the first that this flush may send */
+	uint32_t lossy_until; /* round: something was lost not long before that */
+	uint16_t probes;      /* into the silence, since something was acknowledged */
+	bool probe;	      /* one segment may leave whatever is in flight */
+	bool silent;	      /* there was a silence before this datagram */
+	bool news;	      /* this datagram has acknowledged something */
+	bool started;	      /* something has been acknowledged */
+	uint8_t state;	      /* enum kcp_model_state */
+	uint8_t phase;	      /* of KCP_MODEL_CRUISE */
+	uint8_t flat;	      /* rounds without growth, in KCP_MODEL_STARTUP */
+	bool grown;	      /* and a probe has found more than that */
+	bool wary;	      /* a queue seems to begin, in KCP_MODEL_STARTUP, until */
+	bool full;	      /* the path's rate has been found */
+	bool maybe_lossy;     /* the round before lost something in KCP_MODEL_STARTUP */
+	bool blocked;	      /* in this round a window was full of what waits for a hole, */
+	bool was_blocked;     /* in the one before */
 	/* the sample of this datagram: of what it acknowledged, that which was sent last */
 	struct {
 		uint32_t sent_us, had, had_us, first_us;
@@ -69,24 +72,32 @@ struct kcp_model {
 				   path */
 	uint8_t limited;	/* KCP_LIMITED_* */
 	/* the model */
-	struct kcp_best rate;  /* of delivery */
+	struct kcp_best rate;  /* of delivery, with the parity that it takes */
 	struct kcp_best extra; /* bytes acknowledged beyond it at once */
 	float spared;	       /* the part that arrives when we send least: what is lost then is not our doing */
 	float phase_spared;    /* the same, being looked at; negative: it is not */
 	float round_spared;    /* the part of the last round that arrived */
 	float full_rate;
-	float probe_rate; /* when the last probe began, */
-	float probe_gain; /* and how much more it sends */
-	float round_rate; /* the best sample of this round */
-	float pace;	  /* bytes a microsecond that leave; 0: not yet decided */
+	float full_spared; /* the part that arrived of KCP_MODEL_STARTUP's best round */
+	float probe_rate;  /* when the last probe began, */
+	float probe_gain;  /* and how much more it sends */
+	float round_rate;  /* the best sample of this round */
+	float pace;	   /* bytes a microsecond that leave; 0: not yet decided */
+	uint64_t wary_until;
 	uint64_t min_rtt_at, probe_rtt_until;
-	uint32_t min_rtt;	     /* us; UINT32_MAX: no sample */
-	uint32_t round_rtt;	     /* us: the least of this round */
-	uint32_t early_rtt, early_n; /* us, samples: since early_at */
-	uint32_t now_us;	     /* what it showed the last time: the queue */
+	uint32_t min_rtt;	      /* us; UINT32_MAX: no sample */
+	uint32_t round_rtt;	      /* us: the least of this round */
+	uint32_t early_rtt;	      /* us: the least since early_at, */
+	uint32_t early_seen, early_n; /* of so many that were seen, among so many segments */
+	uint32_t now_us;	      /* what it showed the last time: the queue */
 	uint64_t early_at;
-	uint32_t seen_rtt; /* us: the least since KCP_MODEL_PROBE_RTT began */
-	uint32_t queue_us; /* what the last round's least had above min_rtt */
+	uint32_t early_had; /* delivered then */
+	float brake;	    /* bytes of segments a microsecond that came through a long queue; 0: there is none */
+	uint32_t brake_had;
+	uint32_t brake_us;	/* the queue that it began with */
+	uint64_t foreign_until; /* the queue does not drain when we hold back: others make it */
+	uint32_t seen_rtt;	/* us: the least since KCP_MODEL_PROBE_RTT began */
+	uint32_t queue_us;	/* what the last round's least had above min_rtt */
 	uint32_t round;
 	uint32_t full_round; /* when the startup ended */
 	uint32_t round_end;  /* a round ends when what was sent after so much was delivered is acknowledged */

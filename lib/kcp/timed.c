@@ -22,14 +22,10 @@
 #define REORDER_ROUNDS	 16
 #define PROBE_AGAIN	 70000 /* us from one probe into a silence to the next, */
 #define PROBES_OFTEN	 75
-#define PROBE_SELDOM	 250000 /* and after so many, for there may be very many sessions whose peers are gone */
+#define PROBE_SELDOM	 150000 /* and after so many, for there may be very many sessions whose peers are gone */
 #define PROBE_FIRST	 200000 /* us: before any round trip is known */
 #define ACKS_LATE	 20000	/* us: what a peer may be late with its ACKs beyond what it was so far, */
 #define ACKS_LATE_LITTLE 5000	/* and with those of a few segments */
-#define TWINS		 2	/* segments at a time, while no more than so many are in flight: */
-#define TWIN_FLIGHT	 8
-#define TWIN_HITS	 4 /* losses in LOSSY_ROUNDS */
-#define TWIN_US		 3000
 #define LOSSY_ROUNDS	 512
 #define AGAIN_WALK_MAX	 64
 #define TS_MAX_MS	 60000 /* a time that an ACK echoes may lie so far back */
@@ -48,7 +44,7 @@ static uint32_t reorder_us(const struct kcp *k)
 
 	if (us < REORDER_MIN)
 		us = REORDER_MIN;
-	us *= m->reorder_mult;
+	us *= m->reorder_mult > 3 && (m->blocked || m->was_blocked) ? 3 : m->reorder_mult;
 	return (us < most ? us : most) + m->batch_us;
 }
 
@@ -71,15 +67,19 @@ static void narrow(struct kcp *k)
 	}
 }
 
-/* s had arrived when it was taken for lost. */
-static void was_needless(struct kcp *k, const struct kcp_seg *s)
+/*
+ * s had arrived when it was taken for lost.  It was late, and the next may be, if its own ACK says so now, or if una
+ * had last been said to stand at it.  Otherwise its ACK has been lost.
+ */
+static void was_needless(struct kcp *k, const struct kcp_seg *s, const uint32_t *ts)
 {
 	struct kcp_model *m = &k->m;
 	uint32_t n = kcp_seg_cost(s);
 
 	m->lost -= m->lost < n ? m->lost : n;
 	m->needless += s->resent;
-	widen(k);
+	if (ts || s->sn == m->hole)
+		widen(k);
 }
 
 /* ---- acknowledgements ---- */
@@ -103,7 +103,7 @@ static void sample_rtt(struct kcp *k, uint32_t rtt)
 		m->round_rtt = rtt;
 	if (rtt < m->early_rtt)
 		m->early_rtt = rtt;
-	m->early_n++;
+	m->early_seen++;
 	if (rtt < m->seen_rtt)
 		m->seen_rtt = rtt;
 	if (rtt <= m->min_rtt) {
@@ -157,23 +157,25 @@ static void timed_forget(struct kcp *k, struct kcp_seg *s, const uint32_t *ts)
 	if (!s->xmit)
 		return; /* acknowledged before it was sent: not by a sane peer */
 	last = is_last(k, s, ts);
+	list_del(&s->due); /* whether it was to leave again, or once more */
 	if (s->why) {
-		list_del(&s->due);
-		was_needless(k, s);
+		was_needless(k, s, ts);
 	} else {
 		list_del(&s->late);
 		m->flight -= kcp_seg_cost(s);
 		if (!last)
-			was_needless(k, s);
+			was_needless(k, s, ts);
 	}
 	if (!s->why) { /* what was not under way may have been sent any time ago: no sample counts it */
 		m->delivered += kcp_seg_cost(s);
 		m->segs++;
+		m->early_n++;
 	}
 	if (m->probes) /* a silence is no time in which a shorter round trip could have been seen */
 		m->min_rtt_at += m->us - m->delivered_us;
 	m->delivered_us = m->us;
 	m->news = true;
+	m->silent |= m->probes > 0;
 	m->probes = 0;
 	if (!last && ts)
 		rack_earlier(k, *ts);
@@ -187,13 +189,6 @@ static void timed_forget(struct kcp *k, struct kcp_seg *s, const uint32_t *ts)
 static bool timed_ack(struct kcp *k, uint32_t sn, uint32_t ts)
 {
 	return k->m.news;
-}
-
-static void timed_una(struct kcp *k)
-{
-	if (seq_lt(k->snd_sent, k->snd_una))
-		k->snd_sent = k->snd_una;
-	k->fast = k->plain = k->snd_una;
 }
 
 /* ---- losses ---- */
@@ -229,8 +224,30 @@ static void again_add(struct kcp *k, struct kcp_seg *s, enum kcp_why why)
 static void lose(struct kcp *k, struct kcp_seg *s, enum kcp_why why)
 {
 	list_del(&s->late);
+	list_del(&s->due);
 	k->m.flight -= kcp_seg_cost(s);
 	again_add(k, s, why);
+}
+
+/* A silence has ended, and what una stands at was sent before it: nothing that follows will show that sooner. */
+static void lose_hole(struct kcp *k)
+{
+	struct kcp_seg *s = k->snd_una == k->snd_sent ? NULL : kcp_snd_seg(k, k->snd_una);
+
+	if (!s || !s->xmit || s->why || low(k->m.us) - s->sent_us < kcp_min_rtt(k) + reorder_us(k))
+		return;
+	lossy(k);
+	lose(k, s, KCP_WHY_LOST);
+}
+
+static void timed_una(struct kcp *k)
+{
+	if (seq_lt(k->snd_sent, k->snd_una))
+		k->snd_sent = k->snd_una;
+	if (k->m.silent)
+		lose_hole(k);
+	k->m.silent = false;
+	k->fast = k->plain = k->m.hole = k->snd_una;
 }
 
 /* Takes for lost what is. */
@@ -270,19 +287,26 @@ static uint64_t probe_wait(const struct kcp *k)
 		return m->probes < PROBES_OFTEN ? PROBE_AGAIN : PROBE_SELDOM;
 	if (!m->started)
 		return PROBE_FIRST;
-	if (m->flight > TWIN_FLIGHT * k->mss) /* its ACKs are late together */
+	if (!kcp_is_thin(k)) /* its ACKs are late together */
 		return 2000 * (uint64_t)k->srtt + 1000 * kcp_interval(k) + ACKS_LATE;
 	rto = (uint32_t)k->srtt + kcp_interval(k);
 	return 1000 * (uint64_t)(k->rto > rto ? k->rto : rto) + ACKS_LATE_LITTLE;
 }
 
+/* Since when an answer could have come.  Where little is under way, what is sent next comes too late to wait for. */
+static uint64_t silent_from(const struct kcp *k)
+{
+	const struct kcp_model *m = &k->m;
+
+	if (!m->probes && kcp_is_thin(k) && !list_empty(&k->late))
+		return m->us - (low(m->us) - container_of(k->late.next, struct kcp_seg, late)->sent_us);
+	return m->sent_us > m->delivered_us ? m->sent_us : m->delivered_us;
+}
+
 /* When to send into it; UINT64_MAX: nothing is under way. */
 static uint64_t probe_at(const struct kcp *k)
 {
-	const struct kcp_model *m = &k->m;
-	uint64_t from = m->sent_us > m->delivered_us ? m->sent_us : m->delivered_us;
-
-	return m->flight ? from + probe_wait(k) : UINT64_MAX;
+	return k->m.flight ? silent_from(k) + probe_wait(k) : UINT64_MAX;
 }
 
 static void probe(struct kcp *k)
@@ -301,50 +325,6 @@ static void probe(struct kcp *k)
 	k->m.probe = true;
 	if (k->m.probes < UINT16_MAX)
 		k->m.probes++;
-}
-
-/* ---- what is sent twice ---- */
-
-/*
- * Who sends a few bytes at a time waits for each of them, and little follows by whose arrival their loss would be seen.
- * Where the path loses packets, such a segment leaves again TWIN_US later, just as it was: its ACK is that of either.
- * Where two are often not enough, it leaves three times.
- */
-void kcp_twin_plan(struct kcp *k)
-{
-	struct kcp_model *m = &k->m;
-	uint32_t n = k->snd_sent - m->flush_from;
-
-	if (!n || n > TWINS || m->flight > TWIN_FLIGHT * k->mss || seq_lt(m->lossy_until, m->round))
-		return;
-	if (m->twin_at == UINT64_MAX || k->snd_sent - m->twin > 2 * TWINS)
-		m->twin = m->flush_from;
-	m->twin_from = m->twin;
-	m->twin_more = m->hits < TWIN_HITS ? 1 : 2;
-	m->twin_end = k->snd_sent;
-	m->twin_at = m->us + TWIN_US;
-}
-
-struct kcp_seg *kcp_twin_next(struct kcp *k)
-{
-	struct kcp_model *m = &k->m;
-
-	if (m->us < m->twin_at)
-		return NULL;
-	if (seq_lt(m->twin, k->snd_una))
-		m->twin = k->snd_una;
-	while (seq_lt(m->twin, m->twin_end)) {
-		struct kcp_seg *s = kcp_snd_seg(k, m->twin++);
-
-		if (s && !s->why)
-			return s;
-	}
-	m->twin_at = UINT64_MAX;
-	if (m->twin_more && --m->twin_more) {
-		m->twin = m->twin_from;
-		m->twin_at = m->us + TWIN_US;
-	}
-	return NULL;
 }
 
 /* ---- the rest of what the other files ask ---- */
@@ -372,6 +352,9 @@ static void timed_sent(struct kcp *k, struct kcp_seg *s)
 	m->sent_us = m->us;
 	m->probe = false;
 	list_add_tail(&k->late, &s->late);
+	s->twins_left = s->twins_sent = 0;
+	if (s->resent)
+		kcp_twin_again(k, s);
 }
 
 static void timed_collect(struct kcp *k, bool early)
@@ -393,8 +376,8 @@ static uint64_t timed_next(const struct kcp *k)
 
 	if (k->m.reorder_at < us)
 		us = k->m.reorder_at;
-	if (k->m.twin_at < us)
-		us = k->m.twin_at;
+	if (kcp_twin_at(k) < us)
+		us = kcp_twin_at(k);
 	return us == UINT64_MAX ? us : (us + 999) / 1000;
 }
 

@@ -63,7 +63,7 @@ static inline void rig_start_at(struct rig *r, uint32_t sn)
 {
 	struct kcp *k = &r->k;
 
-	k->snd_una = k->snd_sent = k->snd_nxt = k->snd_end = k->fast = k->plain = sn;
+	k->snd_una = k->snd_sent = k->snd_nxt = k->snd_end = k->fast = k->plain = k->m.hole = sn;
 	k->rcv_nxt = k->rcv_top = sn;
 	for (unsigned i = 0; i < KCP_RESEND_MAX; i++)
 		k->marks[i] = sn;

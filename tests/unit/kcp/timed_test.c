@@ -4,7 +4,8 @@
  * Loss by time (timed.c) beside a plain reference that keeps every transmission in an array, is told every datagram,
  * and walks over all of it whenever it has to say what is lost.  Two ends over bad paths, each with a reference; at
  * every flush both must hold the same transmissions for lost, and nothing may be sent again that the reference still
- * takes to be under way.  The round's number and the smoothed round trip are the engine's: they are shown elsewhere.
+ * takes to be under way.  The round's number, the smoothed round trip, and whether a window is full of what waits for a
+ * hole, are the engine's: they are shown elsewhere.
  */
 
 #include <stdio.h>
@@ -40,6 +41,8 @@ struct plain {
 	uint64_t min_rtt, rack, rack_at, sent, heard; /* us */
 	bool any;				      /* something was acknowledged */
 	uint32_t mult, mult_round, round;
+	bool held; /* a window is full: what waits for a hole does not wait for a wide reordering window, too */
+	bool silent;
 	unsigned probes;
 	uint64_t lost, needless, again, twins; /* counts */
 };
@@ -51,7 +54,8 @@ static uint64_t max64(uint64_t a, uint64_t b)
 
 static uint64_t window(const struct plain *f)
 {
-	uint64_t rtt = f->min_rtt == UINT64_MAX ? 0 : f->min_rtt, us = f->mult * max64(rtt / 8, 3000);
+	uint64_t rtt = f->min_rtt == UINT64_MAX ? 0 : f->min_rtt;
+	uint64_t us = (f->held && f->mult > 3 ? 3 : f->mult) * max64(rtt / 8, 3000);
 	uint64_t most = max64(rtt, 3000);
 
 	return us < most ? us : most;
@@ -65,12 +69,16 @@ static bool under_way(const struct plain *f)
 	return false;
 }
 
-static void proven_needless(struct plain *f)
+static bool is_held(const struct plain *f)
+{
+	return f->e->r->k.m.blocked || f->e->r->k.m.was_blocked;
+}
+
+static void widen(struct plain *f)
 {
 	if (f->mult_round != f->round && f->mult < 64)
 		f->mult *= 2;
 	f->mult_round = f->round;
-	f->needless++;
 }
 
 static void later(struct plain *f, uint64_t sent, uint64_t us)
@@ -82,19 +90,21 @@ static void later(struct plain *f, uint64_t sent, uint64_t us)
 	f->any = true;
 }
 
-/* Segment i is acknowledged; ts: its ACK's, NULL: by una. */
-static void told(struct plain *f, uint32_t i, const uint32_t *ts, uint64_t us)
+/* Segment i is acknowledged; ts: its ACK's, NULL: by una; surely: it had not been there when una was last told. */
+static void told(struct plain *f, uint32_t i, const uint32_t *ts, bool surely, uint64_t us)
 {
 	struct try *t = &f->tries[f->last[i]];
 	/* an ACK names the transmission, una only tells that an answer to the last one could not be here yet */
 	bool last = ts ? *ts == t->ts : !t->again || us - t->us >= (f->min_rtt == UINT64_MAX ? 0 : f->min_rtt);
 	bool lost = t->state == LOST;
 
-	if (lost || !last)
-		proven_needless(f);
+	f->needless += lost || !last;
+	if ((lost || !last) && surely)
+		widen(f);
 	for (int k = f->last[i]; k >= 0; k = f->tries[k].older)
 		f->tries[k].state = DONE;
 	f->heard = us;
+	f->silent |= f->probes > 0;
 	f->probes = 0;
 	if (!last && ts) /* an earlier one has arrived: its ACK tells when it was sent, to a millisecond */
 		later(f, us - 1000 * (uint64_t)((uint32_t)(us / 1000) - *ts) - 1000, us);
@@ -110,18 +120,33 @@ static bool is_open(const struct plain *f, uint32_t i)
 	return i < f->n_segs && f->last[i] >= 0 && f->tries[f->last[i]].state != DONE;
 }
 
+/* una has moved, for the first time after a silence: what it stands at was sent before that, and is not there. */
+static void broken_silence(struct plain *f, uint64_t us)
+{
+	struct try *t = f->una < f->n_segs ? &f->tries[f->last[f->una]] : NULL;
+
+	f->held = is_held(f);
+	if (f->silent && t && t->state == UNDER_WAY && us - t->us >= f->min_rtt + window(f))
+		t->state = LOST;
+	f->silent = false;
+}
+
 static void hear(void *arg, const uint8_t *p, uint32_t n, uint64_t us)
 {
 	struct plain *f = arg;
 	struct kcp_head h;
+	uint32_t hole;
 
 	for (const uint8_t *end = p + n; p < end; p += KCP_HEAD + h.len) {
 		kcp_head_get(&h, p);
 		if (h.cmd == KCP_ACK && is_open(f, h.sn - f->first))
-			told(f, h.sn - f->first, &h.ts, us);
+			told(f, h.sn - f->first, &h.ts, true, us);
+		hole = f->una;
 		for (; f->una < f->n_segs && (int32_t)(f->first + f->una - h.una) < 0; f->una++)
 			if (is_open(f, f->una))
-				told(f, f->una, NULL, us);
+				told(f, f->una, NULL, f->una == hole, us);
+		if (f->una != hole)
+			broken_silence(f, us);
 	}
 	while (f->oldest < f->n_tries && f->tries[f->oldest].state == DONE)
 		f->oldest++;
@@ -142,18 +167,42 @@ static uint64_t lost_at(const struct plain *f, const struct try *t)
 	return f->rack_at + window(f) - (f->rack - t->us < window(f) ? f->rack - t->us : window(f));
 }
 
+static uint32_t flight(const struct plain *f)
+{
+	uint32_t n = 0;
+
+	for (int i = f->oldest; i < f->n_tries; i++)
+		if (f->tries[i].state == UNDER_WAY)
+			n += kcp_seg_cost(kcp_snd_seg(&f->e->r->k, f->tries[i].sn));
+	return n;
+}
+
+/* Since when an answer could have come. */
+static uint64_t silent_from(const struct plain *f)
+{
+	const struct kcp *k = &f->e->r->k;
+	uint64_t first = UINT64_MAX;
+
+	if (f->probes || flight(f) > 8 * k->mss)
+		return max64(f->sent, f->heard);
+	for (int i = f->oldest; i < f->n_tries; i++)
+		if (f->tries[i].state == UNDER_WAY && f->tries[i].us < first)
+			first = f->tries[i].us;
+	return first;
+}
+
 static uint64_t probe_at(const struct plain *f)
 {
 	const struct kcp *k = &f->e->r->k;
-	uint64_t from = max64(f->sent, f->heard), interval = 1000 * (uint64_t)k->conf->interval;
+	uint64_t from = silent_from(f), interval = 1000 * (uint64_t)k->conf->interval;
 
 	if (!under_way(f))
 		return UINT64_MAX;
 	if (f->probes)
-		return from + (f->probes < 75 ? 70000 : 250000);
+		return from + (f->probes < 75 ? 70000 : 150000);
 	if (!f->any)
 		return from + 200000;
-	if (k->m.flight > 8 * k->mss)
+	if (flight(f) > 8 * k->mss)
 		return from + 2000 * (uint64_t)k->srtt + interval + 20000;
 	return from + max64(1000 * (uint64_t)k->rto, 1000 * (uint64_t)k->srtt + interval) + 5000;
 }
@@ -182,6 +231,7 @@ static void decide(void *arg, uint64_t us)
 {
 	struct plain *f = arg;
 
+	f->held = is_held(f);
 	if (f->mult > 1 && f->round - f->mult_round >= 16) {
 		f->mult = 1;
 		f->mult_round = f->round;
@@ -223,8 +273,9 @@ static void sent(struct plain *f, uint32_t sn, uint32_t ts, uint64_t us)
 	if (i == f->n_segs) {
 		f->last[f->n_segs++] = -1;
 	} else {
-		cr_assert_eq(f->tries[f->last[i]].state, LOST, "seed %lu, %s at %lu: segment %u (%d) is sent again",
-			     f->seed, f->name, us, i, f->tries[f->last[i]].state);
+		cr_assert_eq(f->tries[f->last[i]].state, LOST,
+			     "seed %lu, %s at %lu: segment %u (%d), sent at %lu, is sent again", f->seed, f->name, us,
+			     i, f->tries[f->last[i]].state, f->tries[f->last[i]].us);
 		f->tries[f->last[i]].state = DONE;
 		t->again = true;
 		t->older = f->last[i];
@@ -502,10 +553,18 @@ Test(kcp_timed, probes_into_a_silence)
 	/* the other two were sent long before what has arrived; then silence */
 	rig_flush(r, KCP_FLUSH_FULL, 1320);
 	cr_assert_eq(r->n_out, 2);
+	for (at = 1323; at <= 1326; at += 3) { /* and once more, and again, for this path loses much */
+		cr_assert_eq(kcp_next(&r->k), at, "%lu", kcp_next(&r->k));
+		rig_flush(r, KCP_FLUSH_FULL, at);
+		cr_assert_eq(r->n_out, 2);
+	}
 	at = 1320 + r->k.rto + 5;
 	probe_comes(r, at, 1);
+	probe_comes(r, at + 3, 1);
+	probe_comes(r, at + 6, 1);
+	/* but what goes into a silence that lasts goes once */
 	for (unsigned i = 1; i < 200; i++) {
-		at += i < 75 ? 70 : 250;
+		at += i < 75 ? 70 : 150;
 		probe_comes(r, at, 1);
 	}
 	cr_assert_eq(r->k.m.flight, 2 * MTU);
@@ -595,6 +654,94 @@ Test(kcp_timed, una_too_soon_is_needless)
 	rig_free(r);
 }
 
+/* una that jumps beyond a hole tells of ACKs that were lost: nothing was late, and the window stays. */
+Test(kcp_timed, lost_acks_do_not_widen_the_window)
+{
+	struct rig *r = rig_new(CONV, &by_hand, 4 << 20, 1000);
+	uint64_t now = 2000;
+	uint32_t sn = 5;
+
+	send_n(r, 1, 1000);
+	feed(r, 0, 1, 1000, 1080);
+	send_n(r, 1, now);
+	send_n(r, 1, now + 1);
+	send_n(r, 1, now + 50);
+	send_n(r, 1, now + 51);
+	feed(r, 2, 1, now + 1, now + 81); /* 1 is lost */
+	for (uint64_t t = now + 81; t < now + 131; t++)
+		rig_flush(r, KCP_FLUSH_FULL, t);
+	feed(r, 4, 1, now + 51, now + 131); /* 3 is not, but that is never told */
+	for (uint64_t t = now + 131; t < now + 170; t++)
+		rig_flush(r, KCP_FLUSH_FULL, t);
+	cr_assert_eq(r->cnt.FastRetransSegs, 2);
+	feed(r, 0, 5, 0, now + 171);
+	cr_assert_eq(r->k.m.needless, 1);
+	cr_assert_eq(r->k.m.reorder_mult, 1);
+	cr_assert_eq(r->k.m.flight, 0);
+	now += 1000;
+	cr_assert_eq(window_ms(r, &now, &sn), 9);
+	rig_free(r);
+}
+
+/* ---- what leaves more than once ---- */
+
+/* Full datagrams of PUSH in the next flushes, a ms apart. */
+static unsigned pushes(struct rig *r, uint64_t from, uint64_t to)
+{
+	unsigned n = 0;
+
+	for (uint64_t t = from; t < to; t++) {
+		rig_flush(r, KCP_FLUSH_FULL, t);
+		n += r->n_out;
+	}
+	return n;
+}
+
+/* Who sends little waits for each: what follows before any answer could be here does not put off the probe. */
+Test(kcp_timed, a_thin_stream_waits_for_the_first)
+{
+	struct rig *r = rig_new(CONV, &by_hand, 4 << 20, 1000);
+	uint64_t at;
+
+	send_n(r, 1, 1000);
+	feed(r, 0, 1, 1000, 1050);
+	at = 2000 + r->k.rto + 5;
+	send_n(r, 1, 2000);
+	cr_assert_eq(pushes(r, 2001, 2050), 0);
+	send_n(r, 1, 2050);
+	cr_assert_eq(kcp_next(&r->k), at, "%lu", kcp_next(&r->k));
+	rig_flush(r, KCP_FLUSH_FULL, at);
+	cr_assert_eq(only_sn(r), 1);
+	rig_free(r);
+}
+
+/* A window full of what waits for a hole: the path has room, and what fills it leaves twice; if that was in vain, three
+ * times.  Otherwise once. */
+Test(kcp_timed, what_fills_a_hole_leaves_again)
+{
+	struct rig *r = rig_new(CONV, &by_hand, 4 << 20, 1000);
+	uint64_t now = 2000;
+
+	send_n(r, 1, 1000);
+	feed(r, 0, 1, 1000, 1050);
+	send_n(r, 1, now);
+	send_n(r, 31, now + 1);
+	feed(r, 2, 1, now + 1, now + 51);
+	cr_assert_eq(pushes(r, now + 51, now + 80), 1, "no window is full: once");
+	for (unsigned i = 0; i < 40; i++) {
+		static const uint8_t data[MTU];
+
+		kcp_send(&r->k, &(struct slice){data, r->k.mss}, 1);
+	}
+	for (uint32_t sn = 3; sn <= 32; sn++)
+		feed(r, sn, 1, now + 1, now + 80);
+	r->k.rmt_wnd = 32;
+	pushes(r, now + 80, now + 100);
+	cr_assert(r->k.m.blocked);
+	cr_assert_eq(pushes(r, now + 100, now + 200), 3, "in vain before: three times");
+	rig_free(r);
+}
+
 /* ---- blackouts ---- */
 
 /* The path is gone for so long: how many us after its return new bytes are read, and how much in the second behind
@@ -630,7 +777,7 @@ static void blackout(uint64_t us, uint64_t seed, uint64_t *first, double *part)
 }
 
 /*
- * The last probe before the path's return was up to 70 ms ago, or 250 where the silence is long.  Both ways were gone,
+ * The last probe before the path's return was up to 70 ms ago, or 150 where the silence is long.  Both ways were gone,
  * so that its answer, after a tick of 20 ms, tells first what of the last flight had arrived, and half a round trip
  * later there is what had not.
  */
@@ -638,7 +785,7 @@ Test(kcp_timed, back_at_once_after_a_blackout)
 {
 	static const struct {
 		uint64_t us, probes;
-	} dark[] = {{1000000, 70000}, {25000000, 250000}};
+	} dark[] = {{1000000, 70000}, {25000000, 150000}};
 
 	for (unsigned i = 0; i < 2; i++)
 		for (uint64_t seed = 1; seed <= 10; seed++) {
