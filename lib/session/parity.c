@@ -17,6 +17,7 @@
 
 #define THIN_MS	      1000
 #define PATIENCE_MIN  1 /* rounds */
+#define PATIENCE_THIN 32
 #define PATIENCE_MAX  512
 #define GROUPS_LITTLE 2 /* a round */
 
@@ -45,6 +46,12 @@ static void missed(struct sess *ss, unsigned all)
 	send(ss, all);
 }
 
+/* Somebody who waits for a few bytes at a time is not to pay for each thing that could be learnt. */
+static unsigned patience(const struct parity *p, bool thin)
+{
+	return thin && p->patience < PATIENCE_THIN ? PATIENCE_THIN : p->patience;
+}
+
 void parity_look(struct sess *ss, uint64_t now)
 {
 	struct parity *p = &ss->parity;
@@ -71,7 +78,7 @@ void parity_look(struct sess *ss, uint64_t now)
 		missed(ss, all);
 	} else if (p->send && !r.lossy) {
 		send(ss, 0);
-	} else if (p->send && ++p->calm >= p->patience) {
+	} else if (p->send && ++p->calm >= patience(p, thin)) {
 		send(ss, p->send - 1u);
 	}
 	p->was_blocked = blocked;
