@@ -26,6 +26,7 @@ static void ctl_tunnel(struct app *a, unsigned i)
 		.port = a->tunnels[i].dev,
 		.conn = t->conn,
 		.slot_worker = a->slot_worker[i],
+		.dials = a->tunnels[i].dials,
 		.scavenge_ms = a->tunnels[i].scavenge_ms,
 		.listen_path = t->listen.path,
 		.target_path = t->target.path,

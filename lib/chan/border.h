@@ -72,6 +72,8 @@ struct dial {
 	struct flow_key key;
 	void *ctl;    /* control's side */
 	void *worker; /* worker's side */
+	/* writer: worker; what the slot's session has still to get rid of, as a power of two; 0: little, or none */
+	_Atomic uint32_t busy;
 };
 
 struct border {

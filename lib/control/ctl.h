@@ -30,9 +30,10 @@ struct ctl_tunnel {
 	struct ctl_addr target;	     /* server: TCP to dial for each stream */
 	struct ctl_addr remote;	     /* client: the server's UDP */
 	uint16_t port;		     /* gateway port index, or UINT16_MAX: any */
-	unsigned conn;		     /* client: session slots; the n-th connection is for slot n mod conn's worker */
+	unsigned conn;		     /* client: session slots */
 	const uint16_t *slot_worker; /* client: worker of each slot */
-	uint32_t scavenge_ms;	     /* client: for so long at most a session outlives the start of its successor */
+	const struct dial *dials; /* client: of each slot, from whose `busy` follows where a connection goes; or NULL */
+	uint32_t scavenge_ms;	  /* client: for so long at most a session outlives the start of its successor */
 	/*
 	 * client: Unix stream socket to accept on instead of `listen`, server: to dial instead of `target`; NULL: none.
 	 * Up to 107 bytes; '@' first names an abstract socket.  The one to accept on takes the place of a socket file

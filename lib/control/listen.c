@@ -18,6 +18,7 @@
 #define ACCEPT_TURN  64	 /* connections a listener and turn */
 #define PAUSE_MS     100 /* without file descriptors or chans */
 #define PAUSE_LINES  1
+#define SLOT_LOOKS   64
 #define PAUSE_PERIOD 10
 
 /* The port is left alone for a while: with level-triggered readiness a turn would come back at once. */
@@ -39,10 +40,31 @@ static void on_pause(struct ctl *c, struct timer *t)
 	ctl_ev_mod(c, &l->ev, EPOLLIN);
 }
 
+/*
+ * The slot for the next connection: those with as little to do as any have their turns.  What a worker knows is a
+ * little newer: among its own it may choose another.
+ */
+static unsigned choose_slot(struct tunnel *t)
+{
+	unsigned conn = t->conf->conn, first = t->accepted++ % conn, at = first, best = first;
+	uint32_t least = UINT32_MAX;
+
+	for (unsigned i = 0; t->conf->dials && i < conn && i < SLOT_LOOKS; i++) {
+		uint32_t busy = atomic_load_explicit(&t->conf->dials[at].busy, memory_order_relaxed);
+
+		if (busy < least) {
+			least = busy;
+			best = at;
+		}
+		at = at + 1 < conn ? at + 1 : 0;
+	}
+	return best;
+}
+
 static void fill_chan(struct ctl *c, struct chan *ch, uint16_t tunnel, const struct sockaddr_storage *ss)
 {
 	struct tunnel *t = &c->tunnels[tunnel];
-	unsigned slot = t->accepted++ % t->conf->conn;
+	unsigned slot = choose_slot(t);
 	char peer[ADDR_STRLEN];
 	struct addr a;
 	uint16_t port;

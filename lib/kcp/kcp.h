@@ -100,6 +100,9 @@ int kcp_send(struct kcp *k, const struct slice *v, unsigned n);
 /* Full segments that wait for their first transmission: a last one that more bytes could fill up is not counted. */
 uint32_t kcp_waiting(const struct kcp *k);
 
+/* Segments that the peer has not acknowledged yet, sent or not. */
+uint32_t kcp_backlog(const struct kcp *k);
+
 /*
  * From now on a flush begins with so many new segments at most (UINT32_MAX: all that the window lets through).  For a
  * caller with more bytes at hand, who rather fills a segment up or sends a group whole: he sees to it that another

@@ -198,6 +198,11 @@ uint32_t kcp_waiting(const struct kcp *k)
 	return n - (tail_room(k) != 0);
 }
 
+uint32_t kcp_backlog(const struct kcp *k)
+{
+	return k->snd_end - k->snd_una;
+}
+
 void kcp_limit(struct kcp *k, uint32_t segments)
 {
 	k->limit = (uint16_t)(segments < UINT16_MAX ? segments : UINT16_MAX);

@@ -258,6 +258,8 @@ void sess_rearm(struct sess *ss)
 {
 	uint64_t at = sess_deadline(ss);
 
+	if (ss->slot)
+		slot_tell(ss);
 	/* An entry that fires early finds nothing to do and is armed again: cheaper than moving it at every packet. */
 	if (!wheel_armed(&ss->timer.ent) || at < ss->timer.ent.at)
 		wheel_arm(&ss->shard->wheel, &ss->timer.ent, at);

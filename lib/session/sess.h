@@ -444,5 +444,7 @@ void slot_event(struct shard *s, struct dial *d, uint32_t ev, uint64_t now);
 void slot_timer(struct slot *sl, uint64_t now);
 /* The slot's session has ended. */
 void slot_lost(struct slot *sl);
+/* Control is told how much ss, which has a slot, has to do. */
+void slot_tell(const struct sess *ss);
 /* A stream no longer waits. */
 void slot_forget(struct stream *st);

@@ -85,6 +85,7 @@ static void slot_retire(struct slot *sl, uint64_t now)
 	}
 	sl->sess->slot = NULL;
 	sl->sess = NULL;
+	atomic_store_explicit(&sl->dial->busy, 0, memory_order_relaxed);
 	mbox_post(sl->shard->border->to_ctl, &sl->dial->to_ctl, DIAL_EV_KEEP);
 }
 
@@ -94,18 +95,29 @@ static bool slot_open(const struct slot *sl, uint64_t now)
 	return sl->sess && now < sl->sess->old_at && !sl->sess->mux.dead;
 }
 
+/* What KCP has not got rid of yet, in powers of two from SLOT_QUIET segments on. */
+static uint32_t slot_busy(const struct sess *ss)
+{
+	uint32_t n = kcp_backlog(&ss->kcp) / SLOT_QUIET;
+
+	return n ? 32 - (uint32_t)__builtin_clz(n) : 0;
+}
+
+void slot_tell(const struct sess *ss)
+{
+	uint32_t busy = slot_busy(ss);
+
+	if (busy != atomic_load_explicit(&ss->slot->dial->busy, memory_order_relaxed))
+		atomic_store_explicit(&ss->slot->dial->busy, busy, memory_order_relaxed);
+}
+
 /*
- * How much there is beside which a new connection's bytes would go: what KCP has not got rid of yet, in powers of two
- * from SLOT_QUIET segments on, and then streams.  What waits in mux is not before it, but has its turns as they do.
+ * How much there is beside which a new connection's bytes would go, and then streams.  What waits in mux is not before
+ * it, but has its turns as they do.
  */
 static uint64_t slot_load(const struct slot *sl)
 {
-	struct kcp_info k;
-	uint32_t n;
-
-	kcp_info(&sl->sess->kcp, &k);
-	n = (k.snd_queue + k.snd_buf) / SLOT_QUIET;
-	return (uint64_t)(n ? 32 - __builtin_clz(n) : 0) << 32 | sl->sess->mux.count;
+	return (uint64_t)slot_busy(sl->sess) << 32 | sl->sess->mux.count;
 }
 
 /*
@@ -229,5 +241,6 @@ void slot_timer(struct slot *sl, uint64_t now)
 void slot_lost(struct slot *sl)
 {
 	sl->sess = NULL;
+	atomic_store_explicit(&sl->dial->busy, 0, memory_order_relaxed);
 	mbox_post(sl->shard->border->to_ctl, &sl->dial->to_ctl, DIAL_EV_DROP);
 }

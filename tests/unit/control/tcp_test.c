@@ -74,6 +74,40 @@ Test(tcp, slots, .init = setup)
 	finish();
 }
 
+/* Those whose sessions have much to do are passed by, whichever worker has them; with the same each has its turn. */
+Test(tcp, busy_slots_are_passed_by, .init = setup)
+{
+	static const uint16_t workers[4] = {1, 0, 1, 0};
+	static const unsigned want[8] = {0, 3, 3, 3, 0, 2, 2, 3};
+	struct dial dials[4] = {0};
+	int fd[8];
+
+	begin(2, 64);
+	lab_client(&lab, PORT, "198.51.100.9", 4000, 4000);
+	lab.tunnels[0].conn = 4;
+	lab.tunnels[0].slot_worker = workers;
+	lab.tunnels[0].dials = dials;
+	atomic_store(&dials[1].busy, 5);
+	atomic_store(&dials[2].busy, 4);
+	lab_start(&lab);
+	for (unsigned i = 0; i < 8; i++) {
+		if (i == 5) { /* all are busy, and this one least */
+			for (unsigned k = 0; k < 4; k++)
+				atomic_store(&dials[k].busy, 9);
+			atomic_store(&dials[2].busy, 8);
+		}
+		if (i == 7)
+			atomic_store(&dials[2].busy, 9);
+		fd[i] = lab_connect(PORT);
+		until(n_streams == i + 1);
+		cr_assert_eq(streams[i].c->slot, want[i], "connection %u: slot %u", i, streams[i].c->slot);
+		cr_assert_eq(streams[i].worker, workers[want[i]]);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		close(fd[i]);
+	finish();
+}
+
 Test(tcp, client_half_close, .init = setup)
 {
 	char buf[64];

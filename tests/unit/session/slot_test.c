@@ -88,6 +88,28 @@ Test(session_slot, busy_is_passed_by)
 	rig_end(r);
 }
 
+static uint32_t told(const struct rig *r, unsigned slot)
+{
+	return atomic_load(&r->dials[slot].busy);
+}
+
+/* Control, which shares connections out among the workers, is told who is busy, and that he no longer is. */
+Test(session_slot, control_is_told)
+{
+	struct conn *c[CONN];
+	struct rig *r = ready_rig(c, 128);
+
+	for (unsigned i = 0; i < CONN; i++)
+		cr_assert_eq(told(r, i), 0);
+	conn_more(c[1], 4 << 20);
+	run_for(r, 300);
+	cr_assert_eq(told(r, 0), 0);
+	cr_assert_geq(told(r, 1), 3);
+	run_for(r, 20000);
+	cr_assert_eq(told(r, 1), 0);
+	rig_end(r);
+}
+
 /* When all are busy the number of streams tells. */
 Test(session_slot, streams_count)
 {
