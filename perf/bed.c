@@ -69,6 +69,8 @@ static void gate_tunnel(struct bed_gate *g, int e, const struct bed_conf *c)
 		.interval = 20,
 		.resend = 2,
 		.nc = 1,
+		.congestion = c->model ? KCP_CONGESTION_AUTO : KCP_CONGESTION_STOCK,
+		.bandwidth = c->bandwidth,
 	};
 	t->mux = (struct mux_conf){
 		.version = 2,

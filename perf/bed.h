@@ -32,6 +32,8 @@ struct bed_conf {
 	unsigned step_us;	/* virtual time between two turns of a worker */
 	unsigned delay;		/* steps that a frame is on the wire: what is in flight grows with it */
 	uint64_t ratelimit;	/* bytes/s that a client's session sends, 0: unlimited */
+	bool model;		/* congestion auto instead of stock's; parity is left out, for nothing is lost */
+	uint64_t bandwidth;	/* bytes/s that the path is said to take; 0: the model finds out */
 	uint32_t ahead;		/* bytes that a source keeps in its chan; 0: 128 KiB */
 	size_t heap;		/* bytes of each worker; 0: 256 MiB */
 };

@@ -15,6 +15,7 @@
 
 #define ROUND_BYTES ((uint64_t)16 << 20)
 #define WARM_BYTES  ((uint64_t)64 << 20)
+#define MODEL_RATE  ((uint64_t)2500000000) /* 20 Gbit/s: what a worker can carry, and so vectors as wide as without */
 
 /* One direction's outcome. */
 struct side {
@@ -158,6 +159,12 @@ static void variants(void)
 	c = usual;
 	c.comp = true;
 	variant("aes, 10/3, snappy", c);
+	c = usual;
+	c.ds = c.ps = 0;
+	variant("aes, no FEC", c);
+	c.bandwidth = MODEL_RATE;
+	c.model = true;
+	variant("aes, no FEC, paced by the model", c);
 	c = usual;
 	c.cipher = "null";
 	c.ds = c.ps = 0;
