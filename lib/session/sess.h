@@ -26,6 +26,7 @@
 #define SLOT_WAITING_MAX 1024 /* connections that wait for a client session to be dialled */
 #define SLOT_LOOKS	 16   /* sessions looked at for the one with least to do */
 #define SLOT_QUIET	 8    /* segments under way: fewer are as good as none */
+#define SLOT_TELL	 3    /* slot_busy's: less is not worth telling control */
 #define SLOT_RETRY_MS	 1000 /* as stock's client */
 #define SLOT_GIVE_UP_MS	 30000 /* a connection that has waited so long for a session is refused */
 #define RESET_HOLD_MS \
@@ -148,6 +149,7 @@ struct sess {
 	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
 	uint8_t out_kind : 3, peer_fec : 4, young : 1;
 	bool pace_soft;	 /* what is waited for is the path's pace: acknowledgements may leave */
+	uint8_t told_busy; /* slot_tell */
 	bool lacks_room; /* what came last could not be taken in for want of memory */
 	uint32_t conv;
 	struct comp_enc comp_enc;
@@ -445,6 +447,6 @@ void slot_timer(struct slot *sl, uint64_t now);
 /* The slot's session has ended. */
 void slot_lost(struct slot *sl);
 /* Control is told how much ss, which has a slot, has to do. */
-void slot_tell(const struct sess *ss);
+void slot_tell(struct sess *ss);
 /* A stream no longer waits. */
 void slot_forget(struct stream *st);

@@ -103,12 +103,16 @@ static uint32_t slot_busy(const struct sess *ss)
 	return n ? 32 - (uint32_t)__builtin_clz(n) : 0;
 }
 
-void slot_tell(const struct sess *ss)
+void slot_tell(struct sess *ss)
 {
 	uint32_t busy = slot_busy(ss);
 
-	if (busy != atomic_load_explicit(&ss->slot->dial->busy, memory_order_relaxed))
-		atomic_store_explicit(&ss->slot->dial->busy, busy, memory_order_relaxed);
+	if (busy < SLOT_TELL)
+		busy = 0;
+	if (busy == ss->told_busy)
+		return;
+	ss->told_busy = (uint8_t)busy;
+	atomic_store_explicit(&ss->slot->dial->busy, busy, memory_order_relaxed);
 }
 
 /*

@@ -100,7 +100,8 @@ class Lab:
 
     def __init__(self, tag="kg"):
         Lab._n += 1
-        self.tag = "%s%d%c" % (tag, os.getpid() % 100000, 96 + Lab._n)
+        letter, turn = chr(ord("a") + (Lab._n - 1) % 26), (Lab._n - 1) // 26
+        self.tag = "%s%d%s%s" % (tag, os.getpid() % 100000, letter, turn or "")
         self.dir = tempfile.mkdtemp(prefix="kcpgate-lab-")
         self.namespaces, self.procs, self.undo = [], [], []
         self.keep = False
