@@ -148,22 +148,18 @@ struct sess {
 	uint8_t proto;	    /* key.proto */
 	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
 	uint8_t out_kind : 3, peer_fec : 4, young : 1;
-	bool pace_soft;	 /* what is waited for is the path's pace: acknowledgements may leave */
+	bool pace_soft;	   /* what is waited for is the path's pace: acknowledgements may leave */
 	uint8_t told_busy; /* slot_tell */
-	bool lacks_room; /* what came last could not be taken in for want of memory */
+	bool lacks_room;   /* what came last could not be taken in for want of memory */
 	uint32_t conv;
 	struct comp_enc comp_enc;
 	uint64_t last_in; /* ms: last authenticated datagram */
 	uint64_t last_out;
-	struct fec_dec *dec;   /* made on the first FEC packet */
-	uint64_t slow_at;      /* ms: the earliest of keepalive_at, check_at, age_at, begin_at, ask_at */
-	uint64_t retry_at;     /* ms: a frame waits for memory; UINT64_MAX when none does */
-	uint64_t pace_at;      /* ms: tokens come; UINT64_MAX: none are waited for */
-	struct wheel_ent fine; /* on shard->fine while the path's pace is waited for */
-	uint64_t credit_us;    /* us: when `credit` was right */
-	double credit;	       /* bytes of UDP payload that the path's pace lets leave; negative: debt */
-	double burden;	       /* bytes that leave for each of KCP's */
-	uint64_t knock_at; /* ms: the next SYN; UINT64_MAX once the flow stands, before which nothing else is sent */
+	struct fec_dec *dec; /* made on the first FEC packet */
+	uint64_t slow_at;    /* ms: the earliest of keepalive_at, check_at, age_at, begin_at, ask_at */
+	uint64_t retry_at;   /* ms: a frame waits for memory; UINT64_MAX when none does */
+	uint64_t pace_at;    /* ms: tokens come; UINT64_MAX: none are waited for */
+	uint64_t knock_at;   /* ms: the next SYN; UINT64_MAX once the flow stands, before which nothing else is sent */
 	uint64_t bytes_in, bytes_out;
 	uint64_t path_gen;   /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
@@ -178,7 +174,8 @@ struct sess {
 		mem_in; /* what it needs to go on, and has bounds of its own: the chunk that arrives, streams, spills */
 	/* every packet out */
 	struct net_path path;
-	struct fec_enc enc; /* in use when tun->fec */
+	struct fec_enc enc;		   /* in use when tun->fec */
+	uint64_t parity_sent, parity_left; /* packets, of groups that closed: sent, and left out */
 	/* with compression, fake TCP */
 	struct comp_dec comp_dec;
 	struct net_tcp tcp; /* key.proto == FLOW_TCP */
@@ -200,9 +197,13 @@ struct sess {
 	bool mac_known;		       /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
 	bool fec_told; /* control knows that the two sides differ in FEC */
+	/* with the path's pace: sess_warm asks for these with KCP's model */
+	struct wheel_ent fine; /* on shard->fine while the path's pace is waited for */
+	uint64_t credit_us;    /* us: when `credit` was right */
+	double credit;	       /* bytes of UDP payload that the path's pace lets leave; negative: debt */
+	double burden;	       /* bytes that leave for each of KCP's */
 	struct parity parity;
 	struct bound bound;
-	uint64_t parity_sent, parity_left; /* packets, of groups that closed: sent, and left out */
 	/* datagrams: of this ms, while it is young, and until it no longer is */
 	int32_t portion, young_left;
 	uint64_t portion_at; /* ms: when `portion` was right */

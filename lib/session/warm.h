@@ -45,9 +45,11 @@ static inline void warm_links(const struct sess *ss)
 		__builtin_prefetch(ss->mux.body_of, 1);
 	if (ss->dec)
 		warm_lines(ss->dec, 0, 256);
-	if (sess_is_auto(ss))
+	if (sess_is_auto(ss)) {
 		warm_lines(ss, offsetof(struct sess, kcp) + offsetof(struct kcp, m),
 			   offsetof(struct sess, kcp) + sizeof(struct kcp));
+		warm_lines(ss, offsetof(struct sess, fine), offsetof(struct sess, bound) + sizeof(struct bound));
+	}
 }
 
 /* What a flush will come to: the segment that times out first, and the sums of the group that is open. */
