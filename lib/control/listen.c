@@ -18,8 +18,8 @@
 #define ACCEPT_TURN  64	 /* connections a listener and turn */
 #define PAUSE_MS     100 /* without file descriptors or chans */
 #define PAUSE_LINES  1
-#define SLOT_LOOKS   64
 #define PAUSE_PERIOD 10
+#define CHOICE_MAX   64 /* slots that are looked at for a connection */
 
 /* The port is left alone for a while: with level-triggered readiness a turn would come back at once. */
 static void pause_listener(struct ctl *c, struct listener *l, const char *reason)
@@ -49,7 +49,7 @@ static unsigned choose_slot(struct tunnel *t)
 	unsigned conn = t->conf->conn, first = t->accepted++ % conn, at = first, best = first;
 	uint32_t least = UINT32_MAX;
 
-	for (unsigned i = 0; t->conf->dials && i < conn && i < SLOT_LOOKS; i++) {
+	for (unsigned i = 0; t->conf->dials && i < conn && i < CHOICE_MAX; i++) {
 		uint32_t busy = atomic_load_explicit(&t->conf->dials[at].busy, memory_order_relaxed);
 
 		if (busy < least) {

@@ -5,11 +5,11 @@
  * A model of the path: the rate at which it delivers, and its least round trip; in the manner of BBR
  * (draft-ietf-ccwg-bbr), from what a KCP receiver of any year tells its sender.
  *
- * - How that is seen is cc_tell.c's.  What came beyond the rate at once (extra), for receivers acknowledge in lumps,
- * may be in flight besides.
- * - What leaves is paced by the greatest rate of the last KCP_RATE_ROUNDS rounds; a probe from time to time looks for
- * more, and lets the queue that it made drain.  A session that has little asks for more than one that has much: so
- * those that share a path come to have the same.
+ * - How that is seen is cc_tell.c's.  What came beyond the rate at once (extra), for receivers acknowledge in
+ *   lumps, may be in flight besides.
+ * - What leaves is paced by the greatest rate of the last KCP_RATE_ROUNDS rounds; a probe from time to time looks
+ *   for more, and lets the queue that it made drain.  A session that has little asks for more than one that has
+ *   much: so those that share a path come to have the same.
  * - A long queue, whosever it is, is let drain: for a few round trips less leaves than comes through (brake).  If it
  *   does not drain, others keep it long, and we send as they do.
  * - Loss alone is no reason to be slower, for the path's own is not our doing.  A part of what is sent that is lost in
@@ -64,11 +64,10 @@ static double phase_gain(const struct kcp *k)
 	}
 }
 
+/* Behind the startup, which has startup_rate. */
 static double pace_gain(const struct kcp *k)
 {
 	switch (k->m.state) {
-	case KCP_MODEL_STARTUP:
-		return GAIN_STARTUP;
 	case KCP_MODEL_DRAIN:
 		return GAIN_DRAIN;
 	case KCP_MODEL_CRUISE:
@@ -78,11 +77,16 @@ static double pace_gain(const struct kcp *k)
 	}
 }
 
+/* us: what a division takes, before there is a round trip as well. */
+static double some_rtt(const struct kcp *k)
+{
+	return kcp_min_rtt(k) > RTT_LEAST_US ? kcp_min_rtt(k) : RTT_LEAST_US;
+}
+
 /* At first, also what may be in flight over a round trip: one sample of little says nothing. */
 static double startup_rate(const struct kcp *k)
 {
-	uint32_t rtt = kcp_min_rtt(k) > RTT_LEAST_US ? kcp_min_rtt(k) : RTT_LEAST_US;
-	double most = k->m.cwnd / (double)rtt, rate = kcp_seg_rate(k) * GAIN_STARTUP / k->m.round_spared;
+	double most = k->m.cwnd / some_rtt(k), rate = kcp_seg_rate(k) * GAIN_STARTUP / k->m.round_spared;
 
 	if (k->m.wary)
 		return kcp_seg_rate(k) * GAIN_WARY / k->m.round_spared;
@@ -100,7 +104,7 @@ static double brake_gain(const struct kcp *k)
 static void set_pace(struct kcp *k)
 {
 	struct kcp_model *m = &k->m;
-	double least = PACE_MIN * (double)k->mss / (kcp_min_rtt(k) > RTT_LEAST_US ? kcp_min_rtt(k) : RTT_LEAST_US);
+	double least = PACE_MIN * k->mss / some_rtt(k);
 
 	if (k->conf->bandwidth) { /* however little that is in a round trip */
 		m->pace = kcp_hint(k);
@@ -223,6 +227,7 @@ static void walk_rtt(struct kcp *k)
 
 	if (m->state == KCP_MODEL_CRUISE && m->us - m->min_rtt_at >= MIN_RTT_US) {
 		m->state = KCP_MODEL_PROBE_RTT;
+		m->brake = 0; /* it is of a phase of KCP_MODEL_CRUISE, and ends with that */
 		m->probe_rtt_until = m->us + PROBE_RTT_US + kcp_min_rtt(k);
 		m->seen_rtt = UINT32_MAX;
 	} else if (m->state == KCP_MODEL_PROBE_RTT && m->us >= m->probe_rtt_until) {

@@ -3,8 +3,9 @@
 
 /*
  * What KCP_CONGESTION_AUTO knows of the path: for struct kcp, which holds it, for timed.c, which says what was lost,
- * and for cc_auto.c, which says how much may leave.  Bytes are those of segments with their headers; a rate is bytes a
- * microsecond.  Counts of bytes and the times kept in segments wrap; only differences are looked at.
+ * for cc_tell.c, which finds out, and for cc_auto.c, which says how much may leave.  Bytes are those of segments with
+ * their headers; a rate is bytes a microsecond.  Counts of bytes and the times kept in segments wrap; only differences
+ * are looked at.
  */
 
 #include <stdbool.h>
@@ -56,9 +57,9 @@ struct kcp_model {
 	uint8_t state;	      /* enum kcp_model_state */
 	uint8_t phase;	      /* of KCP_MODEL_CRUISE */
 	uint8_t flat;	      /* rounds without growth, in KCP_MODEL_STARTUP */
+	bool wary;	      /* a queue seems to begin, in KCP_MODEL_STARTUP: until wary_until */
+	bool full;	      /* the path's rate has been found, */
 	bool grown;	      /* and a probe has found more than that */
-	bool wary;	      /* a queue seems to begin, in KCP_MODEL_STARTUP, until */
-	bool full;	      /* the path's rate has been found */
 	bool maybe_lossy;     /* the round before lost something in KCP_MODEL_STARTUP */
 	bool blocked;	      /* in this round a window was full of what waits for a hole, */
 	bool was_blocked;     /* in the one before */

@@ -75,6 +75,14 @@ static void slot_refuse(struct slot *sl, struct stream *st)
 	stream_orphan(st);
 }
 
+/* The slot has no session any more; control is told what becomes of its port. */
+static void slot_leave(struct slot *sl, uint32_t ev)
+{
+	sl->sess = NULL;
+	atomic_store_explicit(&sl->dial->busy, 0, memory_order_relaxed);
+	mbox_post(sl->shard->border->to_ctl, &sl->dial->to_ctl, ev);
+}
+
 /* An expired session takes no new connections.  While it still carries some it goes on by itself, and keeps its port.
  */
 static void slot_retire(struct slot *sl, uint64_t now)
@@ -84,9 +92,7 @@ static void slot_retire(struct slot *sl, uint64_t now)
 		return;
 	}
 	sl->sess->slot = NULL;
-	sl->sess = NULL;
-	atomic_store_explicit(&sl->dial->busy, 0, memory_order_relaxed);
-	mbox_post(sl->shard->border->to_ctl, &sl->dial->to_ctl, DIAL_EV_KEEP);
+	slot_leave(sl, DIAL_EV_KEEP);
 }
 
 /* Has it a session that takes new connections? */
@@ -244,7 +250,5 @@ void slot_timer(struct slot *sl, uint64_t now)
 
 void slot_lost(struct slot *sl)
 {
-	sl->sess = NULL;
-	atomic_store_explicit(&sl->dial->busy, 0, memory_order_relaxed);
-	mbox_post(sl->shard->border->to_ctl, &sl->dial->to_ctl, DIAL_EV_DROP);
+	slot_leave(sl, DIAL_EV_DROP);
 }
