@@ -11,6 +11,7 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 
+#include "again.h"
 #include "app.h"
 #include "devices.h"
 #include "eal_args.h"
@@ -95,7 +96,8 @@ static int eal_plan(struct app *a)
 	int ret = 0;
 	size_t have;
 
-	plan_make(p, a->conf, TOPO_SYS, e->hugepages != CONF_HUGE_NO);
+	plan_make(p, a->conf, TOPO_SYS,
+		  e->hugepages == CONF_HUGE_YES || (e->hugepages == CONF_HUGE_AUTO && !again_is()));
 	if (p->huge) {
 		ret = pages_missing(TOPO_SYS, p->nodes, p->node_mb, a->why, sizeof(a->why));
 		if (ret && e->hugepages == CONF_HUGE_YES)
@@ -146,6 +148,28 @@ static void note_fault(void *ctx, const char *text)
 		snprintf(a->why, sizeof(a->why), "%s", text);
 }
 
+/*
+ * Why EAL did not start.  Of hugepages somebody else may have taken those that we saw: then what is missing now is
+ * said, or, where they were left to us, the start is made once more without them (-EAGAIN).
+ */
+static int eal_fault(struct app *a)
+{
+	const char *why = rte_strerror(rte_errno);
+	bool memory = rte_errno == ENOMEM && a->plan.huge;
+
+	if (memory && a->conf->eal.hugepages == CONF_HUGE_AUTO) {
+		snprintf(a->why, sizeof(a->why),
+			 "hugepages: DPDK did not get those that were free (%s): starting again with ordinary pages",
+			 eal_last);
+		return -EAGAIN;
+	}
+	if (memory && pages_missing(TOPO_SYS, a->plan.nodes, a->plan.node_mb, a->why, sizeof(a->why)))
+		return -ENOMEM;
+	snprintf(a->why, sizeof(a->why), "DPDK did not start (%s)%s%s: check eal.lcores, eal.memory%s and eal.args",
+		 why, eal_last[0] ? ": " : "", eal_last, memory ? ", eal.hugepages" : "");
+	return -ENODEV;
+}
+
 int app_eal_up(struct app *a)
 {
 	struct eal_args args;
@@ -158,12 +182,8 @@ int app_eal_up(struct app *a)
 	eal_args_make(&args, a->conf, &a->plan, log_on(LOG_DEBUG));
 	eal_log_capture();
 	atexit(at_exit);
-	if (eal_init_quiet(args.n, args.argv) < 0) {
-		snprintf(a->why, sizeof(a->why),
-			 "DPDK did not start (%s)%s%s: check eal.lcores, eal.memory and eal.args",
-			 rte_strerror(rte_errno), eal_last[0] ? ": " : "", eal_last);
-		return -ENODEV;
-	}
+	if (eal_init_quiet(args.n, args.argv) < 0)
+		return eal_fault(a);
 	a->eal_up = true;
 	eal_runtime();
 	if (rte_lcore_count() != a->plan.workers + 1) {

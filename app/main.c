@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "again.h"
 #include "app.h"
 #include "devices.h"
 #include "host.h"
@@ -49,7 +50,7 @@ struct step {
 	void (*down)(struct app *a);
 };
 
-/* Run forward to start and backward to stop; a step that fails is undone too. */
+/* Run forward to start and backward to stop; a step that fails is undone too.  -EAGAIN: see again.h. */
 static const struct step steps[] = {
 	{"DPDK", app_eal_up, app_eal_down},
 	{"memory", app_memory_up, app_memory_down},
@@ -77,7 +78,10 @@ static int steps_up(struct app *a)
 
 		if (ret == 0)
 			continue;
-		log_err("cannot start: %s: %s", steps[i].name, a->why[0] ? a->why : strerror(-ret));
+		if (ret == -EAGAIN)
+			log_warn("%s", a->why);
+		else
+			log_err("cannot start: %s: %s", steps[i].name, a->why[0] ? a->why : strerror(-ret));
 		steps_down(a, i + 1);
 		return ret;
 	}
@@ -223,10 +227,14 @@ static int run(const struct conf *c)
 	block_signals();
 	raise_limits();
 	banner(c);
-	if (steps_up(&a)) {
+	ret = steps_up(&a);
+	if (ret) {
 		log_close();
+		if (ret == -EAGAIN)
+			app_say("cannot start again: %s", strerror(-again_start()));
 		return EXIT_FAILURE;
 	}
+	again_forget();
 	signals = settle(&a);
 	banner_listening(c);
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
@@ -437,6 +445,7 @@ int main(int argc, char **argv)
 	conf_fn *fn = run;
 
 	app_say_open();
+	again_keep(argv);
 	if (argc > 1 && !strcmp(argv[1], "check")) {
 		fn = check;
 		take(&argc, argv, "check");

@@ -144,6 +144,41 @@ def test_too_few_pages():
         return "%d missing" % missing
 
 
+def test_taken_meanwhile():
+    """Pages that are there when we look and gone when DPDK wants them: where they were not asked for, the start goes on with
+    ordinary ones, the key of the environment and that of the command line still known; where they were, it fails and says
+    what is missing."""
+    free = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
+    with Lab("km") as lab:
+        link(lab)
+        if not os.path.exists(free):
+            raise case.Skip("no " + free)
+        with open(free) as f:
+            if int(f.read()) > 1000:
+                raise case.Skip("there really are pages")
+        many = lab.file("free_hugepages", "100000\n")
+
+        def run(name, ns, *argv, env=None):
+            return lab.run(name, ns, "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', many, free,
+                           gateway_binary(), *argv, env=env)
+        target(lab)
+        srv = run("server", "g", "server", "-t", "127.0.0.1:9000", "-l", "10.77.0.1:4000", "--key", "open sesame")
+        cli = run("client", "p", "client", "-r", "10.77.0.1:4000", "-l", "127.0.0.1:13000",
+                  env={**os.environ, "KCPTUN_KEY": "open sesame"})
+        for gw in srv, cli:
+            gw.wait_for("ready:")
+            case.check("starting again with ordinary pages" in gw.log() and "cannot start" not in gw.log(), gw.log())
+            with open("/proc/%d/cmdline" % gw.p.pid) as f:
+                case.check("sesame" not in f.read(), "the key can be seen")
+        load(lab, "p", "mixed", "127.0.0.1", 13000, 1 << 20, 5)
+        case.check(srv.stop() == 0 and cli.stop() == 0, "exit status")
+        path = lab.file("huge.conf", huge(server()).replace("@PREFIX@", "kg"))
+        gw = run("asked", "g", "-c", path)
+        case.check(gw.end() == 1, gw.log())
+        lines = [x for x in gw.log().split("\n") if "cannot start" in x]
+        case.check(len(lines) == 1 and "hugepages" in lines[0], gw.log())
+
+
 def test_too_little():
     """A memory that nothing can run in is refused by `check` and at the start, with the least that would do."""
     with Lab("km") as lab:
