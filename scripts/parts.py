@@ -9,6 +9,7 @@ Only the parts whose names contain a WORD run, and those that the others need; w
   --seconds N    what it takes, about: those that take longest begin first (60)
   --first        nothing else begins before it has passed
   --after NAME   begins when the part of that name has passed; a failure there is one here
+  --alone        nothing runs beside it: it changes what the whole machine has; begins as early as it can
   --beside       fills the CPUs: runs beside the others, niced, one such part at a time, in the order of the list
   --full         only by --full, which stands before the first WORD
 
@@ -33,10 +34,10 @@ NICE = 5
 
 class Part:
     def __init__(self, words):
-        self.seconds, self.first, self.after, self.beside, self.full = 60, False, None, False, False
+        self.seconds, self.first, self.after, self.alone, self.beside, self.full = 60, False, None, False, False, False
         while words and words[0].startswith("--"):
             option = words.pop(0)[2:]
-            if option in ("first", "beside", "full"):
+            if option in ("first", "alone", "beside", "full"):
                 setattr(self, option, True)
             elif option == "after":
                 self.after = words.pop(0)
@@ -170,6 +171,9 @@ def begin(parts):
     waiting = [p for p in waiting if p.state == "waiting" and (not p.after or state[p.after] == "passed")]
     if first:
         waiting = [p for p in waiting if p is first[0]]
+    alone = [p for p in waiting if p.alone][:1]
+    if alone or any(p.alone for p in running):
+        waiting = [] if running else alone
     for p in [p for p in waiting if p.beside][:1]:
         if not any(r.beside for r in running):
             p.start()

@@ -179,6 +179,22 @@ def test_side_by_side():
             check("==== %s\n%s---- %s: exit 0" % (name, 3 * ("said by %s\n" % name), name) in out, "torn apart", out)
 
 
+def test_alone():
+    """One that has the machine for itself has it, wherever it stands in the list; one that fails holds up nobody."""
+    with folder() as d:
+        here = "cd %s; " % d
+        other = here + "touch here.$0; sleep 0.5; rm here.$0"
+        alone = here + "for i in 1 2 3 4 5; do for f in here.*; do [ -e $f ] && exit 1; done; sleep 0.2; done; exit %d"
+        argv = []
+        for name, script, *options in (("a", other, "--seconds", "900"), ("b", other, "--beside"), ("c", alone % 0, "--alone"),
+                                       ("d", alone % 3, "--alone", "--after", "a"), ("e", other), ("f", other),
+                                       ("g", other, "--after", "e"), ("h", other, "--beside")):
+            argv += part(name, script, *options) + [name]
+        status, out = parts(*argv)
+        check(status == 1 and last(out) == "7 passed, 1 failed" and row(out, "c") == (1, 0), out)
+        check("---- d: exit 3" in out, out)
+
+
 def test_interrupted():
     """A part is told to end and may clean up; its children end too; all that did not pass has failed."""
     with folder() as d:
