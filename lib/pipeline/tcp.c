@@ -56,7 +56,7 @@ void pl_knock(struct worker *w, uint64_t now)
 {
 	struct sess *ss;
 
-	while ((ss = shard_knock(w->conf.shard))) {
+	while ((ss = shard_knock(w->conf.shard, now))) {
 		struct pkt k = {.flags = PKT_F_SYN, .sess = ss};
 		struct rte_mbuf *m = rte_pktmbuf_alloc(w->conf.pool);
 

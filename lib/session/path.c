@@ -52,9 +52,13 @@ static void path_build(struct sess *ss, uint64_t now)
 
 	ss->path_gen = t->gen;
 	ss->path_ok = path_hop(ss, &hop);
-	ss->path_retry = hop.resolved ? UINT64_MAX : now + PATH_RETRY_MS;
+	if (hop.resolved)
+		ss->path_retry = UINT64_MAX;
+	else if (ss->path_retry <= now || ss->path_retry == UINT64_MAX)
+		ss->path_retry = now + PATH_RETRY_MS;
 	if (!ss->path_ok)
 		return;
+	ss->hop_waited = false;
 	memcpy(ends.dst_mac, hop.mac, 6);
 	memcpy(ends.src_mac, t->dev[hop.dev].mac, 6);
 	ends.csum = ss->shard->conf.dev_csum[hop.dev];
@@ -70,20 +74,58 @@ const struct net_path *shard_path(struct shard *s, struct sess *ss, uint64_t now
 	return ss->path_ok ? &ss->path : NULL;
 }
 
+/*
+ * A next hop that the kernel is asked for is mostly known a moment later, and what leaves before is lost: the first
+ * datagrams of all, for which there is no measured time yet in which they could be missed.  The kernel keeps what it
+ * has for such a hop; here it stays where it is.  One that does not come is not waited for for ever: sessions live and
+ * die by what they send.
+ */
+bool sess_lacks_hop(struct sess *ss, uint64_t now)
+{
+	unsigned why;
+
+	/* Without a table nobody asks for paths: a simulation. */
+	if (ss->path_ok || !ss->shard->tbl || shard_path(ss->shard, ss, now, &why))
+		return false;
+	return ss->path_why == DROP_NO_NEIGHBOUR && !ss->hop_waited;
+}
+
+void hop_tick(struct shard *s, uint64_t now)
+{
+	while (hop_next(s) <= now) {
+		struct list *e = list_pop(&s->hopless);
+
+		container_of(e, struct sess, ready)->hop_waited = true;
+		list_add_tail(&s->ready, e);
+	}
+}
+
+uint64_t hop_next(const struct shard *s)
+{
+	if (list_empty(&s->hopless))
+		return UINT64_MAX;
+	return container_of(s->hopless.next, struct sess, ready)->path_retry;
+}
+
+static bool park(struct sess *ss, struct list *where)
+{
+	list_del(&ss->ready);
+	list_add_tail(where, &ss->ready);
+	return true;
+}
+
 bool sess_park(struct sess *ss, uint64_t now)
 {
 	struct shard *s = ss->shard;
 	const struct net_path *path;
 	unsigned why;
 
+	if (sess_lacks_hop(ss, now))
+		return park(ss, &s->hopless);
 	if (!s->held)
 		return false;
 	path = shard_path(s, ss, now, &why);
-	if (!path || !(s->held >> path->dev & 1))
-		return false;
-	list_del(&ss->ready);
-	list_add_tail(&s->parked, &ss->ready);
-	return true;
+	return path && s->held >> path->dev & 1 && park(ss, &s->parked);
 }
 
 void shard_hold(struct shard *s, uint32_t ports)

@@ -35,6 +35,7 @@
 #define BAD_KEY_MS    1000 /* checksum failures are gathered for so long before control is told */
 #define SESS_AGE_MS   5000 /* an expired session is looked at so often: stock's scavenger */
 #define KNOCK_MS      1000 /* fake TCP: the SYN is repeated, as stock's client dials again */
+#define KNOCK_HOP_MS  20   /* and looked for, where a next hop is to become known */
 #define PATH_RETRY_MS 1000 /* the kernel is asked again for a next hop that it does not know */
 
 /* Bytes for a chan that had no chunk to take them. */
@@ -136,7 +137,7 @@ struct sess {
 	struct shard *shard;
 	const struct shard_tunnel *tun;
 	struct snmp *cnt;
-	struct list ready;  /* on shard->ready (or parked) while output is due; closed: on shard->dead */
+	struct list ready;  /* on shard->ready (or parked, or hopless) while output is due; closed: on shard->dead */
 	struct timer timer; /* earliest of KCP, keepalive, dead check, FEC idle */
 	uint8_t want;	    /* KCP_WANT_* collected in this turn */
 	bool closed;	    /* unlinked, freed at the end of the turn */
@@ -163,8 +164,9 @@ struct sess {
 	uint64_t bytes_in, bytes_out;
 	uint64_t path_gen;   /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
-	bool path_ok;
-	uint8_t path_why; /* DROP_* when not */
+	bool path_ok : 1;
+	bool hop_waited : 1; /* for the next hop's address, for long enough */
+	uint8_t path_why;    /* DROP_* when not */
 	uint16_t reply_dev;
 	uint32_t frames_seen; /* mux.frames_in at the last check */
 	struct kcp kcp __attribute__((aligned(64)));
@@ -235,6 +237,7 @@ struct shard {
 	const struct net_tbl *tbl;
 	struct list ready;		  /* sessions with output due, round robin */
 	struct list parked;		  /* sessions with output due whose port takes nothing now */
+	struct list hopless;		  /* those whose next hop's address is not known, the longest first */
 	uint32_t held;			  /* bit a gateway port: those ports */
 	struct list stalled;		  /* sessions that read no more until tokens or chunks come back */
 	struct list dead;		  /* closed in this turn */
@@ -396,8 +399,18 @@ void ask_oob(struct sess *ss, struct pkt *k, uint64_t now);
 void sess_address(struct sess *ss, struct pkt *v, unsigned n, uint64_t now);
 
 /* path.c */
-/* Where its port takes nothing now, the session leaves shard->ready until that has changed.  True: so it is. */
+/*
+ * Where its port takes nothing now, or its next hop is to become known, the session leaves shard->ready until that has
+ * changed.  True: so it is.
+ */
 bool sess_park(struct sess *ss, uint64_t now);
+/* The next hop's address is being asked for: what would leave now would be lost. */
+bool sess_lacks_hop(struct sess *ss, uint64_t now);
+/* Sessions that have waited for their next hop for long enough go on without: they are told, and what they send is
+ * dropped with its reason. */
+void hop_tick(struct shard *s, uint64_t now);
+/* ms: when that is so for the next one; UINT64_MAX: none waits. */
+uint64_t hop_next(const struct shard *s);
 void sess_learn_mac(struct sess *ss, const struct pkt *k);
 
 /* in.c */

@@ -87,6 +87,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	wheel_init(&s->fine, SHARD_FINE(now * 1000));
 	list_init(&s->ready);
 	list_init(&s->parked);
+	list_init(&s->hopless);
 	list_init(&s->stalled);
 	list_init(&s->dead);
 	list_init(&s->knocks);
@@ -142,6 +143,7 @@ const struct flow_tbl *shard_flows(const struct shard *s)
 void shard_adopt(struct shard *s, const struct net_tbl *tbl)
 {
 	s->tbl = tbl;
+	list_splice_tail(&s->ready, &s->hopless); /* for some of them it may be known now */
 }
 
 void shard_reap(struct shard *s)
@@ -273,6 +275,7 @@ void shard_tick(struct shard *s, uint64_t now)
 	struct wheel_ent *e;
 
 	share_tick(s, now);
+	hop_tick(s, now);
 	tick_fine(s, now);
 	while ((e = wheel_due(&s->wheel, now))) {
 		struct timer *t = container_of(e, struct timer, ent);
@@ -321,11 +324,11 @@ uint64_t shard_next_us(const struct shard *s)
 
 uint64_t shard_next(const struct shard *s)
 {
-	uint64_t ms = wheel_next(&s->wheel), fine = shard_next_us(s);
+	uint64_t ms = wheel_next(&s->wheel), fine = shard_next_us(s), hop = hop_next(s);
 
 	if (fine != UINT64_MAX && (fine + 999) / 1000 < ms)
-		return (fine + 999) / 1000;
-	return ms;
+		ms = (fine + 999) / 1000;
+	return hop < ms ? hop : ms;
 }
 
 const struct snmp *shard_snmp(const struct shard *s, unsigned tunnel)

@@ -139,6 +139,9 @@ unsigned shard_out_min(const struct shard *s);
 unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now);
 
 /*
+ * A session whose next hop is not known (yet) keeps what it has for PATH_RETRY_MS, until a table that is adopted has
+ * it.
+ *
  * Sessions that leave by these gateway ports, a bit each, keep what they have: shard_output leaves them out, and
  * shard_ready knows nothing of them, until a later call no longer names their port.
  */
@@ -153,7 +156,7 @@ const struct net_path *shard_path(struct shard *s, struct sess *sess, uint64_t n
  * k->sess set); true when it is one to this flow's SYN, which net_answer_syn then acknowledges.  shard_tcp is what
  * net_push_tcp wants beside the path; shard_listens tells whether k's tunnel answers SYNs there.
  */
-struct sess *shard_knock(struct shard *s);
+struct sess *shard_knock(struct shard *s, uint64_t now);
 bool shard_syn_answered(const struct pkt *k);
 struct net_tcp *shard_tcp(struct sess *sess);
 bool shard_listens(const struct shard *s, const struct pkt *k);

@@ -27,11 +27,19 @@ void tcp_timer(struct sess *ss, uint64_t now)
 	sess_rearm(ss);
 }
 
-struct sess *shard_knock(struct shard *s)
+struct sess *shard_knock(struct shard *s, uint64_t now)
 {
-	struct list *e = list_pop(&s->knocks);
+	struct list *e;
 
-	return e ? container_of(e, struct sess, knock) : NULL;
+	while ((e = list_pop(&s->knocks))) {
+		struct sess *ss = container_of(e, struct sess, knock);
+
+		if (!sess_lacks_hop(ss, now))
+			return ss;
+		ss->knock_at = now + KNOCK_HOP_MS;
+		sess_rearm(ss);
+	}
+	return NULL;
 }
 
 bool shard_syn_answered(const struct pkt *k)

@@ -131,6 +131,73 @@ Test(session_path, neighbour)
 	net_tbl_free(known);
 }
 
+static unsigned output(struct rig_side *s, uint64_t now)
+{
+	static uint8_t room[64][2048];
+	struct pkt v[64] = {0};
+
+	for (unsigned i = 0; i < 64; i++)
+		v[i].p = room[i] + 256;
+	return shard_output(s->shard, v, 64, now);
+}
+
+/* Until the next hop is known what is to be sent waits: nothing of it is lost, and it leaves as soon as it can. */
+Test(session_path, waits_for_the_first_hop)
+{
+	struct net_tbl *none = routed(1, 0, NULL), *other = routed(2, 0, NULL), *known = routed(3, 0, mac_hop);
+	struct rig_conf conf = rig_defaults();
+	struct rig *r = rig_new(&conf);
+	struct rig_side *side = &r->side[CLIENT];
+	const struct net_tbl *rigs = side->shard->tbl;
+	struct kcp_info k;
+
+	shard_adopt(side->shard, none);
+	rig_connect(r, 0, 3000, 3000);
+	rig_run(r, r->now + 30, NULL, NULL);
+	cr_assert_eq(rig_notes(side, NOTE_NEIGH, NULL), 1, "the kernel is asked");
+	shard_adopt(side->shard, other);
+	rig_run(r, r->now + 300, NULL, NULL);
+	cr_assert_eq(side->dgrams, 0);
+	cr_assert_eq(side->shard->n_all, 1);
+	kcp_info(&side->shard->all[0]->kcp, &k);
+	cr_assert_eq(k.snd_buf, 0, "nothing is under way");
+	cr_assert_not(shard_ready(side->shard), "its lcore may nap");
+	shard_adopt(side->shard, known);
+	cr_assert_gt(output(side, r->now), 0);
+	shard_adopt(side->shard, rigs);
+	cr_assert(rig_finish(r, 60000));
+	rig_end(r);
+	net_tbl_free(none);
+	net_tbl_free(other);
+	net_tbl_free(known);
+}
+
+/* But not for ever, whatever tables come in the meantime. */
+Test(session_path, goes_on_without)
+{
+	struct net_tbl *t[] = {routed(1, 0, NULL), routed(2, 0, NULL)};
+	struct rig_conf conf = rig_defaults();
+	struct rig *r = rig_new(&conf);
+	struct rig_side *side = &r->side[CLIENT];
+	const struct net_tbl *rigs = side->shard->tbl;
+	uint64_t at = 0;
+
+	shard_adopt(side->shard, t[0]);
+	rig_connect(r, 0, 3000, 3000);
+	while (side->dgrams == 0 && r->now < RIG_START + 5000) {
+		if (side->shard->n_all == 0)
+			at = r->now;
+		shard_adopt(side->shard, t[r->now % 2]);
+		rig_run(r, r->now + 1, NULL, NULL);
+	}
+	cr_assert(r->now >= at + 1000 && r->now <= at + 1004, "%lu ms", r->now - at);
+	shard_adopt(side->shard, rigs);
+	cr_assert(rig_finish(r, 60000));
+	rig_end(r);
+	net_tbl_free(t[0]);
+	net_tbl_free(t[1]);
+}
+
 /* Routes and link addresses that change, vanish and come back: the path follows at once. */
 Test(session_path, changes)
 {

@@ -106,9 +106,9 @@ static struct sess *begin(void)
 
 	mbox_post(border->to_worker, &dial.to_worker, DIAL_EV_READY);
 	cr_assert_eq(shard_pull(shard, START), 1);
-	ss = shard_knock(shard);
+	ss = shard_knock(shard, START);
 	cr_assert_not_null(ss);
-	cr_assert_null(shard_knock(shard));
+	cr_assert_null(shard_knock(shard, START));
 	cr_assert_eq(flow_find(shard_flows(shard), &dial.key, flow_hash(&dial.key)), ss);
 	return ss;
 }
@@ -131,9 +131,9 @@ Test(handshake, knocks_until_answered)
 		struct sess *due;
 
 		shard_tick(shard, now);
-		due = shard_knock(shard);
+		due = shard_knock(shard, now);
 		cr_assert(due == NULL || (due == ss && now - sent >= 1000 && now - sent < 1100), "%lu", now - sent);
-		cr_assert_null(due ? shard_knock(shard) : NULL);
+		cr_assert_null(due ? shard_knock(shard, now) : NULL);
 		sent = due ? now : sent;
 		cr_assert_eq(shard_tcp(ss)->seq, isn);
 		cr_assert_not(shard_ready(shard), "keepalives were due at 5000 ms");
@@ -157,7 +157,7 @@ Test(handshake, knocks_until_answered)
 	cr_assert_eq(shard_tcp(ss)->seq, isn + 1001);
 	for (; now < START + 24000; now += 10) {
 		shard_tick(shard, now);
-		cr_assert_null(shard_knock(shard));
+		cr_assert_null(shard_knock(shard, now));
 		output(now);
 	}
 }
@@ -173,15 +173,53 @@ Test(handshake, gives_up)
 		shard_tick(shard, now);
 		if (flow_count(shard_flows(shard)) == 0)
 			break;
-		shard_knock(shard);
+		shard_knock(shard, now);
 	}
 	cr_assert_eq(flow_count(shard_flows(shard)), 0);
 	cr_assert_eq(shard_stats(shard)->drops[DROP_TIMEOUT - VERDICT_DROP], 1);
-	cr_assert_null(shard_knock(shard), "of a session that ended");
+	cr_assert_null(shard_knock(shard, START), "of a session that ended");
 	cr_assert_not(answer(ss, shard_tcp(ss)->seq + 1), "before it is reaped");
 	cr_assert_eq(mbox_get(border->to_ctl, &e, &ev, 1), 1);
 	cr_assert_eq(ev, DIAL_EV_DROP);
 	shard_reap(shard);
+}
+
+/* A SYN that would have no way waits for that, and is not lost, to be repeated after a second. */
+Test(handshake, waits_for_the_first_hop)
+{
+	struct net_tbl *none = net_tbl_alloc(1, 1, 1), *known = net_tbl_alloc(1, 1, 1);
+	struct net_tbl *both[] = {none, known};
+	struct sess *ss;
+
+	for (unsigned i = 0; i < 2; i++) {
+		both[i]->gen = i + 1;
+		both[i]->n_dev = both[i]->n_route = both[i]->n_local = 1;
+		both[i]->dev[0] = (struct net_dev){.mac = {2}, .mtu = 1500, .up = true};
+		both[i]->local[0] = (struct net_local){.addr = dial.key.local, .plen = 128};
+		both[i]->route[0] = (struct net_route){.prefix = addr_v4(0), .plen = 96, .via = addr_v4(0x0a0000fe)};
+		both[i]->n_neigh = i;
+		both[i]->neigh[0] = (struct net_neigh){.addr = addr_v4(0x0a0000fe), .mac = {4}};
+		net_tbl_sort(both[i]);
+	}
+	shard_adopt(shard, none);
+	mbox_post(border->to_worker, &dial.to_worker, DIAL_EV_READY);
+	cr_assert_eq(shard_pull(shard, START), 1);
+	cr_assert_null(shard_knock(shard, START));
+	ss = shard->all[0];
+	for (uint64_t now = START; now < START + 100; now++) {
+		shard_tick(shard, now);
+		cr_assert_null(shard_knock(shard, now));
+	}
+	shard_adopt(shard, known);
+	for (uint64_t now = START + 100; now < START + 130; now++) {
+		shard_tick(shard, now);
+		if (shard_knock(shard, now) == ss)
+			break;
+		cr_assert_lt(now, START + 125);
+	}
+	shard_close_all(shard, START + 200);
+	net_tbl_free(none);
+	net_tbl_free(known);
 }
 
 Test(handshake, closed_while_it_is_due)
@@ -189,7 +227,7 @@ Test(handshake, closed_while_it_is_due)
 	begin();
 	shard_tick(shard, START + 2000);
 	shard_close_all(shard, START + 2000);
-	cr_assert_null(shard_knock(shard));
+	cr_assert_null(shard_knock(shard, START));
 }
 
 Test(handshake, udp_needs_none)
@@ -199,7 +237,7 @@ Test(handshake, udp_needs_none)
 	dial.key.proto = FLOW_UDP;
 	mbox_post(border->to_worker, &dial.to_worker, DIAL_EV_READY);
 	cr_assert_eq(shard_pull(shard, START), 1);
-	cr_assert_null(shard_knock(shard));
+	cr_assert_null(shard_knock(shard, START));
 	ss = flow_find(shard_flows(shard), &dial.key, flow_hash(&dial.key));
 	cr_assert_eq(ss->knock_at, UINT64_MAX);
 }
@@ -232,7 +270,7 @@ Test(handshake, server_follows_its_peer)
 	tunnels[1].local = key.local;
 	cr_assert(shard_listens(shard, &(struct pkt){.tunnel = 1, .key = &key}));
 	feed(&key, 1, CONV, 1000, 50);
-	cr_assert_null(shard_knock(shard));
+	cr_assert_null(shard_knock(shard, START));
 	ss = flow_find(shard_flows(shard), &key, flow_hash(&key));
 	cr_assert_not_null(ss);
 	cr_assert_eq(shard_tcp(ss)->seq, 50);
