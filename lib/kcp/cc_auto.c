@@ -11,7 +11,7 @@
  *   for more, and lets the queue that it made drain.  A session that has little asks for more than one that has
  *   much: so those that share a path come to have the same.
  * - A long queue, whosever it is, is let drain: for a few round trips less leaves than comes through (brake).  If it
- *   does not drain, others keep it long, and we send as they do.
+ *   does not drain, others keep it long, and we send as they do: for the longer the oftener that was so.
  * - Loss alone is no reason to be slower, for the path's own is not our doing.  A part of what is sent that is lost in
  *   every round, also in those behind a probe, when we send least, is made good by sending so much more, up to
  *   SPARE_MAX and while there is no queue.  A policer, which loses what is too much and holds nothing back, loses
@@ -24,8 +24,9 @@
 #define CWND_MIN       8
 #define PACE_MIN       4 /* segments a round trip */
 #define GAIN_STARTUP   2.0
-#define GAIN_WARY      0.8 /* while a queue begins to show, if it is one */
-#define GAIN_DRAIN     0.45
+#define GAIN_WARY      0.8  /* while a queue begins to show, if it is one */
+#define GAIN_DRAIN     0.45 /* at most, and at least */
+#define DRAIN_MIN      0.1
 #define GAIN_PROBE     1.2
 #define PROBE_SEGS     64  /* or so many more, where that is more, */
 #define GAIN_LITTLE    1.4 /* up to this */
@@ -36,7 +37,8 @@
 #define PHASES	       8	/* of KCP_MODEL_CRUISE: up, down, and level ones */
 #define BRAKE_MIN      0.5	/* of what comes through */
 #define BRAKE_ROUNDS   4	/* a queue that is ours has drained by then; */
-#define FOREIGN_ROUNDS 20	/* if it has not, it is left alone for so many */
+#define FOREIGN_ROUNDS 20	/* if it has not, it is left alone for so many, */
+#define VAIN_MAX       2	/* and each time that this follows for twice as many, up to so often */
 #define SPARE_MAX      0.25	/* of what is sent */
 #define MIN_RTT_US     10000000 /* the least round trip is looked for again when it was not seen for so long, */
 #define PROBE_RTT_US   200000	/* with half of what it takes in flight */
@@ -64,12 +66,22 @@ static double phase_gain(const struct kcp *k)
 	}
 }
 
+/* What is in flight beyond what the path holds, half of that in half a round trip. */
+static double drain_gain(const struct kcp *k)
+{
+	double over = k->m.flight / (kcp_bdp(k) + 1) - 1.0, gain = 1.0 - 2.0 * over;
+
+	if (gain > GAIN_DRAIN)
+		return GAIN_DRAIN;
+	return gain > DRAIN_MIN ? gain : DRAIN_MIN;
+}
+
 /* Behind the startup, which has startup_rate. */
 static double pace_gain(const struct kcp *k)
 {
 	switch (k->m.state) {
 	case KCP_MODEL_DRAIN:
-		return GAIN_DRAIN;
+		return drain_gain(k);
 	case KCP_MODEL_CRUISE:
 		return phase_gain(k);
 	default:
@@ -195,8 +207,13 @@ void kcp_enter_phase(struct kcp *k, unsigned phase)
 {
 	struct kcp_model *m = &k->m;
 
-	if (brake_is_vain(k))
-		m->foreign_until = m->us + FOREIGN_ROUNDS * (uint64_t)kcp_min_rtt(k);
+	if (brake_is_vain(k)) {
+		m->foreign_until = m->us + (FOREIGN_ROUNDS << m->vain) * (uint64_t)kcp_min_rtt(k);
+		if (m->vain < VAIN_MAX)
+			m->vain++;
+	} else if (m->brake > 0) {
+		m->vain = 0;
+	}
 	m->phase = (uint8_t)(phase % PHASES);
 	m->phase_at = m->us;
 	m->brake = 0;

@@ -19,7 +19,7 @@
 #define EARLY_ROUNDS   4     /* or more, up to so many of them, until there are */
 #define EARLY_LEAST    16    /* segments, */
 #define EARLY_SEEN     2     /* of which so many told of their round trip: what is in order is told by una alone */
-#define WARY_PART      10    /* of a queue that is one */
+#define WARY_PART      20    /* of a queue that is one */
 #define WARY_LEAST     64    /* segments: below that rate lumps are all that shows */
 #define GROWTH	       1.25  /* of a round in KCP_MODEL_STARTUP, or the path is full */
 #define FLAT_ROUNDS    3
@@ -44,10 +44,14 @@ static double parity_of(const struct kcp *k, uint32_t from, uint32_t to)
 	return m->parity < m->parity_was ? m->parity : m->parity_was;
 }
 
-/* Parity makes good what a queue loses: then all that is sent is delivered, and says nothing of what could be. */
+/*
+ * Parity makes good what a queue loses: then all that is sent is delivered, and says nothing of what could be.  In a
+ * queue that others keep long, what we get is our part of what is sent into it: who sends less there, for fear of that,
+ * ends with nothing.
+ */
 static bool is_masked(const struct kcp *k)
 {
-	return k->m.full && k->m.parity > 0 && k->m.now_us > kcp_queue_most(k) / 2;
+	return k->m.full && k->m.parity > 0 && k->m.now_us > kcp_queue_most(k) / 2 && k->m.us >= k->m.foreign_until;
 }
 
 static void sample_rate(struct kcp *k)

@@ -6,8 +6,8 @@
 
 /* Queueing what is to be sent: wire.md 4.3. */
 
-#define QUEUE_US	10000 /* of the pace, or this part of a round trip, or so many segments */
-#define QUEUE_RTT_PART	10
+#define QUEUE_US	8000 /* of the pace, or this part of a round trip, or so many segments */
+#define QUEUE_RTT_PART	12
 #define QUEUE_LEAST	4
 #define SEND_PIECES_MAX (MEM_MAX_ALLOC / sizeof(void *)) /* no ring holds more */
 
@@ -211,10 +211,14 @@ void kcp_limit(struct kcp *k, uint32_t segments)
 /* What may wait for its first transmission: what leaves soon.  The rest waits where other streams can overtake it. */
 static uint64_t queue_room(const struct kcp *k)
 {
-	uint32_t part = kcp_min_rtt(k) / QUEUE_RTT_PART;
-	uint64_t most = (uint64_t)(k->m.pace * (part > QUEUE_US ? part : QUEUE_US)), least = QUEUE_LEAST * k->mss;
+	uint32_t rtt = kcp_min_rtt(k), part = rtt / QUEUE_RTT_PART, us = part > QUEUE_US ? part : QUEUE_US;
+	uint64_t most = (uint64_t)(k->m.pace * us), least = QUEUE_LEAST * k->mss;
 	uint64_t has = (uint64_t)(k->snd_end - k->snd_sent) * k->mss;
 
+	if (!rtt) /* until something is heard no more than this may leave */
+		most = kcp_model_room(k) > 0 ? (uint64_t)kcp_model_room(k) : 0;
+	else if (rtt > us && most > k->m.cwnd * (double)us / rtt)
+		most = (uint64_t)(k->m.cwnd * (double)us / rtt);
 	if (most < least)
 		most = least;
 	return has < most ? most - has : 0;

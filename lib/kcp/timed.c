@@ -26,6 +26,7 @@
 #define PROBE_FIRST	 200000 /* us: before any round trip is known */
 #define ACKS_LATE	 20000	/* us: what a peer may be late with its ACKs beyond what it was so far, */
 #define ACKS_LATE_LITTLE 5000	/* and with those of a few segments */
+#define SAME_PART	 16	/* of the least round trip: one that has so little more is the same */
 #define LOSSY_ROUNDS	 512
 #define AGAIN_WALK_MAX	 64
 #define TS_MAX_MS	 60000 /* a time that an ACK echoes may lie so far back */
@@ -106,10 +107,10 @@ static void sample_rtt(struct kcp *k, uint32_t rtt)
 	m->early_seen++;
 	if (rtt < m->seen_rtt)
 		m->seen_rtt = rtt;
-	if (rtt <= m->min_rtt) {
+	if (rtt < m->min_rtt)
 		m->min_rtt = rtt;
+	if (rtt - m->min_rtt <= m->min_rtt / SAME_PART)
 		m->min_rtt_at = m->us;
-	}
 }
 
 /* What was sent then has arrived. */

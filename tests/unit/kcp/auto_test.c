@@ -107,6 +107,47 @@ Test(kcp_auto, fills_the_path_and_not_its_queue)
 	}
 }
 
+struct looks {
+	struct path *p;
+	unsigned n; /* turns in KCP_MODEL_PROBE_RTT */
+};
+
+static void count_looks(void *arg)
+{
+	struct looks *l = arg;
+
+	l->n += l->p->e[0].r->k.m.state == KCP_MODEL_PROBE_RTT;
+}
+
+static void set_rtt(struct path *p, uint64_t rtt_us)
+{
+	sim_link_set(p->e[0].out, &(struct sim_conf){.delay_us = rtt_us / 2, .rate_bps = 20ull * SEC});
+	sim_link_set(p->e[1].out, &(struct sim_conf){.delay_us = rtt_us / 2});
+}
+
+/* To look for the least round trip holds back what is sent: that is done where it was not seen for long, and not where
+ * it is only never met again to the microsecond. */
+Test(kcp_auto, looks_for_a_round_trip_only_where_it_is_another)
+{
+	struct path p;
+	struct looks l = {.p = &p};
+
+	one_way(&p, 20, 100000, 0, 0, 0, 1);
+	p.arg = &l;
+	p.on_turn = count_looks;
+	path_run(&p, 2 * SEC);
+	set_rtt(&p, 103000);
+	path_run(&p, 30 * SEC);
+	cr_expect_eq(l.n, 0);
+	set_rtt(&p, 120000);
+	path_run(&p, 12 * SEC);
+	cr_expect_gt(l.n, 0);
+	path_run(&p, 2 * SEC);
+	cr_expect_geq(p.e[0].r->k.m.min_rtt, 120000);
+	cr_expect_lt(p.e[0].r->k.m.min_rtt, 126000);
+	path_fini(&p);
+}
+
 /* ---- losses ---- */
 
 static void over_loss(unsigned mbit, unsigned rtt_ms, uint32_t loss, bool both, double least)
@@ -148,6 +189,46 @@ Test(kcp_auto, much_loss_does_not_collapse_it)
 		/* 30 % of the ACKs lost, too: KCP's are told once, here as by a stock peer. */
 		over_loss(20, 20, loss, true, loss == 300 ? 0.1 : 0.3);
 	}
+}
+
+/* ---- what waits ---- */
+
+struct waiting {
+	struct path *p;
+	double most; /* us: what waits in KCP for its first transmission, over the pace; 0: only what may leave */
+	uint32_t segments;
+};
+
+static void look_waiting(void *arg)
+{
+	struct waiting *w = arg;
+	const struct kcp *k = &w->p->e[0].r->k;
+	uint32_t n = k->snd_end - k->snd_sent;
+
+	if (n > w->segments)
+		w->segments = n;
+	if (n * (double)k->mss / k->m.pace > w->most)
+		w->most = n * (double)k->mss / k->m.pace;
+}
+
+/* Others' bytes come behind what waits in KCP: that is little, also before there is a round trip to go by. */
+Test(kcp_auto, what_waits_leaves_soon)
+{
+	struct waiting w;
+	struct path p;
+
+	one_way(&p, 100, 100000, 0, 0, 0, 1);
+	w = (struct waiting){.p = &p};
+	p.arg = &w;
+	p.on_turn = look_waiting;
+	path_run(&p, 90000);
+	cr_expect_leq(w.segments, 40, "%u, and 32 may leave", w.segments);
+	path_run(&p, 3 * SEC);
+	w.most = 0;
+	path_run(&p, 2 * SEC);
+	cr_expect_leq(w.most, 14000, "%.0f us, where the pace falls behind a probe", w.most);
+	cr_expect_geq(w.most, 4000, "%.0f us: a turn that comes late finds something to send", w.most);
+	path_fini(&p);
 }
 
 /* ---- the hint ---- */
