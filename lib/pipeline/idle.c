@@ -266,14 +266,14 @@ static void idle_sleep(struct worker *w, uint64_t us)
 	w->stats.sleeps++;
 }
 
-void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc)
+uint64_t worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc)
 {
 	uint64_t now = worker_clock_ms(w->clock, tsc), us, pace;
 	struct timespec ts = {0};
 
 	if (w->conf.poll) {
 		rte_pause();
-		return;
+		return 0;
 	}
 	see_missed(w);
 	if (work && w->armed)
@@ -281,29 +281,33 @@ void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc)
 	pace = pace_us(w, tsc);
 	if (pace < NAP_MIN_US) {
 		rte_pause();
-		return;
+		return 0;
 	}
 	us = nap_us(w, work, now);
-	ts.tv_nsec = (long)(us < pace ? us : pace) * 1000;
-	if (ts.tv_nsec) {
+	us = us < pace ? us : pace;
+	if (us) {
+		ts.tv_nsec = (long)us * 1000;
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
 		w->stats.sleeps++;
-		return;
+		return us;
 	}
 	if (work)
-		return;
+		return 0;
 	us = (tsc - since) / (w->clock->hz / 1000000);
 	if (!w->all_wake && us < SPIN_US) {
 		rte_pause();
-		return;
+		return 0;
 	}
 	us = sleep_us(w, us, now);
 	if (us > pace)
 		us = pace;
-	if (us && w->all_wake && w->intr & ~w->armed)
+	if (us && w->all_wake && w->intr & ~w->armed) {
 		arm(w);
-	else if (us)
+		return 0;
+	}
+	if (us)
 		idle_sleep(w, us);
+	return us;
 }
 
 /* Rings those who sleep and for whom this turn left something. */

@@ -207,7 +207,7 @@ int worker_main(void *arg)
 	prctl(PR_SET_TIMERSLACK, 1000); /* sleeps of 50 us must not become 100 */
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
 		unsigned work = worker_turn(w, tsc);
-		uint64_t end = rte_rdtsc();
+		uint64_t end = rte_rdtsc(), meant;
 
 		worker_kick(w);
 		worker_bells(w);
@@ -219,7 +219,8 @@ int worker_main(void *arg)
 			w->stats.busy_cycles += end - tsc;
 			busy = end;
 		}
-		worker_idle(w, work, busy, end);
+		meant = worker_idle(w, work, busy, end) * (w->clock->hz / 1000000);
+		worker_load(w, work, end - tsc, rte_rdtsc() - end, meant);
 		tsc = rte_rdtsc();
 	}
 	return 0;

@@ -80,6 +80,7 @@ struct worker {
 	unsigned missed;    /* such sleeps in a row with frames behind them */
 	unsigned rate;	    /* packets received a ms */
 	uint64_t rate_at, rate_from; /* ms and packets when it was last taken */
+	uint64_t passed, spare;	     /* load.c: cycles since the worker's load was last told, and those to spare */
 	struct pkt rx[PL_RX];
 	struct flow_key keys[PL_RX];
 	struct pkt tx[PL_TX_LONG];
@@ -147,5 +148,10 @@ static inline bool pl_shut(const struct worker *w, unsigned dev)
 }
 /* idle.c */
 void worker_idle_init(struct worker *w);
-void worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc);
+/* Rests, or does not, after a turn that ended at `tsc`, the last one with work at `since`.  us: how long that was meant
+ * to be at most; 0: not at all. */
+uint64_t worker_idle(struct worker *w, unsigned work, uint64_t since, uint64_t tsc);
 void worker_bells(struct worker *w);
+/* load.c */
+/* A turn of so many cycles has found `work`, and so many went by until the next, of which it meant to rest `meant`. */
+void worker_load(struct worker *w, unsigned work, uint64_t turn, uint64_t rest, uint64_t meant);

@@ -267,6 +267,7 @@ struct shard {
 	uint64_t rng;
 	unsigned out_min; /* packets that a vector must have left for a session to be flushed */
 	bool closing;	  /* shard_close_all was called */
+	bool saturated;	  /* the worker, as shard_load was told */
 	uint32_t answers; /* to questions, in the second that ends at answers_end */
 	uint64_t answers_end;
 	struct shard_stats stats;

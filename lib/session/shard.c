@@ -315,6 +315,11 @@ void shard_clock(struct shard *s, uint64_t us)
 	s->us = us;
 }
 
+void shard_load(struct shard *s, bool saturated)
+{
+	s->saturated = saturated;
+}
+
 uint64_t shard_next_us(const struct shard *s)
 {
 	uint64_t at = wheel_next(&s->fine);

@@ -94,6 +94,10 @@ void shard_unsent(const struct shard *s, struct shard_unsent *u);
  * not told, their ms count. */
 void shard_clock(struct shard *s, uint64_t us);
 
+/* Between turns, now and then: whether the worker has lately had so little to spare that what it serves may be late for
+ * that (bound.c). */
+void shard_load(struct shard *s, bool saturated);
+
 /* Ends every session at once: silently towards the peers, streams closed towards control. */
 void shard_close_all(struct shard *s, uint64_t now);
 /* True when control has given back every stream. */

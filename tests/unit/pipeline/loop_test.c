@@ -10,6 +10,7 @@
 #include "bed.h"
 #include "eal.h"
 #include "pool.h"
+#include "worker_int.h"
 
 TestSuite(pipeline_loop, .init = eal_start);
 
@@ -123,6 +124,75 @@ Test(pipeline_loop, idle_turns, .timeout = 90)
 	cr_assert_gt(st->sleeps, 0);
 	for (unsigned i = 0; i < WORKER_N_STAGES; i++)
 		cr_assert_eq(st->stage[i], 0, "%s", worker_stage_name(i));
+	bed_end(b);
+}
+
+/* ---- what its shard is told of its load ---- */
+
+struct lap {
+	unsigned work;
+	uint64_t turn, rest, meant; /* us */
+};
+
+/* So many ms of these, one after the other: is it saturated then? */
+static bool saturated(struct bed *b, const struct lap *v, unsigned n, uint64_t ms)
+{
+	struct worker *w = b->g[CLIENT].w[0];
+	uint64_t us = b->clock.hz / 1000000, went = 0;
+
+	for (unsigned i = 0; went < ms * 1000; i++) {
+		const struct lap *l = &v[i % n];
+
+		worker_load(w, l->work, l->turn * us, l->rest * us, l->meant * us);
+		went += l->turn + l->rest;
+	}
+	return b->g[CLIENT].shard[0]->saturated;
+}
+
+#define always(b, ms, ...) \
+	saturated(b, (const struct lap[]){__VA_ARGS__}, sizeof((struct lap[]){__VA_ARGS__}) / sizeof(struct lap), ms)
+
+/* One turn full of work after another, with nothing between them but bells; until there is less to do. */
+Test(pipeline_loop, saturated)
+{
+	struct bed *b = bed_new(&(struct bed_conf){.cipher = "aes"});
+
+	cr_assert_not(b->g[CLIENT].shard[0]->saturated);
+	cr_assert_not(always(b, 200, {300, 600, 40, 0}), "not before it has lasted");
+	cr_assert(always(b, 100, {300, 600, 40, 0}));
+	cr_assert(always(b, 1000, {300, 600, 0, 0}, {0, 1, 1, 0}, {200, 400, 0, 0}),
+		  "one turn finds nothing, two much");
+	cr_assert(always(b, 600, {20, 300, 4000, 500}), "another has its core: it wakes much later than it wanted");
+	cr_assert(always(b, 600, {0, 5000, 10, 0}, {300, 600, 0, 0}), "or it was away in a turn that found nothing");
+	cr_assert_not(always(b, 600, {20, 100, 200, 200}), "naps");
+	bed_end(b);
+}
+
+Test(pipeline_loop, not_saturated)
+{
+	struct bed *b = bed_new(&(struct bed_conf){.cipher = "aes"});
+
+	shard_load(b->g[CLIENT].shard[0], true);
+	cr_assert_not(always(b, 600, {0, 1, 1, 0}), "spins");
+	cr_assert_not(always(b, 600, {0, 1, 2500, 2500}), "sleeps");
+	cr_assert_not(always(b, 600, {0, 1, 30, 2500}), "is woken before it wanted to be");
+	cr_assert_not(always(b, 600, {1, 3, 0, 0}), "looks so often that each turn finds a packet");
+	cr_assert_not(always(b, 600, {300, 600, 250, 250}), "has a long turn, and then time");
+	bed_end(b);
+}
+
+/* The loop tells it: of a worker that has nothing to do, that it is not. */
+Test(pipeline_loop, load_is_told, .timeout = 90)
+{
+	struct bed *b = bed_new(&(struct bed_conf){.cipher = "aes"});
+	struct gate *s = &b->g[SERVER];
+	pthread_t t;
+
+	shard_load(s->shard[0], true);
+	cr_assert_eq(pthread_create(&t, NULL, loop, s->w[0]), 0);
+	await(!__atomic_load_n(&s->shard[0]->saturated, __ATOMIC_RELAXED));
+	worker_stop(s->w[0]);
+	pthread_join(t, NULL);
 	bed_end(b);
 }
 
