@@ -87,6 +87,11 @@ struct rig_side {
 	bool hold_new;	    /* connections do not end their direction */
 	uint32_t ahead;	    /* bytes that a connection writes ahead of the shard */
 	enum rig_dial dial; /* client */
+	/* us: its worker makes one turn at each multiple of this, which sends so many datagrams at most; 0: it makes
+	 * turns whenever there is something to do */
+	uint64_t every_us;
+	unsigned most;
+	uint64_t turned; /* us: the last such turn */
 	unsigned wants, drops, keeps;
 	uint64_t wire; /* UDP payload that it has sent, without what the cipher adds */
 	uint64_t dgrams;
