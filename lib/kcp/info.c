@@ -55,6 +55,13 @@ static bool window_is_full(const struct kcp *k, bool more)
 	return more && k->snd_end - k->snd_una >= k->conf->snd_wnd;
 }
 
+bool kcp_is_open(const struct kcp *k, bool more)
+{
+	if ((all_sent(k) && !more) || window_is_full(k, more))
+		return false;
+	return !kcp_is_auto(k) || kcp_may_send(k);
+}
+
 /* Its windows are all that stock knows, one of which its own congestion control moves. */
 static enum kcp_bound stock_bound(const struct kcp *k, bool more)
 {

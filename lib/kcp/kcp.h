@@ -197,6 +197,9 @@ enum kcp_bound {
 
 /* `more`: the caller has bytes that wait for kcp_room. */
 enum kcp_bound kcp_bound(const struct kcp *k, bool more);
+/* Is there something to send, `more` as above, that the windows take, and (KCP_CONGESTION_AUTO) what may be in flight?
+ */
+bool kcp_is_open(const struct kcp *k, bool more);
 
 /*
  * KCP_CONGESTION_AUTO: segments that a peer's window should have: twice what the path holds at the rate that was seen,

@@ -81,7 +81,7 @@ bool pace_is_short(struct sess *ss, uint64_t now)
 static void pace_wait(struct sess *ss, uint64_t us)
 {
 	ss->pace_at = (us + 999) / 1000;
-	ss->pace_soft = true;
+	ss->pace_soft = ss->pace_due = true;
 	wheel_arm(&ss->shard->fine, &ss->fine, SHARD_FINE(us) + 1);
 }
 
@@ -104,9 +104,7 @@ void pace_burden(struct sess *ss, unsigned parity)
 	kcp_parity(&ss->kcp, parity, ds);
 }
 
-/* Bytes of UDP payload a microsecond that the path takes: those of a hint whatever they carry, or what KCP has found
- * out of its datagrams, and what comes on top of them. */
-static double path_rate(const struct sess *ss)
+double pace_of_path(const struct sess *ss)
 {
 	if (ss->tun->kcp.bandwidth)
 		return (double)ss->tun->kcp.bandwidth * 1e-6;
@@ -116,14 +114,18 @@ static double path_rate(const struct sess *ss)
 /* Of the path's. */
 static unsigned path_room(struct sess *ss, unsigned want, uint64_t now)
 {
-	double rate = path_rate(ss), len = dgram_len(ss);
+	double rate = pace_of_path(ss), len = dgram_len(ss);
 	double most = rate * PACE_LUMP_US > PACE_AT_ONCE * len ? rate * PACE_LUMP_US : PACE_AT_ONCE * len;
 	uint64_t us = shard_us(ss->shard, now);
 
 	ss->credit += (double)(us - ss->credit_us) * rate;
 	ss->credit_us = us;
-	if (ss->credit > most - len)
+	if (ss->credit > most - len) {
+		if (ss->pace_due)
+			bound_missed(ss, ss->credit - (most - len));
 		ss->credit = most - len; /* the last datagram may be in debt */
+	}
+	ss->pace_due = false;
 	if (ss->credit <= 0) {
 		double need = rate * PACE_WAIT_US > len ? rate * PACE_WAIT_US : len;
 
@@ -171,7 +173,8 @@ unsigned pace_room(struct sess *ss, unsigned want, uint64_t now)
 	if (want && ss->tun->ratelimit)
 		want = rate_room(ss, want, now);
 	if (want && sess_is_auto(ss))
-		want = path_room(ss, want, now);
+		return path_room(ss, want, now);
+	ss->pace_due = false; /* another bucket is waited for, if any */
 	return want;
 }
 

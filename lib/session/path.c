@@ -107,8 +107,10 @@ uint64_t hop_next(const struct shard *s)
 	return container_of(s->hopless.next, struct sess, ready)->path_retry;
 }
 
+/* However late it is served then, that is not the worker's doing. */
 static bool park(struct sess *ss, struct list *where)
 {
+	ss->pace_due = false;
 	list_del(&ss->ready);
 	list_add_tail(where, &ss->ready);
 	return true;

@@ -88,12 +88,14 @@ struct parity {
 	uint64_t thin_at; /* and ms: when that last was so */
 };
 
-/* How long the peer's window has been what limits (bound.c). */
+/* How long the peer's window has been what limits, and whether the worker comes in time (bound.c). */
 struct bound {
 	uint32_t at;	     /* ms, low bits: the last look */
 	uint16_t limited_ms; /* less what it was not */
 	uint16_t widest;     /* segments, of those that the peer has told */
 	uint16_t wants;	     /* and what they should be; 0: it has not limited for long */
+	uint16_t late_ms;    /* so long it still counts as served late */
+	float missed;	     /* since that look: bytes that its pace would have let leave, had it been served in time */
 };
 
 /* One TCP stream: between a mux_stream and a chan, outliving the first and living until control says GONE. */
@@ -149,9 +151,10 @@ struct sess {
 	uint8_t proto;	    /* key.proto */
 	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
 	uint8_t out_kind : 3, peer_fec : 4, young : 1;
-	bool pace_soft;	   /* what is waited for is the path's pace: acknowledgements may leave */
-	uint8_t told_busy; /* slot_tell */
-	bool lacks_room;   /* what came last could not be taken in for want of memory */
+	bool pace_soft : 1; /* what is waited for is the path's pace: acknowledgements may leave */
+	bool pace_due : 1;  /* it was, when `credit` was last looked at */
+	uint8_t told_busy;  /* slot_tell */
+	bool lacks_room;    /* what came last could not be taken in for want of memory */
 	uint32_t conv;
 	struct comp_enc comp_enc;
 	uint64_t last_in; /* ms: last authenticated datagram */
@@ -343,6 +346,9 @@ void pace_over(struct sess *ss);
 void pace_burden(struct sess *ss, unsigned parity);
 /* A rate limit has taken what could be sent at once. */
 bool pace_is_short(struct sess *ss, uint64_t now);
+/* KCP_CONGESTION_AUTO: bytes of UDP payload a microsecond that the path takes: those of a hint whatever they carry, or
+ * what KCP has found out of its datagrams, and what comes on top of them. */
+double pace_of_path(const struct sess *ss);
 /* True while tokens are waited for: until pace_at nothing can be sent (but acknowledgements, with
  * pace_soft), and nothing need be looked at. */
 static inline bool pace_waits(const struct sess *ss)
@@ -369,8 +375,10 @@ void parity_look(struct sess *ss, uint64_t now);
 /* bound.c */
 /* What limits the session now, in a word or two. */
 const char *bound_name(struct sess *ss, uint64_t now);
-/* With KCP_CONGESTION_AUTO, before a flush: whether the peer's window is what limits. */
+/* With KCP_CONGESTION_AUTO, before a flush: whether the peer's window is what limits, or its own worker. */
 void bound_look(struct sess *ss, uint64_t now);
+/* It waited for its pace, and was served so late that so many bytes may no longer leave. */
+void bound_missed(struct sess *ss, double bytes);
 
 /* begin.c: which datagrams begin a session */
 /* What a server's datagram tells of its session (wire.md 5.2). */

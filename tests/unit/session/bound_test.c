@@ -9,6 +9,7 @@ TestSuite(session_bound, .init = eal_start);
 #define LOTS  (UINT64_C(1) << 40)
 #define DELAY 50000 /* us, one way */
 #define LOOKS 50
+#define OFTEN 10000 /* datagrams a turn: as many as there are */
 
 static struct rig_conf far(void)
 {
@@ -177,6 +178,11 @@ static void limited(struct shard_tunnel *t)
 	t->ratelimit = 500000;
 }
 
+static void stock(struct shard_tunnel *t)
+{
+	t->kcp.congestion = KCP_CONGESTION_STOCK;
+}
+
 static void stock_limited(struct shard_tunnel *t)
 {
 	t->kcp.congestion = KCP_CONGESTION_STOCK;
@@ -208,6 +214,164 @@ Test(session_bound, path)
 	conf.link.queue = 100000;
 	full(&conf, "congestion", NULL);
 	full(&conf, "congestion", hinted_high);
+}
+
+/* A client whose worker has no time to spare, and comes round each `every_us` only, for `most` datagrams; 0: in time.
+ */
+static struct rig *busy_rig(struct rig_conf *conf, uint64_t every_us, unsigned most)
+{
+	struct rig *r;
+
+	conf->fine = true;
+	r = far_rig(conf);
+	shard_load(r->side[CLIENT].shard, true);
+	r->side[CLIENT].every_us = every_us;
+	r->side[CLIENT].most = most;
+	return r;
+}
+
+static void busy_end(struct rig *r)
+{
+	r->side[CLIENT].every_us = 0;
+	rig_end(r);
+}
+
+static void busy(struct rig_conf conf, uint64_t every_us, unsigned most, const char *what,
+		 void (*set)(struct shard_tunnel *t))
+{
+	struct rig *r = busy_rig(&conf, every_us, most);
+
+	if (set)
+		set(&r->side[CLIENT].tun);
+	rig_connect(r, 0, LOTS, 0);
+	run_for(r, 6000);
+	is_mostly(r, what);
+	busy_end(r);
+}
+
+/* Its pace would let more leave than the worker comes round for: that of a hint, and that of a model which has seen
+ * what the worker made of it, and looks for more. */
+Test(session_bound, cpu)
+{
+	struct rig_conf conf = far();
+
+	conf.wnd = 60000;
+	busy(conf, 5000, OFTEN, "CPU", hinted_high);
+	busy(conf, 0, 0, "bandwidth hint", hinted_high);
+	busy(conf, 5000, OFTEN, "CPU", NULL);
+	busy(conf, 5000, 50, "CPU", NULL);
+	busy(conf, 20000, 200, "CPU", NULL);
+	conf.link.delay_us = 1000;
+	busy(conf, 5000, 50, "CPU", NULL);
+	conf.link.rate_bps = 80000000; /* of which it uses a quarter */
+	conf.link.queue = 100000;
+	busy(conf, 5000, 50, "CPU", NULL);
+}
+
+/* A worker without time to spare comes in time for a slow path, and for whom something else limits. */
+Test(session_bound, cpu_of_others)
+{
+	struct rig_conf conf = far();
+
+	busy(conf, 5000, OFTEN, "rate limit", limited);
+	busy(conf, 5000, OFTEN, "own window", narrow);
+	conf.link.rate_bps = 8000000;
+	conf.link.queue = 100000;
+	busy(conf, 0, 0, "congestion", NULL);
+	busy(conf, 5000, OFTEN, "congestion", NULL);
+}
+
+Test(session_bound, cpu_no_more_to_send)
+{
+	struct rig_conf conf = far();
+	struct rig *r = busy_rig(&conf, 5000, OFTEN);
+	struct conn *c = rig_connect(r, 0, 200, 200);
+
+	for (unsigned i = 0; i < 100; i++) {
+		run_for(r, 43);
+		cr_assert_str_eq(row(r, CLIENT)->limited_by, "application", "%u", i);
+		conn_more(c, 200);
+		run_for(r, 20);
+	}
+	busy_end(r);
+}
+
+/* What its pace would have let leave while there was nothing to send was not missed. */
+Test(session_bound, cpu_and_pauses)
+{
+	struct rig_conf conf = far();
+	struct conn *c;
+	struct rig *r;
+
+	conf.wnd = 60000;
+	r = busy_rig(&conf, 0, 0);
+	r->side[CLIENT].tun.kcp.bandwidth = 10000000;
+	c = rig_connect(r, 0, 1000000, 0);
+	for (unsigned i = 0; i < 20; i++) {
+		run_for(r, 1000);
+		conn_more(c, 6000000);
+		run_for(r, 400); /* of 600 */
+		cr_assert_str_eq(row(r, CLIENT)->limited_by, "bandwidth hint", "%u: %s", i, row(r, CLIENT)->limited_by);
+		run_for(r, 300);
+	}
+	busy_end(r);
+}
+
+/* Nor is it the worker where a port takes nothing for half of the time. */
+Test(session_bound, cpu_and_no_port)
+{
+	static const struct net_tbl tbl = {.gen = 1};
+	struct rig_conf conf = far();
+	struct sess *ss;
+	struct rig *r;
+
+	conf.wnd = 60000;
+	r = busy_rig(&conf, 0, 0);
+	rig_connect(r, 0, LOTS, 0);
+	run_for(r, 1000);
+	shard_adopt(r->side[CLIENT].shard, &tbl);
+	ss = r->side[CLIENT].shard->all[0];
+	ss->path_gen = tbl.gen;
+	ss->path_retry = UINT64_MAX;
+	ss->path_ok = true; /* by port 0 */
+	for (unsigned i = 0; i < 150; i++) {
+		shard_hold(r->side[CLIENT].shard, i % 2);
+		run_for(r, 40);
+		cr_assert_str_neq(row(r, CLIENT)->limited_by, "CPU", "%u", i);
+	}
+	shard_hold(r->side[CLIENT].shard, 0);
+	busy_end(r);
+}
+
+/* A worker that has time to spare, and was late for another reason. */
+Test(session_bound, late_and_at_leisure)
+{
+	struct rig_conf conf = far();
+	struct rig *r;
+
+	conf.wnd = 60000;
+	r = busy_rig(&conf, 5000, OFTEN);
+	rig_connect(r, 0, LOTS, 0);
+	run_for(r, 6000);
+	is_mostly(r, "CPU");
+	shard_load(r->side[CLIENT].shard, false);
+	is_mostly(r, "congestion");
+	shard_load(r->side[CLIENT].shard, true);
+	is_mostly(r, "CPU");
+	r->side[CLIENT].every_us = 0;
+	run_for(r, 5000);
+	cr_assert_str_neq(row(r, CLIENT)->limited_by, "CPU", "in time again");
+	busy_end(r);
+}
+
+/* Stock's control has no pace: what a turn leaves over, though the window takes it, is what the worker cannot do. */
+Test(session_bound, cpu_stock)
+{
+	struct rig_conf conf = far();
+
+	busy(conf, 20000, 40, "CPU", stock);
+	busy(conf, 20000, OFTEN, "own window", stock_narrow);
+	busy(conf, 20000, 40, "rate limit", stock_limited);
 }
 
 /* Little to say now and then. */
