@@ -120,6 +120,48 @@ for _k, _w, _f in itertools.product(["af_packet", "tap"], [1, 2], [4, 6]):
     globals()["test_%s_%dworkers_ipv%d" % (_k, _w, _f)] = _make(_k, _w, _f)
 
 
+LIMITS = {"nothing", "application", "peer window", "own window", "bandwidth hint", "rate limit", "congestion", "CPU",
+          "memory"}
+
+
+def sending(row):
+    """What /kcpgate/sessions says of one that sends, whenever it is asked, is of one piece."""
+    case.check(row["congestion"] == "auto" and row["limited_by"] in LIMITS, row)
+    case.check(row["retrans"] == row["retrans_fast"] + row["retrans_twice"] + row["retrans_probe"], row)
+    case.check(row["retrans_needless"] <= row["retrans"], row)
+    case.check(row["in_flight"] <= 1400 * row["snd_span"] and row["snd_span"] <= row["snd_wnd"], row)
+    return row
+
+
+def test_sessions_tell():
+    """On a path that loses: rates, round trips, what is in flight, what limits, what was sent again, parity."""
+    with Lab("kp") as lab:
+        _, cli = pair(lab, "af_packet", 4, 1)
+        lab.lose("m", 50)
+        p = lab.run("load", "b", sys.executable, LOAD, "big", "127.0.0.1", "13000", str(24 << 20))
+        looks = []
+
+        def under_way():
+            looks.extend(map(sending, lab.telemetry(cli, "/kcpgate/sessions")))
+            return any(row["in_flight"] for row in looks)
+
+        wait_until("bytes in flight", under_way)
+        case.check(p.end() == 0, p.log())
+        wait_until("all is acknowledged", lambda: all(
+            row["in_flight"] == 0 for row in lab.telemetry(cli, "/kcpgate/sessions")))
+        rows = [sending(row) for row in lab.telemetry(cli, "/kcpgate/sessions") if row["bytes_out"] > 1 << 20]
+        case.check(len(rows) == 1, rows)
+        # Whatever the machine: bytes that took a round trip came at a rate.
+        for field in ("pacing_bps", "bandwidth_bps", "min_rtt_us", "cwnd", "rcv_wnd", "retrans"):
+            case.check(rows[0][field] > 0, field, rows)
+        case.check(rows[0]["parity_sent"] + rows[0]["parity_left_out"] > 0, rows)
+        case.check(rows[0]["limited_by"] == "application", rows)
+        snmp = lab.telemetry(cli, "/kcpgate/snmp")
+        again = sum(snmp[k] for k in ("FastRetransSegs", "EarlyRetransSegs", "LostSegs"))
+        case.check(0 < rows[0]["retrans"] <= again, rows, snmp)
+        return "%d looks, %d of %d lost sent again" % (len(looks), rows[0]["retrans"], lab.lost("m"))
+
+
 def test_exception_path():
     """Ping, TCP and ARP/ND to the TAP's address, both families, and what is there after the gateway has gone."""
     with Lab("kx") as lab:
