@@ -295,7 +295,8 @@ Test(session_snmp, queues)
 	run_for(r, 500);
 	cr_assert_gt(cnt->RingBufferSndBuffer, 0);
 	cr_assert_leq(cnt->RingBufferSndBuffer, 64);
-	cr_assert_geq(cnt->RingBufferSndBuffer + cnt->RingBufferSndQueue, 64);
+	/* Before anything is heard no more waits than may leave. */
+	cr_assert_geq(cnt->RingBufferSndBuffer + cnt->RingBufferSndQueue, rig_auto() ? 32 : 64);
 	cr_assert_eq(cnt->RingBufferRcvQueue, 0);
 	cr_assert_gt(cnt->LostSegs, 0);
 	cr_assert_eq(cnt->FastRetransSegs, 0);
