@@ -33,6 +33,7 @@
 #define GAIN_AGAIN     1.5 /* behind a probe that found more */
 #define GROWN	       1.1
 #define GAIN_AFTER     0.75
+#define GAIN_JUDGE     0.6
 #define GAIN_CWND      2.0
 #define PHASES	       8	/* of KCP_MODEL_CRUISE: up, down, and level ones */
 #define BRAKE_MIN      0.5	/* of what comes through */
@@ -49,7 +50,7 @@ static double spare(const struct kcp *k)
 {
 	double lost = 1.0 - k->m.spared;
 
-	if (kcp_queue_is_long(k) || lost <= 0)
+	if (kcp_queue_is_long(k) || lost <= 0 || kcp_is_policed(k))
 		return 1.0;
 	return 1.0 / (1.0 - (lost < SPARE_MAX ? lost : SPARE_MAX));
 }
@@ -60,7 +61,7 @@ static double phase_gain(const struct kcp *k)
 	case 0:
 		return k->m.probe_gain;
 	case 1:
-		return GAIN_AFTER;
+		return kcp_police_judges(k) ? GAIN_JUDGE : GAIN_AFTER;
 	default:
 		return 1.0;
 	}
@@ -189,6 +190,8 @@ static bool phase_is_over(const struct kcp *k)
 	case 1:
 		if (m->brake > 0)
 			return m->now_us < kcp_queue_most(k) / 2 || brake_is_vain(k);
+		if (kcp_police_judges(k))
+			return false;
 		return m->flight <= kcp_bdp(k) || past > 3 * (uint64_t)kcp_min_rtt(k);
 	default:
 		return past >= kcp_min_rtt(k);
@@ -217,6 +220,8 @@ void kcp_enter_phase(struct kcp *k, unsigned phase)
 	m->phase = (uint8_t)(phase % PHASES);
 	m->phase_at = m->us;
 	m->brake = 0;
+	if (m->phase == 1)
+		kcp_police_slow(k);
 	if (m->phase != 0)
 		return;
 	m->probe_gain = m->grown ? GAIN_AGAIN : probe_gain(k);
@@ -233,7 +238,7 @@ static void walk_cruise(struct kcp *k)
 		m->grown = true;
 	if (m->grown && m->phase > 1)
 		kcp_enter_phase(k, 0);
-	else if (phase_is_over(k))
+	else if (phase_is_over(k) && !(kcp_is_policed(k) && m->phase == KCP_PHASE_LEVEL))
 		kcp_enter_phase(k, m->phase + 1u);
 }
 
@@ -245,9 +250,9 @@ static void walk_rtt(struct kcp *k)
 	if (m->state == KCP_MODEL_CRUISE && m->us - m->min_rtt_at >= MIN_RTT_US) {
 		m->state = KCP_MODEL_PROBE_RTT;
 		m->brake = 0; /* it is of a phase of KCP_MODEL_CRUISE, and ends with that */
-		m->probe_rtt_until = m->us + PROBE_RTT_US + kcp_min_rtt(k);
+		m->until = m->us + PROBE_RTT_US + kcp_min_rtt(k);
 		m->seen_rtt = UINT32_MAX;
-	} else if (m->state == KCP_MODEL_PROBE_RTT && m->us >= m->probe_rtt_until) {
+	} else if (m->state == KCP_MODEL_PROBE_RTT && m->us >= m->until) {
 		if (m->seen_rtt != UINT32_MAX)
 			m->min_rtt = m->seen_rtt;
 		m->min_rtt_at = m->us;
@@ -324,6 +329,7 @@ void kcp_rounds(const struct kcp *k, struct kcp_rounds *out)
 		.blocked = k->m.blocked_rounds,
 		.lossy = k->m.lossy_rounds,
 		.segments = k->m.round_segs,
+		.policed = kcp_is_policed(k),
 	};
 }
 

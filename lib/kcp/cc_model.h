@@ -44,4 +44,12 @@ static inline uint32_t kcp_beyond_min(const struct kcp *k, uint32_t rtt)
 void kcp_tell(struct kcp *k, uint32_t acked);
 
 /* cc_auto.c: what KCP_MODEL_CRUISE does from now on, 0 to look for more, 1 to let a queue drain, others to go on. */
+#define KCP_PHASE_LEVEL 2 /* the first of them */
 void kcp_enter_phase(struct kcp *k, unsigned phase);
+
+/* cc_police.c: a round ends, which delivered `got` bytes and lost m.lost. */
+void kcp_police_round(struct kcp *k, uint32_t got);
+/* A probe is over; less is to be sent now if it is to be found out who loses. */
+void kcp_police_slow(struct kcp *k);
+/* Less is sent to find that out. */
+bool kcp_police_judges(const struct kcp *k);

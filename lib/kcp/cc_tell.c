@@ -70,6 +70,8 @@ static void sample_rate(struct kcp *k)
 		m->round_rate = rate;
 	if (is_masked(k) && rate > kcp_best_of(&m->rate))
 		return;
+	if (kcp_is_policed(k)) /* what is let through is looked for in another way */
+		return;
 	if (!m->best.limited || rate > kcp_best_of(&m->rate))
 		kcp_best_add(&m->rate, m->round, KCP_RATE_ROUNDS, rate);
 }
@@ -194,6 +196,7 @@ static void end_round(struct kcp *k)
 		look_full(k, got);
 	else
 		look_fallen(k, got);
+	kcp_police_round(k, got);
 	look_queue(k);
 	m->round_segs = m->segs;
 	m->segs = 0;
@@ -237,12 +240,12 @@ static void look_wary(struct kcp *k)
 
 	if (m->state != KCP_MODEL_STARTUP)
 		return;
-	if (m->wary && m->us >= m->wary_until) {
+	if (m->wary && m->us >= m->until) {
 		m->full |= sign;
 		m->wary = false;
 	} else if (!m->wary && sign && k->knows && m->early_n >= WARY_LEAST && m->early_seen >= EARLY_SEEN) {
 		m->wary = true;
-		m->wary_until = m->us + kcp_min_rtt(k);
+		m->until = m->us + kcp_min_rtt(k);
 	}
 }
 

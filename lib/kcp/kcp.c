@@ -52,6 +52,7 @@ void kcp_fini(struct kcp *k)
 	k->snd_una = k->snd_sent = k->snd_nxt = k->fast = k->plain = k->snd_end;
 	k->due_last = NULL;
 	k->touched = 0;
+	kcp_police_fini(k);
 	kcp_loss_init(k);
 	kcp_recv_fini(k);
 }

@@ -80,6 +80,7 @@ void kcp_parity(struct kcp *k, unsigned n, unsigned ds);
 struct kcp_rounds {
 	uint32_t all, blocked, lossy;
 	uint32_t segments; /* delivered in the last one */
+	bool policed;	   /* what is lost is what is sent too much: parity is, too */
 };
 void kcp_rounds(const struct kcp *k, struct kcp_rounds *out);
 
@@ -88,7 +89,7 @@ void kcp_rounds(const struct kcp *k, struct kcp_rounds *out);
 uint64_t kcp_owes(const struct kcp *k);
 
 /* Bytes that kcp_send takes now; 0 while segments in flight and queued fill the send window (wire.md 4.3), or (with
- * KCP_CONGESTION_AUTO) while as much waits as leaves in 10 ms or a tenth of a round trip. */
+ * KCP_CONGESTION_AUTO) while as much waits as leaves in 8 ms or a twelfth of a round trip. */
 uint32_t kcp_room(const struct kcp *k);
 
 /*

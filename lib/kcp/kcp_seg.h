@@ -165,6 +165,27 @@ static inline int64_t kcp_model_room(const struct kcp *k)
 	return (int64_t)k->m.cwnd - k->m.flight;
 }
 
+/* s, of which its fate is known now: it has arrived, or is lost. */
+static inline void kcp_police_fate(struct kcp *k, const struct kcp_seg *s, bool lost)
+{
+	struct kcp_police *p = k->police;
+
+	if (!p || seq_diff(s->sent_us, p->from) < 0 || seq_diff(s->sent_us, p->to) >= 0)
+		return;
+	if (lost)
+		p->lost++;
+	else
+		p->got++;
+}
+
+static inline bool kcp_is_policed(const struct kcp *k)
+{
+	return k->police && k->police->rate > 0;
+}
+
+/* cc_police.c: gives back what it holds. */
+void kcp_police_fini(struct kcp *k);
+
 static inline bool kcp_is_auto(const struct kcp *k)
 {
 	return k->conf->congestion == KCP_CONGESTION_AUTO;

@@ -116,10 +116,11 @@ struct kcp {
 	/* KCP_CONGESTION_AUTO: `late` holds all segments in flight, in order of transmission, and `due` those that
 	 * leave once more */
 	struct kcp_model m;
-	struct kcp_told *told; /* what is to be told once more; NULL: nothing */
-	uint64_t acks_at;      /* ms: last ACK */
-	bool knows;	       /* the peer makes sense of an ACK that comes again */
-	bool rcv_half;	       /* half of the window waited behind a hole, */
-	uint32_t rcv_count;    /* and so many segments came, since rcv_since */
-	uint64_t rcv_since;    /* ms */
+	struct kcp_police *police; /* NULL: nothing is lost without a queue */
+	struct kcp_told *told;	   /* what is to be told once more; NULL: nothing */
+	uint64_t acks_at;	   /* ms: last ACK */
+	bool knows;		   /* the peer makes sense of an ACK that comes again */
+	bool rcv_half;		   /* half of the window waited behind a hole, */
+	uint32_t rcv_count;	   /* and so many segments came, since rcv_since */
+	uint64_t rcv_since;	   /* ms */
 };

@@ -26,6 +26,19 @@ enum kcp_model_state { KCP_MODEL_STARTUP, KCP_MODEL_DRAIN, KCP_MODEL_CRUISE, KCP
 #define KCP_LIMITED_WINDOW 2 /* the peer's, or ours */
 #define KCP_LIMITED_STREAM 4 /* the peer, above KCP */
 
+/* What is asked of a path that loses without a queue (cc_police.c). */
+struct kcp_police {
+	float part;	    /* of a cycle that was lost */
+	uint32_t from, to;  /* us: of what is sent from here to there each segment's fate is counted */
+	uint32_t got, lost; /* these segments; before, bytes of a cycle */
+	float rate,
+		first;	/* bytes a microsecond, parity included: what is let through, and what was thought at first */
+	uint32_t round; /* when to go on */
+	uint32_t hold;	/* when to look for more */
+	uint8_t state;	/* of cc_police.c */
+	uint8_t cuts;	/* one after the other; before, probes that were judged */
+};
+
 struct kcp_model {
 	uint64_t us; /* the latest time that this session was told */
 	/* the flight */
@@ -57,7 +70,7 @@ struct kcp_model {
 	uint8_t state;	      /* enum kcp_model_state */
 	uint8_t phase;	      /* of KCP_MODEL_CRUISE */
 	uint8_t flat;	      /* rounds without growth, in KCP_MODEL_STARTUP */
-	bool wary;	      /* a queue seems to begin, in KCP_MODEL_STARTUP: until wary_until */
+	bool wary;	      /* a queue seems to begin, in KCP_MODEL_STARTUP: for a while */
 	bool full;	      /* the path's rate has been found, */
 	bool grown;	      /* and a probe has found more than that */
 	bool maybe_lossy;     /* the round before lost something in KCP_MODEL_STARTUP */
@@ -85,8 +98,8 @@ struct kcp_model {
 	float probe_gain;  /* and how much more it sends */
 	float round_rate;  /* the best sample of this round */
 	float pace;	   /* bytes a microsecond that leave; 0: not yet decided */
-	uint64_t wary_until;
-	uint64_t min_rtt_at, probe_rtt_until;
+	uint64_t until;	   /* wary, or in KCP_MODEL_PROBE_RTT */
+	uint64_t min_rtt_at;
 	uint32_t min_rtt;	      /* us; UINT32_MAX: no sample */
 	uint32_t round_rtt;	      /* us: the least of this round */
 	uint32_t early_rtt;	      /* us: the least since early_at, */

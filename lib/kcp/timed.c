@@ -164,6 +164,7 @@ static void timed_forget(struct kcp *k, struct kcp_seg *s, const uint32_t *ts)
 	} else {
 		list_del(&s->late);
 		m->flight -= kcp_seg_cost(s);
+		kcp_police_fate(k, s, false);
 		if (!last)
 			was_needless(k, s, ts);
 	}
@@ -271,6 +272,7 @@ static void detect(struct kcp *k)
 			return;
 		}
 		m->lost += kcp_seg_cost(s);
+		kcp_police_fate(k, s, true);
 		lossy(k);
 		lose(k, s, KCP_WHY_FAST);
 	}

@@ -11,8 +11,9 @@
  * few bytes at a time, of which somebody waits for each, were behind it.  Then all of it is sent at once; and as long
  * as nothing is missed, one less after a while, which becomes longer each time that it was one too few.
  *
- * Where nothing was ever lost there is none.  A session that sends little is never told of what it missed, and its
- * parity costs nothing: all of it is sent.
+ * Where nothing was ever lost there is none, and none for what a policer has taken, once that is found: it takes what
+ * is too much.  A session that sends little is never told of what it missed, and its parity costs nothing: all of it is
+ * sent.
  */
 
 #define THIN_MS	      1000
@@ -57,7 +58,7 @@ void parity_look(struct sess *ss, uint64_t now)
 	struct parity *p = &ss->parity;
 	struct kcp_rounds r;
 	unsigned all;
-	bool blocked, thin, lossy;
+	bool blocked, thin, lossy, found;
 
 	if (!shape_out(ss))
 		return;
@@ -67,6 +68,7 @@ void parity_look(struct sess *ss, uint64_t now)
 	all = fec_codec_ps(ss->tun->fec);
 	blocked = r.blocked != p->blocked;
 	lossy = r.lossy != p->lossy;
+	found = r.policed && !p->policed;
 	if (p->thin)
 		p->thin_at = now;
 	p->thin = false;
@@ -74,9 +76,9 @@ void parity_look(struct sess *ss, uint64_t now)
 	if (r.segments < GROUPS_LITTLE * fec_codec_ds(ss->tun->fec)) {
 		if (p->send < all)
 			send(ss, all);
-	} else if ((blocked && p->was_blocked) || (lossy && thin)) {
+	} else if (!found && ((blocked && p->was_blocked) || (lossy && thin))) {
 		missed(ss, all);
-	} else if (p->send && !r.lossy) {
+	} else if (found || (p->send && !r.lossy)) {
 		send(ss, 0);
 	} else if (p->send && ++p->calm >= patience(p, thin)) {
 		send(ss, p->send - 1u);
@@ -85,4 +87,5 @@ void parity_look(struct sess *ss, uint64_t now)
 	p->round = r.all;
 	p->blocked = r.blocked;
 	p->lossy = r.lossy;
+	p->policed = r.policed;
 }

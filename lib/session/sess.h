@@ -84,6 +84,7 @@ struct parity {
 	uint32_t round;	   /* of kcp_rounds, the last that was looked at */
 	uint32_t blocked, lossy;
 	bool was_blocked; /* that one, or the one before */
+	bool policed;
 	bool thin;	  /* a stream had just a few bytes to send, in this round, */
 	uint64_t thin_at; /* and ms: when that last was so */
 };
