@@ -31,6 +31,11 @@ void fec_enc_fini(struct fec_enc *e)
 	acc_free(e);
 }
 
+void fec_enc_after_lone(struct fec_enc *e)
+{
+	e->next = (uint32_t)e->codec->ds + e->codec->ps;
+}
+
 unsigned fec_enc_left(const struct fec_enc *e)
 {
 	return (unsigned)e->codec->ds - e->in_group;
@@ -86,6 +91,16 @@ static void seal_data(struct fec_enc *e, struct pkt *k)
 	k->n = (uint16_t)(k->n + FEC_HEAD);
 	if (body > e->longest)
 		e->longest = body;
+}
+
+void fec_lone(struct pkt *v, unsigned n)
+{
+	struct fec_enc none = {.paws = UINT32_MAX};
+
+	for (unsigned i = 0; i < n; i++) {
+		none.next = 0;
+		seal_data(&none, &v[i]);
+	}
 }
 
 static uint8_t *body_of(const struct pkt *k)

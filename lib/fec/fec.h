@@ -34,6 +34,22 @@ void fec_codec_put(struct fec_codec *c);
 unsigned fec_codec_ds(const struct fec_codec *c);
 unsigned fec_codec_ps(const struct fec_codec *c);
 
+/*
+ * The codecs of shapes that a tunnel's peers were found to use beside its own: made by control, found by workers while
+ * it goes on.  All zero: none.
+ */
+#define FEC_SHAPES 8
+struct fec_shapes {
+	_Atomic(struct fec_codec *) codec[FEC_SHAPES]; /* writer: control; from the first on, and for good */
+};
+
+/* Control: adds one, unless it is there.  0, or as fec_codec_get, and -ENOSPC when there are FEC_SHAPES. */
+int fec_shapes_add(struct fec_shapes *s, unsigned ds, unsigned ps);
+/* Any thread: NULL while there is none of that shape. */
+const struct fec_codec *fec_shapes_find(const struct fec_shapes *s, unsigned ds, unsigned ps);
+/* When nobody uses them any more. */
+void fec_shapes_drop(struct fec_shapes *s);
+
 /* What does the sums on this machine: "gfni" (matrices of bits, with AVX-512) or "isal" (ISA-L by its own choice). */
 const char *fec_form(void);
 
@@ -63,6 +79,14 @@ struct fec_enc {
 
 void fec_enc_init(struct fec_enc *e, const struct fec_codec *codec, struct mem *mem, struct snmp *cnt);
 void fec_enc_fini(struct fec_enc *e);
+
+/*
+ * Gives v[0..n) the header of a data packet that is in no group, as fec_enc_burst does: seqid 0, a data packet's place
+ * in every shape, and the same for all, so that a decoder of whatever shape has nothing to rebuild from.  Who goes on
+ * with groups begins with the second, which fec_enc_after_lone sees to: the first one's place has been taken.
+ */
+void fec_lone(struct pkt *v, unsigned n);
+void fec_enc_after_lone(struct fec_enc *e);
 
 /* Data packets that the open group still takes, 1..ds: the most that one fec_enc_burst may be given. */
 unsigned fec_enc_left(const struct fec_enc *e);
