@@ -89,6 +89,8 @@ int app_tunnels_up(struct app *a);
 void app_tunnels_down(struct app *a);
 /* The address of a server that listens on a name has been found: as ctl_conf.listens. */
 void app_listens(void *app, unsigned tunnel, const struct addr *addr);
+/* A shape that a tunnel's sessions are to find beside its own: as ctl_conf.fec_shape. */
+int app_fec_shape(void *app, unsigned tunnel, unsigned ds, unsigned ps);
 
 /* workers.c */
 int app_workers_up(struct app *a);

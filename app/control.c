@@ -97,6 +97,7 @@ int app_ctl_up(struct app *a)
 		.port_close = app_port_close,
 		.port_link = app_port_link,
 		.listens = app_listens,
+		.fec_shape = app_fec_shape,
 		.ctx = a,
 		.dials = a->conf->max_dials,
 		.dial_ms = a->conf->dial_timeout * 1000,

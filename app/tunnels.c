@@ -54,6 +54,13 @@ void app_listens(void *app, unsigned tunnel, const struct addr *addr)
 	a->tunnels[tunnel].local = *addr; /* no worker has looked: none of its ports is in the map yet */
 }
 
+int app_fec_shape(void *app, unsigned tunnel, unsigned ds, unsigned ps)
+{
+	struct app *a = app;
+
+	return fec_shapes_add(&a->tunnels[tunnel].others, ds, ps);
+}
+
 static int tunnel_slots(struct app *a, unsigned i)
 {
 	struct shard_tunnel *s = &a->tunnels[i];
@@ -197,6 +204,7 @@ void app_tunnels_down(struct app *a)
 		if (a->tunnels && a->tunnels[i].fec)
 			fec_codec_put(a->tunnels[i].fec);
 		if (a->tunnels) {
+			fec_shapes_drop(&a->tunnels[i].others);
 			qpp_pads_destroy((struct qpp_pads *)a->tunnels[i].qpp);
 			free(a->tunnels[i].dials);
 		}

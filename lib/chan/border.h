@@ -25,6 +25,7 @@ enum note_type {
 	NOTE_NEIGH,	    /* key.peer: next hop whose link address is wanted, key.dev: its port */
 	NOTE_BAD_KEY,	    /* tunnel: nothing but checksum failures; arg: how many in the last second */
 	NOTE_FEC,    /* key: a session whose sides differ in FEC; arg: the peer's, arg2: ours, as NOTE_FEC_SHAPE */
+	NOTE_SHAPE,  /* the same, of a client whose shape it is to be sent: control makes the codec */
 	NOTE_WINDOW, /* key, id: a session that its peer's window limits; arg: segments that it has << 16 | should have;
 			arg2: kbit/s that it lets through; rtt: ms */
 };

@@ -96,6 +96,9 @@ struct ctl_conf {
 	/* A server's listen address, given as a name, was found: before any port of the tunnel is in `udp`.  May be
 	 * NULL. */
 	void (*listens)(void *ctx, unsigned tunnel, const struct addr *a);
+	/* A server's client uses this shape of FEC: makes workers find its codec.  0, or -errno: there can be none.
+	 * NULL: there is none. */
+	int (*fec_shape)(void *ctx, unsigned tunnel, unsigned ds, unsigned ps);
 	void *ctx;
 };
 

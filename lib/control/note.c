@@ -90,6 +90,23 @@ static void note_fec(struct ctl *c, const struct note *n, struct tunnel *t)
 			 name, side, peer, ds, ps, own_ds, own_ps, own_ds, own_ps, ds, ps);
 }
 
+/* A server's client that uses another shape gets it, if its codec can be made. */
+static void note_shape(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	unsigned ds = n->arg >> 16, ps = n->arg & UINT16_MAX;
+	char peer[ADDR_STRLEN];
+
+	if (!c->conf.fec_shape || c->conf.fec_shape(c->conf.ctx, n->tunnel, ds, ps)) {
+		note_fec(c, n, t);
+		return;
+	}
+	if (!allow(c, &t->fec_limit, t->conf->name, FEC_LINES, FEC_PERIOD))
+		return;
+	addr_port_str(&n->key.peer, n->key.peer_port, peer);
+	log_info("tunnel %s: client %s sends FEC %u/%u, this side is set to %u/%u: what it is sent is %u/%u, too",
+		 t->conf->name, peer, ds, ps, n->arg2 >> 16, n->arg2 & UINT16_MAX, ds, ps);
+}
+
 /* What the peer takes at once is too little for the path; only there it can be changed. */
 static void note_window(struct ctl *c, const struct note *n, struct tunnel *t)
 {
@@ -127,6 +144,9 @@ static void take(struct ctl *c, const struct note *n)
 		break;
 	case NOTE_FEC:
 		note_fec(c, n, t);
+		break;
+	case NOTE_SHAPE:
+		note_shape(c, n, t);
 		break;
 	case NOTE_WINDOW:
 		note_window(c, n, t);

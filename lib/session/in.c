@@ -250,6 +250,8 @@ static void sess_fec(struct sess *ss, struct pkt *k, uint64_t now)
 		shard_fec_freed(s, got->freed, got->n_freed);
 	if (got->tuned)
 		shape_tuned(ss);
+	else if (shape_waits(ss))
+		shape_look(ss);
 	if (got->kept) {
 		k->own = NULL;
 		if (++s->stats.held_mbufs > s->conf.mbufs_to_hold)
@@ -287,6 +289,7 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 			ret = sess_kcp(ss, k->p + FEC_HEAD, k->n - (uint32_t)FEC_HEAD, 0, now);
 		if (ss->peer_fec <= PEER_BARE && ret >= 0)
 			shape_heard(ss, true);
+		ss->peer_lone = ss->tun->client && le32_get(k->p + FEC_SEQID_OFF) == 0;
 		if (!ss->closed)
 			sess_fec(ss, k, now);
 	}

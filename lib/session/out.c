@@ -111,7 +111,7 @@ static uint32_t pull_limit(const struct sess *ss)
 
 	if (!n)
 		return full;
-	for (unsigned ds = fec_codec_ds(ss->tun->fec); n + ds <= full;)
+	for (unsigned ds = fec_codec_ds(ss->enc.codec); n + ds <= full;)
 		n += ds;
 	return n;
 }
@@ -225,7 +225,7 @@ static unsigned sess_encode(struct sess *ss, struct pkt *out, unsigned n, uint64
 
 	if (closes) {
 		ss->parity_sent += made;
-		ss->parity_left += fec_codec_ps(ss->tun->fec) - made;
+		ss->parity_left += fec_codec_ps(ss->enc.codec) - made;
 	}
 	return made;
 }
@@ -238,6 +238,8 @@ static unsigned sess_dress(struct sess *ss, struct pkt *out, unsigned n, uint64_
 	if (shape_out(ss)) {
 		n += sess_encode(ss, out, n, now);
 		ss->fec_quiet = false;
+	} else if (shape_heads(ss)) {
+		fec_lone(out, n);
 	}
 	sess_address(ss, out, n, now);
 	if (ss->ask_ready)

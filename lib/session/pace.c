@@ -51,7 +51,6 @@ void pace_init(struct sess *ss, uint64_t now)
 	ss->tokens_at = now;
 	ss->tokens = pace_depth(ss);
 	ss->young = !sess_is_auto(ss);
-	pace_burden(ss, ss->tun->fec ? fec_codec_ps(ss->tun->fec) : 0);
 	ss->credit_us = shard_us(ss->shard, now);
 	ss->credit = (PACE_AT_ONCE - 1) * dgram_len(ss);
 	ss->young_left = PACE_YOUNG;
@@ -94,11 +93,11 @@ void pace_over(struct sess *ss)
 void pace_burden(struct sess *ss, unsigned parity)
 {
 	double mtu = ss->tun->kcp.mtu, over = ss->tun->head + ss->tun->tail;
-	unsigned ds = shape_out(ss) ? fec_codec_ds(ss->tun->fec) : 1;
+	unsigned ds = shape_out(ss) ? fec_codec_ds(ss->enc.codec) : 1;
 
-	if (!shape_out(ss) || ss->peer_fec == PEER_OTHER)
+	if (!shape_out(ss) || ss->enc.send == FEC_PARITY_NONE)
 		parity = 0;
-	if (shape_out(ss))
+	if (shape_heads(ss))
 		over += FEC_HEAD;
 	ss->burden = (mtu + over) / mtu * (1.0 + parity / (double)ds);
 	kcp_parity(&ss->kcp, parity, ds);

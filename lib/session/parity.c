@@ -13,14 +13,16 @@
  *
  * Where nothing was ever lost there is none, and none for what a policer has taken, once that is found: it takes what
  * is too much.  A session that sends little is never told of what it missed, and its parity costs nothing: all of it is
- * sent.
+ * sent.  So is a client's while its server waits for whole groups to know its shape by (shape.c), but not for ever: who
+ * has not found it in SHOWN packets may never.
  */
 
 #define THIN_MS	      1000
 #define PATIENCE_MIN  1 /* rounds */
 #define PATIENCE_THIN 32
 #define PATIENCE_MAX  512
-#define GROUPS_LITTLE 2 /* a round */
+#define GROUPS_LITTLE 2	   /* a round */
+#define SHOWN	      2048 /* packets, to who waits for whole groups */
 
 static void send(struct sess *ss, unsigned n)
 {
@@ -32,9 +34,14 @@ static void send(struct sess *ss, unsigned n)
 
 void parity_init(struct sess *ss)
 {
-	ss->parity = (struct parity){.patience = PATIENCE_MIN};
-	if (ss->tun->fec)
-		send(ss, fec_codec_ps(ss->tun->fec));
+	struct kcp_rounds r;
+
+	kcp_rounds(&ss->kcp, &r);
+	ss->parity = (struct parity){.patience = PATIENCE_MIN, .round = r.all, .blocked = r.blocked, .lossy = r.lossy};
+	if (shape_out(ss))
+		send(ss, fec_codec_ps(ss->enc.codec));
+	else
+		pace_burden(ss, 0);
 }
 
 /* Something was missed: if that was soon after there was one less, that is not tried again for longer. */
@@ -53,6 +60,11 @@ static unsigned patience(const struct parity *p, bool thin)
 	return thin && p->patience < PATIENCE_THIN ? PATIENCE_THIN : p->patience;
 }
 
+static bool waited_for(const struct sess *ss)
+{
+	return ss->peer_lone && ss->enc.next < SHOWN;
+}
+
 void parity_look(struct sess *ss, uint64_t now)
 {
 	struct parity *p = &ss->parity;
@@ -65,7 +77,7 @@ void parity_look(struct sess *ss, uint64_t now)
 	kcp_rounds(&ss->kcp, &r);
 	if (r.all == p->round)
 		return;
-	all = fec_codec_ps(ss->tun->fec);
+	all = fec_codec_ps(ss->enc.codec);
 	blocked = r.blocked != p->blocked;
 	lossy = r.lossy != p->lossy;
 	found = r.policed && !p->policed;
@@ -73,7 +85,7 @@ void parity_look(struct sess *ss, uint64_t now)
 		p->thin_at = now;
 	p->thin = false;
 	thin = p->thin_at + THIN_MS > now;
-	if (r.segments < GROUPS_LITTLE * fec_codec_ds(ss->tun->fec)) {
+	if (waited_for(ss) || r.segments < GROUPS_LITTLE * fec_codec_ds(ss->enc.codec)) {
 		if (p->send < all)
 			send(ss, all);
 	} else if (!found && ((blocked && p->was_blocked) || (lossy && thin))) {

@@ -36,7 +36,7 @@ static void sess_layers(struct sess *ss, uint64_t now)
 	mux_init(&ss->mux, &t->mux, &ss->mem_in);
 	comp_enc_init(&ss->comp_enc);
 	comp_dec_init(&ss->comp_dec, &ss->mem_in);
-	if (t->fec) {
+	if (t->fec && t->client) {
 		fec_enc_init(&ss->enc, t->fec, &ss->mem, ss->cnt);
 		fec_enc_parity(&ss->enc, FEC_PARITY_EVEN); /* shape.c */
 	}
@@ -161,7 +161,7 @@ static void sess_fec_fini(struct sess *ss)
 	if (ss->dec)
 		fec_dec_destroy(ss->dec);
 	ss->dec = NULL;
-	if (ss->tun->fec)
+	if (ss->enc.codec)
 		fec_enc_fini(&ss->enc);
 }
 
@@ -343,7 +343,7 @@ void sess_timer(struct sess *ss, uint64_t now)
 		return;
 	if (!ss->fec_quiet && now >= sess_quiet_at(ss)) {
 		/* A few short accumulators stay: the next burst of an interactive session has their parity then. */
-		if (ss->tun->fec && (uint32_t)ss->enc.stride * fec_codec_ps(ss->tun->fec) > SESS_IDLE_PARITY)
+		if (ss->enc.codec && (uint32_t)ss->enc.stride * fec_codec_ps(ss->enc.codec) > SESS_IDLE_PARITY)
 			fec_enc_idle(&ss->enc);
 		sess_dec_release(ss);
 		ss->fec_quiet = true;

@@ -68,10 +68,11 @@ struct timer {
 
 /* What is known of the FEC that the peer sends, and so of what its decoder takes (shape.c). */
 enum peer_fec {
-	PEER_SILENT, /* nothing yet: it is sent parity with even seqids only */
+	PEER_SILENT, /* nothing yet: a client sends parity with even seqids only */
 	PEER_BARE,   /* none: it is sent none */
-	PEER_FEC,    /* some, and as far as it can be seen of our shape */
-	PEER_OTHER,  /* another shape: it is sent no parity */
+	PEER_FEC, /* some: a client takes it for ours until it knows better, a server sends no parity before it knows */
+	PEER_SAME,  /* a server's: what it sends itself */
+	PEER_OTHER, /* another shape than is sent it: no parity */
 };
 
 #define PARITY_THIN 512 /* a frame of so little is somebody's who waits */
@@ -148,6 +149,7 @@ struct sess {
 	bool held_frame;    /* `frame` was taken from mux and waits for memory */
 	bool mid_flush;	    /* the flush under way waits for tokens, or for its port */
 	bool fec_quiet;	    /* open FEC groups hold nothing */
+	bool peer_lone;	    /* client: what came last is in no group, of a server that does not know our shape yet */
 	bool ask_ready;	    /* client whose server answers, and no ask_at is set */
 	uint8_t proto;	    /* key.proto */
 	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
@@ -180,7 +182,7 @@ struct sess {
 		mem_in; /* what it needs to go on, and has bounds of its own: the chunk that arrives, streams, spills */
 	/* every packet out */
 	struct net_path path;
-	struct fec_enc enc;		   /* in use when tun->fec */
+	struct fec_enc enc;		   /* in use when it has a codec: shape_out */
 	uint64_t parity_sent, parity_left; /* packets, of groups that closed: sent, and left out */
 	/* with compression, fake TCP */
 	struct comp_dec comp_dec;
@@ -202,7 +204,9 @@ struct sess {
 	uint64_t ask_token, ask_since; /* of the question last sent, and ms since when it is that one; 0: none */
 	bool mac_known;		       /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
-	bool fec_told; /* control knows that the two sides differ in FEC */
+	bool fec_told;	   /* control knows that the two sides differ in FEC, */
+	bool shape_asked;  /* and that a codec of the client's shape is wanted */
+	uint16_t fec_fits; /* packets since the client's shape was proved */
 	/* with the path's pace: sess_warm asks for these with KCP's model */
 	struct wheel_ent fine; /* on shard->fine while the path's pace is waited for */
 	uint64_t credit_us;    /* us: when `credit` was right */
@@ -362,13 +366,27 @@ static inline bool pace_waits(const struct sess *ss)
 void shape_heard(struct sess *ss, bool fec);
 /* The decoder has found out another shape than it had. */
 void shape_tuned(struct sess *ss);
-/* The codec of what this session sends now; NULL: it sends no FEC. */
+/* The decoder has had a packet more, and shape_waits. */
+void shape_look(struct sess *ss);
+/* A server waits for its client's shape: to be proved, or for its codec. */
+static inline bool shape_waits(const struct sess *ss)
+{
+	return !ss->tun->client && ss->tun->fec &&
+	       (ss->peer_fec == PEER_FEC || (ss->peer_fec == PEER_OTHER && !ss->enc.codec));
+}
+/* What this session sends now has FEC's headers. */
+static inline bool shape_heads(const struct sess *ss)
+{
+	return ss->tun->fec && ss->peer_fec != PEER_BARE;
+}
+/* The codec of what it sends now; NULL: it sends no groups. */
 static inline const struct fec_codec *shape_out(const struct sess *ss)
 {
-	return ss->peer_fec == PEER_BARE ? NULL : ss->tun->fec;
+	return ss->peer_fec == PEER_BARE ? NULL : ss->enc.codec;
 }
 
 /* parity.c */
+/* The session begins, or its groups do. */
 void parity_init(struct sess *ss);
 /* Before a flush: what the rounds that have ended since the last say. */
 void parity_look(struct sess *ss, uint64_t now);

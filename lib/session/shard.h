@@ -25,7 +25,7 @@
 
 struct shard;
 
-/* A tunnel as the shards see it: filled by app, immutable, shared by all workers. */
+/* A tunnel as the shards see it: filled by app, immutable (but for `others`), shared by all workers. */
 struct shard_tunnel {
 	bool client;
 	bool nocomp;
@@ -34,6 +34,7 @@ struct shard_tunnel {
 	struct addr local;	   /* server: the address that it listens on; unspecified: any */
 	const struct crypt *crypt; /* carried through to the packets, not used here */
 	struct fec_codec *fec;	   /* NULL: off */
+	struct fec_shapes others;  /* server with FEC: those of clients that use another shape */
 	struct kcp_conf kcp;
 	struct mux_conf mux;
 	uint32_t keepalive_ms;

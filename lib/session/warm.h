@@ -59,7 +59,7 @@ static inline void warm_flush(const struct sess *ss)
 
 	if (ss->kcp.due.next != &ss->kcp.due)
 		__builtin_prefetch(ss->kcp.due.next, 1);
-	if (!ss->tun->fec || !e->parity)
+	if (!e->parity)
 		return;
 	/* Into the second level only: they are longer than what the first can wait for. */
 	for (size_t at = 0, n = (size_t)e->stride * e->rows; at < n; at += 64)

@@ -125,6 +125,38 @@ Test(ctl, fec_notes, .init = setup, .fini = teardown)
 			     "none; set --datashard 70 --parityshard 30 here, or both to 0 there\n"));
 }
 
+static unsigned shapes_asked;
+
+static int one_shape(void *ctx, unsigned tunnel, unsigned ds, unsigned ps)
+{
+	(void)ctx;
+	cr_assert_eq(tunnel, 1);
+	cr_assert_eq(ps, 5);
+	shapes_asked++;
+	return ds == 20 ? 0 : -ENOSPC;
+}
+
+/* A client of another shape: its codec is asked for however many lines there were, and the log says what it gets. */
+Test(ctl, shape_notes, .init = setup, .fini = teardown)
+{
+	lab.conf.fec_shape = one_shape;
+	lab_start(&lab);
+	note(0, NOTE_SHAPE, 1, NOTE_FEC_SHAPE(20, 5), NOTE_FEC_SHAPE(10, 3));
+	note(0, NOTE_SHAPE, 1, NOTE_FEC_SHAPE(30, 5), NOTE_FEC_SHAPE(10, 3));
+	lab_turn(&lab, 0);
+	cr_assert_eq(shapes_asked, 2);
+	cr_assert(lab_logged(&lab,
+			     "tunnel hk: client 203.0.113.7:4711 sends FEC 20/5, this side is set to 10/3: what it "
+			     "is sent is 20/5, too\n"));
+	lab.ctl->tunnels[1].fec_limit.since_s -= 60;
+	note(0, NOTE_SHAPE, 1, NOTE_FEC_SHAPE(30, 5), NOTE_FEC_SHAPE(10, 3));
+	lab_turn(&lab, 0);
+	cr_assert(lab_logged(&lab,
+			     "tunnel hk: client 203.0.113.7:4711 sends FEC 30/5, this side is set to 10/3 and sends "
+			     "no parity; set --datashard 10 --parityshard 3 there, or --datashard 30 "
+			     "--parityshard 5 here\n"));
+}
+
 /* A peer whose window is too narrow: in words, with the flag and a number. */
 Test(ctl, window_notes, .init = setup, .fini = teardown)
 {

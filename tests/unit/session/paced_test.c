@@ -467,6 +467,7 @@ Test(session_paced, burden_of_parity)
 		conf.link = (struct sim_conf){.delay_us = 20000, .rate_bps = 20000000, .queue = 100000, .loss = 50};
 		r = paced_rig(&conf, &m);
 		rig_shape(&r->side[SERVER], shapes[i][0], shapes[i][1]);
+		r->side[SERVER].stock_fec = shapes[i][0];
 		rig_connect(r, 0, 0, LOTS);
 		run_us(r, SECOND);
 		ss = sess_of(r, CLIENT);

@@ -6,6 +6,7 @@
 
 #include <rte_mempool.h>
 
+#include "fec_wire.h"
 #include "rig.h"
 
 #define ALIGN	   65536 /* of a heap */
@@ -183,6 +184,7 @@ static void side_end(struct rig_side *s)
 	sim_link_free(s->out);
 	if (s->tun.fec)
 		fec_codec_put(s->tun.fec);
+	fec_shapes_drop(&s->tun.others);
 	qpp_pads_destroy(s->qpp);
 	for (unsigned i = 0; i < s->n_conn; i++)
 		free(s->conn[i]);
@@ -527,6 +529,7 @@ static unsigned side_output(struct rig_side *s)
 				s->parity++;
 				s->odd_parity += v[i].p[0] & 1;
 			}
+			s->lone += fec_is_fec(v[i].p, v[i].n) && !le32_get(v[i].p);
 			v[i].p -= 2;
 			memcpy(v[i].p, &port, 2);
 			if (!s->rig->cut[s->end])
@@ -558,6 +561,16 @@ static bool side_rests(struct rig_side *s)
 	return false;
 }
 
+static void sess_stock_fec(struct sess *ss)
+{
+	if (!ss->enc.codec) {
+		fec_enc_init(&ss->enc, ss->tun->fec, &ss->mem, ss->cnt);
+		parity_init(ss);
+	}
+	ss->peer_fec = PEER_SAME;
+	fec_enc_parity(&ss->enc, FEC_PARITY_ALL);
+}
+
 static unsigned side_turn(struct rig_side *s)
 {
 	uint64_t read = side_read(s);
@@ -568,6 +581,8 @@ static unsigned side_turn(struct rig_side *s)
 	if (s->rig->conf.fine)
 		shard_clock(s->shard, s->rig->us);
 	work = side_input(s);
+	for (unsigned i = 0; s->stock_fec && i < s->shard->n_all; i++)
+		sess_stock_fec(s->shard->all[i]);
 	work += shard_pull(s->shard, s->rig->now);
 	shard_tick(s->shard, s->rig->now);
 	work += side_output(s);

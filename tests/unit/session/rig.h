@@ -96,7 +96,10 @@ struct rig_side {
 	uint64_t wire; /* UDP payload that it has sent, without what the cipher adds */
 	uint64_t dgrams;
 	uint64_t framed, parity, odd_parity; /* of them: with an FEC header, parity packets, those with odd seqids */
-	uint64_t most_read;		     /* bytes above KCP in one turn */
+	uint64_t lone;			     /* and those that are in no group */
+	bool stock_fec; /* server: sends its own shape from the first packet on, whatever the client's is, as stock does
+			 */
+	uint64_t most_read; /* bytes above KCP in one turn */
 	struct qpp_pads *qpp;
 	uint64_t got;
 	void (*sent)(void *arg, const struct rig_side *s, const struct pkt *k); /* sees each datagram that leaves */

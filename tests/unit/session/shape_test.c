@@ -88,27 +88,28 @@ Test(session_shape, client_alone)
 Test(session_shape, both)
 {
 	struct rig *r = shape_rig(ours, ours);
-	struct conn *c = rig_connect(r, 0, LOTS, LOTS);
+	struct conn *c = rig_connect(r, 0, 4 * LOTS, 4 * LOTS);
 
 	rig_run(r, r->now + RTT - 1, NULL, NULL);
 	cr_assert_eq(r->side[CLIENT].odd_parity, 0);
-	cr_assert_gt(r->side[SERVER].odd_parity, 0, "a server has heard the client before it speaks");
+	cr_assert_gt(r->side[SERVER].lone, 0);
+	cr_assert_eq(r->side[SERVER].parity, 0, "a server waits until it knows");
 	cr_assert(rig_finish(r, 60000));
 	conn_complete(c);
 	for (int e = 0; e < 2; e++) {
 		struct rig_side *s = &r->side[e];
 
 		cr_assert_eq(s->framed, s->dgrams);
-		cr_assert_geq(s->parity + (e == CLIENT ? 4 : 0), s->dgrams / 13 * 3);
+		cr_assert_gt(s->odd_parity, 0);
+		cr_assert_geq(s->parity + (e == CLIENT ? 4 : 0), (s->dgrams - s->lone) / 13 * 3);
+		cr_assert_lt(s->lone, s->dgrams / 3);
+		cr_assert_eq(rig_notes(s, NOTE_SHAPE, NULL), 0);
 		cr_assert_eq(rig_notes(s, NOTE_FEC, NULL), 0);
 	}
 	rig_end(r);
 }
 
-/*
- * Two shapes: the client finds out the server's, says so once, and sends no parity from then on.  The server may never
- * find out the client's, and needs not: a decoder of ours gives it back nothing of which it does not know the shape.
- */
+/* A stock server of another shape: the client finds that out, says so once, and sends no parity from then on. */
 Test(session_shape, two_shapes)
 {
 	struct rig *r = shape_rig(other, ours);
@@ -116,6 +117,7 @@ Test(session_shape, two_shapes)
 	struct conn *c;
 	uint64_t parity;
 
+	r->side[SERVER].stock_fec = true;
 	r->side[CLIENT].hold_new = r->side[SERVER].hold_new = true;
 	c = rig_connect(r, 0, LOTS, LOTS);
 	rig_run(r, r->now + 2000, NULL, NULL);
@@ -168,7 +170,7 @@ static void byte(uint8_t *k, uint32_t sn)
 }
 
 /* Groups of datagrams from an encoder of this shape, as a client's. */
-static void feed_groups(struct rig *r, struct fec_enc *e, unsigned groups)
+static void feed_groups(struct rig *r, struct fec_enc *e, uint16_t port, unsigned groups)
 {
 	static uint8_t buf[FEC_MAX_SHARDS][256];
 	struct pkt v[FEC_MAX_SHARDS];
@@ -178,46 +180,169 @@ static void feed_groups(struct rig *r, struct fec_enc *e, unsigned groups)
 		for (unsigned i = 0; i < ds + ps; i++) {
 			v[i] = (struct pkt){.p = buf[i] + FEC_HEAD, .n = i < ds ? DGRAM : 0};
 			byte(v[i].p, 0);
+			le32_put(v[i].p + KCP_OFF_TS, (e->next + i) * 0x9e3779b1);
 		}
 		cr_assert_eq(fec_enc_burst(e, v, ds, 1000), ps);
 		for (unsigned i = 0; i < ds + ps; i++)
-			rig_feed(r, SERVER, 9999, v[i].p, v[i].n);
+			rig_feed(r, SERVER, port, v[i].p, v[i].n);
 	}
 }
 
-/* The same of a client of this shape, at a server of that: what is sent from then on, and who is told. */
-static void client_of(const unsigned shape[2], const unsigned own[2], bool differs)
+#define PORT 9999
+#define SURE 6 /* groups after which every shape is known */
+
+static void enc_of(struct fec_enc *e, struct rig *r, unsigned ds, unsigned ps)
+{
+	struct fec_codec *c;
+
+	cr_assert_eq(fec_codec_get(&c, ds, ps), 0);
+	fec_enc_init(e, c, r->side[SERVER].mem, &r->side[SERVER].shard->snmp[0]);
+	e->last_ms = 999;
+}
+
+static void enc_over(struct fec_enc *e)
+{
+	fec_enc_fini(e);
+	fec_codec_put((struct fec_codec *)e->codec);
+}
+
+static void sends(const struct sess *ss, const unsigned shape[2])
+{
+	cr_assert_not_null(shape_out(ss));
+	cr_assert_eq(fec_codec_ds(shape_out(ss)), shape[0]);
+	cr_assert_eq(fec_codec_ps(shape_out(ss)), shape[1]);
+	cr_assert_eq(ss->enc.send, FEC_PARITY_ALL);
+	cr_assert_eq(ss->parity.send, shape[1]);
+}
+
+/* A client of this shape, at a server of that: what it is sent before anybody knows, and then. */
+static void client_of(const unsigned shape[2], const unsigned own[2])
 {
 	struct rig *r = shape_rig(none, own);
-	struct fec_codec *c;
+	bool same = shape[0] == own[0] && shape[1] == own[1];
 	struct fec_enc e;
 	struct sess *ss;
 
-	cr_assert_eq(fec_codec_get(&c, shape[0], shape[1]), 0);
-	fec_enc_init(&e, c, r->side[SERVER].mem, &r->side[SERVER].shard->snmp[0]);
-	feed_groups(r, &e, 1);
+	enc_of(&e, r, shape[0], shape[1]);
+	feed_groups(r, &e, PORT, 1);
 	ss = r->side[SERVER].shard->all[0];
 	cr_assert_eq(ss->peer_fec, PEER_FEC);
-	feed_groups(r, &e, 3);
-	cr_assert_eq(ss->peer_fec, differs ? PEER_OTHER : PEER_FEC);
-	cr_assert_eq(shape_out(ss), ss->tun->fec);
-	if (own[0])
-		cr_assert_eq(ss->enc.send, differs ? FEC_PARITY_NONE : FEC_PARITY_ALL);
-	if (differs)
-		noted(&r->side[SERVER], shape, own);
-	feed_groups(r, &e, 3);
-	cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_FEC, NULL), 0, "once");
-	fec_enc_fini(&e);
-	fec_codec_put(c);
+	cr_assert(shape_heads(ss));
+	cr_assert_null(shape_out(ss));
+	feed_groups(r, &e, PORT, SURE);
+	if (!same) {
+		struct note n;
+
+		cr_assert_null(shape_out(ss));
+		cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_SHAPE, &n), 1);
+		cr_assert_eq(n.arg, NOTE_FEC_SHAPE(shape[0], shape[1]));
+		cr_assert_eq(n.arg2, NOTE_FEC_SHAPE(own[0], own[1]));
+		cr_assert_eq(n.key.peer_port, PORT);
+		cr_assert_eq(fec_shapes_add(&r->side[SERVER].tun.others, shape[0], shape[1]), 0);
+		feed_groups(r, &e, PORT, 1);
+	}
+	cr_assert_eq(ss->peer_fec, PEER_SAME);
+	sends(ss, shape);
+	cr_assert_eq(ss->enc.next, shape[0] + shape[1], "the first group is that of lone packets");
+	feed_groups(r, &e, PORT, 3);
+	cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_SHAPE, NULL), 0, "once");
+	enc_over(&e);
 	rig_end(r);
 }
 
 Test(session_shape, clients_of_every_shape)
 {
-	client_of(ours, ours, false);
-	client_of(other, ours, true);
-	client_of(ours, other, true);
-	client_of(ours, none, true);
+	static const unsigned shape[][2] = {{10, 3}, {5, 2}, {20, 5}, {5, 5}, {10, 6}, {1, 1}, {70, 16}};
+
+	for (unsigned a = 0; a < 7; a++) {
+		client_of(shape[a], ours);
+		client_of(shape[a], other);
+	}
+}
+
+/* Whom is sent no parity: a client of a server without FEC, and whose own would be too much of it. */
+Test(session_shape, clients_that_are_not_followed)
+{
+	static const unsigned v[][2][2] = {{{10, 3}, {0, 0}}, {{2, 3}, {10, 3}}, {{70, 30}, {10, 3}}};
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct rig *r = shape_rig(none, v[i][1]);
+		struct fec_enc e;
+		struct sess *ss;
+
+		enc_of(&e, r, v[i][0][0], v[i][0][1]);
+		feed_groups(r, &e, PORT, SURE);
+		ss = r->side[SERVER].shard->all[0];
+		cr_assert_eq(ss->peer_fec, PEER_OTHER);
+		cr_assert_eq(shape_heads(ss), v[i][1][0] > 0);
+		cr_assert_null(shape_out(ss));
+		noted(&r->side[SERVER], v[i][0], v[i][1]);
+		feed_groups(r, &e, PORT, SURE);
+		cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_FEC, NULL), 0, "once");
+		enc_over(&e);
+		rig_end(r);
+	}
+}
+
+/* A client that goes on in another shape is not followed: what it is sent stays, without parity, until it is back. */
+Test(session_shape, followed_once)
+{
+	struct rig *r = shape_rig(none, ours);
+	const struct fec_codec *c;
+	struct fec_enc e, e2;
+	struct sess *ss;
+
+	enc_of(&e, r, 10, 3);
+	enc_of(&e2, r, 5, 2);
+	cr_assert_eq(fec_shapes_add(&r->side[SERVER].tun.others, 5, 2), 0);
+	feed_groups(r, &e, PORT, SURE);
+	ss = r->side[SERVER].shard->all[0];
+	c = shape_out(ss);
+	sends(ss, ours);
+	e2.next = 13 * 7 * 10;
+	feed_groups(r, &e2, PORT, 60);
+	cr_assert_eq(ss->peer_fec, PEER_OTHER);
+	cr_assert_eq(shape_out(ss), c);
+	cr_assert_eq(ss->enc.send, FEC_PARITY_NONE);
+	noted(&r->side[SERVER], other, ours);
+	e.next = 13 * 7 * 20;
+	feed_groups(r, &e, PORT, 40);
+	cr_assert_eq(ss->peer_fec, PEER_SAME);
+	sends(ss, ours);
+	enc_over(&e);
+	enc_over(&e2);
+	rig_end(r);
+}
+
+/* Clients of shapes without number: a tunnel has so many codecs, each is asked for once a session, and the rest go
+ * without. */
+Test(session_shape, shapes_without_number)
+{
+	struct rig_conf conf = rig_defaults();
+	unsigned made = 0, with = 0;
+	struct rig *r;
+
+	conf.ds = 10;
+	conf.ps = 3;
+	conf.sessions = 64;
+	r = rig_new(&conf);
+	for (unsigned i = 0; i < 30; i++) {
+		struct fec_enc e;
+		struct note n;
+
+		enc_of(&e, r, 11 + i, 2);
+		feed_groups(r, &e, (uint16_t)(PORT + i), SURE);
+		cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_SHAPE, &n), 1);
+		cr_assert_eq(n.arg, NOTE_FEC_SHAPE(11 + i, 2));
+		made += fec_shapes_add(&r->side[SERVER].tun.others, 11 + i, 2) == 0;
+		feed_groups(r, &e, (uint16_t)(PORT + i), SURE);
+		cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_SHAPE, NULL), 0);
+		with += shape_out(r->side[SERVER].shard->all[i]) != NULL;
+		enc_over(&e);
+	}
+	cr_assert_eq(made, FEC_SHAPES);
+	cr_assert_eq(with, FEC_SHAPES);
+	rig_end(r);
 }
 
 /* One datagram from `port`, with or without FEC's header. */
@@ -245,8 +370,8 @@ Test(session_shape, changes_of_mind)
 	cr_assert_null(shape_out(ss));
 	feed(r, 9999, 1, true);
 	cr_assert_eq(ss->peer_fec, PEER_FEC);
-	cr_assert_eq(shape_out(ss), ss->tun->fec);
-	cr_assert_eq(ss->enc.send, FEC_PARITY_ALL);
+	cr_assert(shape_heads(ss));
+	cr_assert_null(shape_out(ss), "it is not proved whose shape that is");
 	feed(r, 9999, 2, false);
 	cr_assert_eq(ss->peer_fec, PEER_FEC);
 	cr_assert_eq(rig_notes(&r->side[SERVER], NOTE_FEC, NULL), 1);
