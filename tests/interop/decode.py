@@ -102,6 +102,7 @@ class Fec:
         self.shape, self.rows = shape, parity_rows(shape.ds, shape.ps)
         self.ours = way in shape.ours
         self.next, self.bodies, self.parities, self.when = 0, [], 0, []
+        self.lone = self.ours and way == "s2c"  # a server of ours that does not know its client's shape yet
         self.early = False  # a client of ours that has not heard yet whether its peer sends FEC
 
     def packet(self, t, p):
@@ -109,6 +110,12 @@ class Fec:
         need(len(p) >= 8, "FEC packet of", len(p), "bytes")
         ds, ps = self.shape.ds, self.shape.ps
         seqid, kind = struct.unpack_from("<IH", p)
+        if self.lone and seqid == ds + ps:
+            self.lone, self.next = False, seqid  # the first group's place is that of packets in none
+        if self.lone:
+            need(seqid == 0 and kind == 0xf1, "type %x, seqid %d of a packet in no group" % (kind, seqid))
+            need(struct.unpack_from("<H", p, 6)[0] == len(p) - 6, "size field of a packet in no group")
+            return p[8:]
         if self.early and seqid == self.next + 1 and self.next & 1 and self.next % (ds + ps) >= ds == len(self.bodies):
             self.next += 1  # parity that a decoder of no shape would take for data
         if self.ours and self.next < seqid and len(self.bodies) == ds and seqid <= self.next + ps - self.parities:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""FEC on one side only: fresh sessions with Debian's kcptun, whose decoder has to find out the shape by itself, and until
+"""FEC on one side only, or of two shapes: fresh sessions with Debian's kcptun, whose decoder has to find out the shape by itself, and until
 then takes some parity for data.  Nothing is lost on the way but where a test says so; every byte is verified by hash.
 """
 import os
@@ -121,6 +121,39 @@ def test_client_without_stock_server_with():
 
 def test_server_without_stock_client_with():
     server(plain(FEC), FEC, PEERS, up=BYTES, down=ASK)
+
+
+# What a stock client's decoder makes of what it is sent is in its own counters.
+def stock_snmp(path):
+    with open(path) as f:
+        rows = [line.strip().split(",") for line in f]
+    return {k: int(v) for k, v in zip(rows[0], rows[-1]) if k != "Unix"}
+
+
+def other_shape(ds, ps, every, megabytes):
+    """A server of 10/3 with a stock client of another shape, both ways at once."""
+    with Lab("ko") as lab:
+        routed(lab)
+        target(lab, "a")
+        text = conf([tunnel(FEC, 0, "server", ":4000", "127.0.0.1:9000")], 1).replace("iface=g0", "iface=k0")
+        gw = lab.gateway("gw", "a", text)
+        lab.lose("m", every)
+        log = os.path.join(lab.dir, "client.csv")
+        argv = stock(dict(FEC, ds=ds, ps=ps), "client", "127.0.0.1:12000", "10.77.1.1:4000")
+        lab.run("stock", "b", *argv, "--snmplog", log, "--snmpperiod", "1").wait_for("key derivation done")
+        wait_until("stock listens", lambda: ":12000 " in lab.sh("b", "ss", "-ltn"))
+        in_order(load(lab, "b", 12000, 4, megabytes << 20, megabytes << 20))
+        said_once(gw, "sends FEC %d/%d, this side is set to 10/3: what it is sent is %d/%d, too" % (ds, ps, ds, ps))
+        sent = lab.telemetry(gw, "/kcpgate/snmp")
+        case.check(sent["FECRecovered"] > 0, "the server rebuilt nothing:", sent)
+        rows = wait_until("the client's counters", lambda: os.path.exists(log) and stock_snmp(log))
+        case.check(rows["FECRecovered"] > 20 and rows["KCPInErrors"] == 0, "the client rebuilt", rows["FECRecovered"], rows)
+        return "%d/%d: %d lost, %d rebuilt at the client" % (ds, ps, lab.lost("m"), rows["FECRecovered"])
+
+
+def test_client_of_another_shape():
+    """It is sent its own shape, in which it rebuilds what was lost, and never anything else."""
+    return "; ".join(other_shape(ds, ps, every, 4) for ds, ps, every in ((20, 5, 67), (5, 5, 20), (3, 2, 10)))
 
 
 def test_lossy():
