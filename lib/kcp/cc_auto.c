@@ -24,7 +24,8 @@
 #define CWND_MIN       8
 #define PACE_MIN       4 /* segments a round trip */
 #define GAIN_STARTUP   2.0
-#define GAIN_WARY      0.8  /* while a queue begins to show, if it is one */
+#define GAIN_WARY      0.8 /* while a queue begins to show, if it is one */
+#define GAIN_HELD      1.15
 #define GAIN_DRAIN     0.45 /* at most, and at least */
 #define DRAIN_MIN      0.1
 #define GAIN_PROBE     1.2
@@ -96,11 +97,16 @@ static double some_rtt(const struct kcp *k)
 	return kcp_min_rtt(k) > RTT_LEAST_US ? kcp_min_rtt(k) : RTT_LEAST_US;
 }
 
-/* At first, also what may be in flight over a round trip: one sample of little says nothing. */
+/*
+ * At first, also what may be in flight over a round trip: one sample of little says nothing.  Where a window is what
+ * limits, more of a pace would only make lumps of what that lets through, and a queue of the lumps.
+ */
 static double startup_rate(const struct kcp *k)
 {
 	double most = k->m.cwnd / some_rtt(k), rate = kcp_seg_rate(k) * GAIN_STARTUP / k->m.round_spared;
 
+	if (k->m.held == KCP_HELD_ROUNDS)
+		return kcp_seg_rate(k) * GAIN_HELD / k->m.round_spared;
 	if (k->m.wary)
 		return kcp_seg_rate(k) * GAIN_WARY / k->m.round_spared;
 	return rate > most ? rate : most;

@@ -7,6 +7,7 @@
 #include "kcp_seg.h"
 
 #define KCP_RATE_ROUNDS 10
+#define KCP_HELD_ROUNDS 8    /* in KCP_MODEL_STARTUP: then it is a window that limits */
 #define KCP_QUEUE_US	5000 /* a queue that is none, */
 #define KCP_QUEUE_PART	4    /* or this part of the least round trip */
 

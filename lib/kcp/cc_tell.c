@@ -172,6 +172,10 @@ static void look_full(struct kcp *k, uint32_t got)
 
 	if (got + m->lost >= FULL_LEAST * k->mss && part > m->full_spared)
 		m->full_spared = part;
+	if (kcp_best_of(&m->rate) >= m->full_rate * GROWTH || !(m->best.limited & KCP_LIMITED_WINDOW))
+		m->held = 0;
+	else if (m->held < KCP_HELD_ROUNDS)
+		m->held++;
 	if ((m->best.limited & (KCP_LIMITED_APP | KCP_LIMITED_STREAM)) && part > m->full_spared * (1 - LOST_MUCH))
 		return;
 	if (kcp_best_of(&m->rate) >= m->full_rate * GROWTH) {

@@ -76,7 +76,8 @@ struct kcp_model {
 	bool maybe_lossy;     /* the round before lost something in KCP_MODEL_STARTUP */
 	bool blocked;	      /* in this round a window was full of what waits for a hole, */
 	bool was_blocked;     /* in the one before */
-	uint8_t vain;	      /* brakes, one after the other */
+	uint8_t vain : 4;     /* brakes, one after the other */
+	uint8_t held : 4;     /* rounds without growth in KCP_MODEL_STARTUP, for a window was full */
 	/* the sample of this datagram: of what it acknowledged, that which was sent last */
 	struct {
 		uint32_t sent_us, had, had_us, first_us;

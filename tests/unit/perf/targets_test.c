@@ -107,6 +107,20 @@ Test(perf_targets, to_stock)
 	ROWS("loss.wan", v);
 }
 
+static double waited(const struct world_result *r)
+{
+	return r->dir[1].wait[0];
+}
+
+/* What a peer's window lets through in lumps makes no queue of them: half of it waits for next to nothing. */
+Test(perf_targets, lumps_make_no_queue)
+{
+	run(WAN_DIR "/loss.wan", "T1 to stock 1024, 0 %");
+	printf("%.1f ms\n", median(waited));
+	cr_expect_leq(median(waited), 6, "%.1f ms in the queue", median(waited));
+	cr_expect_geq(median(waited), 0);
+}
+
 /* T3, T4. */
 Test(perf_targets, kcpgate_with_kcpgate)
 {
