@@ -41,7 +41,7 @@
 #define BRAKE_ROUNDS   4	/* a queue that is ours has drained by then; */
 #define FOREIGN_ROUNDS 20	/* if it has not, it is left alone for so many, */
 #define VAIN_MAX       2	/* and each time that this follows for twice as many, up to so often */
-#define SPARE_MAX      0.25	/* of what is sent */
+#define SPARE_MAX      0.3	/* of what is sent */
 #define MIN_RTT_US     10000000 /* the least round trip is looked for again when it was not seen for so long, */
 #define PROBE_RTT_US   200000	/* with half of what it takes in flight */
 
