@@ -66,14 +66,17 @@ static bool is_cpu(const struct sess *ss, enum kcp_bound b)
 }
 
 /*
- * What is certain goes first: a frame that found no memory, a bucket that is empty just now; a worker that came late
- * would have found that full.  Then the CPU, before a hint and a path that are not used up because of it; a window that
- * is full, and an application that has no more, keep a session from sending whenever its turn comes.
+ * What is certain goes first: a way that is not there; a frame that found no memory, a bucket that is empty just now; a
+ * worker that came late would have found that full.  Then the CPU, before a hint and a path that are not used up
+ * because of it; a window that is full, and an application that has no more, keep a session from sending whenever its
+ * turn comes.
  */
 const char *bound_name(struct sess *ss, uint64_t now)
 {
 	enum kcp_bound b = bound(ss);
 
+	if (!ss->path_ok && ss->path_why)
+		return ss->path_why == DROP_NO_NEIGHBOUR ? "next hop" : "route";
 	if (ss->held_frame)
 		return "memory";
 	if (b != KCP_BOUND_APPLICATION && b != KCP_BOUND_NONE && pace_is_short(ss, now))

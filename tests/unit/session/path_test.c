@@ -162,8 +162,10 @@ Test(session_path, waits_for_the_first_hop)
 	kcp_info(&side->shard->all[0]->kcp, &k);
 	cr_assert_eq(k.snd_buf, 0, "nothing is under way");
 	cr_assert_not(shard_ready(side->shard), "its lcore may nap");
+	cr_assert_str_eq(bound_name(side->shard->all[0], r->now), "next hop");
 	shard_adopt(side->shard, known);
 	cr_assert_gt(output(side, r->now), 0);
+	cr_assert_str_neq(bound_name(side->shard->all[0], r->now), "next hop");
 	shard_adopt(side->shard, rigs);
 	cr_assert(rig_finish(r, 60000));
 	rig_end(r);
@@ -220,8 +222,10 @@ Test(session_path, changes)
 		rig_at(b.r, b.r->now + 1000);
 	}
 	cr_assert_eq(rig_notes(&b.r->side[SERVER], NOTE_NEIGH, NULL), 0, "there is no neighbour to ask for");
+	cr_assert_str_eq(bound_name(b.ss, b.r->now), "route");
 	shard_adopt(b.s, t[4]);
 	goes(&b, 0, mac_hop);
+	cr_assert_str_neq(bound_name(b.ss, b.r->now), "route");
 	rig_end(b.r);
 	for (unsigned i = 0; i < 5; i++)
 		net_tbl_free(t[i]);
