@@ -10,7 +10,7 @@ TestSuite(shapes);
 
 Test(shapes, found_once_there)
 {
-	struct fec_shapes s = {0};
+	static struct fec_shapes s;
 	const struct fec_codec *c;
 
 	cr_assert_null(fec_shapes_find(&s, 20, 5));
@@ -32,7 +32,7 @@ Test(shapes, found_once_there)
 
 Test(shapes, so_many)
 {
-	struct fec_shapes s = {0};
+	static struct fec_shapes s;
 
 	cr_assert_eq(fec_shapes_add(&s, 0, 5), -EINVAL);
 	cr_assert_eq(fec_shapes_add(&s, 250, 7), -EINVAL);
