@@ -226,8 +226,6 @@ void kcp_enter_phase(struct kcp *k, unsigned phase)
 	m->phase = (uint8_t)(phase % PHASES);
 	m->phase_at = m->us;
 	m->brake = 0;
-	if (m->phase == 1)
-		kcp_police_slow(k);
 	if (m->phase != 0)
 		return;
 	m->probe_gain = m->grown ? GAIN_AGAIN : probe_gain(k);
@@ -242,10 +240,13 @@ static void walk_cruise(struct kcp *k)
 
 	if (m->phase && !m->grown && kcp_best_of(&m->rate) > m->probe_rate * GROWN && !kcp_queue_is_long(k))
 		m->grown = true;
-	if (m->grown && m->phase > 1)
+	if (m->grown && m->phase > 1) {
 		kcp_enter_phase(k, 0);
-	else if (phase_is_over(k) && !(kcp_is_policed(k) && m->phase == KCP_PHASE_LEVEL))
+	} else if (phase_is_over(k) && !(kcp_is_policed(k) && m->phase == KCP_PHASE_LEVEL)) {
 		kcp_enter_phase(k, m->phase + 1u);
+		if (m->phase == 1)
+			kcp_police_slow(k);
+	}
 }
 
 /* The least round trip has not been seen for long: there may be a queue that never drains. */
