@@ -13,24 +13,11 @@
 #define MTU		  1350
 #define BDP(mbit, rtt_us) ((mbit) * (uint64_t)(rtt_us) / 8)
 
-static struct kcp_conf conf_of(uint64_t bandwidth)
-{
-	return (struct kcp_conf){.mtu = MTU,
-				 .snd_wnd = 65535,
-				 .rcv_wnd = 65535,
-				 .nodelay = 1,
-				 .interval = 20,
-				 .resend = 2,
-				 .nc = 1,
-				 .congestion = KCP_CONGESTION_AUTO,
-				 .bandwidth = bandwidth};
-}
-
 /* One end writes without end over so many Mbit/s; the other way is free. */
 static void one_way(struct path *p, unsigned mbit, uint64_t rtt_us, uint64_t queue, uint32_t loss, uint64_t hint,
 		    uint64_t seed)
 {
-	struct kcp_conf conf[2] = {conf_of(hint), conf_of(0)};
+	struct kcp_conf conf[2] = {path_conf(hint), path_conf(0)};
 	struct sim_conf out[2] = {
 		{.delay_us = rtt_us / 2, .loss = loss, .rate_bps = (uint64_t)mbit * SEC, .queue = queue},
 		{.delay_us = rtt_us / 2, .loss = loss},

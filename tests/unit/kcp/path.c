@@ -174,6 +174,19 @@ uint64_t path_next(const struct path_end *e)
 	return e->rate ? min64(us, e->rate_us + RATE_US) : us;
 }
 
+struct kcp_conf path_conf(uint64_t bandwidth)
+{
+	return (struct kcp_conf){.mtu = 1350,
+				 .snd_wnd = 65535,
+				 .rcv_wnd = 65535,
+				 .nodelay = 1,
+				 .interval = 20,
+				 .resend = 2,
+				 .nc = 1,
+				 .congestion = KCP_CONGESTION_AUTO,
+				 .bandwidth = bandwidth};
+}
+
 void path_init(struct path *p, const struct kcp_conf conf[2], const struct sim_conf out[2], uint64_t seed, uint64_t ms)
 {
 	struct sim_rng g = {seed};

@@ -41,6 +41,8 @@ struct path {
 	void (*on_turn)(void *arg); /* after each turn of both */
 };
 
+/* KCP_CONGESTION_AUTO, windows without end; bandwidth: kcp_conf's, 0 for no hint. */
+struct kcp_conf path_conf(uint64_t bandwidth);
 /* ms: when it begins; out[i]: what end i sends into. */
 void path_init(struct path *p, const struct kcp_conf conf[2], const struct sim_conf out[2], uint64_t seed, uint64_t ms);
 /* Checks that everything taken was given back. */

@@ -20,15 +20,7 @@ static struct sim_conf policer(unsigned mbit, uint32_t loss)
 
 static void begin(struct path *p, unsigned mbit, uint64_t queue, uint32_t loss, uint64_t seed)
 {
-	struct kcp_conf conf = {.mtu = 1350,
-				.snd_wnd = 65535,
-				.rcv_wnd = 65535,
-				.nodelay = 1,
-				.interval = 20,
-				.resend = 2,
-				.nc = 1,
-				.congestion = KCP_CONGESTION_AUTO};
-	struct kcp_conf both[2] = {conf, conf};
+	struct kcp_conf both[2] = {path_conf(0), path_conf(0)};
 	struct sim_conf out[2] = {policer(mbit, loss), {.delay_us = RTT / 2}};
 
 	if (queue)
