@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bed.h"
+#include "seeds.h"
 
 /*
  * A peer whose groups are not what the decoder takes them for, from the start or from some packet on: of full segments
@@ -201,11 +202,7 @@ static void add(struct sum *sum, struct way *w)
 	sum->stock_good += w->stock.good;
 }
 
-#ifdef __SANITIZE_ADDRESS__
-#define CHANGE_SEEDS 5 /* it sees each step of them, at ten times the cost */
-#else
-#define CHANGE_SEEDS 20
-#endif
+#define CHANGE_SEEDS SEEDS_OF(20, 5)
 
 /* Sessions in which the sender goes from one shape to another under way. */
 static struct sum change(struct shape from, struct shape to, enum follow follow, unsigned late)

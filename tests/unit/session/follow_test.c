@@ -4,6 +4,7 @@
 
 #include "eal.h"
 #include "rig.h"
+#include "seeds.h"
 #include "stock_dec.h"
 
 /*
@@ -182,11 +183,7 @@ static void follow(struct sum *sum, const unsigned client[2], const unsigned ser
 	rig_end(r);
 }
 
-#ifdef __SANITIZE_ADDRESS__
-#define SEEDS 2
-#else
-#define SEEDS 5
-#endif
+#define SEEDS SEEDS_OF(5, 2)
 
 static void every_shape(void)
 {
