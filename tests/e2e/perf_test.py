@@ -65,6 +65,22 @@ def test_run_and_compare():
         shutil.rmtree(directory)
 
 
+def test_forward():
+    """A port beside testpmd: both forward, with a generator that is heard."""
+    directory = tempfile.mkdtemp(prefix="kcpgate-perf-")
+    try:
+        path = os.path.join(directory, "forward.json")
+        p = run(os.path.join(ROOT, "perf", "forward"), "--rounds", "1", "--seconds", "1", "--sizes", "700", "--json", path,
+                "af_packet")
+        check(p.returncode == 0, p.stdout)
+        with open(path) as f:
+            rows = json.load(f)
+        check([r["kind"] for r in rows] == ["testpmd", "swap", "gate"], rows)
+        check(all(0 < r["mpps"][0] <= r["offered"][0] for r in rows), rows)
+    finally:
+        shutil.rmtree(directory)
+
+
 def results(rows):
     keys = ("name", "lo", "median", "hi")
     return {"program": "bm_x", "figures": [], "rows": [dict(zip(keys, r), min=r[1], max=r[3]) for r in rows]}
