@@ -14,10 +14,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAY_SEE = {
     "util": [],
     "net": ["util"], "crypt": ["util"], "fec": ["util"], "kcp": ["util"], "comp": ["util"], "mux": ["util"],
-    "chan": ["util"], "flow": ["util"],
+    "lazy": [], "chan": ["util", "lazy"], "flow": ["util"],
     "config": ["util"],
     "session": ["util", "net", "fec", "kcp", "comp", "mux", "chan", "flow"],
-    "pipeline": ["util", "net", "crypt", "fec", "chan", "flow", "session"],
+    "pipeline": ["util", "net", "crypt", "fec", "lazy", "chan", "flow", "session"],
     "port": ["util", "net", "flow"],
     "kernel": ["util", "net"],
     "control": ["util", "net", "chan", "flow", "port", "kernel"],
@@ -28,7 +28,7 @@ PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux"]
 # are anybody's too (drop, slot, addr, pool) are not among them.
 PREFIXES = {
     "net": ["net"], "crypt": ["crypt"], "fec": ["fec"], "kcp": ["kcp"], "comp": ["comp"], "mux": ["mux", "qpp"],
-    "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "config": ["conf"], "session": ["sess", "shard"],
+    "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "lazy": ["lazy"], "config": ["conf"], "session": ["sess", "shard"],
     "pipeline": ["worker", "pl"], "kernel": ["nl", "rtnl"], "control": ["ctl", "resv", "mirror"], "telemetry": ["tlm", "snmplog", "gotime"],
     "util": ["logq", "cap", "devarg", "pci"], "port": ["port"],
 }

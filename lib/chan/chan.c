@@ -10,6 +10,7 @@
 
 #include "chan.h"
 #include "chan_impl.h"
+#include "lazy.h"
 
 #define CACHE_MAX 64
 
@@ -27,6 +28,7 @@ static struct rte_mempool *pool_make(const struct chan_pool *p, const char *what
 {
 	char name[RTE_MEMPOOL_NAMESIZE];
 	struct rte_mempool *mp;
+	int err;
 
 	/* By address: a process may have more than one. */
 	snprintf(name, sizeof(name), "%s_%lx", what, (unsigned long)(uintptr_t)p);
@@ -35,11 +37,11 @@ static struct rte_mempool *pool_make(const struct chan_pool *p, const char *what
 				      RTE_MEMPOOL_F_NO_SPREAD | RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 	if (!mp)
 		return NULL;
-	/* Its driver may not be installed: then the default stays.  Objects are multiples of cache lines: they need no
-	 * padding to spread over memory channels. */
-	(void)!rte_mempool_set_ops_byname(mp, "lf_stack", NULL);
-	if (rte_mempool_populate_default(mp) < 0) {
+	/* Objects are multiples of cache lines: they need no padding to spread over memory channels. */
+	err = lazy_populate(mp, NULL);
+	if (err) {
 		rte_mempool_free(mp);
+		rte_errno = -err;
 		return NULL;
 	}
 	return mp;
