@@ -6,6 +6,7 @@
 #include <rte_build_config.h>
 
 #include "devices.h"
+#include "drivers.h"
 #include "pmd.h"
 
 const struct devices_at devices_here = {.host = &port_pci_here, .pmds = RTE_EAL_PMD_PATH};
@@ -109,13 +110,20 @@ static void look_at_card(struct look *l, const struct conf_port *p)
 		no_hugepages(l, p, &pci);
 }
 
+static bool is_of(const void *drivers, const char *file)
+{
+	return drivers_has(drivers, file);
+}
+
 unsigned devices_check(const struct conf *c, const struct plan *p, const struct devices_at *at, devices_fault_fn *fn,
 		       void *ctx)
 {
 	struct look l = {.conf = c, .plan = p, .at = at, .fn = fn, .ctx = ctx};
 	struct port_pmds *pmds = NULL;
+	struct drivers few;
+	bool named = drivers_of(c, at->pmds, &few);
 
-	if (!other_drivers(c) && port_pmds_load(at->pmds, &pmds) == 0)
+	if (!other_drivers(c) && port_pmds_load(at->pmds, named ? is_of : NULL, &few, &pmds) == 0)
 		l.pmds = pmds;
 	for (unsigned i = 0; i < c->n_ports; i++) {
 		if (c->ports[i].vdev)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_build_config.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
@@ -17,6 +18,7 @@
 #include "eal_args.h"
 #include "log.h"
 #include "pages.h"
+#include "plugins.h"
 #include "runtime.h"
 #include "sysfile.h"
 
@@ -173,13 +175,16 @@ static int eal_fault(struct app *a)
 int app_eal_up(struct app *a)
 {
 	struct eal_args args;
+	struct drivers few;
 	int ret = eal_plan(a);
+	bool named;
 
 	if (ret)
 		return ret;
 	if (devices_check(a->conf, &a->plan, &devices_here, note_fault, a))
 		return -ENODEV;
-	eal_args_make(&args, a->conf, &a->plan, log_on(LOG_DEBUG));
+	named = drivers_of(a->conf, RTE_EAL_PMD_PATH, &few) && plugins_only_named();
+	eal_args_make(&args, a->conf, &a->plan, named ? &few : NULL, log_on(LOG_DEBUG));
 	eal_log_capture();
 	atexit(at_exit);
 	if (eal_init_quiet(args.n, args.argv) < 0)

@@ -64,7 +64,7 @@ static void add_devices(struct eal_args *a, const struct conf *c)
 		add(a, "--no-pci");
 }
 
-void eal_args_make(struct eal_args *a, const struct conf *c, const struct plan *p, bool debug)
+void eal_args_make(struct eal_args *a, const struct conf *c, const struct plan *p, const struct drivers *d, bool debug)
 {
 	a->n = 0;
 	add(a, "kcpgate");
@@ -77,6 +77,10 @@ void eal_args_make(struct eal_args *a, const struct conf *c, const struct plan *
 		add(a, "--no-telemetry");
 	if (debug)
 		add(a, "--log-level=debug");
+	for (unsigned i = 0; d && i < d->n; i++) {
+		add(a, "-d");
+		add(a, d->path[i]);
+	}
 	for (char **arg = c->eal.args; arg && *arg; arg++)
 		add(a, *arg);
 	add_devices(a, c);

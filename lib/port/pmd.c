@@ -124,7 +124,7 @@ static int add_lib(struct port_pmds *l, int dir, const char *name)
 	return has_ports(name) ? read_infos(l, l->n_libs - 1) : 0;
 }
 
-int port_pmds_load(const char *dir, struct port_pmds **out)
+int port_pmds_load(const char *dir, port_pmds_wanted_fn *wanted, const void *ctx, struct port_pmds **out)
 {
 	struct port_pmds *l = calloc(1, sizeof(*l));
 	DIR *d = opendir(dir);
@@ -132,7 +132,8 @@ int port_pmds_load(const char *dir, struct port_pmds **out)
 	int ret = 0;
 
 	while (l && d && ret == 0 && (e = readdir(d)))
-		if (strstr(e->d_name, ".so") && (has_ports(e->d_name) || is_common(e->d_name)))
+		if (strstr(e->d_name, ".so") &&
+		    (is_common(e->d_name) || (has_ports(e->d_name) && (!wanted || wanted(ctx, e->d_name)))))
 			ret = add_lib(l, dirfd(d), e->d_name);
 	if (d)
 		closedir(d);

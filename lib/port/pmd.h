@@ -12,8 +12,14 @@
 
 struct port_pmds;
 
-/* The drivers in a folder.  0, -ENOENT when there are none that tell of themselves, or another negative errno. */
-int port_pmds_load(const char *dir, struct port_pmds **out);
+/* Whether a driver's library, "librte_net_null.so.23.0", is asked for. */
+typedef bool port_pmds_wanted_fn(const void *ctx, const char *file);
+
+/*
+ * The drivers in a folder: those of the libraries that are wanted, or (NULL) all, which is 10 MB to read.  0, -ENOENT
+ * when there are none that tell of themselves, or another negative errno.
+ */
+int port_pmds_load(const char *dir, port_pmds_wanted_fn *wanted, const void *ctx, struct port_pmds **out);
 void port_pmds_free(struct port_pmds *l); /* NULL does nothing */
 
 struct port_pmd_of {

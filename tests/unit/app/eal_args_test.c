@@ -14,6 +14,8 @@ static struct conf conf = {
 };
 static struct plan plan = {.huge = true, .memory_mb = 366, .n_nodes = 1, .node_mb = {366}};
 
+static const struct drivers *few;
+
 static void port(const char *device, bool vdev)
 {
 	ports[conf.n_ports++] = (struct conf_port){.device = (char *)device, .vdev = vdev};
@@ -25,7 +27,7 @@ static const char *joined(bool debug)
 	struct eal_args a;
 	size_t n = 0;
 
-	eal_args_make(&a, &conf, &plan, debug);
+	eal_args_make(&a, &conf, &plan, few, debug);
 	cr_assert_null(a.argv[a.n]);
 	for (int i = 0; i < a.n; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i ? " " : "", a.argv[i]);
@@ -47,6 +49,18 @@ Test(eal_args, cards)
 	port("0000:04:00.1,speed=10000,vectorized=1", false);
 	cr_expect_str_eq(joined(false), "kcpgate --lcores 0@0,1@1 --file-prefix kg -m 366 --in-memory "
 					"--socket-limit 622 -a 0000:03:00.0 -a 0000:04:00.1,speed=10000,vectorized=1");
+}
+
+/* Libraries of drivers, when it is known that there are no others to load. */
+Test(eal_args, drivers)
+{
+	static struct drivers d = {.n = 2, .path = {"/x/librte_net_null.so", "/x/librte_mempool_ring.so"}};
+
+	port("net_null0", true);
+	few = &d;
+	cr_expect_str_eq(joined(false),
+			 "kcpgate --lcores 0@0,1@1 --file-prefix kg -m 366 --in-memory "
+			 "--socket-limit 622 -d /x/librte_net_null.so -d /x/librte_mempool_ring.so --no-pci");
 }
 
 /* What the file has for EAL stands before the devices, whose arguments the port's are. */
@@ -76,6 +90,7 @@ Test(eal_args, nodes)
 /* The most that a file may have. */
 Test(eal_args, most)
 {
+	static const struct drivers d = {.n = DRIVERS_MAX};
 	char *args[LIMIT_EAL_ARGS + 1];
 	struct eal_args a;
 
@@ -86,7 +101,7 @@ Test(eal_args, most)
 	for (unsigned i = 0; i < CONF_PORTS_MAX; i++)
 		port("0000:03:00.0", false);
 	conf.telemetry.enable = false;
-	eal_args_make(&a, &conf, &plan, true);
+	eal_args_make(&a, &conf, &plan, &d, true);
 	cr_assert_lt(a.n, EAL_ARGS_MAX);
 	cr_assert_null(a.argv[a.n]);
 	cr_assert_str_eq(a.argv[a.n - 2], "-a");

@@ -53,7 +53,7 @@ static void setup(void)
 	PUT("librte_a_vdpa.so.23.0", "PMD_INFO_STRING= {\"name\": \"vdpa\", \"pci_ids\": [[6900, 4161, 6900, 1]]}");
 	PUT("librte_common_x.so.23.0", "dbnc");
 	PUT("README", "bogus", "PMD_INFO_STRING= {\"name\": \"net_readme\", \"pci_ids\": []}");
-	cr_assert_eq(port_pmds_load(sys_root, &l), 0);
+	cr_assert_eq(port_pmds_load(sys_root, NULL, NULL, &l), 0);
 }
 
 static void teardown(void)
@@ -138,10 +138,10 @@ Test(pmd, arguments_of_several_drivers, .init = setup, .fini = teardown)
 
 Test(pmd, nothing_there, .init = sys_make, .fini = sys_drop)
 {
-	cr_expect_eq(port_pmds_load(sys_root, &l), -ENOENT);
-	cr_expect_eq(port_pmds_load("/no/such", &l), -ENOENT);
+	cr_expect_eq(port_pmds_load(sys_root, NULL, NULL, &l), -ENOENT);
+	cr_expect_eq(port_pmds_load("/no/such", NULL, NULL, &l), -ENOENT);
 	PUT("librte_net_cut.so", "PMD_INFO_STRING= ", "PMD_INFO_STRING= {\"name\": \"", "PMD_INFO_STRING= {}");
-	cr_expect_eq(port_pmds_load(sys_root, &l), -ENOENT);
+	cr_expect_eq(port_pmds_load(sys_root, NULL, NULL, &l), -ENOENT);
 }
 
 /* The arguments that the installed drivers list, of those that separate them. */
@@ -163,7 +163,7 @@ Test(pmd, of_this_machine)
 	};
 	char key[64];
 
-	if (port_pmds_load(RTE_EAL_PMD_PATH, &l))
+	if (port_pmds_load(RTE_EAL_PMD_PATH, NULL, NULL, &l))
 		cr_skip_test("DPDK is linked in whole, or has no drivers");
 	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
 		struct port_pmd_of of = vdev(v[i]);
