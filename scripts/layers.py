@@ -17,11 +17,12 @@ MAY_SEE = {
     "lazy": [], "chan": ["util", "lazy"], "flow": ["util"],
     "config": ["util"],
     "session": ["util", "net", "fec", "kcp", "comp", "mux", "chan", "flow"],
-    "pipeline": ["util", "net", "crypt", "fec", "lazy", "chan", "flow", "session"],
+    "capture": ["util", "net"],
+    "pipeline": ["util", "net", "crypt", "fec", "lazy", "chan", "flow", "session", "capture"],
     "port": ["util", "net", "flow"],
     "kernel": ["util", "net"],
     "control": ["util", "net", "chan", "flow", "port", "kernel"],
-    "telemetry": ["util", "net", "kcp", "fec", "chan", "flow", "config", "session", "pipeline", "port", "control"],
+    "telemetry": ["util", "net", "kcp", "fec", "chan", "flow", "config", "session", "pipeline", "port", "control", "capture"],
 }
 PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux"]
 # What a room's functions begin with, and nobody else's, not even a static one: a name belongs to one room.  Words that
@@ -29,8 +30,8 @@ PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux"]
 PREFIXES = {
     "net": ["net"], "crypt": ["crypt"], "fec": ["fec"], "kcp": ["kcp"], "comp": ["comp"], "mux": ["mux", "qpp"],
     "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "lazy": ["lazy"], "config": ["conf"], "session": ["sess", "shard"],
-    "pipeline": ["worker", "pl"], "kernel": ["nl", "rtnl"], "control": ["ctl", "resv", "mirror"], "telemetry": ["tlm", "snmplog", "gotime"],
-    "util": ["logq", "cap", "devarg", "pci"], "port": ["port"],
+    "pipeline": ["worker", "pl"], "kernel": ["nl", "rtnl"], "control": ["ctl", "resv", "mirror"], "telemetry": ["tlm", "snmplog", "gotime", "record"],
+    "capture": ["capture", "pcapng"], "util": ["logq", "cap", "devarg", "pci"], "port": ["port"],
 }
 FUNCTION = re.compile(r"^(?![#/ \t*]|typedef\b|return\b)[A-Za-z_][\w \t*]*?\b([a-z]\w*)\(", re.M)
 # What makes a room depend on a machine: clocks, sockets, threads. fec's codec cache has the one lock, in set-up code.
