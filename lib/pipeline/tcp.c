@@ -30,6 +30,8 @@ void pl_syn(struct worker *w, struct pkt *k)
 		w->n_syn++;
 		return;
 	}
+	if (unlikely(pl_capture(w)))
+		pl_copy_frame(w, k);
 	net_answer_syn(k, syn_isn(w, k->key), 0);
 	pl_reply(w, k);
 }

@@ -196,6 +196,8 @@ void pl_send_one(struct worker *w, struct pkt *k, uint64_t now)
 		net_push(path, k);
 	tx_dress(k->own, k, path, w->conf.ports[path->dev].id);
 	pl_tag(w, path->dev, k->own);
+	if (unlikely(pl_capture(w)))
+		pl_copy_sent(w, k, path->dev);
 	w->stats.tx_bytes += k->n;
 	txq_add(w, path->dev, k->own);
 }
@@ -227,10 +229,12 @@ void pl_reply(struct worker *w, struct pkt *k)
 	m->data_len = k->n;
 	m->pkt_len = k->n;
 	pl_forget(m);
-	k->own = NULL;
 	w->stats.tx_bytes += k->n;
 	tx_pad(m);
 	pl_tag(w, k->dev, m);
+	if (unlikely(pl_capture(w)))
+		pl_copy_reply(w, k);
+	k->own = NULL;
 	txq_add(w, k->dev, m);
 }
 

@@ -96,10 +96,14 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	n = pl_steer(w, n);
 	pl_lap(w, WORKER_PARSE);
 	flow_find_burst(shard_flows(w->conf.shard), w->rx, n);
+	if (unlikely(pl_capture(w)))
+		pl_copy_frames(w, n);
 	pl_answered(w, n);
 	shard_screen(w->conf.shard, w->rx, n);
 	pl_lap(w, WORKER_FIND);
 	crypt_open_burst(w->conf.mb, w->rx, n);
+	if (unlikely(pl_capture(w)))
+		pl_copy_opened(w, n);
 	pl_lap(w, WORKER_OPEN);
 	shard_input(w->conf.shard, w->rx, n, now);
 	pl_free(w, n);
@@ -130,6 +134,8 @@ static unsigned turn_output(struct worker *w, uint64_t now)
 		pl_lap(w, WORKER_OUTPUT);
 		if (n == 0)
 			break;
+		if (unlikely(pl_capture(w)))
+			pl_copy_unsealed(w, w->tx, n);
 		crypt_seal_burst(w->conf.mb, w->tx, n);
 		pl_lap(w, WORKER_SEAL);
 		pl_send(w, n, now);
@@ -156,6 +162,7 @@ unsigned worker_turn(struct worker *w, uint64_t tsc)
 	memset(w->in_turn, 0, sizeof(w->in_turn));
 	shard_clock(w->conf.shard, worker_clock_us(w->clock, tsc));
 	turn_adopt(w);
+	pl_copy_begin(w);
 	work = turn_input(w, tsc, now);
 	work += shard_pull(w->conf.shard, now);
 	pl_lap(w, WORKER_PULL);

@@ -158,4 +158,12 @@ bool worker_closed(const struct worker *w);
 /* What the peers had not got then; once worker_closed. */
 const struct shard_unsent *worker_unsent(const struct worker *w);
 
+/*
+ * From the next turn on the worker copies what a capture wants; NULL: nothing.  worker_captures: the capture that it
+ * knows of, for one that is to be freed; a worker that does not run knows of what it last saw.  By one thread.
+ */
+struct capture;
+void worker_capture(struct worker *w, struct capture *c);
+const struct capture *worker_captures(const struct worker *w);
+
 const struct worker_stats *worker_stats(const struct worker *w);

@@ -64,6 +64,8 @@ struct worker {
 	uint64_t lap;			   /* TSC when the stage under way began */
 	uint64_t in_turn[WORKER_N_STAGES]; /* cycles of this turn */
 	_Atomic bool stop, drain, drained, close, closed;
+	_Atomic(struct capture *) wanted;	 /* a capture that somebody has asked for, */
+	_Atomic(struct capture *) copies;	 /* and that of this turn; writer: the worker */
 	struct shard_unsent unsent;		 /* what was left at `close`; written before `closed` */
 	bool closing;				 /* `close` was seen */
 	uint64_t drain_look;			 /* ms: when the shard is asked again */
@@ -140,6 +142,19 @@ unsigned pl_inject(struct worker *w);
 bool pl_sibling_sends(const struct worker *w, unsigned from);
 unsigned pl_drain(struct worker *w);
 uint32_t pl_tx_full(const struct worker *w);
+/* copy.c */
+/* The capture of this turn, or NULL. */
+static inline struct capture *pl_capture(const struct worker *w)
+{
+	return atomic_load_explicit(&w->copies, memory_order_relaxed);
+}
+void pl_copy_begin(struct worker *w);
+void pl_copy_frame(struct worker *w, const struct pkt *k);
+void pl_copy_frames(struct worker *w, unsigned n);
+void pl_copy_opened(struct worker *w, unsigned n);
+void pl_copy_unsealed(struct worker *w, const struct pkt *v, unsigned n);
+void pl_copy_sent(struct worker *w, const struct pkt *k, unsigned dev);
+void pl_copy_reply(struct worker *w, const struct pkt *k);
 /* port.c */
 void pl_ports_adopt(struct worker *w, const struct net_tbl *t);
 static inline bool pl_shut(const struct worker *w, unsigned dev)

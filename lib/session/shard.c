@@ -350,3 +350,13 @@ size_t shard_mem_used(const struct shard *s)
 {
 	return mem_used(s->mem);
 }
+
+struct shard_who shard_who(const struct shard *s, const struct sess *sess)
+{
+	return (struct shard_who){
+		.id = sess->id,
+		.key = &sess->key,
+		.tunnel = (uint16_t)(sess->tun - s->conf.tunnels),
+		.dev = sess->path_ok ? sess->path.dev : sess->reply_dev,
+	};
+}

@@ -166,6 +166,14 @@ bool shard_syn_answered(const struct pkt *k);
 struct net_tcp *shard_tcp(struct sess *sess);
 bool shard_listens(const struct shard *s, const struct pkt *k);
 
+/* Whose a packet is, for people: the id is telemetry's (shard_row), dev the port by which it leaves, or last came. */
+struct shard_who {
+	uint64_t id;
+	const struct flow_key *key;
+	uint16_t tunnel, dev;
+};
+struct shard_who shard_who(const struct shard *s, const struct sess *sess);
+
 /* The traffic class of what a tunnel sends, for those packets that are no session's: VERDICT_ANSWER. */
 uint8_t shard_class(const struct shard *s, unsigned tunnel);
 
