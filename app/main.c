@@ -12,6 +12,7 @@
 
 #include "again.h"
 #include "app.h"
+#include "capture_cmd.h"
 #include "devices.h"
 #include "host.h"
 #include "log.h"
@@ -34,6 +35,8 @@ static const char usage[] =
 	"  kcpgate client OPTIONS          run as kcptun's client, with its options; --help lists them\n"
 	"  kcpgate server OPTIONS          run as kcptun's server, likewise\n"
 	"  kcpgate check|doctor client|server OPTIONS\n"
+	"  kcpgate capture [OPTIONS] -w FILE\n"
+	"                                  a running gateway's datagrams as a pcapng file; --help lists the options\n"
 	"  kcpgate import FILE.json [--role client|server]\n"
 	"                                  print the FILE for -c that does what kcptun's JSON file does\n"
 	"  kcpgate --help\n"
@@ -457,6 +460,8 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 && (!strcmp(argv[1], "client") || !strcmp(argv[1], "server")))
 		return role(argc - 1, argv + 1, fn);
+	if (argc > 1 && !strcmp(argv[1], "capture"))
+		return app_capture(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "import"))
 		return import(argc - 1, argv + 1);
 	return file(argc, argv, fn);

@@ -19,9 +19,11 @@
 #include "runtime.h"
 
 #define LOCK	"kcpgate.lock"
-#define SOCKETS "dpdk_telemetry.v2" /* and behind it, where several processes share a folder, ":1" */
 #define PREFIX	"kcpgate-"
 #define YOUNG_S 60
+
+/* And behind the first, where several processes share a folder, ":1"; behind the second the capture's number. */
+static const char *const sockets[] = {"dpdk_telemetry.v2", "kcpgate_capture"};
 
 static int lock_fd = -1;
 
@@ -61,6 +63,14 @@ void runtime_leave(const char *dir)
 
 /* ---- what others have left ---- */
 
+static bool is_socket(const char *name)
+{
+	for (unsigned i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++)
+		if (!strncmp(name, sockets[i], strlen(sockets[i])))
+			return true;
+	return false;
+}
+
 static bool listens(const char *dir, const char *name)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -85,7 +95,7 @@ static bool all_dead(DIR *d, const char *dir)
 	while ((e = readdir(d))) {
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(e->d_name, LOCK))
 			continue;
-		if (strncmp(e->d_name, SOCKETS, strlen(SOCKETS)) != 0 || listens(dir, e->d_name))
+		if (!is_socket(e->d_name) || listens(dir, e->d_name))
 			return false;
 	}
 	return true;
@@ -97,7 +107,7 @@ static void empty(DIR *d)
 
 	rewinddir(d);
 	while ((e = readdir(d)))
-		if (!strncmp(e->d_name, SOCKETS, strlen(SOCKETS)))
+		if (is_socket(e->d_name))
 			unlinkat(dirfd(d), e->d_name, 0);
 	unlinkat(dirfd(d), LOCK, 0);
 }

@@ -142,9 +142,10 @@ struct conf_tunnel {
 uint64_t conf_bandwidth_sent(const struct conf_tunnel *t);
 
 struct conf_telemetry {
-	bool enable;	     /* true */
-	char *snmplog;	     /* "": none; the file name part is a Go time layout (wire.md 9.6) */
-	unsigned snmpperiod; /* 60 s */
+	bool enable;	      /* true */
+	bool allow_plaintext; /* false; `kcpgate capture --plaintext` */
+	char *snmplog;	      /* "": none; the file name part is a Go time layout (wire.md 9.6) */
+	unsigned snmpperiod;  /* 60 s */
 };
 
 struct conf_log {

@@ -125,7 +125,9 @@ const struct conf_table conf_limits_table = {limits_items, NULL};
 
 static const struct conf_item telemetry_items[] = {
 	{"enable", .kind = CONF_BOOL, .offset = offsetof(struct conf_telemetry, enable),
-	 .help = "answer dpdk-telemetry.py under /kcpgate"},
+	 .help = "answer dpdk-telemetry.py under /kcpgate, and kcpgate capture"},
+	{"allow_plaintext", .kind = CONF_BOOL, .offset = offsetof(struct conf_telemetry, allow_plaintext),
+	 .help = "let who may use telemetry capture decrypted packets too: kcpgate capture --plaintext"},
 	{"snmplog", .kind = CONF_TEXT, .offset = offsetof(struct conf_telemetry, snmplog), .put = conf_put_text,
 	 .allowed = "a file's path, such as \"./snmp-20060102.log\"",
 	 .help = "append the SNMP counters to this file; its name is a Go time layout, like ./snmp-20060102.log"},

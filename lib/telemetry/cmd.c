@@ -12,6 +12,7 @@
 
 #include "cmd_int.h"
 #include "log.h"
+#include "record.h"
 
 /* Rows of one answer: DPDK's has 16 KiB. */
 #define PAGE_ROWS    15
@@ -460,6 +461,8 @@ static const struct cmd cmds[] = {
 	{"/kcpgate/ports", tlm_cmd_ports, "Ports: device, link, queues, what the device does. No parameters"},
 	{"/kcpgate/control", cmd_control, "Kernel TCP, the exception path, free buffers. No parameters"},
 	{"/kcpgate/drops", cmd_drops, "Everything that was dropped, by reason. No parameters"},
+	{"/kcpgate/capture", tlm_cmd_capture,
+	 "The last capture. Parameters: [start[,NAME=VALUE...]], see kcpgate capture --help"},
 	{"/kcpgate/version", cmd_version, "Versions of kcpgate and DPDK. No parameters"},
 };
 
@@ -493,5 +496,6 @@ void tlm_stop(void)
 {
 	pthread_mutex_lock(&tlm.lock);
 	tlm.src = NULL;
+	record_stop();
 	pthread_mutex_unlock(&tlm.lock);
 }

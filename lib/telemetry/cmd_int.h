@@ -24,3 +24,5 @@ void tlm_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row)
 
 /* cmd_port.c */
 int tlm_cmd_ports(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
+/* cmd_capture.c */
+int tlm_cmd_capture(const struct tlm_src *src, const char *params, struct rte_tel_data *d);

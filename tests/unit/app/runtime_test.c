@@ -147,6 +147,7 @@ Test(runtime, what_is_left_is_removed)
 	file("some-prefix/kcpgate.lock");
 	sock("some-prefix/dpdk_telemetry.v2", false);
 	sock("some-prefix/dpdk_telemetry.v2:1", false);
+	sock("some-prefix/kcpgate_capture.7", false);
 	folder(name);
 	snprintf(in, sizeof(in), "%s/dpdk_telemetry.v2", name);
 	sock(in, false);

@@ -115,6 +115,7 @@ Test(good, defaults_of_the_file)
 	cr_expect_eq(c->max_streams, 4096);
 	cr_expect(c->max_dials == 512 && c->dial_timeout == 30);
 	cr_expect(c->telemetry.enable);
+	cr_expect_not(c->telemetry.allow_plaintext);
 	cr_expect_eq(c->log.level, LOG_INFO);
 	cr_expect_str_eq(c->log.file, "");
 	cr_expect_not(c->log.quiet);
@@ -189,7 +190,7 @@ static const char everything[] =
 	"eal = { lcores = \"0@0,(1-3)@(1,2),5\"; hugepages = false; memory = 512; file_prefix = \"kg1\";\n"
 	"  args = [ \"--log-level=8\", \"--iova-mode=va\" ]; idle = \"poll\"; };\n"
 	"limits = { sessions = 10; streams = 20; dials = 30; dialtimeout = 40; };\n"
-	"telemetry = { enable = false; };\n"
+	"telemetry = { enable = false; allow_plaintext = true; };\n"
 	"log = { level = \"error\"; file = \"/tmp/x.log\"; quiet = true; };\n"
 	"ports = ( { name = \"a\"; device = \"03:00.1,representor=0\"; exception = \"tap\"; ifname = \"tap0\";\n"
 	"    addresses = [ \"10.0.0.2/8\" ]; gateway = ( \"fe80::1\", \"10.0.0.1\" ); mtu = 2000;\n"
@@ -221,6 +222,7 @@ Test(good, every_option_of_the_groups)
 	cr_expect(c->max_sessions == 10 && c->max_streams == 20);
 	cr_expect(c->max_dials == 30 && c->dial_timeout == 40);
 	cr_expect_not(c->telemetry.enable);
+	cr_expect(c->telemetry.allow_plaintext);
 	cr_expect_eq(c->log.level, LOG_ERROR);
 	cr_expect_str_eq(c->log.file, "/tmp/x.log");
 	cr_expect(c->log.quiet);

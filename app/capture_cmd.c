@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * `kcpgate capture`: asks a running gateway for a capture by its telemetry socket, and writes what comes to a file. The
+ * file is this user's, and made by this process: the gateway opens none.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "capture_cmd.h"
+#include "conf.h"
+
+#define EXIT_WRONG 2
+#define TELEMETRY  "dpdk_telemetry.v2"
+#define COMMAND	   "/kcpgate/capture"
+#define ANSWER	   16384 /* bytes, DPDK's longest */
+#define ANSWER_S   30	 /* for a gateway that does not answer */
+
+static const char usage[] =
+	"kcpgate capture: a running gateway's datagrams as a pcapng file, for Wireshark and tcpdump\n"
+	"\n"
+	"  kcpgate capture [-f PREFIX | -c FILE] [OPTIONS] -w FILE\n"
+	"\n"
+	"  -w FILE            where to; \"-\": standard output\n"
+	"  -f PREFIX          the gateway's eal.file_prefix; -c FILE: that of a configuration file.  Neither: the\n"
+	"                     one gateway that runs here\n"
+	"  --tunnel NAME      only of this tunnel\n"
+	"  --session ID       only of this session (/kcpgate/sessions tells them); may be given up to 16 times\n"
+	"  --peer ADDR[:PORT] only with this peer; IPv6 with a port as [ADDR]:PORT\n"
+	"  --count N          end after N packets\n"
+	"  --seconds S        end after S seconds.  SIGINT and SIGTERM end it too\n"
+	"  --snaplen N        keep N bytes of each packet\n"
+	"  --plaintext        decrypted as well, as interfaces \"NAME decrypted\": only where the gateway's file says\n"
+	"                     telemetry.allow_plaintext = true\n"
+	"\n"
+	"A packet that the file's reader is too slow for is left out, and counted: no tunnel waits for it.\n";
+
+struct ask {
+	const char *prefix, *path;
+	char text[1000]; /* for the gateway */
+	char why[512];
+};
+
+static volatile sig_atomic_t ended;
+
+/* The first asks the gateway to end; a second one does not wait for it. */
+static void on_signal(int sig)
+{
+	(void)sig;
+	if (ended)
+		_exit(EXIT_FAILURE);
+	ended = 1;
+}
+
+static int wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static int wrong(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("kcpgate: capture: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return EXIT_FAILURE;
+}
+
+/* ---- the telemetry socket ---- */
+
+/* DPDK's folder of all processes of this user. */
+static void dpdk_dir(char buf[PATH_MAX])
+{
+	const char *dir = getenv("RUNTIME_DIRECTORY");
+
+	if (!dir && getuid() != 0)
+		dir = getenv("XDG_RUNTIME_DIR");
+	snprintf(buf, PATH_MAX, "%s/dpdk", dir ? dir : getuid() == 0 ? "/var/run" : "/tmp");
+}
+
+static int connect_to(const char *dir, const char *name, int type)
+{
+	const struct timeval patience = {.tv_sec = ANSWER_S};
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (snprintf(un.sun_path, sizeof(un.sun_path), "%s/%s", dir, name) >= (int)sizeof(un.sun_path))
+		return -ENAMETOOLONG;
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&un, sizeof(un))) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	return fd;
+}
+
+/* One command; the object that answers it, or NULL. */
+static json_t *question(const char *dir, const char *command)
+{
+	char *answer = malloc(ANSWER);
+	int fd = connect_to(dir, TELEMETRY, SOCK_SEQPACKET);
+	json_t *all = NULL, *object = NULL;
+	ssize_t n = -1;
+
+	/* It says who it is first. */
+	if (answer && fd >= 0 && recv(fd, answer, ANSWER, 0) > 0 &&
+	    send(fd, command, strlen(command), MSG_NOSIGNAL) > 0)
+		n = recv(fd, answer, ANSWER, 0);
+	if (n > 0)
+		all = json_loadb(answer, (size_t)n, 0, NULL);
+	if (all)
+		object = json_object_iter_value(json_object_iter(all));
+	if (object && json_is_object(object))
+		json_incref(object);
+	else
+		object = NULL;
+	json_decref(all);
+	free(answer);
+	if (fd >= 0)
+		close(fd);
+	return object;
+}
+
+static bool is_gateway(const char *dir)
+{
+	json_t *o = question(dir, "/kcpgate/version");
+	bool is = o && json_object_get(o, "kcpgate");
+
+	json_decref(o);
+	return is;
+}
+
+/* The folder of the one gateway that runs here.  0 or an exit status. */
+static int find_gateway(char dir[PATH_MAX])
+{
+	char parent[PATH_MAX], one[PATH_MAX];
+	unsigned found = 0;
+	struct dirent *e;
+	DIR *d;
+
+	dpdk_dir(parent);
+	d = opendir(parent);
+	while (d && found < 2 && (e = readdir(d))) {
+		if (e->d_name[0] == '.' || snprintf(one, sizeof(one), "%s/%s", parent, e->d_name) >= (int)sizeof(one) ||
+		    !is_gateway(one))
+			continue;
+		memcpy(dir, one, sizeof(one));
+		found++;
+	}
+	if (d)
+		closedir(d);
+	if (found == 0)
+		return wrong("no gateway of this user runs here (%s)", parent);
+	return found == 1 ? 0 : wrong("several gateways run here: -f PREFIX says which");
+}
+
+static int gateway_dir(const struct ask *a, char dir[PATH_MAX])
+{
+	char parent[PATH_MAX];
+
+	if (!a->prefix)
+		return find_gateway(dir);
+	dpdk_dir(parent);
+	if (snprintf(dir, PATH_MAX, "%s/%s", parent, a->prefix) >= PATH_MAX || !is_gateway(dir))
+		return wrong("no gateway %s runs here, or it does not answer (%s)", a->prefix, dir);
+	return 0;
+}
+
+/* ---- the file ---- */
+
+/* Nobody else's, and for nobody else to read; or a pipe that somebody has made. */
+static int open_file(const char *path)
+{
+	struct stat st;
+	int fd;
+
+	if (!strcmp(path, "-"))
+		return STDOUT_FILENO;
+	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    (st.st_uid != geteuid() || fchmod(fd, 0600) || ftruncate(fd, 0))) {
+		close(fd);
+		return -EPERM;
+	}
+	return fd;
+}
+
+static bool write_all(int fd, const char *p, ssize_t n)
+{
+	while (n > 0) {
+		ssize_t k = write(fd, p, (size_t)n);
+
+		if (k < 0 && errno != EINTR)
+			return false;
+		if (k > 0) {
+			p += k;
+			n -= k;
+		}
+	}
+	return true;
+}
+
+/* What comes, to the file, until the gateway closes. */
+static int pump(int from, int to)
+{
+	struct pollfd p = {.fd = from, .events = POLLIN};
+	static char buf[65536];
+	bool told = false, asked = false;
+
+	for (;;) {
+		ssize_t n;
+
+		if (ended && !asked) {
+			shutdown(from, SHUT_WR);
+			asked = true;
+		}
+		if (poll(&p, 1, 1000) <= 0)
+			continue;
+		n = read(from, buf, sizeof(buf));
+		if (n <= 0)
+			return n == 0 || errno == ECONNRESET ? 0 : wrong("%s", strerror(errno));
+		if (!write_all(to, buf, n))
+			return wrong("cannot write: %s", strerror(errno));
+		if (!told)
+			fputs("kcpgate: capturing\n", stderr);
+		told = true;
+	}
+}
+
+/* ---- the command ---- */
+
+static void catch_signals(void)
+{
+	static const int sigs[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction sa = {.sa_handler = on_signal};
+
+	for (unsigned i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
+		sigaction(sigs[i], &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static uint64_t counted(json_t *o, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(o, name));
+}
+
+/* What became of it, unless it is another one's by now. */
+static int tell_end(const char *dir, uint64_t id)
+{
+	json_t *o = question(dir, COMMAND);
+	int ret = EXIT_SUCCESS;
+
+	if (!o)
+		ret = wrong("the gateway has ended, and the capture with it");
+	else if (counted(o, "id") == id)
+		fprintf(stderr,
+			"kcpgate: %" PRIu64 " packets; %" PRIu64 " more were left out: their reader was too slow\n",
+			counted(o, "packets"), counted(o, "lost"));
+	json_decref(o);
+	return ret;
+}
+
+static int run(const struct ask *a, const char *dir)
+{
+	json_t *o = question(dir, a->text);
+	const char *error = o ? json_string_value(json_object_get(o, "error")) : "the gateway does not answer";
+	const char *name = json_string_value(json_object_get(o, "socket"));
+	uint64_t id = counted(o, "id");
+	int ret = EXIT_FAILURE, from, to;
+
+	if (error || !name || strchr(name, '/')) {
+		wrong("%s", error ? error : "the gateway's answer makes no sense");
+		json_decref(o);
+		return ret;
+	}
+	from = connect_to(dir, name, SOCK_STREAM);
+	json_decref(o);
+	if (from < 0)
+		return wrong("cannot reach the gateway: %s", strerror(-from));
+	to = open_file(a->path);
+	if (to < 0)
+		wrong("%s: %s", a->path, strerror(-to));
+	else
+		ret = pump(from, to);
+	close(from);
+	if (to >= 0 && close(to) && ret == EXIT_SUCCESS)
+		ret = wrong("%s: %s", a->path, strerror(errno));
+	return ret == EXIT_SUCCESS ? tell_end(dir, id) : ret;
+}
+
+/* A word of the question; false: it is too long, or would be two. */
+static bool add(struct ask *a, const char *name, const char *value)
+{
+	size_t n = strlen(a->text);
+
+	return !strchr(value, ',') &&
+	       snprintf(a->text + n, sizeof(a->text) - n, ",%s=%s", name, value) < (int)(sizeof(a->text) - n);
+}
+
+/* The prefix that a file names. */
+static const char *prefix_of(struct ask *a, const char *path)
+{
+	struct conf *c;
+	char *prefix;
+
+	if (conf_load(path, &c, a->why, sizeof(a->why)))
+		return NULL;
+	prefix = strdup(c->eal.file_prefix);
+	conf_free(c);
+	return prefix;
+}
+
+static int parse(struct ask *a, int argc, char **argv)
+{
+	static const struct option opts[] = {
+		{"tunnel", required_argument, NULL, 't'},
+		{"session", required_argument, NULL, 't'},
+		{"peer", required_argument, NULL, 't'},
+		{"count", required_argument, NULL, 't'},
+		{"seconds", required_argument, NULL, 't'},
+		{"snaplen", required_argument, NULL, 't'},
+		{"plaintext", no_argument, NULL, 'p'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int opt, at;
+
+	strcpy(a->text, COMMAND ",start");
+	while ((opt = getopt_long(argc, argv, "c:f:w:h", opts, &at)) != -1) {
+		if (opt == 'h') {
+			fputs(usage, stdout);
+			return -1;
+		}
+		if (opt == 'c' && !(a->prefix = prefix_of(a, optarg))) {
+			fprintf(stderr, "kcpgate: %s\n", a->why);
+			return EXIT_WRONG;
+		}
+		if (opt == 'f')
+			a->prefix = optarg;
+		if (opt == 'w')
+			a->path = optarg;
+		if (opt == '?')
+			return EXIT_WRONG;
+		if ((opt == 't' && !add(a, opts[at].name, optarg)) || (opt == 'p' && !add(a, "plaintext", "1"))) {
+			wrong("--%s: found what is too long, or has a comma", opts[at].name);
+			return EXIT_WRONG;
+		}
+	}
+	if (optind < argc || !a->path) {
+		fprintf(stderr, "kcpgate: capture: %s%s (see kcpgate capture --help)\n",
+			optind < argc ? "unknown argument: " : "-w FILE is needed", optind < argc ? argv[optind] : "");
+		return EXIT_WRONG;
+	}
+	return 0;
+}
+
+int app_capture(int argc, char **argv)
+{
+	struct ask a = {0};
+	char dir[PATH_MAX];
+	int ret = parse(&a, argc, argv);
+
+	if (ret)
+		return ret < 0 ? EXIT_SUCCESS : ret;
+	catch_signals();
+	ret = gateway_dir(&a, dir);
+	return ret ? ret : run(&a, dir);
+}
