@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "tcp.h"
 
@@ -97,6 +99,26 @@ static bool up_chunks(const struct ctl *c, const struct tcp *t)
 	return shares_room(s, t->tunnel) > s->of[t->tunnel].sure / 4;
 }
 
+/*
+ * What a small request costs is the kernel's calls.  Those for one slice copy no list of them in, and by syscall(2) no
+ * library call looks first whether this thread is being cancelled, as it does where there are several.
+ */
+static ssize_t receive(int fd, const struct iovec *v, unsigned n)
+{
+	if (n > 1)
+		return readv(fd, v, (int)n);
+	return syscall(SYS_recvfrom, fd, v->iov_base, v->iov_len, MSG_DONTWAIT, NULL, NULL);
+}
+
+static ssize_t transmit(int fd, struct iovec *v, unsigned n)
+{
+	const struct msghdr m = {.msg_iov = v, .msg_iovlen = n};
+
+	if (n > 1)
+		return sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return syscall(SYS_sendto, fd, v->iov_base, v->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
+}
+
 /* One readv; its bytes, 0 when there is nothing to be had now, or -errno. */
 static int read_some(struct ctl *c, struct tcp *t)
 {
@@ -116,7 +138,7 @@ static int read_some(struct ctl *c, struct tcp *t)
 	}
 	for (unsigned i = 0; i < n; i++)
 		room += (uint32_t)v[i].iov_len;
-	got = readv(t->ev.fd, v, (int)n);
+	got = receive(t->ev.fd, v, n);
 	if (got < 0)
 		err = errno;
 	chan_commit(c->conf.chans, &t->ch->up, got > 0 ? (uint32_t)got : 0);
@@ -148,13 +170,13 @@ static int read_some(struct ctl *c, struct tcp *t)
 static int write_some(struct ctl *c, struct tcp *t)
 {
 	struct iovec v[CHAN_IOV];
-	struct msghdr m = {.msg_iov = v, .msg_iovlen = chan_peek(&t->ch->down, v, CHAN_IOV)};
+	unsigned n = chan_peek(&t->ch->down, v, CHAN_IOV);
 	size_t want = 0;
 	ssize_t put;
 
-	for (unsigned i = 0; i < m.msg_iovlen; i++)
+	for (unsigned i = 0; i < n; i++)
 		want += v[i].iov_len;
-	put = sendmsg(t->ev.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	put = transmit(t->ev.fd, v, n);
 	if (put < 0 && errno == EINTR)
 		return 0;
 	if (put < 0 && errno != EAGAIN)
