@@ -255,7 +255,7 @@ static void af_packet(struct setup *s)
 	memcpy(s->port->rx_fd, fd, n * sizeof(*fd));
 	/* A socket is both queues'. */
 	for (unsigned i = 0; i < s->port->n_txq && i < n; i++)
-		port_afp_map(devargs, fd[i], &s->port->ring[i]);
+		port_afp_ring(devargs, fd[i], &s->port->ring[i]);
 }
 
 static int start(struct setup *s)
@@ -281,15 +281,9 @@ static int start(struct setup *s)
 	return 0;
 }
 
-static void port_unmap(struct port *p)
-{
-	for (unsigned i = 0; i < PORT_FDS; i++)
-		port_afp_unmap(&p->ring[i]);
-}
-
 static void take_down(struct port *p)
 {
-	port_unmap(p);
+	memset(p->ring, 0, sizeof(p->ring));
 	if (p->started)
 		rte_eth_dev_stop(p->id);
 	p->started = false;

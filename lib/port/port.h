@@ -29,11 +29,9 @@ struct port_conf {
 	bool tcp;		   /* and TCP can be: some tunnel fakes it */
 };
 
-/* The ring that AF_PACKET's driver sends by, for reading; base NULL: there is none to be seen. */
+/* The ring that AF_PACKET's driver sends by, in its own mapping, for reading; base NULL: there is none to be seen. */
 struct port_ring {
 	const uint8_t *base;
-	void *map;
-	size_t map_n;
 	uint32_t frames, frame_size;
 	uint32_t longest; /* packet that fits a frame */
 };

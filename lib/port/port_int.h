@@ -55,9 +55,9 @@ int port_devargs(const struct port_conf *conf, char *buf, size_t n);
  */
 unsigned port_afp_tune(const struct port_conf *conf, const char *iface, int *fd, unsigned max);
 
-/* Maps the ring that the driver sends by on its socket, whose sizes are in `devargs`.  0 or -errno. */
-int port_afp_map(const char *devargs, int fd, struct port_ring *r);
-void port_afp_unmap(struct port_ring *r);
+/* Finds the ring that the driver sends by on its socket, whose sizes are in `devargs`.  It is there until the device is
+ * closed.  0 or -errno. */
+int port_afp_ring(const char *devargs, int fd, struct port_ring *r);
 
 /* Closes the ethdev, and detaches the device when it was probed by us. */
 void port_dev_remove(uint16_t id, bool probed);

@@ -487,6 +487,20 @@ static unsigned in_use(const struct port_ring *r)
 	return n;
 }
 
+/* Times that packet sockets' rings are mapped, each of which counts as resident. */
+static unsigned mapped(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[512];
+	unsigned n = 0;
+
+	cr_assert_not_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, "socket:[") != NULL;
+	fclose(f);
+	return n;
+}
+
 /* Where the interface is down, what the driver took stays in its ring: there it is to be seen, whatever its sizes. */
 Test(port, af_packet_ring_is_seen, .init = setup, .fini = teardown)
 {
@@ -502,6 +516,7 @@ Test(port, af_packet_ring_is_seen, .init = setup, .fini = teardown)
 		lab_sh("ip link set ve0 up; ip link set ve1 up");
 		start(&c, &p);
 		cr_assert_eq((unsigned)p.ifindex, if_nametoindex("ve0"));
+		cr_assert_eq(mapped(), 1, "%u", mapped());
 		cr_assert_eq(p.ring[0].frames, frames[d]);
 		cr_assert_eq(p.ring[0].longest, 2048 - 32);
 		cr_assert_eq(in_use(&p.ring[0]), 0);
