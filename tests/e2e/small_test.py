@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A small machine: what a gateway started as kcptun is takes of memory when it is idle, and after it has carried something."""
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import case
+from commandline_test import gateway, link, load
+from lab import Lab
+
+MB = 1 << 20
+IDLE = 48 * MB    # of a machine with 512, beside whatever else it is for
+LOADED = 96 * MB  # more than a window's bytes in every place where they wait
+
+
+def status(gw, field):
+    with open("/proc/%d/status" % gw.p.pid) as f:
+        return int(re.search(r"^%s:\s+(\d+) kB" % field, f.read(), re.M).group(1)) << 10
+
+
+def plain(gw):
+    """Sanitizers have memory of their own, several times ours."""
+    with open("/proc/%d/maps" % gw.p.pid) as f:
+        return not re.search(r"lib[at]san|libclang_rt|\[shadow", f.read()) and status(gw, "VmSize") < 64 << 30
+
+
+def resident(gw):
+    """Now, and the most so far."""
+    return status(gw, "VmRSS"), status(gw, "VmHWM")
+
+
+def test_idle_and_loaded():
+    """By the defaults a client and a server have under 48 MB resident when idle, and bounded memory after 64 MB each way."""
+    with Lab("ks") as lab:
+        link(lab)
+        srv = gateway(lab, "g", "server", "-t", "127.0.0.1:9000", "-l", ":4000", "--key", "k")
+        cpu = srv.cpu_seconds()
+        cli = gateway(lab, "p", "client", "-r", "10.77.0.1:4000", "-l", ":13000", "--key", "k")
+        idle = [resident(gw) for gw in (srv, cli)]
+        load(lab, "big", "127.0.0.1", 13000, 64 << 20)
+        after = [resident(gw) for gw in (srv, cli)]
+        note = "server %d, client %d MB idle, %d and %d after 64 MB each way (highest %d, %d); start %.2f CPU s" % (
+            *[rss // MB for rss, _ in idle], *[rss // MB for rss, _ in after], *[most // MB for _, most in after], cpu)
+        if plain(srv):
+            case.check(max(most for _, most in idle) < IDLE, "idle:", note)
+            case.check(max(most for _, most in after) < LOADED, "after a load:", note)
+        for gw in srv, cli:
+            case.check(gw.stop() == 0, "exit status")
+        return note
+
+
+if __name__ == "__main__":
+    case.main(sys.modules[__name__])
