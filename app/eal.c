@@ -20,7 +20,6 @@
 #include "pages.h"
 #include "plugins.h"
 #include "runtime.h"
-#include "sysfile.h"
 
 _Static_assert(LIMIT_LCORES <= RTE_MAX_LCORE, "what conf_lcores takes, EAL takes");
 
@@ -81,13 +80,22 @@ static int eal_init_quiet(int argc, char **argv)
 	return ret;
 }
 
-/* 0: it cannot be told. */
-static size_t memory_available_mb(void)
+/* Room for all of it, though it is taken as it is used. */
+static int ordinary_pages(struct app *a)
 {
-	long long kb = 0;
+	unsigned have = pages_available_mb(), before = a->plan.memory_mb;
+	struct plan *p = &a->plan;
 
-	sysfile_field_number("/proc/meminfo", "MemAvailable", &kb);
-	return (size_t)kb / 1024;
+	if (have)
+		plan_fit(p, a->conf, have);
+	if (have && have < p->memory_mb) {
+		snprintf(a->why, sizeof(a->why), "memory: %u MB needed, %u MB available: %sadd memory", p->memory_mb,
+			 have, a->conf->eal.memory ? "lower eal.memory or " : "");
+		return -ENOMEM;
+	}
+	if (p->memory_mb < before)
+		log_info("memory: %u MB at most, for %u MB are available", p->memory_mb, have);
+	return 0;
 }
 
 /* Plans, and decides on hugepages; what EAL would find out by failing is said here, with what to do. */
@@ -96,7 +104,6 @@ static int eal_plan(struct app *a)
 	const struct conf_eal *e = &a->conf->eal;
 	struct plan *p = &a->plan;
 	int ret = 0;
-	size_t have;
 
 	plan_make(p, a->conf, TOPO_SYS,
 		  e->hugepages == CONF_HUGE_YES || (e->hugepages == CONF_HUGE_AUTO && !again_is()));
@@ -110,13 +117,7 @@ static int eal_plan(struct app *a)
 	}
 	if (plan_enough(p, a->conf, a->why, sizeof(a->why)))
 		return -ENOMEM;
-	have = memory_available_mb();
-	if (!p->huge && have && have < p->memory_mb) {
-		snprintf(a->why, sizeof(a->why),
-			 "memory: %u MB needed, %zu MB available: lower eal.memory or add memory", p->memory_mb, have);
-		return -ENOMEM;
-	}
-	return 0;
+	return p->huge ? 0 : ordinary_pages(a);
 }
 
 /* DPDK's telemetry removes its socket at the exit too: what was registered before its own runs behind it. */

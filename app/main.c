@@ -296,6 +296,22 @@ static unsigned check_devices(const struct conf *c, const struct plan *p)
 	return devices_check(c, &done, &devices_here, say_fault, (void *)c);
 }
 
+/* What of it the start would use on this machine now, where it is not said to use hugepages only. */
+static void check_memory(const struct conf *c)
+{
+	unsigned have = pages_available_mb(), all;
+	struct plan p;
+
+	if (c->eal.hugepages == CONF_HUGE_YES || have == 0)
+		return;
+	plan_make(&p, c, TOPO_SYS, false);
+	all = p.memory_mb;
+	plan_fit(&p, c, have);
+	if (p.memory_mb < all)
+		printf("on this machine    %u MB at most in ordinary pages, for %u MB are available\n", p.memory_mb,
+		       have);
+}
+
 /* What it takes is printed even where a device is wrong: hugepages are reserved before a card is bound. */
 static int check(const struct conf *c)
 {
@@ -314,6 +330,7 @@ static int check(const struct conf *c)
 	if (!faults)
 		printf("%s: %u ports, %u tunnels: good\n", c->path, c->n_ports, c->n_tunnels);
 	plan_print(&p, c);
+	check_memory(c);
 	return faults ? EXIT_WRONG : EXIT_SUCCESS;
 }
 

@@ -78,3 +78,19 @@ int pages_missing(const char *sys, uint64_t has_memory, const unsigned node_mb[T
 			ret = check(sys, one ? TOPO_ANY : i, node_mb[i], why, n);
 	return ret;
 }
+
+/* Megabytes that a container may have in all; what of it is in use the kernel can mostly take back.  -1: no limit. */
+static long long group_mb(void)
+{
+	long long most;
+
+	return sysfile_number("/sys/fs/cgroup/memory.max", &most) ? most >> 20 : -1;
+}
+
+unsigned pages_available_mb(void)
+{
+	long long kb = 0, most = group_mb();
+
+	sysfile_field_number("/proc/meminfo", "MemAvailable", &kb);
+	return (unsigned)(most >= 0 && most < kb / 1024 ? most : kb / 1024);
+}

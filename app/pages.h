@@ -20,3 +20,6 @@ int pages_missing(const char *sys, uint64_t has_memory, const unsigned node_mb[T
 
 /* The command that makes `pages` of 2 MB of a node's, or of the machine's (node TOPO_ANY): all in all, not more. */
 void pages_command(char *buf, size_t n, int node, unsigned pages);
+
+/* Megabytes of ordinary pages that could be had now, and no more than a container's limit; 0: it cannot be told. */
+unsigned pages_available_mb(void);

@@ -133,9 +133,9 @@ static unsigned plan_chans(const struct plan *p, const struct conf *c)
 {
 	uint64_t want = (uint64_t)c->max_sessions * p->workers, fit = 0;
 
-	if (c->eal.memory > p->least_mb)
-		fit = (uint64_t)(c->eal.memory - p->least_mb) * MB / CHANS_SHARE / chan_bytes(p);
-	if (c->eal.memory && want > fit)
+	if (p->given_mb > p->least_mb)
+		fit = (uint64_t)(p->given_mb - p->least_mb) * MB / CHANS_SHARE / chan_bytes(p);
+	if (p->given_mb && want > fit)
 		want = fit;
 	if (want > CHANS_MAX)
 		want = CHANS_MAX;
@@ -180,9 +180,22 @@ static void plan_nodes(struct plan *p, const struct conf *c)
 		p->n_nodes += mb != 0;
 		sum += mb;
 	}
-	if (c->eal.memory && p->n_nodes == 1)
+	if (p->given_mb && p->n_nodes == 1)
 		p->node_mb[p->place.ctl] = sum = (p->memory_mb + 1) / 2 * 2;
 	p->memory_mb = sum;
+}
+
+static void plan_sizes(struct plan *p, const struct conf *c)
+{
+	p->chans = CHANS_MIN;
+	p->least_mb = mb_of(fixed_of_all(p, c) + (size_t)LEAST_CHUNKS * CHUNK_BYTES + p->workers * (size_t)LEAST_HEAP);
+	p->chans = plan_chans(p, c);
+	p->memory_mb = p->given_mb;
+	if (p->given_mb)
+		share_out(p, fixed_of_all(p, c));
+	else
+		defaults(p, c);
+	plan_nodes(p, c);
 }
 
 void plan_make(struct plan *p, const struct conf *c, const char *sys, bool huge)
@@ -192,18 +205,21 @@ void plan_make(struct plan *p, const struct conf *c, const char *sys, bool huge)
 	p->huge = huge;
 	p->workers = c->eal.n_lcores - 1;
 	p->hold = MBUFS_HOLD;
+	p->given_mb = c->eal.memory;
 	plan_place(p, c);
 	for (unsigned i = 0; i < p->place.n_pools; i++)
 		p->mbufs += p->place.pool[i].mbufs;
-	p->chans = CHANS_MIN;
-	p->least_mb = mb_of(fixed_of_all(p, c) + (size_t)LEAST_CHUNKS * CHUNK_BYTES + p->workers * (size_t)LEAST_HEAP);
-	p->chans = plan_chans(p, c);
-	p->memory_mb = c->eal.memory;
-	if (c->eal.memory)
-		share_out(p, fixed_of_all(p, c));
-	else
-		defaults(p, c);
-	plan_nodes(p, c);
+	plan_sizes(p, c);
+}
+
+void plan_fit(struct plan *p, const struct conf *c, unsigned available_mb)
+{
+	unsigned most = available_mb / 4 * 3;
+
+	if (c->eal.memory || p->huge || p->memory_mb <= most)
+		return;
+	p->given_mb = most < p->least_mb ? p->least_mb : most;
+	plan_sizes(p, c);
 }
 
 int plan_enough(const struct plan *p, const struct conf *c, char *why, size_t n)
@@ -268,6 +284,8 @@ void plan_print(const struct plan *p, const struct conf *c)
 	if (p->huge)
 		print_pages(p);
 	print_nodes(p);
+	if (!p->huge || c->eal.hugepages == CONF_HUGE_AUTO)
+		puts("  ordinary pages   are taken as they are used, up to that");
 	printf("packet buffers     %u, %zu MB\n", p->mbufs, (size_t)p->mbufs * MBUF_BYTES / MB);
 	printf("bytes in transit   %zu MB to and from TCP\n", (size_t)p->chunks * CHAN_CHUNK / MB);
 	printf("sessions' memory   %zu MB a worker\n", p->heap / MB);

@@ -22,6 +22,7 @@ struct plan {
 	unsigned chunks;    /* of chans, CHAN_CHUNK bytes each */
 	unsigned chans;	    /* streams at a time */
 	size_t heap;	    /* bytes of each worker's `mem` */
+	unsigned given_mb;  /* what may be used: eal.memory, or what plan_fit allows; 0: the defaults */
 	unsigned memory_mb; /* of EAL in all, a multiple of 2 */
 	unsigned least_mb;  /* less than that runs nothing */
 	uint64_t nodes;	    /* NUMA nodes of the machine that have memory, a bit each */
@@ -35,6 +36,11 @@ struct plan {
 
 /* sys: where sysfs is mounted; it must outlive the plan. */
 void plan_make(struct plan *p, const struct conf *c, const char *sys, bool huge);
+/*
+ * A plan for ordinary pages, whose memory is taken as it is used: where the file does not say how much, it is no more
+ * than three quarters of what the machine has available, and no less than what anything runs in.
+ */
+void plan_fit(struct plan *p, const struct conf *c, unsigned available_mb);
 /* 0, or -1 and why: eal.memory is given, and too little for anything. */
 int plan_enough(const struct plan *p, const struct conf *c, char *why, size_t n);
 /* One line a part, for `kcpgate check`. */

@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
 from commandline_test import gateway, link, load
-from lab import Lab
+from lab import Lab, gateway_binary
 
 MB = 1 << 20
 IDLE = 48 * MB    # of a machine with 512, beside whatever else it is for
@@ -49,6 +49,29 @@ def test_idle_and_loaded():
         for gw in srv, cli:
             case.check(gw.stop() == 0, "exit status")
         return note
+
+
+def test_little_memory():
+    """Where less is available than the defaults may come to they come to less, and carry every byte; the log says so."""
+    with Lab("ks") as lab:
+        link(lab)
+        with open("/proc/meminfo") as f:
+            text = re.sub(r"(MemAvailable:\s+)\d+", r"\g<1>204800", f.read())
+        little = lab.file("meminfo", text)
+
+        def run(ns, role, *argv):
+            gw = lab.run("kcpgate-" + role, ns, "sh", "-c", 'mount --bind "$0" /proc/meminfo && exec "$@"', little,
+                         gateway_binary(), role, "--key", "k", *argv)
+            gw.wait_for("ready:")
+            return gw
+        srv = run("g", "server", "-t", "127.0.0.1:9000", "-l", ":4000")
+        cli = run("p", "client", "-r", "10.77.0.1:4000", "-l", ":13000")
+        for gw in srv, cli:
+            case.check("memory: 150 MB at most, for 200 MB are available" in gw.log(), gw.log())
+        load(lab, "big", "127.0.0.1", 13000, 8 << 20)
+        load(lab, "small", "127.0.0.1", 13000, 200, "--at-once", 50)
+        for gw in srv, cli:
+            case.check(gw.stop() == 0, "exit status")
 
 
 if __name__ == "__main__":

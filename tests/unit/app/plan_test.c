@@ -75,6 +75,38 @@ Test(plan, memory_that_is_given)
 	cr_expect(strstr(why, "eal.memory: found "), "%s", why);
 }
 
+/* Less is available than the defaults come to: all of it is made smaller, but not below what anything runs in. */
+Test(plan, memory_that_is_there)
+{
+	unsigned all, least;
+
+	lcores("0-1", 2);
+	plan_make(&p, &conf, sys_root, false);
+	all = p.memory_mb;
+	least = p.least_mb;
+	plan_fit(&p, &conf, 4 * all / 3 + 2);
+	cr_expect_eq(p.memory_mb, all);
+	for (unsigned mb = 16; mb < all; mb += 7) {
+		unsigned most = mb / 4 * 3 < least ? least : mb / 4 * 3;
+
+		plan_make(&p, &conf, sys_root, false);
+		plan_fit(&p, &conf, mb);
+		cr_expect_eq(p.memory_mb, (most + 1) / 2 * 2, "%u MB: %u", mb, p.memory_mb);
+		cr_expect_lt(p.heap + p.chunks * (size_t)16384 + p.chans * (size_t)512 + p.mbufs * (size_t)2368,
+			     (size_t)p.memory_mb << 20);
+		cr_expect(p.chunks >= 64 && p.heap >= 1u << 20, "%u MB: %u chunks, heap %zu", mb, p.chunks, p.heap);
+	}
+	/* Hugepages are there or not, and who says how much means it. */
+	plan_make(&p, &conf, sys_root, true);
+	plan_fit(&p, &conf, 100);
+	cr_expect_eq(p.memory_mb, all);
+	conf.eal.memory = 300;
+	plan_make(&p, &conf, sys_root, false);
+	plan_fit(&p, &conf, 100);
+	cr_expect_eq(p.memory_mb, 300);
+	conf.eal.memory = 0;
+}
+
 /* A card on node 1, control and a worker on node 0, a worker on node 1. */
 Test(plan, two_nodes)
 {
