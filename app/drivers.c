@@ -90,7 +90,8 @@ static bool add_device(struct drivers *d, const char *dir, const char *device)
 bool drivers_of(const struct conf *c, const char *dir, struct drivers *d)
 {
 	d->n = 0;
-	if (brings_own(c) || !add_lib(d, dir, ALWAYS))
+	/* dpdk-dumpcap loads all, and both number them as they come: pools of its own are ours to take from. */
+	if (c->eal.dumpcap || brings_own(c) || !add_lib(d, dir, ALWAYS))
 		return false;
 	for (unsigned i = 0; i < c->n_ports; i++) {
 		const struct conf_port *p = &c->ports[i];

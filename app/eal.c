@@ -11,6 +11,7 @@
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
+#include <rte_pdump.h>
 
 #include "again.h"
 #include "app.h"
@@ -20,6 +21,10 @@
 #include "pages.h"
 #include "plugins.h"
 #include "runtime.h"
+#include "shared.h"
+#include "sysfile.h"
+
+#define MOUNTS "/proc/mounts"
 
 _Static_assert(LIMIT_LCORES <= RTE_MAX_LCORE, "what conf_lcores takes, EAL takes");
 
@@ -105,6 +110,8 @@ static int eal_plan(struct app *a)
 	struct plan *p = &a->plan;
 	int ret = 0;
 
+	if (e->dumpcap)
+		shared_sweep(MOUNTS, e->file_prefix);
 	plan_make(p, a->conf, TOPO_SYS,
 		  e->hugepages == CONF_HUGE_YES || (e->hugepages == CONF_HUGE_AUTO && !again_is()));
 	if (p->huge) {
@@ -117,16 +124,27 @@ static int eal_plan(struct app *a)
 	}
 	if (plan_enough(p, a->conf, a->why, sizeof(a->why)))
 		return -ENOMEM;
+	if (e->dumpcap && !sysfile_says(MOUNTS, " hugetlbfs ")) {
+		snprintf(a->why, sizeof(a->why),
+			 "eal.dumpcap: no hugetlbfs is mounted: mount -t hugetlbfs hugetlbfs /dev/hugepages");
+		return -ENOENT;
+	}
 	return p->huge ? 0 : ordinary_pages(a);
 }
+
+/* Of a process whose memory others may map; behind rte_eal_cleanup there are no more than names. */
+static char shared_prefix[CONF_NAME_MAX];
 
 /* DPDK's telemetry removes its socket at the exit too: what was registered before its own runs behind it. */
 static void at_exit(void)
 {
 	const char *dir = rte_eal_get_runtime_dir();
 
-	if (dir && dir[0])
-		runtime_leave(dir);
+	if (!dir || !dir[0])
+		return;
+	if (shared_prefix[0])
+		shared_leave(MOUNTS, shared_prefix, dir);
+	runtime_leave(dir);
 }
 
 static void eal_runtime(void)
@@ -173,6 +191,17 @@ static int eal_fault(struct app *a)
 	return -ENODEV;
 }
 
+/* Answers to dpdk-dumpcap, which hooks itself into the ports' bursts when it comes.  Without it nothing is done there.
+ */
+static int dumpcap_up(struct app *a)
+{
+	snprintf(shared_prefix, sizeof(shared_prefix), "%s", a->conf->eal.file_prefix);
+	if (rte_pdump_init() == 0)
+		return 0;
+	snprintf(a->why, sizeof(a->why), "eal.dumpcap: %s", rte_strerror(rte_errno));
+	return -rte_errno;
+}
+
 int app_eal_up(struct app *a)
 {
 	struct eal_args args;
@@ -198,11 +227,13 @@ int app_eal_up(struct app *a)
 		return -EINVAL;
 	}
 	worker_clock_init(&a->clock);
-	return 0;
+	return a->conf->eal.dumpcap ? dumpcap_up(a) : 0;
 }
 
 void app_eal_down(struct app *a)
 {
+	if (a->eal_up && a->conf->eal.dumpcap)
+		rte_pdump_uninit();
 	if (a->eal_up)
 		rte_eal_cleanup();
 	rte_openlog_stream(NULL);

@@ -30,14 +30,15 @@ static void memory(const struct plan *p, unsigned more, char mem[EAL_MEM_MAX])
 				p->node_mb[i] ? p->node_mb[i] + more : 0);
 }
 
-static void add_memory(struct eal_args *a, const struct plan *p)
+static void add_memory(struct eal_args *a, const struct conf *c, const struct plan *p)
 {
 	memory(p, 0, a->mem[0]);
 	memory(p, GROW_MB, a->mem[1]);
 	add(a, p->n_nodes > 1 ? "--socket-mem" : "-m");
 	add(a, a->mem[0]);
 	if (p->huge) {
-		add(a, "--in-memory"); /* needs no hugetlbfs mount, leaves no files */
+		if (!c->eal.dumpcap)
+			add(a, "--in-memory"); /* needs no hugetlbfs mount, leaves no files */
 		if (p->memory_mb < 1024 - GROW_MB) {
 			add(a, "--socket-limit");
 			add(a, a->mem[1]);
@@ -72,7 +73,7 @@ void eal_args_make(struct eal_args *a, const struct conf *c, const struct plan *
 	add(a, c->eal.lcores ? c->eal.lcores : p->default_lcores);
 	add(a, "--file-prefix");
 	add(a, c->eal.file_prefix);
-	add_memory(a, p);
+	add_memory(a, c, p);
 	if (!c->telemetry.enable)
 		add(a, "--no-telemetry");
 	if (debug)

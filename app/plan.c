@@ -23,8 +23,9 @@
 #define WORKER_BYTES   (2u * MB)
 #define MESH_BYTES     (PLAN_RING_FRAMES * 8 + 512) /* of a worker, for each other and for each port: a ring */
 #define EAL_BYTES      (8u * MB)
-#define PORT_BYTES     (4u * MB) /* a driver's rings */
-#define SPARE	       32	 /* this part of all is left over for what lies between two blocks */
+#define PORT_BYTES     (4u * MB)  /* a driver's rings */
+#define DUMPCAP_BYTES  (16u * MB) /* counters of all queues that there could be; dpdk-dumpcap's own copies */
+#define SPARE	       32	  /* this part of all is left over for what lies between two blocks */
 #define DEFAULT_HEAP   (160u * MB)
 #define DEFAULT_CHUNKS 6144u
 #define CHANS_MIN      16384u
@@ -96,7 +97,7 @@ static size_t fixed_bytes(const struct plan *p, const struct conf *c, int node)
 
 	if (at->ctl == node)
 		n += EAL_BYTES + (c->n_ports + p->in.n_exc) * PORT_BYTES + p->chans * (size_t)CHAN_BYTES +
-		     2 * POOL_BYTES;
+		     2 * POOL_BYTES + (c->eal.dumpcap ? DUMPCAP_BYTES : 0);
 	for (unsigned i = 0; i < at->n_pools; i++)
 		if (at->pool[i].node == node)
 			n += POOL_BYTES + (size_t)at->pool[i].mbufs * MBUF_BYTES;

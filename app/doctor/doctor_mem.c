@@ -6,6 +6,7 @@
 
 #include "doctor_int.h"
 #include "pages.h"
+#include "sysfile.h"
 
 #define SMALL_MB (TOPO_SMALL_KB / 1024)
 #define BIG_MB	 (TOPO_BIG_KB / 1024)
@@ -123,6 +124,21 @@ static void must_be_huge(struct doctor *d)
 	doctor_mend(d, "eal.hugepages = true; or vfio-pci, on a machine with an IOMMU");
 }
 
+/* What dpdk-dumpcap maps are files. */
+static void mounted(struct doctor *d)
+{
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s/proc/mounts", d->root);
+	if (sysfile_says(path, " hugetlbfs ")) {
+		doctor_add(d, DOCTOR_OK, "hugetlbfs is mounted, whose files dpdk-dumpcap maps");
+		return;
+	}
+	doctor_add(d, DOCTOR_MISSING, "no hugetlbfs is mounted");
+	doctor_why(d, "eal.dumpcap = true: dpdk-dumpcap maps the gateway's memory by its files there");
+	doctor_mend(d, "mount -t hugetlbfs hugetlbfs /dev/hugepages; or kcpgate capture, which needs none of it");
+}
+
 void doctor_mem(struct doctor *d, struct plan *p)
 {
 	bool enough = p && p->huge;
@@ -139,6 +155,8 @@ void doctor_mem(struct doctor *d, struct plan *p)
 		doctor_why(d, "the gateway does not start");
 		return;
 	}
+	if (d->conf->eal.dumpcap)
+		mounted(d);
 	for (int i = 0; p->huge && i < TOPO_NODES_MAX; i++) {
 		if (!p->node_mb[i])
 			continue;

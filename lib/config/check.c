@@ -252,10 +252,25 @@ static int check_sessions(struct conf_reader *r)
 	return 0;
 }
 
+/* Another process maps our memory by its files, and only hugepages have any. */
+static int check_dumpcap(struct conf_reader *r)
+{
+	struct conf_eal *e = &r->c->eal;
+
+	if (!e->dumpcap)
+		return 0;
+	if (e->hugepages == CONF_HUGE_NO)
+		return conf_obj_fail(r, &r->eal, "dumpcap",
+				     "found true, with hugepages = false; allowed: with hugepages, which are the "
+				     "memory that another process can map");
+	e->hugepages = CONF_HUGE_YES;
+	return 0;
+}
+
 int conf_check(struct conf_reader *r)
 {
 	static int (*const rules[])(struct conf_reader *) = {
-		check_ports, check_tunnel_port, check_tunnels, check_mtus, check_sessions,
+		check_dumpcap, check_ports, check_tunnel_port, check_tunnels, check_mtus, check_sessions,
 	};
 	int rc = check_presence(r);
 

@@ -45,6 +45,7 @@ struct conf_eal {
 	char *file_prefix; /* "kcpgate" */
 	char **args;	   /* more EAL arguments, NULL-terminated; NULL: none */
 	enum conf_idle idle;
+	bool dumpcap; /* false; DPDK's other processes may attach: then hugepages is CONF_HUGE_YES */
 };
 
 struct conf_port {

@@ -98,6 +98,8 @@ static const struct conf_item eal_items[] = {
 	 .help = "more arguments for EAL"},
 	{"idle", .kind = CONF_ENUM, EAL(idle), .words = idle_words,
 	 .help = "sleep when there is nothing to do, or spin"},
+	{"dumpcap", .kind = CONF_BOOL, EAL(dumpcap),
+	 .help = "let dpdk-dumpcap attach: memory is files of hugetlbfs then, which it maps"},
 	{NULL},
 };
 

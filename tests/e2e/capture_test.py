@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: MIT
 """kcpgate capture: chosen sessions as they are on the wire, beside what tcpdump saw there, and what is in them."""
 import collections
+import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import stat
 import struct
 import subprocess
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lab"))
@@ -16,6 +19,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "interop"))
 import case
 import decode
 import load as traffic
+import memory_test
 import pure
 from lab import ROOT, Lab, eal, gateway_binary, telemetry, wait_until
 
@@ -53,7 +57,7 @@ class Capture:
     def block(self, kind, b):
         if kind == 0x0a0d0d0a:
             case.check(struct.unpack_from("<IHH", b) == (0x1a2b3c4d, 1, 0), "section", b[:8])
-            self.app = self.options(b[16:])[4].decode()
+            self.app = self.options(b[16:]).get(4, b"").decode()
         elif kind == 1:
             link, _, snap = struct.unpack_from("<HHI", b)
             o = self.options(b[8:])
@@ -63,11 +67,11 @@ class Capture:
             i, high, low, n, whole = struct.unpack_from("<IIIII", b)
             o = self.options(b[20 + (n + 3) // 4 * 4:])
             self.packets.append(Packet(self.ifaces[i][0], high << 32 | low, struct.unpack("<I", o[2])[0] == 2,
-                                       b[20:20 + n], whole, o[1].decode()))
+                                       b[20:20 + n], whole, o.get(1, b"").decode()))
         elif kind == 5:
             i = struct.unpack_from("<I", b)[0]
             o = self.options(b[12:])
-            self.stats[self.ifaces[i][0]] = (struct.unpack("<Q", o[4])[0], struct.unpack("<Q", o[5])[0])
+            self.stats[self.ifaces[i][0]] = tuple(struct.unpack("<Q", o.get(k, bytes(8)))[0] for k in (4, 5))
         else:
             case.check(False, "block of type", kind)
 
@@ -75,12 +79,14 @@ class Capture:
         return [p for p in self.packets if p.iface == iface]
 
 
+def is_udp(frame):
+    return frame[12:14] == b"\x08\x00" and frame[23] == 17 or frame[12:14] == b"\x86\xdd" and frame[20] == 17
+
+
 def udp(frame):
     """(source port, destination port, payload) of a datagram over IPv4 or IPv6."""
-    v6 = frame[12:14] == b"\x86\xdd"
-    case.check(v6 or frame[12:14] == b"\x08\x00", "Ethernet type", frame[12:14])
-    ip = 54 if v6 else 14 + 4 * (frame[14] & 15)
-    case.check(frame[20 if v6 else 23] == 17, "no UDP")
+    case.check(is_udp(frame), "no UDP", frame[:24])
+    ip = 54 if frame[12:14] == b"\x86\xdd" else 14 + 4 * (frame[14] & 15)
     sport, dport, n = struct.unpack_from(">HHH", frame, ip)
     return sport, dport, frame[ip + 8:ip + n]
 
@@ -92,13 +98,17 @@ def conf(port, tunnels, more=""):
         + "tunnels = ( %s );\n" % ",\n".join(one % t for t in tunnels) + more
 
 
-def gateways(lab, more=""):
-    """A server with two tunnels in g, and a client of each in p."""
+def network(lab):
     lab.add_ns("g", "p")
     lab.veth("g", "g1", "p", "p1")
     lab.addr("g", "g1", "10.78.1.1/24")
     lab.addr("p", "p1", "10.78.1.2/24")
     lab.run("target", "g", sys.executable, LOAD, "serve", "127.0.0.1", "9000").wait_for("serving")
+
+
+def gateways(lab, more=""):
+    """A server with two tunnels in g, and a client of each in p."""
+    network(lab)
     srv = lab.gateway("server", "g", conf("g1", [("s%d" % i, "server", ":400%d" % i, "target", "127.0.0.1:9000")
                                                  for i in (1, 2)], more))
     lab.gateway("client", "p", conf("p1", [("c%d" % i, "client", "127.0.0.1:1300%d" % i, "remote", "10.78.1.1:400%d" % i)
@@ -263,6 +273,56 @@ def test_slow_reader():
             case.check(taken == len(got.of(name)) and gone > 0, name, taken, gone)
         case.check(sum(s[1] for s in got.stats.values()) >= lost, got.stats, lost)
         return "%d taken, %d left out" % tuple(map(sum, zip(*got.stats.values())))
+
+
+@contextlib.contextmanager
+def hugetlbfs(lab, n):
+    """So many hugepages more, and a mount of their files that every process finds."""
+    with memory_test.as_before():
+        memory_test.write_nr(memory_test.pages("HugePages_Total") + n)
+        if memory_test.pages("HugePages_Free") < n:
+            raise case.Skip("the kernel gives %d hugepages of %d" % (memory_test.pages("HugePages_Free"), n))
+        where = tempfile.mkdtemp(prefix="kcpgate-huge-")
+        subprocess.run(["mount", "-t", "hugetlbfs", "hugetlbfs", where], check=True)
+        try:
+            yield where
+        finally:
+            lab.close()
+            subprocess.run(["umount", where], check=True)
+            os.rmdir(where)
+
+
+def test_dumpcap():
+    """dpdk-dumpcap sees every datagram of a port, both ways, where eal.dumpcap lets it attach; nothing is left behind."""
+    if not shutil.which("dpdk-dumpcap"):
+        raise case.Skip("no dpdk-dumpcap: apt install dpdk")
+    with Lab("kG") as lab, hugetlbfs(lab, 420) as pages:
+        network(lab)
+        one = [("s1", "server", ":4001", "target", "127.0.0.1:9000")]
+        text = conf("g1", one).replace("hugepages = false;", "dumpcap = true;")
+        srv = lab.gateway("server", "g", text)
+        lab.gateway("client", "p", conf("p1", [("c1", "client", "127.0.0.1:13001", "remote", "10.78.1.1:4001")]))
+        exchange(lab, 1, 1000)
+        path = os.path.join(lab.dir, "dump.pcapng")
+        dump = lab.run("dumpcap", "g", "dpdk-dumpcap", "--file-prefix", srv.prefix, "-i", "0", "-w", path)
+        dump.wait_for("Packets captured:")
+        taps = [tcpdump(lab, "g", "g1"), tcpdump(lab, "p", "p1")]
+        exchange(lab, 1)
+        lab.captured(*taps)
+        for t in taps + [dump]:
+            t.stop(signal.SIGINT)
+        got = Capture(path)
+        want = payloads((s[1] == 4001, p) for t in taps for _, s, _, p in decode.pcap(t.file))
+        have = payloads((p.out, udp(p.frame)[2]) for p in got.packets if is_udp(p.frame))
+        case.check(want and not want - have, sum((want - have).values()), "of", sum(want.values()), "are missing")
+        exchange(lab, 1)
+        srv.stop(signal.SIGKILL)
+        case.check(os.listdir(pages), "files of the one that was killed")
+        srv = lab.gateway("again", "g", text.replace("@PREFIX@", srv.prefix))
+        case.check(srv.stop() == 0, "exit status")
+        srv.prefix = srv.prefix.replace("again", "server")
+        case.check(not os.listdir(pages) and not os.path.exists("/var/run/dpdk/" + srv.prefix), "files left behind")
+        return "%d datagrams" % sum(want.values())
 
 
 if __name__ == "__main__":

@@ -107,6 +107,15 @@ Test(drivers, that_the_file_brings)
 	}
 }
 
+/* Processes that share pools know the same ways to make them, by number. */
+Test(drivers, dumpcap)
+{
+	port("net_null0", true);
+	cr_expect_str_eq(found(), "librte_mempool_ring librte_net_null");
+	conf.eal.dumpcap = true;
+	cr_expect_str_eq(found(), "all");
+}
+
 Test(drivers, no_folder)
 {
 	port("net_null0", true);

@@ -63,6 +63,14 @@ Test(eal_args, drivers)
 			 "--socket-limit 622 -d /x/librte_net_null.so -d /x/librte_mempool_ring.so --no-pci");
 }
 
+/* dpdk-dumpcap maps files, by a configuration that is shared. */
+Test(eal_args, dumpcap)
+{
+	port("net_af_packet0,iface=eth0", true);
+	conf.eal.dumpcap = true;
+	cr_expect_str_eq(joined(false), "kcpgate --lcores 0@0,1@1 --file-prefix kg -m 366 --socket-limit 622 --no-pci");
+}
+
 /* What the file has for EAL stands before the devices, whose arguments the port's are. */
 Test(eal_args, of_the_file)
 {

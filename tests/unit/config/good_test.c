@@ -111,6 +111,7 @@ Test(good, defaults_of_the_file)
 	cr_expect_str_eq(c->eal.file_prefix, "kcpgate");
 	cr_expect_null(c->eal.args);
 	cr_expect_eq(c->eal.idle, CONF_IDLE_ADAPTIVE);
+	cr_expect_not(c->eal.dumpcap);
 	cr_expect_eq(c->max_sessions, 65536);
 	cr_expect_eq(c->max_streams, 4096);
 	cr_expect(c->max_dials == 512 && c->dial_timeout == 30);
@@ -186,8 +187,28 @@ Test(good, modes)
 	}
 }
 
+/* It needs hugepages, whether it says so or not. */
+Test(good, dumpcap)
+{
+	static const char *const groups[] = {"dumpcap = true;", "dumpcap = true; hugepages = true;"};
+	char text[400], why[512];
+	struct conf *c;
+
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text),
+			 "eal = { %s };\nports = ( { name = \"a\"; device = \"03:00.0\"; } );\ntunnels = ( { name = "
+			 "\"t\"; role = \"server\"; listen = \":1\"; target = \"a:1\"; key = \"k\"; } );\n",
+			 groups[i]);
+		cr_assert_eq(load_text(text, &c, why), 0, "%s", why);
+		cr_expect(c->eal.dumpcap);
+		cr_expect_eq(c->eal.hugepages, CONF_HUGE_YES);
+		conf_free(c);
+	}
+}
+
 static const char everything[] =
-	"eal = { lcores = \"0@0,(1-3)@(1,2),5\"; hugepages = false; memory = 512; file_prefix = \"kg1\";\n"
+	"eal = { lcores = \"0@0,(1-3)@(1,2),5\"; hugepages = false; memory = 512; dumpcap = false; file_prefix = "
+	"\"kg1\";\n"
 	"  args = [ \"--log-level=8\", \"--iova-mode=va\" ]; idle = \"poll\"; };\n"
 	"limits = { sessions = 10; streams = 20; dials = 30; dialtimeout = 40; };\n"
 	"telemetry = { enable = false; allow_plaintext = true; };\n"
