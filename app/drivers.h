@@ -20,7 +20,8 @@ struct drivers {
 
 /*
  * Those in dir that c needs.  False: let EAL load all, for a port is a card or of a driver that may need others,
- * dpdk-dumpcap may attach, the file gives EAL devices or drivers of its own, or a library is missing (then what was there is in d).
+ * dpdk-dumpcap may attach, the file gives EAL devices or drivers of its own, or a library is missing (then what was
+ * there is in d).
  */
 bool drivers_of(const struct conf *c, const char *dir, struct drivers *d);
 /* Whether a library of the folder, whatever versions its name has behind it, is one of them. */
