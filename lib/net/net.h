@@ -49,6 +49,8 @@ struct net_dev {
 	bool exclusive; /* frames that are not ours are punted; false: they are the kernel's already */
 	bool up;	/* it can send: open, set up, and with a link */
 	bool closed;	/* its device is not there (any more): nobody may touch it */
+	bool sockets; /* of the kernel's UDP sockets: what comes is ours, and wherever it goes the kernel knows the way
+		       */
 };
 
 /* The routes of one prefix length, [first, first of the next run). */
@@ -67,7 +69,8 @@ struct net_tbl {
 	struct net_local *local; /* by address, then dev */
 	unsigned n_run;		 /* made by net_tbl_sort: one run for each prefix length in use */
 	struct net_run run[129];
-	bool has_bare; /* made by net_tbl_sort: some port has no link address */
+	bool has_bare;	  /* made by net_tbl_sort: some port has no link address */
+	uint16_t sockets; /* made by net_tbl_sort: the port of sockets, or NET_DEV_MAX */
 };
 
 /*
@@ -102,6 +105,9 @@ struct net_hop {
  * route or an unreachable one; -EADDRNOTAVAIL: no source address of dst's family; *hop is undefined after an error.
  * hop->resolved tells whether the next hop's MAC is known; on a port without link addresses it always is, and addresses
  * within such a port's prefixes are reached by it without a route.
+ *
+ * A port of sockets is the way to wherever no other is, and for a `local` that is none of ours: the kernel picks the
+ * source, and `src` is the unspecified address of dst's family.
  *
  * The source: `local` as long as it is of dst's family and still ours, else the route's, else the port's own address
  * that fits best: link-local only towards link-local, then one whose prefix holds the next hop, then the lowest.  Cost

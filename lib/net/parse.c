@@ -14,12 +14,13 @@ struct parse {
 	const struct net_ports *ports;
 	struct addr hit; /* address of ours that was met last: most of a burst goes to the same */
 	bool has_hit;
+	bool sockets;  /* all that comes by the packet's port is for us */
 	uint8_t stray; /* verdict for what is not ours, on the packet's port */
 };
 
 static bool to_us(struct parse *c, const struct addr *dst)
 {
-	if (c->has_hit && addr_eq(&c->hit, dst))
+	if (c->sockets || (c->has_hit && addr_eq(&c->hit, dst)))
 		return true;
 	if (!net_is_local(c->t, dst))
 		return false;
@@ -228,6 +229,7 @@ static uint8_t parse_frame(struct parse *c, struct pkt *k, struct flow_key *key)
 	unsigned type;
 
 	c->stray = dev->exclusive ? VERDICT_PUNT : DROP_NOT_FOR_US;
+	c->sockets = dev->sockets;
 	if (k->n < ETH_HEAD)
 		return DROP_FRAME_SHORT;
 	type = be16_get(k->p + ETH_TYPE);

@@ -106,7 +106,7 @@ static bool dev_is_bare(const struct net_tbl *t, unsigned dev)
 {
 	static const uint8_t none[6];
 
-	return dev < t->n_dev && memcmp(t->dev[dev].mac, none, sizeof(none)) == 0;
+	return dev < t->n_dev && !t->dev[dev].sockets && memcmp(t->dev[dev].mac, none, sizeof(none)) == 0;
 }
 
 void net_tbl_sort(struct net_tbl *t)
@@ -123,8 +123,12 @@ void net_tbl_sort(struct net_tbl *t)
 			t->run[t->n_run++] = (struct net_run){.plen = t->route[i].plen, .first = i};
 	}
 	t->has_bare = false;
-	for (unsigned i = 0; i < t->n_dev; i++)
-		t->has_bare |= dev_is_bare(t, i);
+	t->sockets = NET_DEV_MAX;
+	for (unsigned i = t->n_dev; i > 0; i--) {
+		t->has_bare |= dev_is_bare(t, i - 1);
+		if (t->dev[i - 1].sockets)
+			t->sockets = (uint16_t)(i - 1);
+	}
 }
 
 /* The first, that is the cheapest, of the routes to exactly this prefix in [lo, hi). */
@@ -244,14 +248,31 @@ static void neigh_find(const struct net_tbl *t, struct net_hop *hop)
 	hop->resolved = found || dev_is_bare(t, hop->dev);
 }
 
+/* The address in use is not one that another port answers from. */
+static bool is_kernels(const struct net_tbl *t, const struct addr *dst, const struct addr *local)
+{
+	return t->sockets < t->n_dev && local &&
+	       (addr_is_any(local) || addr_is_v4(local) != addr_is_v4(dst) || !net_is_local(t, local));
+}
+
+static int by_sockets(const struct net_tbl *t, const struct addr *dst, struct net_hop *hop)
+{
+	if (t->sockets >= t->n_dev)
+		return -ENETUNREACH;
+	*hop = (struct net_hop){.via = *dst, .dev = t->sockets, .resolved = true};
+	if (addr_is_v4(dst))
+		hop->src = addr_v4(0);
+	return 0;
+}
+
 int net_resolve(const struct net_tbl *t, const struct addr *dst, const struct addr *local, struct net_hop *hop)
 {
 	const struct net_local *bare = bare_find(t, dst); /* before all routes, as the kernel's local table */
 	const struct net_route *r = bare ? NULL : route_find(t, dst);
 	const struct addr *src;
 
-	if ((!r && !bare) || (r && r->flags & NET_ROUTE_UNREACHABLE))
-		return -ENETUNREACH;
+	if ((!r && !bare) || (r && r->flags & NET_ROUTE_UNREACHABLE) || is_kernels(t, dst, local))
+		return by_sockets(t, dst, hop);
 	memset(hop, 0, sizeof(*hop));
 	hop->dev = r ? r->dev : bare->dev;
 	hop->via = r && !addr_is_any(&r->via) ? r->via : *dst;

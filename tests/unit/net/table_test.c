@@ -370,3 +370,30 @@ Test(table, big)
 		cr_assert_eq(hop.mac[0] + (hop.mac[1] << 8) + 1, hop.via.b[14] * 256 + hop.via.b[15]);
 	}
 }
+
+/* A port of the kernel's sockets is the way to all that no other is, and goes on with what has begun there. */
+Test(table, sockets)
+{
+	tbl->n_dev = 2;
+	tbl->dev[0] = (struct net_dev){.mac = {2, 1}, .up = true};
+	tbl->dev[1] = (struct net_dev){.up = true, .sockets = true};
+	route("203.0.113.0", 24, "192.0.2.254", 0);
+	route("198.18.0.0", 15, NULL, 0)->flags = NET_ROUTE_UNREACHABLE;
+	local("192.0.2.1", 24, 0);
+	net_tbl_sort(tbl);
+
+	expect("203.0.113.7", "192.0.2.254", "192.0.2.1", 0);
+	expect("8.8.8.8", "8.8.8.8", "0.0.0.0", 1);
+	cr_assert(hop.resolved, "the kernel knows the next hop");
+	expect("198.18.0.1", "198.18.0.1", "0.0.0.0", 1);
+	expect("2001:db8::1", "2001:db8::1", "::", 1);
+	cr_assert(hop.resolved);
+
+	cr_assert_eq(resolve("203.0.113.7", "192.0.2.1"), 0);
+	cr_assert_eq(hop.dev, 0, "an address of the other port");
+	cr_assert_eq(resolve("203.0.113.7", "10.0.0.1"), 0);
+	cr_assert_eq(hop.dev, 1, "an address of the kernel's");
+	cr_assert_eq(resolve("203.0.113.7", "0.0.0.0"), 0);
+	cr_assert_eq(hop.dev, 1, "the kernel picks it");
+	cr_assert_not(net_is_local(tbl, &(struct addr){{0}}));
+}
