@@ -13,6 +13,7 @@
 #include <rte_mbuf.h>
 
 #include "devarg.h"
+#include "kudp_int.h"
 #include "port_int.h"
 #include "net.h"
 
@@ -258,6 +259,32 @@ static void af_packet(struct setup *s)
 		port_afp_ring(devargs, fd[i], &s->port->ring[i]);
 }
 
+/* The kernel sums and checks, and knows by its sockets whose queue a datagram is for. */
+static void sockets(struct setup *s)
+{
+	kudp_attach(s->port->kudp, s->port);
+	s->port->csum = NET_CSUM_IP_HW | NET_CSUM_UDP_HW;
+	s->port->rx_csum = true;
+	s->port->at_home = s->port->n_rxq == s->conf->workers;
+}
+
+/* Finds the device, or makes it. */
+static int find(struct setup *s)
+{
+	struct port *p = s->port;
+
+	if (kudp_is(s->conf))
+		return kudp_create(s->conf, &p->kudp, &p->id, s->why, s->why_n);
+	return port_dev_find(s->conf, &p->id, &p->probed, s->why, s->why_n);
+}
+
+static void lose(struct port *p, bool probed)
+{
+	port_dev_remove(p->id, probed || p->kudp);
+	kudp_destroy(p->kudp);
+	p->kudp = NULL;
+}
+
 static int start(struct setup *s)
 {
 	struct rte_ether_addr mac;
@@ -266,6 +293,8 @@ static int start(struct setup *s)
 	if (err)
 		return REFUSED(s, err, "start: %s", rte_strerror(-err));
 	s->port->started = true;
+	if (s->port->kudp)
+		sockets(s);
 	if (driver_is(s, "af_packet") || driver_is(s, "AF_PACKET"))
 		af_packet(s);
 	err = rte_eth_macaddr_get(s->port->id, &mac);
@@ -318,7 +347,7 @@ int port_start(const struct port_conf *conf, struct port *out, char *why, size_t
 	err = check_buffers(&s);
 	if (err)
 		return err;
-	err = port_dev_find(conf, &out->id, &out->probed, why, why_n);
+	err = find(&s);
 	if (err)
 		return err;
 	err = rte_eth_dev_info_get(out->id, &s.info);
@@ -330,14 +359,17 @@ int port_start(const struct port_conf *conf, struct port *out, char *why, size_t
 	if (out->socket < 0)
 		out->socket = 0;
 	out->ifindex = (int)s.info.if_index;
-	snprintf(out->driver, sizeof(out->driver), "%s", s.info.driver_name ? s.info.driver_name : "");
+	snprintf(out->driver, sizeof(out->driver), "%s",
+		 out->kudp	      ? "net_kudp"
+		 : s.info.driver_name ? s.info.driver_name
+				      : "");
 	err = bring_up(&s, port_intr_wanted(conf, out->driver));
 	if (err)
 		goto remove;
 	port_watch(out);
 	return 0;
 remove:
-	port_dev_remove(out->id, out->probed);
+	lose(out, out->probed);
 	memset(out, 0, sizeof(*out));
 	return err;
 }
@@ -349,6 +381,6 @@ void port_stop(struct port *p)
 	port_unwatch(p);
 	take_down(p);
 	/* One that is taken out has to be let go, whoever probed it; and is probed anew when it is back. */
-	port_dev_remove(p->id, p->probed || p->gone);
+	lose(p, p->probed || p->gone);
 	p->ifindex = 0;
 }
