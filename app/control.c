@@ -31,6 +31,7 @@ static void ctl_tunnel(struct app *a, unsigned i)
 		.listen_path = t->listen.path,
 		.target_path = t->target.path,
 		.tcp = t->tcp,
+		.sockbuf = t->sockbuf,
 	};
 }
 

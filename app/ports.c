@@ -122,7 +122,7 @@ static void worker_port(struct app *a, unsigned w, unsigned i)
 	*wp = (struct worker_port){.id = p->id, .rxq = -1, .txq = -1, .rss = &p->rss};
 	wp->tx_owner = (uint16_t)(w % p->n_txq);
 	wp->sends_for = siblings(a, i, w);
-	wp->steer = !(p->has_rss && p->rss.hw);
+	wp->steer = !p->at_home && !(p->has_rss && p->rss.hw);
 	wp->has_exc = a->exc[i].started;
 	wp->exc = a->exc[i].id;
 	wp->exc_fd = wp->has_exc ? a->exc[i].rx_fd[w] : 0;

@@ -41,7 +41,8 @@ struct ctl_tunnel {
 	 */
 	const char *listen_path;
 	const char *target_path;
-	bool tcp; /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
+	bool tcp;	  /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
+	unsigned sockbuf; /* bytes of its UDP sockets' buffers, on a gateway port of sockets; 0: the kernel's default */
 };
 
 /* How the interface of a port that names none is found, again and again until there is one. */

@@ -42,7 +42,7 @@ static void free_hold(struct ctl *c, struct hold *h)
 		fd_give(c, h->tunnel);
 	else
 		c->stats.holds--;
-	resv_free(c->conf.udp, &h->resv);
+	resv_free(c, &h->resv);
 	wheel_disarm(&c->wheel, &h->timer.ent);
 	list_del(&h->all);
 	ctl_bury(c, &h->grave);
@@ -77,15 +77,15 @@ static void hold(struct ctl *c, struct dialer *d, bool kept)
 {
 	struct hold *h;
 
-	if (d->resv.fd < 0)
+	if (!resv_held(&d->resv))
 		return;
 	h = calloc(1, sizeof(*h));
 	if (!h) {
-		resv_free(c->conf.udp, &d->resv);
+		resv_free(c, &d->resv);
 		return;
 	}
 	h->resv = d->resv;
-	d->resv.fd = -1;
+	d->resv = (struct resv){.fd = -1};
 	h->timer.fn = on_hold;
 	h->tunnel = d->d->tunnel;
 	wheel_ent_init(&h->timer.ent);
@@ -176,20 +176,20 @@ static bool find_route(struct ctl *c, struct dialer *d, struct addr *peer, struc
 /* Reserves a source port whose replies come to the worker, where they come by gateway port dev.  0 or -errno. */
 static int find_port(struct ctl *c, const struct dialer *d, unsigned dev, struct flow_key *key, struct resv *r)
 {
-	const struct flow_rss *rss = &c->conf.ports[dev].port->rss;
+	const struct port *p = c->conf.ports[dev].port;
 	int err;
 
 	for (unsigned i = 0; i < DIAL_TRIES * c->conf.n_workers; i++) {
 		do {
-			err = resv_bind(r, NULL, 0, key->proto);
+			err = p->kudp ? resv_sockets(c, r, d->d->tunnel, NULL, 0, d->d->worker_id)
+				      : resv_bind(r, NULL, 0, key->proto);
 		} while (err == -EMFILE && dial_give_up(c));
 		if (err)
 			return err;
 		key->local_port = r->port;
-		if (flow_home(rss, key) == d->d->worker_id)
+		if (p->at_home || flow_home(&p->rss, key) == d->d->worker_id)
 			return 0;
-		close(r->fd);
-		r->fd = -1;
+		resv_close(c, r);
 	}
 	return -EADDRNOTAVAIL;
 }
@@ -278,7 +278,7 @@ void dial_down(struct ctl *c)
 		struct dialer *d = container_of(l, struct dialer, all);
 
 		name_cancel(&d->wait);
-		resv_free(c->conf.udp, &d->resv);
+		resv_free(c, &d->resv);
 		d->d->ctl = NULL;
 		free(d);
 	}

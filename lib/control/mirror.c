@@ -34,6 +34,7 @@ static void tell_ports(struct ctl *c)
 		n->mtu = p->mtu;
 		n->vlan = p->vlan;
 		n->exclusive = p->tap;
+		n->sockets = p->port->kudp;
 		n->closed = c->iface[d].state != IFACE_OPEN;
 		n->no_link = !c->iface[d].link.up;
 	}

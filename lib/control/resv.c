@@ -10,6 +10,7 @@
 
 #include "cap.h"
 #include "ctl_int.h"
+#include "kudp.h"
 #include "sock.h"
 
 #define RETRY_MS 1000
@@ -73,12 +74,48 @@ int resv_bind(struct resv *r, const struct addr *host, uint16_t port, uint16_t p
 	int err;
 
 	r->fd = -1;
+	r->set = NULL;
 	if (host && !addr_is_any(host))
 		return bind_one(r, host, port, proto);
 	err = bind_one(r, &any6, port, proto);
 	if (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL)
 		err = bind_one(r, &any4, port, proto);
 	return err;
+}
+
+const struct port *resv_by_sockets(const struct ctl *c)
+{
+	for (unsigned d = 0; d < c->conf.n_ports; d++)
+		if (c->conf.ports[d].port->kudp)
+			return c->conf.ports[d].port;
+	return NULL;
+}
+
+int resv_sockets(const struct ctl *c, struct resv *r, unsigned tunnel, const struct addr *host, uint16_t port,
+		 uint16_t worker)
+{
+	const struct port *p = resv_by_sockets(c);
+	struct kudp_conf kc = {.host = host,
+			       .port = port,
+			       .queue = worker == RESV_SERVER ? KUDP_ALL : worker % p->n_rxq,
+			       .floating = worker != RESV_SERVER,
+			       .buffer = c->conf.tunnels[tunnel].sockbuf};
+
+	r->fd = -1;
+	r->proto = FLOW_UDP;
+	return kudp_open(p->kudp, &kc, &r->set, &r->port);
+}
+
+void resv_close(const struct ctl *c, struct resv *r)
+{
+	const struct port *p = resv_by_sockets(c);
+
+	if (r->set && p)
+		kudp_close(p->kudp, r->set);
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = -1;
+	r->set = NULL;
 }
 
 static _Atomic uint16_t *entry(struct net_ports *t, uint16_t proto, unsigned port)
@@ -91,13 +128,12 @@ void resv_enter(struct net_ports *t, const struct resv *r, uint16_t tunnel)
 	atomic_store_explicit(entry(t, r->proto, r->port), (uint16_t)(tunnel + 1), memory_order_relaxed);
 }
 
-void resv_free(struct net_ports *t, struct resv *r)
+void resv_free(struct ctl *c, struct resv *r)
 {
-	if (r->fd < 0)
+	if (!resv_held(r))
 		return;
-	atomic_store_explicit(entry(t, r->proto, r->port), 0, memory_order_relaxed);
-	close(r->fd);
-	r->fd = -1;
+	atomic_store_explicit(entry(c->conf.udp, r->proto, r->port), 0, memory_order_relaxed);
+	resv_close(c, r);
 }
 
 static int reserve(struct ctl *c, unsigned tunnel, const struct addr *host, unsigned port, uint16_t proto, char *why,
@@ -111,7 +147,10 @@ static int reserve(struct ctl *c, unsigned tunnel, const struct addr *host, unsi
 	if (other)
 		return ctl_fail(why, why_n, -EADDRINUSE, "tunnel %s: %s port %u is tunnel %s's already", name, what,
 				port, c->conf.tunnels[other - 1].name);
-	err = resv_bind(r, host, (uint16_t)port, proto);
+	if (proto == FLOW_UDP && resv_by_sockets(c))
+		err = resv_sockets(c, r, tunnel, host, (uint16_t)port, RESV_SERVER);
+	else
+		err = resv_bind(r, host, (uint16_t)port, proto);
 	if (err == -EADDRINUSE)
 		return ctl_fail(why, why_n, err, "tunnel %s: %s port %u is in use by another process", name, what,
 				port);
@@ -139,7 +178,7 @@ static int reserve_all(struct ctl *c, unsigned tunnel, const struct addr *host, 
 			err = reserve(c, tunnel, host, p, FLOW_TCP, why, why_n);
 	}
 	while (err && c->n_resv > before)
-		resv_free(c->conf.udp, &c->resv[--c->n_resv]);
+		resv_free(c, &c->resv[--c->n_resv]);
 	return err;
 }
 
@@ -241,7 +280,7 @@ void resv_down(struct ctl *c)
 		wheel_disarm(&c->wheel, &c->tunnels[i].listen_retry.ent);
 	}
 	while (c->n_resv > 0)
-		resv_free(c->conf.udp, &c->resv[--c->n_resv]);
+		resv_free(c, &c->resv[--c->n_resv]);
 	free(c->resv);
 	c->resv = NULL;
 }

@@ -4,7 +4,8 @@
 /*
  * A port taken from the kernel and entered in net_ports: a bound socket (for fake TCP, one that listens) that drops
  * whatever it is sent.  It keeps other processes off the port, and the kernel from answering our peers: with "port
- * unreachable", with RST, with a handshake of its own.
+ * unreachable", with RST, with a handshake of its own.  Where a gateway port is one of sockets, UDP's are its own
+ * (port/kudp.h), which hear and send.
  */
 
 #include <stdbool.h>
@@ -15,12 +16,19 @@
 #include "net.h"
 
 struct ctl;
+struct kudp_set;
 
 struct resv {
-	int fd; /* -1: none */
+	int fd;		      /* -1: none */
+	struct kudp_set *set; /* in place of it; NULL: none */
 	uint16_t port;
 	uint16_t proto; /* FLOW_* */
 };
+
+static inline bool resv_held(const struct resv *r)
+{
+	return r->fd >= 0 || r->set;
+}
 
 /*
  * Binds `port` (0: one that the kernel picks; it is in r->port then) on `host`, or on all addresses of both families
@@ -28,11 +36,21 @@ struct resv {
  */
 int resv_bind(struct resv *r, const struct addr *host, uint16_t port, uint16_t proto);
 
+/* The same for a tunnel's UDP by the gateway port of sockets: a client's, for this worker, or (RESV_SERVER) a server's.
+ */
+#define RESV_SERVER UINT16_MAX
+int resv_sockets(const struct ctl *c, struct resv *r, unsigned tunnel, const struct addr *host, uint16_t port,
+		 uint16_t worker);
+/* The gateway port of sockets, or NULL. */
+const struct port *resv_by_sockets(const struct ctl *c);
+
 /* Enters the port in the table as the tunnel's. */
 void resv_enter(struct net_ports *t, const struct resv *r, uint16_t tunnel);
 
+/* Closes the socket. */
+void resv_close(const struct ctl *c, struct resv *r);
 /* Takes the port out of the table and closes the socket. */
-void resv_free(struct net_ports *t, struct resv *r);
+void resv_free(struct ctl *c, struct resv *r);
 
 /* The server tunnels' listen ports; with fake TCP, both UDP's and TCP's, as stock has it (wire.md 9.2). */
 int resv_up(struct ctl *c, char *why, size_t why_n);

@@ -60,6 +60,7 @@ struct nl_port {
 	bool exclusive; /* the kernel's interface is a TAP: frames leave with `mac` */
 	bool closed;	/* its device is nobody's to touch */
 	bool no_link;	/* its device says that it has no link */
+	bool sockets;	/* as in struct net_dev: it stands on no interface */
 };
 
 /* A neighbour that traffic is sent to: the kernel, which sees none of it, is told so from time to time. */

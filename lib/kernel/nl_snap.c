@@ -39,8 +39,10 @@ static void put_devs(const struct nl *n, struct net_tbl *t)
 		dev->vlan = p->vlan;
 		dev->exclusive = p->exclusive;
 		dev->closed = p->closed;
+		dev->sockets = p->sockets;
 		/* An exclusive port's device may stand on an interface of the kernel's, too. */
-		dev->up = !p->closed && !p->no_link && l && nl_link_sends(l) && (!base || nl_link_sends(base));
+		dev->up = !p->closed && !p->no_link &&
+			  (p->sockets || (l && nl_link_sends(l) && (!base || nl_link_sends(base))));
 	}
 }
 
