@@ -63,7 +63,7 @@ static void look_at_vdev(struct look *l, const struct conf_port *p)
 	struct port_pmd_of of = {.device = p->device, .vdev = true};
 	char names[256];
 
-	if (!l->pmds)
+	if (!l->pmds || p->sockets)
 		return;
 	if (port_pmds_driver(l->pmds, &of)) {
 		arguments_wrong(l, p, &of);

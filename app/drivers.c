@@ -12,6 +12,7 @@ static const struct {
 } known[] = {
 	{"net_af_packet", "net_af_packet"},
 	{"net_af_xdp", "net_af_xdp"},
+	{"net_kudp", "net_ring"}, /* ours, which stands on it */
 	{"net_memif", "net_memif"},
 	{"net_null", "net_null"},
 	{"net_pcap", "net_pcap"},

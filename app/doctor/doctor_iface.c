@@ -13,6 +13,11 @@ static void shared(struct doctor *d, const struct conf_port *p)
 {
 	long long mtu = 0, carrier = 0;
 
+	if (p->sockets) {
+		doctor_add(d, DOCTOR_OK,
+			   "port %s: UDP sockets of the kernel's, which need no interface and no privileges", p->name);
+		return;
+	}
 	if (p->seek || !p->ifname[0]) {
 		doctor_add(d, DOCTOR_OK, "port %s: its interface is found at the start", p->name);
 		return;

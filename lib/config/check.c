@@ -61,6 +61,19 @@ static int check_port_ifaces(struct conf_reader *r, unsigned i, unsigned j)
 	return 0;
 }
 
+/* What comes by an interface that the kernel keeps comes to its sockets too: it would be taken twice. */
+static int check_port_sockets(struct conf_reader *r, unsigned i, unsigned j)
+{
+	const struct conf_port *p = &r->c->ports[i], *q = &r->c->ports[j];
+
+	if (!(p->sockets || q->sockets) || p->exception != CONF_EXC_KERNEL || q->exception != CONF_EXC_KERNEL)
+		return 0;
+	return conf_obj_fail(r, &r->ports[i], "device",
+			     "found %.*s beside port %s; allowed: one port of sockets, beside ports with interfaces of "
+			     "their own",
+			     (int)strcspn(p->device, ","), p->device, q->name);
+}
+
 static int check_port_pair(struct conf_reader *r, unsigned i, unsigned j)
 {
 	const struct conf_port *p = &r->c->ports[i], *q = &r->c->ports[j];
@@ -73,7 +86,9 @@ static int check_port_pair(struct conf_reader *r, unsigned i, unsigned j)
 		return conf_obj_fail(r, &r->ports[i], "device", "found %.*s, as in port %s; allowed: %s of its own",
 				     (int)strcspn(p->device, ","), p->device, q->name,
 				     p->vdev ? "a number" : "a device");
-	rc = check_port_ifaces(r, i, j);
+	rc = check_port_sockets(r, i, j);
+	if (rc == 0)
+		rc = check_port_ifaces(r, i, j);
 	return rc < 0 ? rc : check_port_addresses(r, i, j);
 }
 
@@ -197,6 +212,31 @@ static int check_tunnels(struct conf_reader *r)
 	return rc;
 }
 
+/* Fake TCP needs frames: a port of sockets sends none. */
+static int check_tcp_sockets(struct conf_reader *r)
+{
+	const struct conf *c = r->c;
+	const char *sockets = NULL;
+	bool other = false;
+
+	for (unsigned i = 0; i < c->n_ports; i++) {
+		if (c->ports[i].sockets)
+			sockets = c->ports[i].device;
+		else
+			other = true;
+	}
+	for (unsigned i = 0; i < c->n_tunnels && sockets; i++) {
+		const struct conf_port *own = named_port(c, &c->tunnels[i]);
+
+		if (c->tunnels[i].tcp && (own ? own->sockets : !other))
+			return conf_obj_fail(r, &r->tunnels[i], "tcp",
+					     "found true by a port of UDP sockets (%s); allowed: a port that sends "
+					     "frames, such as net_af_packet0,iface=NAME",
+					     sockets);
+	}
+	return 0;
+}
+
 /* ---- sizes ---- */
 
 #define FAKE_TCP_MORE 28 /* its head of 36 instead of UDP's 8, wire.md 1 */
@@ -270,7 +310,8 @@ static int check_dumpcap(struct conf_reader *r)
 int conf_check(struct conf_reader *r)
 {
 	static int (*const rules[])(struct conf_reader *) = {
-		check_dumpcap, check_ports, check_tunnel_port, check_tunnels, check_mtus, check_sessions,
+		check_dumpcap,	   check_ports, check_tunnel_port, check_tunnels,
+		check_tcp_sockets, check_mtus,	check_sessions,
 	};
 	int rc = check_presence(r);
 

@@ -65,6 +65,7 @@ struct conf_port {
 	unsigned mtu;	    /* 1500; 576..2030 */
 	unsigned vlan;	    /* 0: none; 1..4094; tap only */
 	unsigned punt_rate; /* 100000; frames a second for the kernel, 0: as many as come; tap only */
+	bool sockets;	    /* device "net_kudp0": the kernel's UDP sockets, on no interface */
 	int line;
 };
 
@@ -129,7 +130,7 @@ struct conf_tunnel {
 	unsigned autoexpire, scavengettl; /* client, s: 0 (never), 600 */
 	uint64_t ratelimit;		  /* bytes/s of UDP payload each session sends, 0: unlimited */
 	unsigned dscp;			  /* 0, 0..63 */
-	unsigned sockbuf;		  /* accepted; there is no socket */
+	unsigned sockbuf;		  /* bytes of a UDP socket's buffers; only a port of sockets has any */
 	bool qpp;			  /* false; QPP-count of pads, 61 */
 	unsigned qpp_count;
 	bool tcp; /* fake TCP instead of UDP (wire.md 10) */

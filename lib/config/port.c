@@ -47,6 +47,7 @@ static int put_device(void *field, const char *text, const char **allowed)
 		snprintf(form, sizeof(form), "%s", text);
 	else
 		return -EINVAL;
+	p->sockets = p->vdev && matches("^net_kudp[0-9]*(,|$)", form);
 	return conf_put_text(&p->device, form, allowed);
 }
 
@@ -183,13 +184,9 @@ void conf_port_iface(const struct conf_port *p, char *out, size_t out_n)
 		devarg_read(p->device, "iface", out, out_n);
 }
 
-static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct conf_port *p)
+/* What only an interface of the port's own can have. */
+static int finish_shared(struct conf_reader *r, const struct conf_obj *o, const struct conf_port *p)
 {
-	char iface[64];
-
-	if (p->seek)
-		return 0;
-	conf_port_iface(p, iface, sizeof(iface));
 	if (p->n_addresses)
 		return conf_obj_fail(r, o, "addresses",
 				     "found with exception \"kernel\"; allowed: the kernel's own "
@@ -208,6 +205,36 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 		return conf_obj_fail(r, o, "punt_rate",
 				     "found with exception \"kernel\"; allowed: with \"tap\" only, as the kernel "
 				     "gets its frames by itself");
+	return 0;
+}
+
+/* The kernel's sockets stand on no interface, or on all. */
+static int finish_sockets(struct conf_reader *r, const struct conf_obj *o, const struct conf_port *p)
+{
+	if (p->exception != CONF_EXC_KERNEL)
+		return conf_obj_fail(r, o, "exception", "found \"%s\" with %s; allowed: \"kernel\"",
+				     exception_words[p->exception], p->device);
+	if (strchr(p->device, ','))
+		return conf_obj_fail(r, o, "device", "found \"%s\"; allowed: net_kudp without arguments", p->device);
+	if (p->ifname[0] != '\0')
+		return conf_obj_fail(r, o, "ifname",
+				     "found \"%s\" with %s; allowed: none, as its sockets hear on all interfaces (a "
+				     "tunnel's listen may name an address)",
+				     p->ifname, p->device);
+	return finish_shared(r, o, p);
+}
+
+static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct conf_port *p)
+{
+	char iface[64];
+	int rc;
+
+	if (p->seek)
+		return 0;
+	rc = finish_shared(r, o, p);
+	if (rc < 0)
+		return rc;
+	conf_port_iface(p, iface, sizeof(iface));
 	if (iface[0] != '\0' && !ifname_ok(iface))
 		return conf_obj_fail(r, o, "device",
 				     "found iface=%s; allowed: an interface's name of 1 to 15 characters", iface);
@@ -297,7 +324,9 @@ int conf_port_finish(struct conf_reader *r, const struct conf_obj *o)
 		return conf_obj_fail(r, o, "device",
 				     "found a PCI address, and --no-pci in eal.args; allowed: one of the two");
 	if (!conf_obj_line(o, "exception"))
-		p->exception = is_shared(p) ? CONF_EXC_KERNEL : CONF_EXC_TAP;
+		p->exception = is_shared(p) || p->sockets ? CONF_EXC_KERNEL : CONF_EXC_TAP;
+	if (p->sockets)
+		return finish_sockets(r, o, p);
 	if (p->mtu > LIMIT_AFP_MTU && p->vdev && matches("^net_af_packet[0-9]*(,|$)", p->device))
 		return conf_obj_fail(r, o, "mtu", "found %u; allowed: an integer from 576 to %u with net_af_packet",
 				     p->mtu, LIMIT_AFP_MTU);

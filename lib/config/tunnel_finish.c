@@ -166,9 +166,19 @@ static void warn_generation(struct conf_reader *r, const struct conf_obj *o, con
 		conf_obj_warn(r, o, "smuxver", "kcptun of 2016 knows 1 only");
 }
 
+/* Only a port of the kernel's sockets has any whose buffers have a size. */
+static bool has_sockets(const struct conf *c)
+{
+	for (unsigned i = 0; i < c->n_ports; i++)
+		if (c->ports[i].sockets)
+			return true;
+	return false;
+}
+
 static void warn_idle(struct conf_reader *r, const struct conf_obj *o, const struct conf_tunnel *t)
 {
-	if (conf_obj_line(o, "sockbuf") && (t->compat != CONF_COMPAT_2016 || conf_obj_line(o, "smuxbuf")))
+	if (conf_obj_line(o, "sockbuf") && !has_sockets(r->c) &&
+	    (t->compat != CONF_COMPAT_2016 || conf_obj_line(o, "smuxbuf")))
 		conf_obj_warn(r, o, "sockbuf", "no socket, no effect");
 	if (conf_obj_line(o, "qpp-count") && !t->qpp)
 		conf_obj_warn(r, o, "qpp-count", "has no effect without qpp");

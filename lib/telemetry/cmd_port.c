@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cmd_int.h"
+#include "kudp.h"
 #include "port.h"
 
 static const char *spreads(const struct port *p)
@@ -34,6 +35,21 @@ static void device(struct rte_tel_data *d, const struct port *p)
 	rte_tel_data_add_dict_string(d, "rx_checksum", p->rx_csum ? "device" : "software");
 }
 
+static struct rte_tel_data *sockets(const struct kudp *k)
+{
+	struct rte_tel_data *d = rte_tel_data_alloc();
+	struct kudp_stats s;
+
+	if (!d)
+		return NULL;
+	kudp_stats(k, &s);
+	rte_tel_data_start_dict(d);
+#define X(name, str) dict_u64(d, str, s.name);
+	KUDP_COUNTERS(X)
+#undef X
+	return d;
+}
+
 static struct rte_tel_data *one_port(const struct tlm_src *src, unsigned i)
 {
 	const struct ctl_port_now now = ctl_port_now(src->ctl, i);
@@ -53,6 +69,8 @@ static struct rte_tel_data *one_port(const struct tlm_src *src, unsigned i)
 	dict_u64(d, "link_changes", now.changes);
 	if (now.open)
 		device(d, &src->ports[i]);
+	if (now.open && src->ports[i].kudp)
+		tlm_row(d, "sockets", sockets(src->ports[i].kudp));
 	return d;
 }
 
