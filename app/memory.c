@@ -100,12 +100,14 @@ int app_memory_up(struct app *a)
 	return ret ? app_fail(a, ret, "rings between workers") : 0;
 }
 
+/*
+ * Pools and heaps go with EAL.  To free them would write zeros over all of them first, and so take all the memory that
+ * was never used.
+ */
 void app_memory_down(struct app *a)
 {
 	worker_mesh_destroy(a->mesh);
 	free(a->udp);
-	chan_pool_destroy(&a->chans);
-	for (unsigned i = 0; i < a->plan.place.n_pools; i++)
-		rte_mempool_free(a->pools[i]);
-	free(a->heaps); /* themselves they go with EAL: rte_free would write zeros over all of them first */
+	chan_pool_leave(&a->chans);
+	free(a->heaps);
 }

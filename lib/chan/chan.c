@@ -89,13 +89,18 @@ err_shares:
 	return err;
 }
 
+void chan_pool_leave(struct chan_pool *p)
+{
+	p->chans = p->chunks = NULL;
+	shares_fini(&p->chunk_shares);
+	shares_fini(&p->chan_shares);
+}
+
 void chan_pool_destroy(struct chan_pool *p)
 {
 	rte_mempool_free(p->chans);
 	rte_mempool_free(p->chunks);
-	p->chans = p->chunks = NULL;
-	shares_fini(&p->chunk_shares);
-	shares_fini(&p->chan_shares);
+	chan_pool_leave(p);
 }
 
 uint64_t chan_room(const struct chan_pool *p, unsigned tunnel)

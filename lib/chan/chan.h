@@ -38,6 +38,9 @@ struct chan_pool {
  * 0 or -errno. */
 int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, unsigned tunnels, int socket);
 void chan_pool_destroy(struct chan_pool *p);
+/* The same at the end of the process: what is EAL's memory goes with EAL, which would first write zeros over all of it.
+ */
+void chan_pool_leave(struct chan_pool *p);
 /* Bytes that this tunnel could have chunks for now; any thread may ask. */
 uint64_t chan_room(const struct chan_pool *p, unsigned tunnel);
 /*

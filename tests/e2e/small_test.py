@@ -3,6 +3,7 @@
 """A small machine: what a gateway started as kcptun is takes of memory when it is idle, and after it has carried something."""
 import os
 import re
+import resource
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
@@ -46,8 +47,11 @@ def test_idle_and_loaded():
         if plain(srv):
             case.check(max(most for _, most in idle) < IDLE, "idle:", note)
             case.check(max(most for _, most in after) < LOADED, "after a load:", note)
+        sanitized = not plain(srv)
         for gw in srv, cli:
             case.check(gw.stop() == 0, "exit status")
+        most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10  # of any process here that has ended
+        case.check(most < LOADED or sanitized, "at the end:", most // MB, "MB;", note)
         return note
 
 
