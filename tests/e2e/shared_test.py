@@ -22,7 +22,8 @@ LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
 FLOOD = os.path.join(ROOT, "build", "perf", "flood")
 G, P, UDP, ECHO, ENTRY = "10.80.1.1", "10.80.1.2", 4000, 9001, 13000
 RATE, SECONDS = 300000, 5
-PORTS = {"af_packet": 'device = "net_af_packet0,iface=g0"; exception = "kernel";'}
+PORTS = {"af_packet": 'device = "net_af_packet0,iface=g0"; exception = "kernel";',
+         "kudp": 'device = "net_kudp0";'}
 # Asks a service by one connection after the other; prints how many, and their times.
 USER = r"""
 import json, socket, sys, time
@@ -123,6 +124,10 @@ def beside(port):
 
 def test_af_packet():
     return beside("af_packet")
+
+
+def test_kudp():
+    return beside("kudp")
 
 
 if __name__ == "__main__":
