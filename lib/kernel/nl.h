@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * The mirror of the kernel's tables.  Notifications only say what has changed, not to what: a while later the tables
- * concerned are read anew, a bounded piece each turn, and a snapshot is made of all of them.  So no sequence of events,
- * no lost event and no route that vanishes without one (IPv4 does that) can leave the mirror wrong.
+ * The mirror of the kernel's tables.  Of links, addresses, neighbours and rules notifications only say what has
+ * changed, not to what: a while later the tables concerned are read anew, a bounded piece each turn.  Routes, of which
+ * there may be a million, follow their messages one by one (nl_route.h).  A snapshot is made of all of them; what it
+ * shares with the one before is not copied.
  *
  * It knows no loop: it hands out a descriptor, is called, and says what has become of it.  Times are the caller's
  * clock, in ms.
@@ -16,24 +17,37 @@
 #include <stdint.h>
 
 #include "net.h"
+#include "nl_route.h"
 
 struct mnl_socket;
 struct rtnl;
 struct nlmsghdr;
 
-enum nl_table { NL_LINK, NL_ADDR, NL_ROUTE, NL_NEIGH, NL_TABLES };
+enum nl_table { NL_LINK, NL_ADDR, NL_NEIGH, NL_RULE, NL_TABLES };
 
 struct nl_link {
 	int index;
 	char name[IF_NAMESIZE];
 	uint8_t mac[6];
 	unsigned flags, mtu;
+	int master;	/* index of the link that it is a part of, 0: none */
+	bool vrf;	/* it is a VRF */
+	bool temporary; /* of its IPv6 addresses the temporary ones are preferred */
 };
 
 struct nl_addr {
 	int index;
 	bool global;
 	struct net_local local; /* dev not set yet */
+};
+
+/* A rule of policy routing that is none of those which every kernel has: what it says is not followed. */
+struct nl_rule {
+	uint8_t family, src_plen, dst_plen, action;
+	bool other; /* selects by more than source and destination */
+	bool l3mdev;
+	uint32_t prio, table;
+	struct addr src, dst;
 };
 
 struct nl_neigh {
@@ -74,9 +88,6 @@ struct nl_use {
 
 #define NL_USES 256
 
-/* In net_route.flags of the tables only: unreachable because it leaves by an interface that is not ours. */
-#define NL_ROUTE_FOREIGN 0x80
-
 /* What nl_turn has come to. */
 enum nl_got {
 	NL_GOT_NONE,
@@ -94,15 +105,20 @@ struct nl {
 	bool changed;	/* read since the last snapshot */
 	uint32_t seq;
 	uint64_t after;	  /* ms: no reading before */
+	uint64_t make_at; /* ms: no snapshot before */
 	uint64_t from_us; /* the thread's CPU time at the beginning of this turn */
 	uint64_t cost_us; /* of the reading under way, in the turns before */
 	struct nl_vec table[NL_TABLES];
-	struct nl_vec fresh;		  /* the table that is being read */
+	struct nl_vec fresh; /* the table that is being read */
+	uint8_t *room;	     /* that messages of changes are received in */
+	struct nl_routes routes;
 	struct nl_port port[NET_DEV_MAX]; /* the caller's to fill */
 	unsigned n_ports;
 	uint64_t gen;
-	struct net_tbl *tbl; /* the newest snapshot */
-	struct nl_old *old;  /* replaced, perhaps still in use; newest first */
+	struct net_tbl *tbl;	/* the newest snapshot */
+	uint64_t rules_gen;	/* how often the table of rules became another one */
+	struct net_waste waste; /* what is freed a piece each turn */
+	struct nl_old *old;	/* replaced, perhaps still in use; newest first */
 	unsigned n_old;
 	struct nl_use use[NL_USES];
 	unsigned n_use;
@@ -120,7 +136,7 @@ void nl_close(struct nl *n);
 /* Readable when something has changed: nl_events is to be called. */
 int nl_fd(const struct nl *n);
 void nl_events(struct nl *n, uint64_t now);
-/* All tables are read again. */
+/* All tables are read again but for routes, which are followed by themselves. */
 void nl_again(struct nl *n);
 /* What is to be read is read without waiting for more that might change. */
 void nl_at_once(struct nl *n);
@@ -135,9 +151,21 @@ void nl_reap(struct nl *n, uint64_t adopted);
 /* Traffic needs this neighbour of gateway port dev: makes the kernel resolve or verify it.  Rate-limited by address. */
 void nl_need(struct nl *n, const struct addr *a, uint16_t dev, uint64_t now);
 
+/* Text of a rule, as `ip rule` has it; returns buf. */
+#define NL_RULE_TEXT 160
+const char *nl_rule_text(const struct nl_rule *r, char buf[NL_RULE_TEXT]);
+/* The VRF that gateway port dev's interface is a part of, or NULL: its routes are in a table that is not followed. */
+const struct nl_link *nl_vrf_of(const struct nl *n, unsigned dev);
+
 /* It can send: up, and with a carrier (the kernel's own rule; whether it is ready for use is another question). */
 bool nl_link_sends(const struct nl_link *l);
 bool nl_is_loopback(const struct nl *n, int index);
+
+/* ---- nl.c ---- */
+/* Something has changed that a snapshot is to be made of. */
+void nl_touch(struct nl *n);
+/* The thread's own time: waiting for a CPU, or for the next buffer while others are served, is not reading. */
+uint64_t nl_cpu_us(void);
 
 /* ---- nl_parse.c: one message of a table into an entry at the end of n->fresh ---- */
 void nl_parse(struct nl *n, const struct nlmsghdr *h);
@@ -149,6 +177,8 @@ void *nl_push(struct nl_vec *v);
 /* ---- nl_snap.c ---- */
 /* Builds a snapshot from the tables, which takes the place of n->tbl if it differs.  0 or -ENOMEM. */
 int nl_publish(struct nl *n);
+/* A turn's share of freeing what nobody uses any more. */
+void nl_free_some(struct nl *n);
 /* Frees them all. */
 void nl_forget(struct nl *n);
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/ipv6.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,13 +13,9 @@
 #include <libmnl/libmnl.h>
 
 #include "nl.h"
+#include "nl_attr.h"
 
 #define VEC_FIRST 16u
-#define ATTRS	  64
-
-struct attrs {
-	const struct nlattr *of[ATTRS];
-};
 
 void *nl_push(struct nl_vec *v)
 {
@@ -41,24 +41,23 @@ uint16_t nl_dev(const struct nl *n, int index)
 	return UINT16_MAX;
 }
 
-static int put_attr(const struct nlattr *a, void *data)
+int nl_attr_put(const struct nlattr *a, void *data)
 {
-	struct attrs *v = data;
+	struct nl_attrs *v = data;
 	unsigned type = mnl_attr_get_type(a);
 
-	if (type < ATTRS)
+	if (type < NL_ATTRS)
 		v->of[type] = a;
 	return MNL_CB_OK;
 }
 
-static void read_attrs(const struct nlmsghdr *h, size_t head, struct attrs *v)
+void nl_attrs_read(const struct nlmsghdr *h, size_t head, struct nl_attrs *v)
 {
 	memset(v, 0, sizeof(*v));
-	mnl_attr_parse(h, (unsigned)head, put_attr, v);
+	mnl_attr_parse(h, (unsigned)head, nl_attr_put, v);
 }
 
-/* An address attribute of either family; false when it is missing or of another length. */
-static bool read_addr(const struct nlattr *a, int family, struct addr *out)
+bool nl_attr_addr(const struct nlattr *a, int family, struct addr *out)
 {
 	size_t n = family == AF_INET ? 4 : 16;
 
@@ -70,26 +69,63 @@ static bool read_addr(const struct nlattr *a, int family, struct addr *out)
 	return true;
 }
 
-static uint32_t read_u32(const struct nlattr *a, uint32_t none)
+uint32_t nl_attr_u32(const struct nlattr *a, uint32_t none)
 {
 	return a && mnl_attr_get_payload_len(a) >= 4 ? mnl_attr_get_u32(a) : none;
+}
+
+/* Whether IPv6's settings of a link (IFLA_AF_SPEC) prefer temporary addresses. */
+static bool wants_temporary(const struct nlattr *spec)
+{
+	const struct nlattr *family, *of;
+	const uint32_t *conf;
+
+	if (!spec)
+		return false;
+	mnl_attr_for_each_nested(family, spec)
+	{
+		if (mnl_attr_get_type(family) != AF_INET6)
+			continue;
+		mnl_attr_for_each_nested(of, family)
+		{
+			conf = mnl_attr_get_payload(of);
+			if (mnl_attr_get_type(of) == IFLA_INET6_CONF &&
+			    mnl_attr_get_payload_len(of) > DEVCONF_USE_TEMPADDR * sizeof(*conf))
+				return (int32_t)conf[DEVCONF_USE_TEMPADDR] >= 2;
+		}
+	}
+	return false;
+}
+
+static bool is_vrf(const struct nlattr *info)
+{
+	const struct nlattr *of;
+
+	if (!info)
+		return false;
+	mnl_attr_for_each_nested(of, info) if (mnl_attr_get_type(of) == IFLA_INFO_KIND) return strncmp(
+		mnl_attr_get_str(of), "vrf", mnl_attr_get_payload_len(of)) == 0;
+	return false;
 }
 
 static void parse_link(struct nl *n, const struct nlmsghdr *h)
 {
 	const struct ifinfomsg *m = mnl_nlmsg_get_payload(h);
 	struct nl_link *l;
-	struct attrs a;
+	struct nl_attrs a;
 
 	if (m->ifi_family != AF_UNSPEC)
 		return;
-	read_attrs(h, sizeof(*m), &a);
+	nl_attrs_read(h, sizeof(*m), &a);
 	l = a.of[IFLA_IFNAME] ? nl_push(&n->fresh) : NULL;
 	if (!l)
 		return;
 	l->index = m->ifi_index;
 	l->flags = m->ifi_flags;
-	l->mtu = read_u32(a.of[IFLA_MTU], 0);
+	l->mtu = nl_attr_u32(a.of[IFLA_MTU], 0);
+	l->master = (int)nl_attr_u32(a.of[IFLA_MASTER], 0);
+	l->vrf = is_vrf(a.of[IFLA_LINKINFO]);
+	l->temporary = wants_temporary(a.of[IFLA_AF_SPEC]);
 	strncpy(l->name, mnl_attr_get_str(a.of[IFLA_IFNAME]), sizeof(l->name) - 1);
 	if (a.of[IFLA_ADDRESS] && mnl_attr_get_payload_len(a.of[IFLA_ADDRESS]) == 6)
 		memcpy(l->mac, mnl_attr_get_payload(a.of[IFLA_ADDRESS]), 6);
@@ -101,127 +137,32 @@ static void parse_addr(struct nl *n, const struct nlmsghdr *h)
 	struct nl_addr *e;
 	struct addr addr;
 	uint32_t flags;
-	struct attrs a;
+	struct nl_attrs a;
 
 	if (m->ifa_family != AF_INET && m->ifa_family != AF_INET6)
 		return;
-	read_attrs(h, sizeof(*m), &a);
-	flags = read_u32(a.of[IFA_FLAGS], m->ifa_flags);
+	nl_attrs_read(h, sizeof(*m), &a);
+	flags = nl_attr_u32(a.of[IFA_FLAGS], m->ifa_flags);
 	/* An IPv6 address that is being checked for duplicates, or is one, must not be used. */
 	if ((flags & IFA_F_DADFAILED) || (flags & (IFA_F_TENTATIVE | IFA_F_OPTIMISTIC)) == IFA_F_TENTATIVE)
 		return;
-	if (!read_addr(a.of[IFA_LOCAL], m->ifa_family, &addr) && !read_addr(a.of[IFA_ADDRESS], m->ifa_family, &addr))
+	if (!nl_attr_addr(a.of[IFA_LOCAL], m->ifa_family, &addr) &&
+	    !nl_attr_addr(a.of[IFA_ADDRESS], m->ifa_family, &addr))
 		return;
 	e = nl_push(&n->fresh);
 	if (!e)
 		return;
 	e->index = (int)m->ifa_index;
 	e->global = m->ifa_scope == RT_SCOPE_UNIVERSE;
+	e->local.scope = m->ifa_family == AF_INET ? m->ifa_scope : 0;
+	e->local.order = n->fresh.n;
+	if (m->ifa_family == AF_INET)
+		e->local.flags = flags & IFA_F_SECONDARY ? NET_LOCAL_SECONDARY : 0;
+	else
+		e->local.flags = (uint8_t)((flags & IFA_F_TEMPORARY ? NET_LOCAL_TEMPORARY : 0) |
+					   (flags & IFA_F_DEPRECATED ? NET_LOCAL_DEPRECATED : 0));
 	e->local.addr = addr;
 	e->local.plen = (uint8_t)(m->ifa_prefixlen + (m->ifa_family == AF_INET ? 96 : 0));
-}
-
-/* Next hop from the attributes of a route or of one member of a multipath route. */
-static bool read_hop(const struct attrs *a, int family, struct addr *via)
-{
-	const struct rtvia *v;
-
-	memset(via, 0, sizeof(*via));
-	if (a->of[RTA_GATEWAY])
-		return read_addr(a->of[RTA_GATEWAY], family, via);
-	if (!a->of[RTA_VIA])
-		return true;
-	v = mnl_attr_get_payload(a->of[RTA_VIA]);
-	if (mnl_attr_get_payload_len(a->of[RTA_VIA]) != sizeof(*v) + (v->rtvia_family == AF_INET ? 4 : 16))
-		return false;
-	if (v->rtvia_family == AF_INET)
-		*via = addr_v4(0);
-	memcpy(via->b + (v->rtvia_family == AF_INET ? 12 : 0), v->rtvia_addr, v->rtvia_family == AF_INET ? 4 : 16);
-	return true;
-}
-
-/* A member of a multipath route into r: true when it leaves by one of our ports. */
-static bool read_member(const struct nl *n, const struct rtnexthop *nh, int family, struct net_route *r)
-{
-	struct attrs a = {{0}};
-
-	mnl_attr_parse_payload((const char *)nh + sizeof(*nh), nh->rtnh_len - sizeof(*nh), put_attr, &a);
-	r->dev = nl_dev(n, nh->rtnh_ifindex);
-	return r->dev != UINT16_MAX && !a.of[RTA_ENCAP] && read_hop(&a, family, &r->via);
-}
-
-/*
- * The first member of a multipath route that leaves by one of our ports, one with a carrier if there is such.  False:
- * none does.
- */
-static bool read_multipath(const struct nl *n, const struct nlattr *mp, int family, struct net_route *r)
-{
-	const char *p = mnl_attr_get_payload(mp), *end = p + mnl_attr_get_payload_len(mp);
-	struct net_route member = *r;
-	bool found = false;
-
-	while ((size_t)(end - p) >= sizeof(struct rtnexthop)) {
-		const struct rtnexthop *nh = (const void *)p;
-		bool dark = nh->rtnh_flags & RTNH_F_LINKDOWN;
-
-		if (nh->rtnh_len < sizeof(*nh) || nh->rtnh_len > end - p)
-			break;
-		if (!(nh->rtnh_flags & RTNH_F_DEAD) && !(dark && found) && read_member(n, nh, family, &member)) {
-			*r = member;
-			found = true;
-			if (!dark)
-				break;
-		}
-		p += RTNH_ALIGN(nh->rtnh_len) <= end - p ? RTNH_ALIGN(nh->rtnh_len) : end - p;
-	}
-	return found;
-}
-
-static bool wanted_route(const struct rtmsg *m, const struct attrs *a)
-{
-	uint32_t table = read_u32(a->of[RTA_TABLE], m->rtm_table);
-
-	if (m->rtm_family != AF_INET && m->rtm_family != AF_INET6)
-		return false;
-	if (table != RT_TABLE_MAIN && table != RT_TABLE_DEFAULT)
-		return false;
-	if (m->rtm_type != RTN_UNICAST && m->rtm_type != RTN_BLACKHOLE && m->rtm_type != RTN_UNREACHABLE &&
-	    m->rtm_type != RTN_PROHIBIT)
-		return false;
-	return !(m->rtm_flags & (RTM_F_CLONED | RTNH_F_DEAD)) && m->rtm_src_len == 0 && m->rtm_tos == 0;
-}
-
-static void parse_route(struct nl *n, const struct nlmsghdr *h)
-{
-	const struct rtmsg *m = mnl_nlmsg_get_payload(h);
-	struct net_route *r;
-	struct attrs a;
-	bool ours;
-
-	read_attrs(h, sizeof(*m), &a);
-	if (!wanted_route(m, &a))
-		return;
-	r = nl_push(&n->fresh);
-	if (!r)
-		return;
-	if (!read_addr(a.of[RTA_DST], m->rtm_family, &r->prefix) && m->rtm_family == AF_INET)
-		r->prefix = addr_v4(0);
-	r->plen = (uint8_t)(m->rtm_dst_len + (m->rtm_family == AF_INET ? 96 : 0));
-	r->metric = read_u32(a.of[RTA_PRIORITY], 0);
-	read_addr(a.of[RTA_PREFSRC], m->rtm_family, &r->src);
-	if (m->rtm_type != RTN_UNICAST) {
-		ours = false;
-	} else if (a.of[RTA_MULTIPATH]) {
-		ours = read_multipath(n, a.of[RTA_MULTIPATH], m->rtm_family, r);
-	} else {
-		r->dev = nl_dev(n, (int)read_u32(a.of[RTA_OIF], 0));
-		ours = r->dev != UINT16_MAX && !a.of[RTA_ENCAP] && read_hop(&a, m->rtm_family, &r->via);
-	}
-	if (!ours) {
-		r->flags = NET_ROUTE_UNREACHABLE | (m->rtm_type == RTN_UNICAST ? NL_ROUTE_FOREIGN : 0);
-		r->dev = UINT16_MAX;
-		memset(&r->via, 0, sizeof(r->via));
-	}
 }
 
 static void parse_neigh(struct nl *n, const struct nlmsghdr *h)
@@ -230,12 +171,12 @@ static void parse_neigh(struct nl *n, const struct nlmsghdr *h)
 	uint16_t dev = nl_dev(n, m->ndm_ifindex);
 	struct nl_neigh *e;
 	struct addr addr;
-	struct attrs a;
+	struct nl_attrs a;
 
 	if ((m->ndm_family != AF_INET && m->ndm_family != AF_INET6) || dev == UINT16_MAX || (m->ndm_flags & NTF_PROXY))
 		return;
-	read_attrs(h, sizeof(*m), &a);
-	if (!read_addr(a.of[NDA_DST], m->ndm_family, &addr))
+	nl_attrs_read(h, sizeof(*m), &a);
+	if (!nl_attr_addr(a.of[NDA_DST], m->ndm_family, &addr))
 		return;
 	e = nl_push(&n->fresh);
 	if (!e)
@@ -249,6 +190,67 @@ static void parse_neigh(struct nl *n, const struct nlmsghdr *h)
 	}
 }
 
+/* What every kernel has from its start on. */
+static bool is_usual(const struct nl_rule *r)
+{
+	if (r->src_plen || r->dst_plen || r->other || r->l3mdev || r->action != FR_ACT_TO_TBL)
+		return false;
+	return (r->prio == 0 && r->table == RT_TABLE_LOCAL) || (r->prio == 32766 && r->table == RT_TABLE_MAIN) ||
+	       (r->prio == 32767 && r->table == RT_TABLE_DEFAULT);
+}
+
+static void parse_rule(struct nl *n, const struct nlmsghdr *h)
+{
+	static const uint8_t selects[] = {FRA_IIFNAME,	 FRA_OIFNAME,  FRA_FWMARK,	FRA_FLOW,	FRA_TUN_ID,
+					  FRA_UID_RANGE, FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE};
+	const struct fib_rule_hdr *m = mnl_nlmsg_get_payload(h);
+	struct nl_rule r = {0}, *e;
+	struct nl_attrs a;
+
+	if (m->family != AF_INET && m->family != AF_INET6)
+		return;
+	nl_attrs_read(h, sizeof(*m), &a);
+	r.family = m->family;
+	r.src_plen = m->src_len;
+	r.dst_plen = m->dst_len;
+	r.action = m->action;
+	r.other = m->tos || m->flags & FIB_RULE_INVERT;
+	for (unsigned i = 0; i < sizeof(selects); i++)
+		r.other |= a.of[selects[i]] != NULL;
+	r.l3mdev = a.of[FRA_L3MDEV] && mnl_attr_get_u8(a.of[FRA_L3MDEV]);
+	r.prio = nl_attr_u32(a.of[FRA_PRIORITY], 0);
+	r.table = nl_attr_u32(a.of[FRA_TABLE], m->table);
+	nl_attr_addr(a.of[FRA_SRC], m->family, &r.src);
+	nl_attr_addr(a.of[FRA_DST], m->family, &r.dst);
+	e = is_usual(&r) ? NULL : nl_push(&n->fresh);
+	if (e)
+		*e = r;
+}
+
+const char *nl_rule_text(const struct nl_rule *r, char buf[NL_RULE_TEXT])
+{
+	char src[ADDR_STRLEN] = "all", dst[ADDR_STRLEN], lookup[32];
+	int n;
+
+	if (r->src_plen)
+		addr_str(&r->src, src);
+	n = snprintf(buf, NL_RULE_TEXT, "%u: from %s", r->prio, src);
+	if (r->src_plen && r->src_plen < (r->family == AF_INET ? 32 : 128))
+		n += snprintf(buf + n, NL_RULE_TEXT - (size_t)n, "/%u", r->src_plen);
+	if (r->dst_plen)
+		n += snprintf(buf + n, NL_RULE_TEXT - (size_t)n, " to %s/%u", addr_str(&r->dst, dst), r->dst_plen);
+	snprintf(lookup, sizeof(lookup), "lookup %u", r->table);
+	snprintf(buf + n, NL_RULE_TEXT - (size_t)n, "%s %s", r->other ? " ..." : "",
+		 r->l3mdev			 ? "lookup [l3mdev-table]"
+		 : r->action == FR_ACT_TO_TBL	 ? lookup
+		 : r->action == FR_ACT_GOTO	 ? "goto"
+		 : r->action == FR_ACT_NOP	 ? "nop"
+		 : r->action == FR_ACT_BLACKHOLE ? "blackhole"
+		 : r->action == FR_ACT_PROHIBIT	 ? "prohibit"
+						 : "unreachable");
+	return buf;
+}
+
 void nl_parse(struct nl *n, const struct nlmsghdr *h)
 {
 	static const struct {
@@ -258,8 +260,8 @@ void nl_parse(struct nl *n, const struct nlmsghdr *h)
 	} of[NL_TABLES] = {
 		[NL_LINK] = {RTM_NEWLINK, sizeof(struct ifinfomsg), parse_link},
 		[NL_ADDR] = {RTM_NEWADDR, sizeof(struct ifaddrmsg), parse_addr},
-		[NL_ROUTE] = {RTM_NEWROUTE, sizeof(struct rtmsg), parse_route},
 		[NL_NEIGH] = {RTM_NEWNEIGH, sizeof(struct ndmsg), parse_neigh},
+		[NL_RULE] = {RTM_NEWRULE, sizeof(struct fib_rule_hdr), parse_rule},
 	};
 
 	if (h->nlmsg_type == of[n->reading].type && mnl_nlmsg_get_payload_len(h) >= of[n->reading].head)

@@ -3,6 +3,7 @@
 /* From the mirror to the snapshot that the workers see, and the end of those that they have left. */
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,10 +15,13 @@
 #define LINK_LOWER_UP 0x10000 /* IFF_LOWER_UP, which net/if.h does not have */
 #define NUD_USABLE    (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
 
+#define FREE_TURN 4096 /* pieces freed in one turn */
+
 struct nl_old {
 	struct nl_old *next;
 	struct net_tbl *tbl;
-	uint64_t until; /* gen of its successor: free when every worker has adopted that or a later one */
+	struct net_waste waste; /* of routes: what its successor does without */
+	uint64_t until;		/* gen of its successor: free when every worker has adopted that or a later one */
 };
 
 bool nl_link_sends(const struct nl_link *l)
@@ -40,10 +44,20 @@ static void put_devs(const struct nl *n, struct net_tbl *t)
 		dev->exclusive = p->exclusive;
 		dev->closed = p->closed;
 		dev->sockets = p->sockets;
+		dev->link = p->ifindex;
+		dev->temporary = l && l->temporary;
 		/* An exclusive port's device may stand on an interface of the kernel's, too. */
 		dev->up = !p->closed && !p->no_link &&
 			  (p->sockets || (l && nl_link_sends(l) && (!base || nl_link_sends(base))));
 	}
+}
+
+const struct nl_link *nl_vrf_of(const struct nl *n, unsigned dev)
+{
+	const struct nl_link *l = nl_link_at(n, n->port[dev].ifindex);
+
+	l = l ? nl_link_at(n, l->master) : NULL;
+	return l && l->vrf ? l : NULL;
 }
 
 bool nl_is_loopback(const struct nl *n, int index)
@@ -98,62 +112,27 @@ static void put_neighs(const struct nl *n, struct net_tbl *t)
 			t->neigh[t->n_neigh++] = v[i].n;
 }
 
-static int cmp_prefix(const void *pa, const void *pb)
+/* All but the routes. */
+static bool same_here(const struct net_tbl *a, const struct net_tbl *b)
 {
-	const struct net_route *a = pa, *b = pb;
-	int d = memcmp(&a->prefix, &b->prefix, sizeof(a->prefix));
-
-	return d ? d : (int)a->plen - b->plen;
-}
-
-/*
- * A route that leaves by another interface hides ours of the same prefix only from the kernel: a host whose own traffic
- * goes by a management port has its default route there, and another one for the gateway.
- */
-static void put_routes(struct nl *n, struct net_tbl *t)
-{
-	struct net_route *v = n->table[NL_ROUTE].v, *end = v + n->table[NL_ROUTE].n, *e;
-
-	if (v == end)
-		return;
-	qsort(v, (size_t)(end - v), sizeof(*v), cmp_prefix);
-	for (; v < end; v = e) {
-		bool ours = false;
-
-		for (e = v; e < end && cmp_prefix(v, e) == 0; e++)
-			ours |= !(e->flags & NL_ROUTE_FOREIGN);
-		for (struct net_route *r = v; r < e; r++) {
-			if (ours && (r->flags & NL_ROUTE_FOREIGN))
-				continue;
-			t->route[t->n_route] = *r;
-			t->route[t->n_route++].flags &= (uint8_t)~NL_ROUTE_FOREIGN;
-			if (r->flags == 0 && !addr_is_any(&r->via))
-				nl_use_gateway(n, &r->via, r->dev);
-		}
-	}
-}
-
-static bool same(const struct net_tbl *a, const struct net_tbl *b)
-{
-	return a && a->n_dev == b->n_dev && a->n_route == b->n_route && a->n_neigh == b->n_neigh &&
-	       a->n_local == b->n_local && memcmp(a->dev, b->dev, sizeof(a->dev)) == 0 &&
-	       (a->n_route == 0 || memcmp(a->route, b->route, a->n_route * sizeof(*a->route)) == 0) &&
+	return a && a->n_dev == b->n_dev && a->n_neigh == b->n_neigh && a->n_local == b->n_local &&
+	       memcmp(a->dev, b->dev, sizeof(a->dev)) == 0 &&
 	       (a->n_neigh == 0 || memcmp(a->neigh, b->neigh, a->n_neigh * sizeof(*a->neigh)) == 0) &&
 	       (a->n_local == 0 || memcmp(a->local, b->local, a->n_local * sizeof(*a->local)) == 0);
 }
 
 static struct net_tbl *build(struct nl *n)
 {
-	struct net_tbl *t = net_tbl_alloc(n->table[NL_ROUTE].n, n->table[NL_NEIGH].n, 2 * n->table[NL_ADDR].n);
+	struct net_tbl *t = net_tbl_alloc(0, n->table[NL_NEIGH].n, 2 * n->table[NL_ADDR].n);
 
 	if (!t)
 		return NULL;
 	put_devs(n, t);
 	put_locals(n, t);
 	put_neighs(n, t);
-	nl_use_no_gateways(n);
-	put_routes(n, t);
 	net_tbl_sort(t);
+	nl_use_no_gateways(n);
+	nl_routes_gateways(n);
 	return t;
 }
 
@@ -161,6 +140,7 @@ int nl_publish(struct nl *n)
 {
 	struct nl_old *old = calloc(1, sizeof(*old));
 	struct net_tbl *t;
+	bool here;
 
 	if (!old)
 		return -ENOMEM;
@@ -169,21 +149,57 @@ int nl_publish(struct nl *n)
 		free(old);
 		return -ENOMEM;
 	}
-	if (same(n->tbl, t)) {
+	here = same_here(n->tbl, t);
+	if (here && !n->routes.changed) {
 		net_tbl_free(t);
 		free(old);
 		return 0;
 	}
 	t->gen = ++n->gen;
+	t->gen_here = here ? n->tbl->gen_here : t->gen;
+	n->routes.changed = false;
+	net_fib_seal(&n->routes.fib, &t->routes, &old->waste);
 	if (n->tbl) {
-		*old = (struct nl_old){.next = n->old, .tbl = n->tbl, .until = t->gen};
+		old->next = n->old;
+		old->tbl = n->tbl;
+		old->until = t->gen;
 		n->old = old;
 		n->n_old++;
 	} else {
+		net_waste_free(&old->waste, UINT_MAX);
 		free(old);
 	}
 	n->tbl = t;
 	return 0;
+}
+
+/* What is left of it is freed by and by. */
+static void give_up(struct nl *n, struct nl_old *o)
+{
+	struct net_waste *w = &n->waste;
+	void **v;
+
+	net_tbl_free(o->tbl);
+	if (w->n == 0) {
+		net_waste_free(w, 1);
+		*w = o->waste;
+	} else if (o->waste.n) {
+		v = realloc(w->v, (w->n + o->waste.n) * sizeof(*v));
+		if (v) {
+			memcpy(v + w->n, o->waste.v, o->waste.n * sizeof(*v));
+			w->v = v;
+			w->n = w->cap = w->n + o->waste.n;
+			o->waste.n = 0;
+		}
+		net_waste_free(&o->waste, UINT_MAX);
+	}
+	free(o);
+}
+
+void nl_free_some(struct nl *n)
+{
+	if (n->waste.v)
+		net_waste_free(&n->waste, FREE_TURN);
 }
 
 void nl_reap(struct nl *n, uint64_t adopted)
@@ -198,8 +214,7 @@ void nl_reap(struct nl *n, uint64_t adopted)
 			continue;
 		}
 		*p = o->next;
-		net_tbl_free(o->tbl);
-		free(o);
+		give_up(n, o);
 		n->n_old--;
 	}
 }
@@ -211,8 +226,10 @@ void nl_forget(struct nl *n)
 
 		n->old = o->next;
 		net_tbl_free(o->tbl);
+		net_waste_free(&o->waste, UINT_MAX);
 		free(o);
 	}
+	net_waste_free(&n->waste, UINT_MAX);
 	if (n->tbl)
 		net_tbl_free(n->tbl);
 	n->tbl = NULL;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "fib.h"
 #include "limit.h"
 #include "pkt.h"
 
@@ -38,8 +39,14 @@ struct net_neigh {
 struct net_local {
 	struct addr addr;
 	uint8_t plen;
-	uint16_t dev;
+	uint8_t flags;	/* NET_LOCAL_* */
+	uint8_t scope;	/* IPv4's, of the kernel's: 0 everywhere, 253 on the link */
+	uint16_t dev;	/* UINT16_MAX: the host's as a whole, on no port */
+	uint32_t order; /* of the kernel's: among equal ones the lowest is taken as source */
 };
+#define NET_LOCAL_SECONDARY  1 /* IPv4: another one of the same subnet comes first */
+#define NET_LOCAL_DEPRECATED 2 /* IPv6: for new flows only when there is no other */
+#define NET_LOCAL_TEMPORARY  4 /* IPv6: RFC 8981's */
 
 #define NET_DEV_MAX LIMIT_PORTS
 struct net_dev {
@@ -51,26 +58,26 @@ struct net_dev {
 	bool closed;	/* its device is not there (any more): nobody may touch it */
 	bool sockets; /* of the kernel's UDP sockets: what comes is ours, and wherever it goes the kernel knows the way
 		       */
+	bool temporary; /* of its IPv6 addresses the temporary ones are preferred */
+	int32_t link;	/* what routes call it by: the number of the kernel's interface, 0 for none */
 };
 
-/* The routes of one prefix length, [first, first of the next run). */
-struct net_run {
-	uint8_t plen;
-	unsigned first;
-};
+/* A member of a way that names a port itself, whatever the kernel calls it. */
+#define NET_LINK_OF(dev) (-1 - (int32_t)(dev))
 
 /* One snapshot.  net_tbl_sort must have been called before anyone else sees it. */
 struct net_tbl {
 	uint64_t gen;
+	uint64_t gen_here; /* as gen was when anything but routes differed last */
 	struct net_dev dev[NET_DEV_MAX];
 	unsigned n_dev, n_route, n_neigh, n_local;
-	struct net_route *route; /* by plen descending, then prefix, then metric */
+	struct net_route *route; /* to be put into `routes` by net_tbl_sort: for those who have no struct net_fib */
 	struct net_neigh *neigh; /* by address, then dev */
 	struct net_local *local; /* by address, then dev */
-	unsigned n_run;		 /* made by net_tbl_sort: one run for each prefix length in use */
-	struct net_run run[129];
-	bool has_bare;	  /* made by net_tbl_sort: some port has no link address */
-	uint16_t sockets; /* made by net_tbl_sort: the port of sockets, or NET_DEV_MAX */
+	struct net_fib_view routes;
+	struct net_fib own; /* what `routes` shows of route[] */
+	bool has_bare;	    /* made by net_tbl_sort: some port has no link address */
+	uint16_t sockets;   /* made by net_tbl_sort: the port of sockets, or NET_DEV_MAX */
 };
 
 /*
@@ -81,8 +88,12 @@ struct net_tbl {
 struct net_tbl *net_tbl_alloc(unsigned routes, unsigned neighs, unsigned locals);
 void net_tbl_free(struct net_tbl *t);
 
-/* Brings the arrays into their order, clears host bits behind the prefixes, and indexes the prefix lengths. */
-void net_tbl_sort(struct net_tbl *t);
+/*
+ * Brings the arrays into their order, and makes `routes` of route[] (whose host bits behind the prefixes are cleared)
+ * unless that is empty and has been: then `routes` is whatever the caller has set it to.  0 or -ENOMEM, with routes
+ * missing.
+ */
+int net_tbl_sort(struct net_tbl *t);
 
 /*
  * Whether `a` is an address of any of our ports, or lies in a prefix of one without link addresses.  Cost grows with
@@ -109,12 +120,32 @@ struct net_hop {
  * A port of sockets is the way to wherever no other is, and for a `local` that is none of ours: the kernel picks the
  * source, and `src` is the unspecified address of dst's family.
  *
- * The source: `local` as long as it is of dst's family and still ours, else the route's, else the port's own address
- * that fits best: link-local only towards link-local, then one whose prefix holds the next hop, then the lowest.  Cost
- * grows with the logarithm of routes (times the number of prefix lengths in use) and of neighbours; n_local is walked
- * only where neither `local` nor the route settles the source, and when there is a port without link addresses.
+ * A route by an interface that is not ours is unreachable, and hidden by one of the same prefix that is ours: a host
+ * whose own traffic goes by a management port has its default route there, and another one for the gateway.
+ *
+ * Of several next hops of one route (ECMP) those by ports that are up come first, then those whose neighbour is known,
+ * then those on the port that `local` is of; among these `hash`, all of whose 32 bits count, decides by their weights.
+ *
+ * The source: `local` as long as it is of dst's family and still ours, else the route's, else as the kernel takes it.
+ * IPv4: of the port's addresses that are the first of their subnet and of a scope no narrower than the route's, one
+ * whose subnet holds the next hop, else the first.  IPv6: RFC 6724, 5 (of its rules scope, deprecated, interface,
+ * label, temporary, longest prefix), then the first; towards a link-local address only the port's own.
+ *
+ * Cost grows with the logarithm of routes and of neighbours; n_local is walked only where neither `local` nor the route
+ * settles the source, and when there is a port without link addresses.
  */
+int net_resolve_flow(const struct net_tbl *t, const struct addr *dst, const struct addr *local, uint32_t hash,
+		     struct net_hop *hop);
+/* Likewise, for no flow in particular. */
 int net_resolve(const struct net_tbl *t, const struct addr *dst, const struct addr *local, struct net_hop *hop);
+
+/* ---- source.c ---- */
+
+/* The address to speak to dst from by port dev, next hop `via`, or NULL; scope: of the route. */
+const struct addr *net_source(const struct net_tbl *t, unsigned dev, const struct addr *dst, const struct addr *via,
+			      unsigned scope);
+bool net_holds(const struct addr *prefix, unsigned plen, const struct addr *a);
+bool net_is_link_local(const struct addr *a);
 
 /* ---- in ---- */
 

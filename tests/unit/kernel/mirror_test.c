@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <criterion/criterion.h>
 
@@ -272,14 +273,20 @@ Test(mirror, routes_of_a_dead_interface)
 /* So many events of one kind that the one of another kind behind them is lost: all tables are read again. */
 Test(mirror, lost_events)
 {
+	struct net_hop hop;
+	int size = 65536;
+
 	without_ipv6();
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0");
 	kern_start(&k);
+	cr_assert_eq(setsockopt(nl_fd(&k.nl), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
 	(void)kern_until(&k, 300, false);
 	lab_sh("for a in $(seq 0 63); do for b in $(seq 0 127); do echo route add 10.$a.$b.0/24 via 192.0.2.254; done; "
 	       "done | ip -batch -");
 	lab_sh("ip addr add 203.0.113.1/32 dev ve0");
-	cr_assert(kern_until(&k, 60000, local("203.0.113.1")));
+	cr_assert(kern_until(&k, 60000, local("203.0.113.1") && tbl()->routes.n_route == 8192 + 1));
+	cr_assert_eq(resolve("10.63.127.9", &hop), 0);
+	cr_assert(kern_until(&k, 60000, k.nl.routes.stats.reads > 1), "so many fit, and none was lost");
 }
 
 /* ---- snapshots ---- */
