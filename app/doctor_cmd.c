@@ -17,6 +17,7 @@
 #include "crypt.h"
 #include "doctor.h"
 #include "fec.h"
+#include "nl.h"
 
 static const char *caps(const char *device, bool vdev, char *buf)
 {
@@ -40,9 +41,19 @@ static int rss(const char *ifname)
 	return rc == -EOPNOTSUPP ? 0 : rc;
 }
 
+static int rules(char *first, size_t n)
+{
+	char text[NL_RULE_TEXT];
+	int count = nl_rules_now(text);
+
+	snprintf(first, n, "%s", text);
+	return count;
+}
+
 int app_doctor(const struct conf *c, bool json)
 {
-	static const struct doctor_ask ask = {.cipher = crypt_form, .fec = fec_form, .caps = caps, .rss = rss};
+	static const struct doctor_ask ask = {
+		.cipher = crypt_form, .fec = fec_form, .caps = caps, .rss = rss, .rules = rules};
 	struct doctor d;
 	int ret = doctor_run(&d, "", c, &ask);
 	bool good = ret == 0 && doctor_count(&d, DOCTOR_MISSING) == 0;

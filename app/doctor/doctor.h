@@ -37,6 +37,8 @@ struct doctor_ask {
 	const char *(*caps)(const char *device, bool vdev, char *buf);
 	/* Entries of an interface's RSS table; 0: it has none; negative: it cannot be told. */
 	int (*rss)(const char *ifname);
+	/* Rules of policy routing that are not followed, and the first one's text; negative: it cannot be told. */
+	int (*rules)(char *first, size_t n);
 };
 
 struct doctor {

@@ -131,11 +131,25 @@ static void tap_filter(struct doctor *d, const struct conf_port *p)
 	doctor_mend(d, "sysctl -w net.ipv4.conf.all.rp_filter=2, in /etc/sysctl.d for every boot");
 }
 
+static void policy(struct doctor *d)
+{
+	char first[DOCTOR_TEXT / 2];
+	int n = d->ask.rules(first, sizeof(first));
+
+	if (n <= 0)
+		return;
+	doctor_add(d, DOCTOR_HINT, "policy routing: %d rules that the gateway does not follow, the first \"%s\"", n,
+		   first);
+	doctor_why(d, "what it sends goes by the main table, whatever a rule says of its addresses");
+	doctor_mend(d, "ip route add: what its peers need, to the main table");
+}
+
 void doctor_interfaces(struct doctor *d)
 {
 	const struct conf *c = d->conf;
 	bool tap = false;
 
+	policy(d);
 	for (unsigned i = 0; i < c->n_ports; i++) {
 		const struct conf_port *p = &c->ports[i];
 

@@ -116,6 +116,9 @@ struct ctl_stats {
 	uint64_t inject_down;			    /* frames from TAPs whose port is closed */
 	uint64_t ports_closed, ports_opened;	    /* while running: an interface went, or came */
 	uint64_t snapshots;			    /* published */
+	uint64_t routes, route_bytes;		    /* in the mirror now, and what it takes of memory */
+	uint64_t route_changes, route_reads;	    /* messages followed; times that the whole table was read */
+	uint64_t rules;				    /* of policy routing now, that are not followed */
 	uint64_t sessions_dialled, sessions_failed; /* client tunnels' session slots */
 	uint64_t accept_paused;			    /* times that a listener waited for file descriptors or chans */
 	uint64_t no_chunk;			    /* times that a connection's reading waited for chunks */

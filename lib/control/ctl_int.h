@@ -135,6 +135,8 @@ struct ctl {
 	struct ev nl_ev;
 	struct timer link_timer; /* devices are asked for their links */
 	uint64_t published;	 /* gen of the snapshot that workers were given last */
+	uint64_t rules_told;	 /* nl.rules_gen when rules were told last */
+	int vrf_told[NET_DEV_MAX];
 };
 
 /* ---- ctl.c ---- */

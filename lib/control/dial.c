@@ -158,7 +158,8 @@ static bool find_route(struct ctl *c, struct dialer *d, struct addr *peer, struc
 
 	for (unsigned i = 0; i < t->host.n; i++) {
 		*peer = t->host.addrs[i];
-		err = net_resolve(c->nl.tbl, peer, NULL, hop);
+		/* Of several ways each dial takes its own, and its session then the one that its address is on. */
+		err = net_resolve_flow(c->nl.tbl, peer, NULL, (uint32_t)c->stats.sessions_dialled * 2654435761u, hop);
 		if (err == 0 && (t->conf->port == UINT16_MAX || t->conf->port == hop->dev))
 			return true;
 	}

@@ -40,6 +40,52 @@ static void tell_ports(struct ctl *c)
 	}
 }
 
+/* Rules that lead to other tables, and VRFs, which have one each: what is not followed is said. */
+static void tell_rules(struct ctl *c)
+{
+	const struct nl_vec *v = &c->nl.table[NL_RULE];
+	char text[NL_RULE_TEXT];
+
+	if (c->rules_told == c->nl.rules_gen)
+		return;
+	c->rules_told = c->nl.rules_gen;
+	c->stats.rules = v->n;
+	if (v->n)
+		log_warn(
+			"policy routing: %u rules of the kernel's are not followed, the first \"%s\": what the gateway "
+			"sends goes by the main table",
+			v->n, nl_rule_text(v->v, text));
+	else
+		log_info("policy routing: there are no rules any more that would not be followed");
+}
+
+static void tell_vrfs(struct ctl *c)
+{
+	for (unsigned d = 0; d < c->conf.n_ports; d++) {
+		const struct nl_link *vrf = nl_vrf_of(&c->nl, d);
+		int index = vrf ? vrf->index : 0;
+
+		if (index && c->vrf_told[d] != index)
+			log_warn(
+				"port %s: its interface is part of the VRF %s, whose routes are not followed: what the "
+				"gateway sends goes by the main table",
+				c->conf.ports[d].name, vrf->name);
+		c->vrf_told[d] = index;
+	}
+}
+
+static void tell(struct ctl *c)
+{
+	const struct nl_routes *r = &c->nl.routes;
+
+	tell_rules(c);
+	tell_vrfs(c);
+	c->stats.routes = r->fib.n_route;
+	c->stats.route_bytes = r->fib.bytes;
+	c->stats.route_changes = r->stats.changes;
+	c->stats.route_reads = r->stats.reads;
+}
+
 static void publish(struct ctl *c)
 {
 	if (c->published != c->nl.gen) {
@@ -67,8 +113,10 @@ void mirror_turn(struct ctl *c)
 			tell_ports(c);
 		}
 	} while (got == NL_GOT_LINKS);
-	if (got == NL_GOT_SNAPSHOT)
+	if (got == NL_GOT_SNAPSHOT) {
+		tell(c);
 		publish(c);
+	}
 }
 
 static void on_events(struct ctl *c, struct ev *e, uint32_t events)

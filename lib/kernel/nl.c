@@ -20,7 +20,8 @@
 #define NL_EVENTS      64	 /* messages got at once; each is at most NL_EVENT long, or is not looked into */
 #define NL_EVENT       4096
 #define NL_EVENT_GETS  4
-#define NL_QUIET_MS    50 /* between snapshots, at most */
+#define NL_GAP_MS      10 /* between snapshots, at least */
+#define NL_QUIET_MS    50 /* and, where they cost much, at most */
 #define NL_OLD_MAX     8  /* replaced snapshots that workers have not left yet: no new ones beyond that */
 
 static const struct {
@@ -300,7 +301,7 @@ static bool read_some(struct nl *n, bool *links)
  */
 static enum nl_got make(struct nl *n)
 {
-	uint64_t from = nl_cpu_us(), quiet;
+	uint64_t from = nl_cpu_us(), gen = n->gen, quiet;
 
 	if (!n->changed || n->dirty || n->reading >= 0 || !n->routes.read)
 		return NL_GOT_NONE;
@@ -313,7 +314,9 @@ static enum nl_got make(struct nl *n)
 	n->changed = false;
 	quiet = (nl_cpu_us() - from) * NL_COST_FACTOR / 1000;
 	quiet = quiet < NL_QUIET_MS ? quiet : NL_QUIET_MS;
-	n->make_at = n->now + (quiet > NL_COALESCE_MS ? quiet : NL_COALESCE_MS);
+	if (n->gen != gen && quiet < NL_GAP_MS)
+		quiet = NL_GAP_MS;
+	n->make_at = n->now + quiet;
 	nl_use_turn(n);
 	return NL_GOT_SNAPSHOT;
 }

@@ -154,6 +154,8 @@ void nl_need(struct nl *n, const struct addr *a, uint16_t dev, uint64_t now);
 /* Text of a rule, as `ip rule` has it; returns buf. */
 #define NL_RULE_TEXT 160
 const char *nl_rule_text(const struct nl_rule *r, char buf[NL_RULE_TEXT]);
+/* Asks the kernel, now: how many rules it has that are not followed, and the text of the first; or -errno.  Blocks. */
+int nl_rules_now(char first[NL_RULE_TEXT]);
 /* The VRF that gateway port dev's interface is a part of, or NULL: its routes are in a table that is not followed. */
 const struct nl_link *nl_vrf_of(const struct nl *n, unsigned dev);
 
@@ -173,6 +175,10 @@ void nl_parse(struct nl *n, const struct nlmsghdr *h);
 uint16_t nl_dev(const struct nl *n, int index);
 /* A zeroed entry at the end, or NULL without memory. */
 void *nl_push(struct nl_vec *v);
+
+/* ---- nl_rule.c ---- */
+/* False: one that every kernel has, or of another family. */
+bool nl_rule_read(const struct nlmsghdr *h, struct nl_rule *r);
 
 /* ---- nl_snap.c ---- */
 /* Builds a snapshot from the tables, which takes the place of n->tbl if it differs.  0 or -ENOMEM. */

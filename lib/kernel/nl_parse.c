@@ -5,7 +5,6 @@
 #include <linux/ipv6.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -190,65 +189,13 @@ static void parse_neigh(struct nl *n, const struct nlmsghdr *h)
 	}
 }
 
-/* What every kernel has from its start on. */
-static bool is_usual(const struct nl_rule *r)
-{
-	if (r->src_plen || r->dst_plen || r->other || r->l3mdev || r->action != FR_ACT_TO_TBL)
-		return false;
-	return (r->prio == 0 && r->table == RT_TABLE_LOCAL) || (r->prio == 32766 && r->table == RT_TABLE_MAIN) ||
-	       (r->prio == 32767 && r->table == RT_TABLE_DEFAULT);
-}
-
 static void parse_rule(struct nl *n, const struct nlmsghdr *h)
 {
-	static const uint8_t selects[] = {FRA_IIFNAME,	 FRA_OIFNAME,  FRA_FWMARK,	FRA_FLOW,	FRA_TUN_ID,
-					  FRA_UID_RANGE, FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE};
-	const struct fib_rule_hdr *m = mnl_nlmsg_get_payload(h);
-	struct nl_rule r = {0}, *e;
-	struct nl_attrs a;
+	struct nl_rule r, *e;
 
-	if (m->family != AF_INET && m->family != AF_INET6)
-		return;
-	nl_attrs_read(h, sizeof(*m), &a);
-	r.family = m->family;
-	r.src_plen = m->src_len;
-	r.dst_plen = m->dst_len;
-	r.action = m->action;
-	r.other = m->tos || m->flags & FIB_RULE_INVERT;
-	for (unsigned i = 0; i < sizeof(selects); i++)
-		r.other |= a.of[selects[i]] != NULL;
-	r.l3mdev = a.of[FRA_L3MDEV] && mnl_attr_get_u8(a.of[FRA_L3MDEV]);
-	r.prio = nl_attr_u32(a.of[FRA_PRIORITY], 0);
-	r.table = nl_attr_u32(a.of[FRA_TABLE], m->table);
-	nl_attr_addr(a.of[FRA_SRC], m->family, &r.src);
-	nl_attr_addr(a.of[FRA_DST], m->family, &r.dst);
-	e = is_usual(&r) ? NULL : nl_push(&n->fresh);
+	e = nl_rule_read(h, &r) ? nl_push(&n->fresh) : NULL;
 	if (e)
 		*e = r;
-}
-
-const char *nl_rule_text(const struct nl_rule *r, char buf[NL_RULE_TEXT])
-{
-	char src[ADDR_STRLEN] = "all", dst[ADDR_STRLEN], lookup[32];
-	int n;
-
-	if (r->src_plen)
-		addr_str(&r->src, src);
-	n = snprintf(buf, NL_RULE_TEXT, "%u: from %s", r->prio, src);
-	if (r->src_plen && r->src_plen < (r->family == AF_INET ? 32 : 128))
-		n += snprintf(buf + n, NL_RULE_TEXT - (size_t)n, "/%u", r->src_plen);
-	if (r->dst_plen)
-		n += snprintf(buf + n, NL_RULE_TEXT - (size_t)n, " to %s/%u", addr_str(&r->dst, dst), r->dst_plen);
-	snprintf(lookup, sizeof(lookup), "lookup %u", r->table);
-	snprintf(buf + n, NL_RULE_TEXT - (size_t)n, "%s %s", r->other ? " ..." : "",
-		 r->l3mdev			 ? "lookup [l3mdev-table]"
-		 : r->action == FR_ACT_TO_TBL	 ? lookup
-		 : r->action == FR_ACT_GOTO	 ? "goto"
-		 : r->action == FR_ACT_NOP	 ? "nop"
-		 : r->action == FR_ACT_BLACKHOLE ? "blackhole"
-		 : r->action == FR_ACT_PROHIBIT	 ? "prohibit"
-						 : "unreachable");
-	return buf;
 }
 
 void nl_parse(struct nl *n, const struct nlmsghdr *h)

@@ -302,13 +302,18 @@ static void answer_route(struct nl *n, const struct nlmsghdr *h)
 	put(n, &t, way);
 }
 
-static void read_ended(struct nl *n)
+static int ask_table(struct nl_routes *r, unsigned table)
 {
-	struct nl_routes *r = &n->routes;
+	char buf[128] __attribute__((aligned(8)));
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
+	struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m)); /* zeroed: AF_UNSPEC, all */
 
-	r->state = NL_READ_SWEEP;
-	r->sweep_v4 = true;
-	r->sweep_plen = UINT_MAX;
+	h->nlmsg_type = RTM_GETROUTE;
+	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	h->nlmsg_seq = ++r->seq;
+	m->rtm_table = (uint8_t)table;
+	r->table = table;
+	return mnl_socket_sendto(r->sock, h, h->nlmsg_len) < 0 ? -errno : 0;
 }
 
 static void read_failed(struct nl *n)
@@ -316,6 +321,20 @@ static void read_failed(struct nl *n)
 	n->routes.state = NL_READ_NOT;
 	n->routes.dirty = true;
 	n->routes.after = n->now + RETRY_MS;
+}
+
+static void read_ended(struct nl *n)
+{
+	struct nl_routes *r = &n->routes;
+
+	if (r->table == RT_TABLE_MAIN) {
+		if (ask_table(r, RT_TABLE_DEFAULT))
+			read_failed(n);
+		return;
+	}
+	r->state = NL_READ_SWEEP;
+	r->sweep_v4 = true;
+	r->sweep_plen = UINT_MAX;
 }
 
 /* One buffer of the answer; false when there is none to be had. */
@@ -337,11 +356,12 @@ static bool read_some(struct nl *n)
 			continue;
 		if (h->nlmsg_flags & NLM_F_DUMP_INTR)
 			r->churn6 = true;
-		if (h->nlmsg_type == NLMSG_ERROR) {
+		/* There need not be a table for what no rule leads to. */
+		if (h->nlmsg_type == NLMSG_ERROR && r->table != RT_TABLE_DEFAULT) {
 			read_failed(n);
 			return false;
 		}
-		if (h->nlmsg_type == NLMSG_DONE) {
+		if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR) {
 			read_ended(n);
 			return false;
 		}
@@ -408,17 +428,11 @@ static void sweep_some(struct nl *n)
 	}
 }
 
-static void ask_table(struct nl *n)
+static void read_begin(struct nl *n)
 {
-	char buf[128] __attribute__((aligned(8)));
-	struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
 	struct nl_routes *r = &n->routes;
 
-	mnl_nlmsg_put_extra_header(h, sizeof(struct rtmsg)); /* zeroed: AF_UNSPEC, all */
-	h->nlmsg_type = RTM_GETROUTE;
-	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	h->nlmsg_seq = ++r->seq;
-	if (mnl_socket_sendto(r->sock, h, h->nlmsg_len) < 0) {
+	if (ask_table(r, r->strict ? RT_TABLE_MAIN : RT_TABLE_UNSPEC)) {
 		r->after = n->now + RETRY_MS;
 		return;
 	}
@@ -446,7 +460,7 @@ void nl_routes_turn(struct nl *n)
 		return;
 	from = nl_cpu_us();
 	if (r->state == NL_READ_NOT)
-		ask_table(n);
+		read_begin(n);
 	for (unsigned i = 0; i < ROUTE_BUFS && r->state == NL_READ_ASKED; i++)
 		read_some(n);
 	r->cost_us += nl_cpu_us() - from;
@@ -470,9 +484,16 @@ void nl_routes_next(const struct nl *n, uint64_t *at)
 
 int nl_routes_open(struct nl_routes *r)
 {
+	int on = 1;
+
 	r->sock = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	if (!r->sock || mnl_socket_bind(r->sock, 0, MNL_SOCKET_AUTOPID))
 		return -errno;
+	/*
+	 * A table by itself, since Linux 4.20.  The others would only be passed over here; and in the kernel the local
+	 * table lies among the main one's leaves, so that it looks at all of these once more, at one go.
+	 */
+	r->strict = mnl_socket_setsockopt(r->sock, NETLINK_GET_STRICT_CHK, &on, sizeof(on)) == 0;
 	r->dirty = true;
 	return 0;
 }

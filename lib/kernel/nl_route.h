@@ -40,6 +40,8 @@ struct nl_routes {
 	bool churn6;	    /* IPv6 routes changed during it: the kernel may have passed over some */
 	bool changed;	    /* since the last snapshot */
 	bool doubt;	    /* it is looked at once more after the reading: that may have come before what it is for */
+	bool strict;	    /* the kernel can be asked for one table */
+	unsigned table;	    /* that it has been asked for */
 	uint32_t seq, mark; /* mark: of the newest reading, on all that it or a later message has shown */
 	uint64_t after;	    /* ms: no reading before */
 	uint64_t look_at;   /* ms: read then, to see whether all is well; 0: nothing has changed since */

@@ -3,6 +3,8 @@
 
 #include "sess.h"
 
+#define HASH_SPREAD 2654435761u /* the flow's hash as its home does not use it */
+
 void sess_learn_mac(struct sess *ss, const struct pkt *k)
 {
 	struct rte_mbuf *m = k->own;
@@ -32,7 +34,7 @@ static void path_ask(const struct sess *ss, const struct net_hop *hop)
  */
 static bool path_hop(struct sess *ss, struct net_hop *hop)
 {
-	int ret = net_resolve(ss->shard->tbl, &ss->key.peer, &ss->key.local, hop);
+	int ret = net_resolve_flow(ss->shard->tbl, &ss->key.peer, &ss->key.local, ss->hash * HASH_SPREAD, hop);
 
 	if (ret == 0 && hop->resolved)
 		return true;
@@ -66,9 +68,29 @@ static void path_build(struct sess *ss, uint64_t now)
 	net_path_init(&ss->path, &ends);
 }
 
+/*
+ * Whether the way is to be looked up again.  Routes may change ten thousand times a second, few of them this session's:
+ * a few snapshots that differ in nothing else are followed at once, for what happens to one way comes in several, and
+ * then only so many in a while.
+ */
+static bool path_old(struct sess *ss, uint64_t now)
+{
+	const struct net_tbl *t = ss->shard->tbl;
+
+	if (ss->path_gen == t->gen)
+		return false;
+	if (t->gen_here > ss->path_gen)
+		return true;
+	if (now - ss->path_from >= PATH_LOOK_MS) {
+		ss->path_from = now;
+		ss->path_looks = 0;
+	}
+	return ss->path_looks < PATH_LOOKS && ++ss->path_looks;
+}
+
 const struct net_path *shard_path(struct shard *s, struct sess *ss, uint64_t now, unsigned *why)
 {
-	if (ss->path_gen != s->tbl->gen || now >= ss->path_retry)
+	if (now >= ss->path_retry || path_old(ss, now))
 		path_build(ss, now);
 	*why = ss->path_why;
 	return ss->path_ok ? &ss->path : NULL;

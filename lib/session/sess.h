@@ -36,6 +36,8 @@
 #define SESS_AGE_MS   5000 /* an expired session is looked at so often: stock's scavenger */
 #define KNOCK_MS      1000 /* fake TCP: the SYN is repeated, as stock's client dials again */
 #define KNOCK_HOP_MS  20   /* and looked for, where a next hop is to become known */
+#define PATH_LOOK_MS  500  /* in so long a session's way is looked up PATH_LOOKS times for changed routes, no more */
+#define PATH_LOOKS    4
 #define PATH_RETRY_MS 1000 /* the kernel is asked again for a next hop that it does not know */
 
 /* Bytes for a chan that had no chunk to take them. */
@@ -170,9 +172,11 @@ struct sess {
 	uint64_t bytes_in, bytes_out;
 	uint64_t path_gen;   /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
+	uint64_t path_from;  /* ms: since then it was looked up path_looks times because routes had changed */
 	bool path_ok : 1;
 	bool hop_waited : 1; /* for the next hop's address, for long enough */
 	uint8_t path_why;    /* DROP_* when not */
+	uint8_t path_looks;
 	uint16_t reply_dev;
 	uint32_t frames_seen; /* mux.frames_in at the last check */
 	struct kcp kcp __attribute__((aligned(64)));

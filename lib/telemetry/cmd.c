@@ -409,6 +409,11 @@ static int cmd_control(const struct tlm_src *src, const char *params, struct rte
 	dict_u64(d, "exception_checksums", c->punt_finished);
 	dict_u64(d, "exception_no_mbuf", c->inject_no_mbuf);
 	dict_u64(d, "snapshots", c->snapshots);
+	dict_u64(d, "routes", c->routes);
+	dict_u64(d, "routes_bytes", c->route_bytes);
+	dict_u64(d, "routes_changes", c->route_changes);
+	dict_u64(d, "routes_reads", c->route_reads);
+	dict_u64(d, "rules_not_followed", c->rules);
 	dict_u64(d, "reading_starved", c->no_chunk);
 	dict_u64(d, "accept_paused", c->accept_paused);
 	dict_u64(d, "evicted", c->evicted);

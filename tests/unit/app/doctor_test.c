@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <linux/capability.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,15 @@ static int rss(const char *ifname)
 	return indirection;
 }
 
-static const struct doctor_ask ask = {.cipher = cipher, .fec = fec, .caps = caps, .rss = rss};
+static int unfollowed;
+
+static int rules(char *first, size_t n)
+{
+	snprintf(first, n, "%s", unfollowed ? "100: from 192.0.2.9 lookup 7" : "");
+	return unfollowed;
+}
+
+static const struct doctor_ask ask = {.cipher = cipher, .fec = fec, .caps = caps, .rss = rss, .rules = rules};
 
 static void put_link(const char *name, const char *to)
 {
@@ -233,6 +242,18 @@ Test(doctor, no_aes)
 	strcpy(tunnel.crypt, "aes");
 	run();
 	EXPECT_LINE(DOCTOR_MISSING, "cipher aes: not on this CPU");
+}
+
+/* ---- routing ---- */
+
+Test(doctor, rules_that_are_not_followed)
+{
+	unfollowed = 2;
+	hint("policy routing: 2 rules that the gateway does not follow, the first \"100: from 192.0.2.9 lookup 7\"",
+	     "to the main table");
+	unfollowed = -EPERM;
+	run();
+	cr_expect_eq(doctor_count(&d, DOCTOR_HINT), 0, "%s", printed());
 }
 
 /* ---- lcores ---- */

@@ -223,6 +223,80 @@ Test(mirror, route_round_a_dead_port)
 	cr_assert(kern_until(&k, SOON, resolve("198.51.100.1", &hop) == 0 && hop.dev == 0));
 }
 
+/* ---- sources ---- */
+
+static bool speaks(const char *dst, const char *src)
+{
+	struct addr want = ip(src);
+	struct net_hop hop;
+
+	return resolve(dst, &hop) == 0 && addr_eq(&hop.src, &want);
+}
+
+/* What the kernel would say of it. */
+static bool as_kernel(const char *dst)
+{
+	char src[ADDR_STRLEN];
+
+	lab_read(src, sizeof(src), "ip route get %s | grep -o 'src [^ ]*' | cut -d' ' -f2", dst);
+	return speaks(dst, src);
+}
+
+/* IPv4: of the gateway's subnet, or else the first that is not a second one of its subnet, and good everywhere. */
+Test(mirror, sources_of_ipv4)
+{
+	lab_sh("ip addr add 169.254.7.1/16 scope link dev ve0; ip addr add 203.0.113.77/32 dev ve0");
+	lab_sh("ip addr add 10.0.0.9/24 dev ve0; ip addr add 10.0.0.2/24 dev ve0; ip addr add 198.51.100.5/32 dev lo");
+	lab_sh("ip route add 20.0.0.0/8 via 10.0.0.254; ip route add 30.0.0.0/8 via 172.31.1.1 dev ve0 onlink");
+	lab_sh("ip route add 40.0.0.0/8 dev ve0; ip route add 50.0.0.0/8 via 10.0.0.254 src 10.0.0.2");
+	lab_sh("ip link add ot0 type veth peer name ot1; ip link set ot0 up; ip link set ot1 up");
+	lab_sh("ip route add 60.0.0.0/8 dev ot0");
+	kern_port(&k, 1, "ot0");
+	kern_start(&k);
+	cr_expect(speaks("20.0.0.1", "10.0.0.9"), "the subnet's first, not its second");
+	cr_expect(speaks("30.0.0.1", "203.0.113.77"), "a public one beside a private subnet");
+	cr_expect(speaks("50.0.0.1", "10.0.0.2"));
+	cr_expect(as_kernel("20.0.0.1") && as_kernel("30.0.0.1") && as_kernel("40.0.0.1") && as_kernel("50.0.0.1"));
+	cr_expect(as_kernel("60.0.0.1"), "a port without an address speaks with the host's");
+}
+
+/* IPv6: RFC 6724. */
+Test(mirror, sources_of_ipv6)
+{
+	lab_sh("ip addr add fd00::1/64 dev ve0 nodad; ip addr add 2001:db8:1::1/64 dev ve0 nodad");
+	lab_sh("ip addr add 2001:db8:2::1/64 dev ve0 nodad preferred_lft 0; ip addr add 2001:db8:3::1/64 dev lo nodad");
+	lab_sh("ip -6 route add default via fe80::99 dev ve0");
+	kern_start(&k);
+	cr_expect(speaks("2001:db8:2::77", "2001:db8:1::1"), "deprecated, however near");
+	cr_expect(speaks("fd00:1::1", "fd00::1"), "of the same label");
+	cr_expect(as_kernel("2001:db8:2::77") && as_kernel("2001:db8:1::77") && as_kernel("2600::1") &&
+		  as_kernel("fd00:1::1") && as_kernel("fd00::77"));
+	lab_sh("ip addr change 2001:db8:2::1/64 dev ve0 nodad preferred_lft forever");
+	cr_expect(kern_until(&k, SOON, speaks("2001:db8:2::77", "2001:db8:2::1")));
+	cr_expect(as_kernel("2001:db8:2::77"));
+}
+
+/* ---- what is not followed ---- */
+
+Test(mirror, rules_are_told)
+{
+	char first[NL_RULE_TEXT];
+	const struct nl_vec *v = &k.nl.table[NL_RULE];
+
+	kern_start(&k);
+	cr_assert(v->n == 0 && k.nl.rules_gen == 0, "those that every kernel has");
+	cr_assert_eq(nl_rules_now(first), 0);
+	lab_sh("ip rule add from 192.0.2.9 lookup 100 prio 50; ip -6 rule add to 2001:db8::/32 fwmark 7 blackhole");
+	cr_assert(kern_until(&k, SOON, v->n == 2));
+	cr_assert_str_eq(nl_rule_text(v->v, first), "50: from 192.0.2.9 lookup 100");
+	cr_assert_eq(nl_rules_now(first), 2);
+	cr_assert_str_eq(first, "50: from 192.0.2.9 lookup 100");
+	cr_assert_str_eq(nl_rule_text((struct nl_rule *)v->v + 1, first),
+			 "32765: from all to 2001:db8::/32 ... blackhole");
+	lab_sh("ip rule del prio 50; ip -6 rule del prio 32765");
+	cr_assert(kern_until(&k, SOON, v->n == 0));
+}
+
 /* ---- ports ---- */
 
 /* What the device says of its link counts, whatever the interface's carrier: not every kernel has one for a TAP. */

@@ -7,6 +7,7 @@
 #include "kcp_wire.h"
 #include "le.h"
 #include "rig.h"
+#include "sess.h"
 
 /* Where a session's packets go: by the kernel's routes and neighbours as they come and go, or back where they came
  * from.
@@ -229,6 +230,31 @@ Test(session_path, changes)
 	rig_end(b.r);
 	for (unsigned i = 0; i < 5; i++)
 		net_tbl_free(t[i]);
+}
+
+/* Of routes that change all the time some are looked at, not all; what changes beside them is followed at once. */
+Test(session_path, restless_routes)
+{
+	struct bench b = bench(NULL, 0);
+	struct net_tbl *t[2 * PATH_LOOKS], *here = routed(100, 0, mac_other);
+
+	for (unsigned i = 0; i < 2 * PATH_LOOKS; i++) {
+		t[i] = routed(1 + i, i % 2, mac_hop);
+		t[i]->gen_here = 1;
+		shard_adopt(b.s, t[i]);
+		goes(&b, i <= PATH_LOOKS ? i % 2 : PATH_LOOKS % 2, mac_hop);
+	}
+	rig_at(b.r, b.r->now + PATH_LOOK_MS - 1);
+	goes(&b, PATH_LOOKS % 2, mac_hop);
+	rig_at(b.r, b.r->now + 1);
+	goes(&b, 1, mac_hop);
+	here->gen_here = 100;
+	shard_adopt(b.s, here);
+	goes(&b, 0, mac_other);
+	rig_end(b.r);
+	for (unsigned i = 0; i < 2 * PATH_LOOKS; i++)
+		net_tbl_free(t[i]);
+	net_tbl_free(here);
 }
 
 /* Where the kernel's tables do not tell, answers go back to the link address of the session's first packet. */
