@@ -150,9 +150,12 @@ static void at_exit(void)
 static void eal_runtime(void)
 {
 	const char *dir = rte_eal_get_runtime_dir();
-	int err = runtime_hold(dir);
 	unsigned n;
+	int err;
 
+	if (!dir || !dir[0])
+		return;
+	err = runtime_hold(dir);
 	if (err)
 		log_warn("%s: %s: it will be left behind", dir, strerror(-err));
 	n = runtime_sweep(dir);
@@ -215,6 +218,11 @@ int app_eal_up(struct app *a)
 		return -ENODEV;
 	named = drivers_of(a->conf, RTE_EAL_PMD_PATH, &few) && plugins_only_named();
 	eal_args_make(&args, a->conf, &a->plan, named ? &few : NULL, log_on(LOG_DEBUG));
+	if (!runtime_place(NULL)) {
+		log_warn("no folder for DPDK's telemetry can be made: there is none");
+		args.argv[args.n++] = (char *)"--no-telemetry";
+		args.argv[args.n] = NULL;
+	}
 	eal_log_capture();
 	atexit(at_exit);
 	if (eal_init_quiet(args.n, args.argv) < 0)

@@ -27,6 +27,39 @@ static const char *const sockets[] = {"dpdk_telemetry.v2", "kcpgate_capture"};
 
 static int lock_fd = -1;
 
+static bool may_have(const char *base)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/dpdk", base) >= (int)sizeof(path))
+		return false;
+	return (mkdir(path, 0700) == 0 || errno == EEXIST) && access(path, W_OK | X_OK) == 0;
+}
+
+/* In a folder that all may write to, somebody else could have made ours. */
+static bool own_place(void)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/tmp/kcpgate-%u", (unsigned)getuid());
+	if ((mkdir(path, 0700) && errno != EEXIST) || lstat(path, &st) || !S_ISDIR(st.st_mode) ||
+	    st.st_uid != getuid() || (st.st_mode & 077))
+		return false;
+	return may_have(path) && setenv("XDG_RUNTIME_DIR", path, 1) == 0;
+}
+
+bool runtime_place(const char *base)
+{
+	const char *xdg = getenv("XDG_RUNTIME_DIR");
+
+	if (base)
+		return may_have(base);
+	if (getuid() == 0)
+		return may_have("/var/run");
+	return may_have(xdg ? xdg : "/tmp") || own_place();
+}
+
 int runtime_hold(const char *dir)
 {
 	char path[PATH_MAX];

@@ -218,3 +218,19 @@ Test(runtime, what_is_not_ours_stays)
 	     *p; p++)
 		cr_expect(there(*p), "%s", *p);
 }
+
+/* Where it is ours to make; a folder that nobody may write to is no place, nor is one that is a file. */
+Test(runtime, place)
+{
+	struct stat st;
+
+	cr_assert(runtime_place(root));
+	cr_assert_eq(stat(at("dpdk"), &st), 0);
+	cr_assert(runtime_place(root), "it is there already");
+	cr_assert_not(runtime_place(at("none")));
+	cr_assert_eq(rmdir(at("dpdk")), 0);
+	if (getuid() == 0)
+		cr_assert_eq(setresuid(-1, 65534, -1), 0);
+	cr_assert_not(runtime_place(root), "another user's");
+	cr_assert_eq(setresuid(-1, getuid(), -1), 0);
+}
