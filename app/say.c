@@ -71,6 +71,10 @@ static void say_interface(const struct conf *c)
 
 	if (!p->found)
 		return;
+	if (p->sockets) {
+		say_last(c, LOG_INFO, "interface: any, by UDP sockets of the kernel's (--iface names one)");
+		return;
+	}
 	if (t->role == CONF_CLIENT)
 		say_last(c, LOG_INFO, "interface: %s, of the kernel's route to %s (--iface names another)", p->ifname,
 			 t->remote.host);

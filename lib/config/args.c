@@ -211,6 +211,15 @@ static int seek_port(struct conf_args *a, const char *why)
 	return rc == 0 ? set_text(a, a->r.ports, "device", "net_af_packet0", "iface") : rc;
 }
 
+/* As stock's: on all interfaces and addresses, without privileges. */
+static int sockets_port(struct conf_args *a)
+{
+	int rc = set_text(a, a->r.ports, "name", "sockets", "iface");
+
+	a->r.c->ports->found = true;
+	return rc == 0 ? set_text(a, a->r.ports, "device", "net_kudp0", "iface") : rc;
+}
+
 /* The one port: an interface that the kernel keeps, named by --iface or by the kernel's routes. */
 static int set_port(struct conf_args *a)
 {
@@ -218,6 +227,8 @@ static int set_port(struct conf_args *a)
 	char why[256] = "", device[64];
 	int rc = 0;
 
+	if (p->ifname[0] == '\0' && a->host->sockets && !a->r.c->tunnels->tcp)
+		return sockets_port(a);
 	p->found = p->ifname[0] == '\0' && a->host->iface;
 	if (p->found)
 		rc = a->host->iface(a->host->ctx, a->r.c->tunnels, p->ifname, why, sizeof(why));
@@ -247,7 +258,7 @@ static int add_loopback(struct conf_args *a, bool named)
 	struct conf_obj *o = &a->r.ports[1];
 	int rc;
 
-	if (named || a->role != CONF_SERVER || !a->host->iface || !host || host[0] != '\0' ||
+	if (named || p->sockets || a->role != CONF_SERVER || !a->host->iface || !host || host[0] != '\0' ||
 	    strcmp(p->ifname, "lo") == 0)
 		return 0;
 	conf_port_defaults(&a->r.c->ports[1]);

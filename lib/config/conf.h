@@ -188,6 +188,8 @@ struct conf_host {
 	const char *lcores;	 /* for eal.lcores */
 	const char *file_prefix; /* for eal.file_prefix */
 	void *ctx;
+	/* The port is one of the kernel's UDP sockets, unless an interface is named or TCP is to be faked. */
+	bool sockets;
 	/*
 	 * The interface for a tunnel whose addresses are known, when none was named.  0, or -errno and what was sought;
 	 * -EAGAIN: not now, and the gateway looks for it while it runs (why is then a warning, or empty).
@@ -201,9 +203,9 @@ struct conf_host {
 
 /*
  * One tunnel from the command line of kcptun's client or server (wire.md 9.4), argv[0] being the word of the role, with
- * the JSON file of its -c, and one AF_PACKET port.  Checked like a file: 0 and *out; CONF_ARGS_HELP or
- * CONF_ARGS_VERSION when that was asked for; or -errno with one line in why, "--NAME: found X; allowed: Y",
- * "KCPTUN_KEY: ..." or "FILE.json:LINE: NAME: ...".  The passphrase in argv is overwritten with x.
+ * the JSON file of its -c, and one port, of UDP sockets or AF_PACKET's.  Checked like a file: 0 and *out;
+ * CONF_ARGS_HELP or CONF_ARGS_VERSION when that was asked for; or -errno with one line in why, "--NAME: found X;
+ * allowed: Y", "KCPTUN_KEY: ..." or "FILE.json:LINE: NAME: ...".  The passphrase in argv is overwritten with x.
  */
 int conf_args(enum conf_role role, int argc, char **argv, const struct conf_host *host, struct conf **out, char *why,
 	      size_t why_n);

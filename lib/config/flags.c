@@ -66,7 +66,9 @@ const struct conf_flag conf_flags[] = {
 	{"congestion", .roles = BOTH, .ours = true, TUNNEL("congestion")},
 	{"bandwidth", .roles = BOTH, .ours = true, TUNNEL("bandwidth")},
 	{"iface", .roles = BOTH, .ours = true, .part = CONF_P_PORT, .setting = "ifname",
-	 .help = "interface to share with the kernel; not given: by the kernel's routes"},
+	 .help = "interface to share with the kernel, by frames; not given: UDP sockets, on all interfaces (with tcp: "
+		 "by the "
+		 "kernel's routes)"},
 	{NULL},
 };
 

@@ -49,7 +49,7 @@ def cmdline(p):
 
 
 def test_both_ends():
-    """One dash or two; the key leaves the command line; the port is on the interface of the route; the prefix is the PID's."""
+    """One dash or two; the key leaves the command line; the port is one of sockets; the prefix is the PID's."""
     with Lab("kl") as lab:
         link(lab)
         srv = gateway(lab, "g", "server", "-t", "127.0.0.1:9000", "-l", ":4000", "-mode", "fast3", "-nocomp", "-sockbuf",
@@ -59,7 +59,9 @@ def test_both_ends():
         load(lab, "small", "127.0.0.1", 13000, 20)
         for p in srv, cli:
             case.check("sesame" not in cmdline(p) and "xxxxxxxxxxx" in cmdline(p), repr(cmdline(p)))
-            case.check("sockbuf: no socket, no effect" in p.log(), p.log())
+            case.check("sockbuf: no socket, no effect" not in p.log(), p.log())
+            ports = lab_telemetry("kcpgate-%d" % p.p.pid, "/kcpgate/ports")
+            case.check([v["driver"] for v in ports.values()] == ["net_kudp"], ports)
         tunnels = lab_telemetry("kcpgate-%d" % cli.p.pid, "/kcpgate/tunnels")
         case.check("client" in str(tunnels), tunnels)
         case.check(cli.stop() == 0 and srv.stop() == 0, "exit status")

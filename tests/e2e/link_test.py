@@ -360,8 +360,8 @@ def dns(lab, ns):
 
 
 def command(lab, ns, role, *argv):
-    """A gateway from its command line, which may have to wait."""
-    p = lab.run("kcpgate-" + role, ns, gateway_binary(), role, "--key", "k", "-mode", "fast3", *argv)
+    """A gateway from its command line, which may have to wait: for its interface, as fake TCP needs one."""
+    p = lab.run("kcpgate-" + role, ns, gateway_binary(), role, "--key", "k", "-mode", "fast3", "--tcp", *argv)
     p.wait_for("ready:", 60)
     return p
 
@@ -408,7 +408,8 @@ def test_ended_while_waiting():
             case.check(p.stop() == 0, p.name, p.p.returncode)
             case.check("stopped" in p.log(), p.log()[-300:])
         lab.sysctl("p", "net.ipv6.conf.all.disable_ipv6", 0)
-        cli = lab.run("int", "p", gateway_binary(), "client", "-r", "far.test:4000", "-l", "127.0.0.1:13000")
+        cli = lab.run("int", "p", gateway_binary(), "client", "-r", "far.test:4000", "-l", "127.0.0.1:13000",
+                      "--tcp")
         cli.wait_for("initiating key derivation", 60)  # still starting
         case.check(cli.stop(signal.SIGINT) == 0, cli.p.returncode, cli.log())
 
@@ -445,7 +446,8 @@ def test_sought_anew():
     """A command line's client whose interface goes finds the one that the route leaves by then, of whatever name."""
     with Lab("kk") as lab:
         one_link(lab)
-        srv = server(lab)
+        srv = lab.gateway("server", "g", conf([port("a", "g1")],
+                                              [tunnel("s", "server", ":4000", "127.0.0.1:9000", tcp="true")]))
         cli = command(lab, "p", "client", "-r", "10.77.1.1:4000", "-l", "127.0.0.1:13000", "--iface", "p1")
         transfer(lab)
         case.check(cli.stop() == 0, "exit status")

@@ -167,6 +167,32 @@ Test(args, port_and_eal)
 	conf_free(c);
 }
 
+/* Where the machine has it so, the kernel's sockets; frames where they are needed, or an interface is named. */
+Test(args, sockets)
+{
+	struct conf_host host = args_host;
+	struct conf *c;
+
+	host.sockets = true;
+	for (unsigned i = 0; i < 2; i++) {
+		cr_assert_eq(args_run(i ? "server --key k -sockbuf 9" : "client --key k -r later:1 -sockbuf 9", &host,
+				      &c, NULL),
+			     0);
+		cr_assert_eq(c->n_ports, 1);
+		cr_expect_str_eq(c->ports[0].device, "net_kudp0");
+		cr_expect(c->ports[0].sockets && !c->ports[0].seek && c->ports[0].found);
+		cr_expect_eq(c->ports[0].exception, CONF_EXC_KERNEL);
+		cr_expect_eq(c->n_warnings, 0);
+		conf_free(c);
+	}
+	cr_assert_eq(args_run("server --key k --tcp", &host, &c, NULL), 0);
+	cr_expect(!c->ports[0].sockets && c->n_ports == 2);
+	conf_free(c);
+	cr_assert_eq(args_run("client --key k --iface eth0", &host, &c, NULL), 0);
+	cr_expect_str_eq(c->ports[0].device, "net_af_packet0,iface=eth0");
+	conf_free(c);
+}
+
 /* What is not to be found yet is no fault of the line's: the gateway looks for it, and the line is warned of it. */
 Test(args, interface_comes_later)
 {
