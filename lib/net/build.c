@@ -21,7 +21,9 @@ static void init_v4(uint8_t *ip, const struct net_ends *e, uint8_t proto)
 {
 	ip[0] = 0x45;
 	ip[IP4_TOS] = e->traffic_class;
-	be16_put(ip + IP4_FRAG, IP4_DF); /* never fragmented, so that the id may stay 0 (RFC 6864) */
+	/* Of what no router may cut the id is free (RFC 6864): it proves to us that who quotes it has seen it. */
+	be16_put(ip + IP4_ID, (uint16_t)(e->mark & NET_MARK_V4));
+	be16_put(ip + IP4_FRAG, e->cuttable ? 0 : IP4_DF);
 	ip[IP4_TTL] = NET_HOPS;
 	ip[IP4_PROTO] = proto;
 	memcpy(ip + IP4_SRC, e->key->local.b + 12, 4);
@@ -30,7 +32,7 @@ static void init_v4(uint8_t *ip, const struct net_ends *e, uint8_t proto)
 
 static void init_v6(uint8_t *ip, const struct net_ends *e, uint8_t proto)
 {
-	be32_put(ip, 6u << 28 | (uint32_t)e->traffic_class << 20);
+	be32_put(ip, 6u << 28 | (uint32_t)e->traffic_class << 20 | (e->mark & NET_MARK_V6));
 	ip[IP6_NEXT] = proto;
 	ip[IP6_HOPS] = NET_HOPS;
 	memcpy(ip + IP6_SRC, e->key->local.b, 16);
@@ -51,6 +53,7 @@ void net_path_init(struct net_path *p, const struct net_ends *e)
 	p->head_n = (uint8_t)(ETH_HEAD + p->l3_n + (p->tcp ? TCP_HEAD : UDP_HEAD));
 	p->csum = p->tcp ? e->csum & (uint8_t)~NET_CSUM_UDP_HW : e->csum;
 	p->dev = e->dev;
+	p->most = e->most ? e->most : UINT16_MAX;
 	memcpy(p->head, e->dst_mac, 6);
 	memcpy(p->head + ETH_SRC, e->src_mac, 6);
 	be16_put(p->head + ETH_TYPE, p->v6 ? ETH_T_IPV6 : ETH_T_IPV4);
@@ -119,6 +122,19 @@ void net_push(const struct net_path *path, struct pkt *k)
 	push_udp(path, udp, n);
 	k->p = push_ip(path, udp, UDP_HEAD + n);
 	k->n = (uint16_t)(n + path->head_n);
+}
+
+void net_whole(const struct net_path *path, struct pkt *k)
+{
+	uint8_t *ip = k->p + path->l3;
+
+	if (path->v6)
+		return;
+	be16_put(ip + IP4_FRAG, IP4_DF);
+	if (path->csum & NET_CSUM_IP_HW)
+		return;
+	le16_put(ip + IP4_CSUM, 0);
+	le16_put(ip + IP4_CSUM, net_sum_fold(net_sum(ip, IP4_HEAD, 0)));
 }
 
 /* ---- fake TCP ---- */

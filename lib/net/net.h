@@ -163,13 +163,17 @@ struct net_ports {
  * or broadcast address: never ours), p/n becomes the UDP payload, keys[i] and v[i].key the flow (peer = source),
  * v[i].tunnel the tunnel index, verdict VERDICT_OK.  Otherwise p/n stay and the verdict says why: VERDICT_PUNT for
  * everything else on an exclusive port (ARP, ICMP, TCP, other UDP, multicast: the kernel decides) but for frames to
- * another host's link address (DROP_OTHER_HOST), DROP_NOT_FOR_US on a shared one, VERDICT_FRAG for a fragment of UDP to
- * our address, or a DROP_* for malformed packets that would have been ours.  v[i].dev must be set.  Ethernet padding is
- * cut.
+ * another host's link address (DROP_OTHER_HOST), DROP_NOT_FOR_US on a shared one, VERDICT_FRAG for a fragment of UDP or
+ * TCP to our address, or a DROP_* for malformed packets that would have been ours.  v[i].dev must be set.  Ethernet
+ * padding is cut.
  *
  * 802.1Q: a tagged frame to the port is VERDICT_TAG, whatever it holds, and on a port with a VLAN every tagged frame;
  * without its tag and with PKT_F_UNTAGGED it may be parsed again.  A port with a VLAN takes nothing else (DROP_VLAN).
  * Returns how many are VERDICT_TAG.
+ *
+ * An ICMP or ICMPv6 message to one of our addresses that a packet from there, and from a tunnel's port, was too big is
+ * VERDICT_BIG: p/n the message, keys[i], v[i].key and v[i].tunnel those of the flow that it quotes, for net_too_big.
+ * What it is worth is the session's to say.
  *
  * v[i].flags (PKT_F_L4_BAD, PKT_F_UNTAGGED) must be set too; the UDP checksum is not summed here (net_sum_ok), only
  * a missing one refused in IPv6. IPv4 options are skipped, and up to four IPv6 extension headers (hop-by-hop,
@@ -180,7 +184,7 @@ struct net_ports {
  * Fake TCP (wire.md 10): a segment with PSH to one of our TCP ports is a datagram like UDP's, with tcp_seq, tcp_ack,
  * tcp_end and PKT_F_ACK set; sequence numbers, options, window and checksum (net_sum_ok) are not looked at.  A SYN, or
  * SYN and ACK, is VERDICT_SYN: key, tunnel, the fields named and PKT_F_SYN are set, p/n stay the frame.  All else that
- * the peer's kernel may say is DROP_TCP_CONTROL.  Fragments of TCP are the kernel's: segments go out with DF.
+ * the peer's kernel may say is DROP_TCP_CONTROL.
  */
 unsigned net_parse_burst(struct pkt *v, struct flow_key *keys, unsigned n, const struct net_tbl *t,
 			 const struct net_ports *ports);
@@ -240,12 +244,21 @@ enum net_kind {
  */
 enum net_kind net_kind(const uint8_t *p, unsigned n);
 
+/* What an ICMP message with VERDICT_BIG tells: RFC 792 and 1191, RFC 4443. */
+struct net_too_big {
+	uint32_t mtu;  /* of the path, as the router says; 0: it does not (RFC 1191, 5) */
+	uint32_t mark; /* of the packet that it quotes: what net_ends.mark was, as far as the family has bits for it */
+	uint16_t len;  /* and its length, IP header and all */
+	bool v6;
+};
+void net_too_big(const struct pkt *k, struct net_too_big *b);
+
 /* ---- out ---- */
 
 #define NET_CSUM_IP_HW	1 /* the port computes the IPv4 header checksum */
 #define NET_CSUM_UDP_HW 2 /* the port computes the UDP checksum from the pseudo header's */
 
-/* Everything in front of a datagram, prebuilt for one peer.  Opaque but for l3, l3_n, v6, tcp, csum and dev. */
+/* Everything in front of a datagram, prebuilt for one peer.  Opaque but for l3, l3_n, v6, tcp, csum, dev and most. */
 struct net_path {
 	uint8_t head[NET_MAX_HEAD]; /* Ethernet, IP, UDP or TCP; lengths and checksums open */
 	uint8_t head_n;
@@ -255,6 +268,7 @@ struct net_path {
 	bool tcp;     /* by the flow's proto: for net_push_tcp, not net_push */
 	uint8_t csum; /* NET_CSUM_* */
 	uint16_t dev;
+	uint16_t most;	 /* longest IP packet that goes out whole; what is longer is for net_cut */
 	uint32_t sum_ip; /* partial sums over the constant fields */
 	uint32_t sum_l4;
 };
@@ -265,7 +279,13 @@ struct net_ends {
 	uint16_t dev;		    /* gateway port that the path leaves by */
 	uint8_t traffic_class;	    /* the whole TOS / traffic class byte */
 	uint8_t csum;		    /* NET_CSUM_* */
+	bool cuttable;		    /* IPv4: routers may cut it: no DF */
+	uint32_t mark;		    /* 20 bits: IPv6's flow label, and the low 16 IPv4's id: what ICMP must quote */
+	uint16_t most;		    /* struct net_path; 0: any length */
 };
+
+#define NET_MARK_V4 0xffffu
+#define NET_MARK_V6 0xfffffu
 
 /* key->local and key->peer are of one family.  Nothing of *e is kept by reference. */
 void net_path_init(struct net_path *p, const struct net_ends *e);
@@ -274,10 +294,13 @@ void net_path_init(struct net_path *p, const struct net_ends *e);
  * Pushes the headers of `path` before k->p (NET_MAX_HEAD writable bytes), moving p and n; checksums are right, or
  * prepared for the port as path->csum says: the IPv4 checksum 0, UDP's the pseudo header's sum, as DPDK's
  * RTE_MBUF_F_TX_IP_CKSUM and RTE_MBUF_F_TX_UDP_CKSUM want them (l2_len is path->l3, l3_len is path->l3_n).
- * k->n is at most 65535 - NET_MAX_HEAD.  IPv4 goes out with DF, id 0 and TTL 64, IPv6 with hop limit 64 and flow label
- * 0; UDP always bears a checksum.
+ * k->n is at most 65535 - NET_MAX_HEAD.  IPv4 goes out with DF (unless cuttable), the mark as its id and TTL 64, IPv6
+ * with hop limit 64 and the mark as its flow label; UDP always bears a checksum.
  */
 void net_push(const struct net_path *path, struct pkt *k);
+
+/* No router may cut this frame that net_push, or net_push_tcp, has made, though the path is cuttable. */
+void net_whole(const struct net_path *path, struct pkt *k);
 
 /*
  * Fake TCP: what a flow's next segment bears.  All zero on a server until the first datagram has been taken; on a
@@ -313,6 +336,23 @@ void net_answer_syn(struct pkt *k, uint32_t isn, uint8_t csum);
  * in which k may lie itself.  Its link addresses, and fake TCP's numbers, are taken from there.
  */
 void net_push_back(const uint8_t *frame, struct pkt *k, uint8_t traffic_class, uint8_t csum);
+
+/*
+ * The fragments of a frame of n bytes that net_push or net_push_tcp has made, of path->most bytes of IP packet at most
+ * (RFC 791, RFC 8200 4.5): what the kernel sends for a socket with IP_PMTUDISC_WANT.  net_cut_begin completes the UDP
+ * checksum, if that was left to the port.  net_cut_next writes the next one, whole in its checksums, to `to` (path->l3
+ * and path->most bytes) and returns its length, 0 after the last.  `id` tells the packet's fragments from those of
+ * others between the same addresses.
+ */
+struct net_cut {
+	const uint8_t *frame;
+	uint32_t id;
+	uint16_t l3, l3_n, most;
+	uint16_t at, end; /* what is left of the payload, from the frame's start */
+	bool v6;
+};
+void net_cut_begin(struct net_cut *c, const struct net_path *path, uint8_t *frame, unsigned n, uint32_t id);
+unsigned net_cut_next(struct net_cut *c, uint8_t *to);
 
 /*
  * Internet checksum helpers (RFC 1071): a running sum over n bytes, and its folded complement.  Words are summed as

@@ -29,6 +29,8 @@
 #define IP4_SRC	      12
 #define IP4_DST	      16
 #define IP4_DF	      0x4000
+#define IP4_MF	      0x2000
+#define IP4_OFF	      0x1fff
 #define IP4_MF_OR_OFF 0x3fff /* set bits: a fragment */
 
 #define IP6_HEAD    40
@@ -42,6 +44,9 @@
 
 #define IP6_FRAG_OFF	   2 /* within the fragment header */
 #define IP6_FRAG_OFF_OR_MF 0xfff9
+#define IP6_FRAG_MF	   0x0001
+#define IP6_FRAG_ID	   4
+#define IP6_FRAG_HEAD	   8
 #define IP6_ROUTE_LEFT	   3 /* within a routing header: segments left */
 
 #define ETH_LLC_MAX 1500 /* up to this the type is a length */
@@ -72,6 +77,16 @@
 #define UDP_BFD		 3784
 #define UDP_BFD_ECHO	 3785
 #define UDP_BFD_FAR	 4784
+
+#define ICMP_HEAD      8
+#define ICMP_CODE      1
+#define ICMP_CSUM      2
+#define ICMP_MTU       6 /* two bytes: RFC 1191; ICMPv6 has four, from 4 on */
+#define ICMP6_MTU      4
+#define ICMP_UNREACH   3 /* type */
+#define ICMP_TOO_BIG   4 /* code of that */
+#define ICMP_QUOTE_MIN 8 /* bytes behind the quoted IP header (RFC 792): the ports are among them */
+#define ICMP6_TOO_BIG  2 /* type */
 
 #define ICMP6_ND_FIRST 133 /* router solicitation .. redirect */
 #define ICMP6_ND_LAST  137

@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "icmp.h"
 #include "le.h"
 #include "net.h"
 #include "net_wire.h"
@@ -122,7 +123,7 @@ static uint8_t parse_v4(struct parse *c, struct pkt *k, struct flow_key *key)
 
 	if (room < IP4_HEAD)
 		return DROP_FRAME_SHORT;
-	if (ip[IP4_PROTO] != PROTO_UDP && ip[IP4_PROTO] != PROTO_TCP)
+	if (ip[IP4_PROTO] != PROTO_UDP && ip[IP4_PROTO] != PROTO_TCP && !net_says_big4(ip, room))
 		return c->stray;
 	key->local = addr_from4(ip + IP4_DST);
 	if (!to_us(c, &key->local))
@@ -140,7 +141,9 @@ static uint8_t parse_v4(struct parse *c, struct pkt *k, struct flow_key *key)
 	if (source4_bad(ip + IP4_SRC))
 		return DROP_IP_HEADER;
 	if (be16_get(ip + IP4_FRAG) & IP4_MF_OR_OFF)
-		return ip[IP4_PROTO] == PROTO_UDP ? VERDICT_FRAG : c->stray;
+		return ip[IP4_PROTO] != PROTO_ICMP ? VERDICT_FRAG : c->stray;
+	if (ip[IP4_PROTO] == PROTO_ICMP)
+		return net_parse_big(k, key, ip, ip + head, len - head, c->ports, c->stray);
 	key->peer = addr_from4(ip + IP4_SRC);
 	if (ip[IP4_PROTO] == PROTO_TCP)
 		return parse_tcp(c, k, key, ip + head, len - head);
@@ -170,7 +173,7 @@ static uint8_t skip_ext(const struct parse *c, const uint8_t *ip, uint8_t *type,
 		if (next == PROTO_FRAGMENT) {
 			/* An "atomic" fragment is a whole datagram (RFC 6946): just skipped. */
 			if (be16_get(ext + IP6_FRAG_OFF) & IP6_FRAG_OFF_OR_MF)
-				return ext[0] == PROTO_UDP ? VERDICT_FRAG : c->stray;
+				return ext[0] == PROTO_UDP || ext[0] == PROTO_TCP ? VERDICT_FRAG : c->stray;
 		} else {
 			len += ext[1] * 8u;
 		}
@@ -194,7 +197,7 @@ static uint8_t parse_v6(struct parse *c, struct pkt *k, struct flow_key *key)
 		return DROP_FRAME_SHORT;
 	next = ip[IP6_NEXT];
 	if (next != PROTO_UDP && next != PROTO_TCP && next != PROTO_HOPOPTS && next != PROTO_ROUTING &&
-	    next != PROTO_FRAGMENT && next != PROTO_DSTOPTS)
+	    next != PROTO_FRAGMENT && next != PROTO_DSTOPTS && !net_says_big6(ip, room))
 		return c->stray;
 	memcpy(&key->local, ip + IP6_DST, 16);
 	memcpy(&key->peer, ip + IP6_SRC, 16);
@@ -204,7 +207,9 @@ static uint8_t parse_v6(struct parse *c, struct pkt *k, struct flow_key *key)
 	len = IP6_HEAD + be16_get(ip + IP6_LEN);
 	if (ip[0] >> 4 != 6 || room < len)
 		return DROP_IP_HEADER;
-	verdict = skip_ext(c, ip, &next, &at, len);
+	verdict = next == PROTO_ICMP6 ? VERDICT_BIG : skip_ext(c, ip, &next, &at, len);
+	if (verdict == VERDICT_BIG)
+		return net_parse_big(k, key, ip, ip + at, len - at, c->ports, c->stray);
 	if (verdict != VERDICT_OK && verdict != VERDICT_FRAG)
 		return verdict;
 	if (addr_is_v4(&key->peer) || addr_is_any(&key->peer) || key->peer.b[0] == 0xff)

@@ -20,6 +20,9 @@
 	X(UDP_LENGTH, "udp_length", "UDP length, or TCP header, beyond the packet")                           \
 	X(UDP_CHECKSUM, "udp_checksum", "the UDP or TCP checksum is bad, says the driver, or we")             \
 	X(TCP_CONTROL, "tcp_control", "fake TCP: a segment of the peer's kernel, without a datagram")         \
+	X(ICMP_CHECKSUM, "icmp_checksum", "ICMP \"too big\" of a tunnel's packet: the checksum is wrong")     \
+	X(ICMP_QUOTE, "icmp_quote", "ICMP \"too big\" that quotes no packet that a session has sent")         \
+	X(ICMP_MTU, "icmp_mtu", "ICMP \"too big\" with an MTU that no path has, or that its packet fits")     \
 	/* pipeline */                                                                                        \
 	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                                 \
 	X(SEGMENT, "segment", "from the kernel: said to be TCP that is to be cut up, and is not")             \
@@ -74,6 +77,7 @@ enum verdict {
 	VERDICT_SYN = 3,    /* fake TCP: begins a flow, or answers our beginning (PKT_F_ACK) */
 	VERDICT_ANSWER = 4, /* an answer lies in its place: to be sealed and sent back where it came from */
 	VERDICT_TAG = 5,    /* bears an 802.1Q tag, which the parser does not look into */
+	VERDICT_BIG = 6,    /* ICMP: a packet of a flow of ours was too big for its path */
 	VERDICT_DROP = 8,
 #define X(name, str, why) DROP_##name,
 	DROP_LIST(X)

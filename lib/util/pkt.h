@@ -21,6 +21,8 @@ struct sess;
 #define PKT_F_SYN      0x08 /* fake TCP: a segment of the handshake, in and out */
 #define PKT_F_ACK      0x10 /* fake TCP, in: the segment acknowledges: tcp_ack holds */
 #define PKT_F_UNTAGGED 0x20 /* in: an 802.1Q tag has been taken off: the port's VLAN, or a priority only */
+#define PKT_F_PROBE    0x80 /* out: probes its path's MTU: never cut */
+#define PKT_F_BIG      0x40 /* in: an ICMP message about a packet of the flow, on its way to the flow's home */
 
 struct pkt {
 	uint8_t *p;		    /* first byte of what the room at work sees */

@@ -255,8 +255,8 @@ Test(tcp, strays_and_malformed)
 	n = segment(buf, false, PSH | ACK, 20, 50);
 	buf[14 + 6] = 0x20; /* more fragments */
 	frame_fix_ip4(buf);
-	cr_assert_eq(verdict(buf, n, 0), VERDICT_PUNT);
-	cr_assert_eq(verdict(buf, n, 1), DROP_NOT_FOR_US);
+	cr_assert_eq(verdict(buf, n, 0), VERDICT_FRAG);
+	cr_assert_eq(verdict(buf, n, 1), VERDICT_FRAG);
 	n = segment(buf, false, PSH | ACK, 20, 50);
 	k = (struct pkt){.p = buf, .n = (uint16_t)n, .flags = PKT_F_L4_BAD};
 	net_parse_burst(&k, &key, 1, tbl, ports);
