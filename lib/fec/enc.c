@@ -49,12 +49,18 @@ void fec_enc_idle(struct fec_enc *e)
 
 void fec_enc_parity(struct fec_enc *e, enum fec_parity send)
 {
-	e->send = (uint8_t)send;
+	e->send = (uint8_t)send & 127;
 }
 
 void fec_enc_send(struct fec_enc *e, unsigned n)
 {
 	e->most = n < e->codec->ps ? (uint8_t)n : e->codec->ps;
+}
+
+void fec_enc_mute(struct fec_enc *e)
+{
+	e->mute = true;
+	fec_enc_idle(e);
 }
 
 /* Parity packets of the group that closes for which there are sums, and may be sent. */
@@ -301,7 +307,7 @@ unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t no
 	if (!n)
 		return 0;
 	if (!first)
-		e->rows = e->most;
+		e->rows = e->mute ? 0 : e->most;
 	for (unsigned i = 0; i < n; i++)
 		seal_data(e, &v[i]);
 	e->last_ms = now_ms;
@@ -318,5 +324,6 @@ unsigned fec_enc_burst(struct fec_enc *e, struct pkt *v, unsigned n, uint64_t no
 	acc_free(e);
 	e->in_group = 0;
 	e->longest = 0;
+	e->mute = false;
 	return made;
 }

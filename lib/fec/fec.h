@@ -73,7 +73,8 @@ struct fec_enc {
 	uint8_t in_group; /* data packets so far */
 	uint8_t rows;	  /* parity packets that this group has sums for; 0, too, when memory ran out, or it idled */
 	uint8_t most;	  /* fec_enc_send */
-	uint8_t send;	  /* enum fec_parity */
+	uint8_t send : 7; /* enum fec_parity */
+	bool mute : 1;	  /* this group sends no parity */
 	uint64_t last_ms; /* time of the previous data packet, 0 before the first (wire.md 3.2) */
 };
 
@@ -123,6 +124,9 @@ void fec_enc_parity(struct fec_enc *e, enum fec_parity send);
  * with 0 costs neither time nor memory.
  */
 void fec_enc_send(struct fec_enc *e, unsigned n);
+
+/* The group that the next packet belongs to sends no parity: its packets prove by themselves that they arrived. */
+void fec_enc_mute(struct fec_enc *e);
 
 /* ---- decoder ---- */
 

@@ -25,10 +25,11 @@ static void lent_prefetch(const struct lent *o)
 		__builtin_prefetch(o->v[o->i + 1].p + at, 1);
 }
 
-/* Makes sure that the datagram at hand takes n bytes more, or turns to the next; false when there is none. */
+/* Makes sure that the datagram at hand takes n bytes more, or turns to the next; false when there is none.  A segment
+ * that was cut for larger ones has one of its own. */
 static bool lent_room(struct lent *o, uint32_t n)
 {
-	if (o->used + n > o->mtu) {
+	if (o->used && o->used + n > o->mtu) {
 		o->v[o->i++].n = (uint16_t)o->used;
 		o->used = 0;
 		lent_prefetch(o);
@@ -309,8 +310,34 @@ static bool write_again(struct kcp *k, struct lent *o)
 			return false;
 		list_del(&s->due);
 		count_again(k, s->why);
+		if (s->sn == k->snd_una || k->probing)
+			kcp_size_again(k, s);
 		k->loss->sent(k, s);
 	}
+	return true;
+}
+
+/* The datagram at hand becomes as long as is to be found out, and is full. */
+static void pad(struct kcp *k, struct lent *o)
+{
+	while (o->used + KCP_HEAD <= k->probe_len)
+		put_head(k, o, KCP_WINS, 0, k->run.ts, k->run.sn, 0);
+	memset(o->v[o->i].p + o->used, 0, k->probe_len - o->used);
+	o->used = k->probe_len;
+	o->v[o->i].flags |= PKT_F_PROBE;
+	lent_close(o);
+}
+
+/* The probe that was asked for, if s fits it. */
+static bool write_probe(struct kcp *k, struct lent *o, struct kcp_seg *s)
+{
+	if (kcp_seg_cost(s) >= k->probe_len || kcp_seg_cost(s) > o->mtu)
+		return write_segment(k, o, s);
+	lent_close(o);
+	if (!write_segment(k, o, s))
+		return false;
+	kcp_size_sent(k, s);
+	pad(k, o);
 	return true;
 }
 
@@ -321,7 +348,7 @@ static bool write_new(struct kcp *k, struct lent *o)
 
 		if (!s) /* acknowledged before it was sent: not by a sane peer */
 			continue;
-		if (!write_segment(k, o, s))
+		if (k->asked ? !write_probe(k, o, s) : !write_segment(k, o, s))
 			return false;
 		k->loss->sent(k, s);
 	}
@@ -375,7 +402,7 @@ static void end_anyway(struct kcp *k)
 
 unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct pkt *out, unsigned max)
 {
-	struct lent o = {.v = out, .max = max, .mtu = k->conf->mtu};
+	struct lent o = {.v = out, .max = max, .mtu = k->mss + KCP_HEAD};
 
 	if (!max)
 		return 0;

@@ -35,6 +35,8 @@ static void take_una(struct kcp *k, uint32_t una, struct intake *in)
 
 		ahead_prefetch(k, k->snd_una);
 		if (s) {
+			if (kcp_size_looks(k))
+				kcp_size_acked(k, s, NULL);
 			k->loss->forget(k, s, NULL);
 			kcp_seg_free(k, s);
 		}
@@ -42,6 +44,7 @@ static void take_una(struct kcp *k, uint32_t una, struct intake *in)
 	}
 	if (k->snd_una == old)
 		return;
+	k->stands = false;
 	k->loss->una(k);
 	kcp_ring_trim(&k->snd, k->mem, k->snd_una, k->snd_end - k->snd_una);
 	in->full = true;
@@ -63,6 +66,8 @@ static void take_ack(struct kcp *k, const struct kcp_head *h, struct intake *in)
 	ahead_prefetch(k, h->sn);
 	if (s) {
 		*kcp_ring_at(&k->snd, h->sn) = s->resent ? KCP_ACKED_RESENT : KCP_ACKED;
+		if (kcp_size_looks(k))
+			kcp_size_acked(k, s, &h->ts);
 		k->loss->forget(k, s, &h->ts);
 		kcp_seg_free(k, s);
 	}

@@ -88,6 +88,30 @@ void kcp_rounds(const struct kcp *k, struct kcp_rounds *out);
  * rest: a KCP_FLUSH_ACKS.  UINT64_MAX: there are none. */
 uint64_t kcp_owes(const struct kcp *k);
 
+/*
+ * The path takes datagrams of `mtu` bytes, KCP_MTU_MIN .. conf's mtu: what is queued from here on is cut for it.
+ * Segments that were cut larger stay as they are, and leave in datagrams of their own.
+ */
+void kcp_mtu(struct kcp *k, uint32_t mtu);
+
+/*
+ * The next segment that leaves for the first time does so alone in a datagram of `len` bytes (above that mtu, up to
+ * conf's; 0: none does), filled up with window tells and, at the end, with less than a header, which all receivers pass
+ * over (wire.md 4.5).  It bears PKT_F_PROBE.  No parity may be sent for its group: what it proves is that it arrived.
+ */
+void kcp_probe(struct kcp *k, uint32_t len);
+enum kcp_probed { KCP_PROBE_NONE, KCP_PROBE_ASKED, KCP_PROBE_SENT, KCP_PROBE_ARRIVED, KCP_PROBE_LOST };
+/* What has become of the last that was asked for. */
+enum kcp_probed kcp_probed(const struct kcp *k);
+
+/*
+ * How often the oldest segment was sent again for nothing, while none of its size or larger arrived; 0 also while less
+ * time than twice the round trip has passed since: it is only delayed, or lost by chance.
+ */
+unsigned kcp_stuck(const struct kcp *k);
+/* Whether the oldest segment was sent again, and nothing has been heard of it yet. */
+bool kcp_stands(const struct kcp *k);
+
 /* Bytes that kcp_send takes now; 0 while segments in flight and queued fill the send window (wire.md 4.3), or (with
  * KCP_CONGESTION_AUTO) while as much waits as leaves in 8 ms or a twelfth of a round trip. */
 uint32_t kcp_room(const struct kcp *k);

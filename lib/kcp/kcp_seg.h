@@ -50,6 +50,7 @@ struct kcp_seg {
 	bool resent : 1;     /* transmitted more than once */
 	bool latched : 1;    /* loss.c: sent again early: not again before a timeout */
 	uint8_t limited : 3; /* timed.c: KCP_LIMITED_*, when it was sent */
+	bool probe : 1;	     /* size.c: its datagram was filled up to a size that is tried */
 	uint8_t data[];
 };
 
@@ -105,6 +106,16 @@ void kcp_loss_init(struct kcp *k);
 void kcp_due_add(struct kcp *k, struct kcp_seg *s);
 void kcp_due_del(struct kcp *k, struct kcp_seg *s);
 struct kcp_seg *kcp_due_head(const struct kcp *k);
+
+/* size.c: s has been sent as the probe; s, the oldest or a probe, is sent again; with kcp_size_looks, s is
+ * acknowledged, by its own ACK that echoes *ts, or (NULL) by una. */
+void kcp_size_sent(struct kcp *k, struct kcp_seg *s);
+void kcp_size_again(struct kcp *k, const struct kcp_seg *s);
+void kcp_size_acked(struct kcp *k, const struct kcp_seg *s, const uint32_t *ts);
+static inline bool kcp_size_looks(const struct kcp *k)
+{
+	return k->stands || k->probing;
+}
 
 /* rto.c */
 void kcp_rtt_sample(struct kcp *k, int32_t rtt);

@@ -83,6 +83,7 @@ struct kcp {
 	uint32_t rcv_bytes;		  /* in the ordered queue */
 	uint32_t rcv_wnd;		  /* segments that are taken in, ordered ones included */
 	uint32_t rmt_wnd;
+	uint32_t stuck_at; /* ms: since when it `stands` */
 	struct kcp_ring rcv;
 	struct {
 		struct kcp_ack *v;
@@ -99,6 +100,8 @@ struct kcp {
 	uint8_t n_marks;
 	bool ask_send : 1, ask_tell : 1; /* WASK, WINS requested */
 	bool fresh : 1;			 /* kcp_send since the last full flush */
+	bool stands : 1;		 /* size.c: the oldest segment was sent again; */
+	bool probing : 1, asked : 1;	 /* a probe is under way, or to leave */
 	struct list due, again, late;
 	struct kcp_seg *due_last; /* the last put into `due`, NULL once it has left */
 	int32_t srtt, rttvar;	  /* ms */
@@ -111,6 +114,7 @@ struct kcp {
 	uint64_t ts_probe;		/* ms */
 	uint32_t ssthresh, incr;
 	bool dead;
+	uint8_t stuck, probed; /* size.c: vain retransmissions of what `stands`; enum kcp_probed */
 	uint32_t again_fast, again_early, again_late; /* segments sent again; they wrap */
 
 	/* KCP_CONGESTION_AUTO: `late` holds all segments in flight, in order of transmission, and `due` those that
@@ -121,6 +125,7 @@ struct kcp {
 	uint64_t acks_at;	   /* ms: last ACK */
 	bool knows;		   /* the peer makes sense of an ACK that comes again */
 	bool rcv_half;		   /* half of the window waited behind a hole, */
+	uint16_t probe_len;	   /* size.c: of the datagram */
 	uint32_t rcv_count;	   /* and so many segments came, since rcv_since */
 	uint64_t rcv_since;	   /* ms */
 };

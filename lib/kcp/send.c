@@ -87,9 +87,12 @@ static struct kcp_seg *tail_grow(struct kcp *k, struct kcp_seg *s, uint32_t n)
 /* Bytes that fit into the last segment that has no number yet. */
 static uint32_t tail_room(const struct kcp *k)
 {
+	uint32_t len;
+
 	if (k->conf->message || k->snd_nxt == k->snd_end)
 		return 0;
-	return k->mss - kcp_snd_seg(k, k->snd_end - 1)->len;
+	len = kcp_snd_seg(k, k->snd_end - 1)->len;
+	return len < k->mss ? k->mss - len : 0;
 }
 
 static int tail_append(struct kcp *k, struct source *src, uint32_t n)

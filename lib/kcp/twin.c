@@ -46,7 +46,7 @@ void kcp_twin_plan(struct kcp *k)
 	for (uint32_t sn = m->flush_from; sn != k->snd_sent; sn++) {
 		struct kcp_seg *s = kcp_snd_seg(k, sn);
 
-		if (s && !s->why)
+		if (s && !s->why && !s->probe)
 			add(k, s, thin_times(k));
 	}
 }
