@@ -28,10 +28,15 @@ enum note_type {
 	NOTE_SHAPE,  /* the same, of a client whose shape it is to be sent: control makes the codec */
 	NOTE_WINDOW, /* key, id: a session that its peer's window limits; arg: segments that it has << 16 | should have;
 			arg2: kbit/s that it lets through; rtt: ms */
+	NOTE_MTU, /* key: a session whose path takes less than it was to send; arg: bytes of a full packet of it << 16 |
+		     of those that go; arg2: NOTE_MTU_* */
 };
 
 /* A client session that ended for its age (wire.md 9.1): with nothing to carry, or with its streams. */
 enum { NOTE_AGED_NOT, NOTE_AGED_IDLE, NOTE_AGED_TTL };
+
+/* How that is known. */
+enum { NOTE_MTU_INTERFACE = 1, NOTE_MTU_ICMP, NOTE_MTU_LOSS };
 
 /* Data and parity packets of a group; 0: no FEC. */
 #define NOTE_FEC_SHAPE(ds, ps) ((uint32_t)(ds) << 16 | (uint32_t)(ps))

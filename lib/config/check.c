@@ -241,29 +241,25 @@ static int check_tcp_sockets(struct conf_reader *r)
 
 #define FAKE_TCP_MORE 28 /* its head of 36 instead of UDP's 8, wire.md 1 */
 
-/* Full datagrams must leave through the widest port they may take; a narrower one, or IPv6, would only fragment. */
+/* What does not fit a port is no fault: sessions send what fits, as they do on a path that takes less. */
 static int check_tunnel_mtu(struct conf_reader *r, unsigned i)
 {
 	const struct conf *c = r->c;
 	const struct conf_tunnel *t = &c->tunnels[i];
 	const struct conf_port *own = named_port(c, t);
-	unsigned more = t->tcp ? FAKE_TCP_MORE : 0, head = conf_ip_head(t);
-	unsigned least = (head ? head : 28) + more, most = (head ? head : 48) + more;
-	unsigned widest = 0, narrowest = UINT32_MAX;
+	const unsigned more = t->tcp ? FAKE_TCP_MORE : 0, head = conf_ip_head(t), most = (head ? head : 48) + more;
+	unsigned narrowest = UINT32_MAX;
 
 	for (unsigned k = 0; k < c->n_ports; k++) {
 		const struct conf_port *p = own ? own : &c->ports[k];
 
-		widest = p->mtu > widest ? p->mtu : widest;
 		narrowest = p->mtu < narrowest ? p->mtu : narrowest;
 	}
-	if (t->mtu + least > widest)
-		return conf_obj_fail(r, &r->tunnels[i], "mtu",
-				     "found %u, which makes IP packets of %u; allowed: up to %u with a port mtu of %u",
-				     t->mtu, t->mtu + least, widest - least, widest);
 	if (t->mtu + most > narrowest)
-		conf_obj_warn(r, &r->tunnels[i], "mtu", "%u makes IP%s packets of %u: they do not fit a port mtu of %u",
-			      t->mtu, most == 48 + more ? "v6" : "v4", t->mtu + most, narrowest);
+		conf_obj_warn(
+			r, &r->tunnels[i], "mtu",
+			"%u makes IP%s packets of %u: they do not fit a port mtu of %u, and smaller ones are sent",
+			t->mtu, most == 48 + more ? "v6" : "v4", t->mtu + most, narrowest);
 	return 0;
 }
 

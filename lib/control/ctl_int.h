@@ -72,7 +72,7 @@ struct tunnel {
 	struct name host;      /* client: remote; server: target */
 	unsigned accepted;     /* client: connections so far, which picks the slot */
 	struct flow_key *slot; /* client: flow of each slot's last dialled session */
-	struct log_limit dial_limit, key_limit, sess_limit, share_limit, fec_limit, wnd_limit;
+	struct log_limit dial_limit, key_limit, sess_limit, share_limit, fec_limit, wnd_limit, mtu_limit;
 	struct list blocked[2]; /* struct tcp.blocked, longest first: streams, and [1] those whose CLOSE has come */
 	struct list waiting;	/* struct tcp.waiting, longest first */
 	uint64_t refused;	/* what the tunnel's share of chunks had counted at the last look */

@@ -13,6 +13,8 @@
 #define FEC_PERIOD     60
 #define WND_LINES      20
 #define WND_PERIOD     60
+#define MTU_LINES      4
+#define MTU_PERIOD     60
 
 static bool allow(struct ctl *c, struct log_limit *l, const char *tunnel, unsigned lines, unsigned period_s)
 {
@@ -121,6 +123,25 @@ static void note_window(struct ctl *c, const struct note *n, struct tunnel *t)
 		 n->arg & UINT16_MAX);
 }
 
+/* A path that takes less than the tunnel's mtu makes; the session goes on with less. */
+static void note_mtu(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	static const char *const why[] = {
+		[NOTE_MTU_INTERFACE] = "its interface takes no more",
+		[NOTE_MTU_ICMP] = "a router says that it takes no more",
+		[NOTE_MTU_LOSS] = "larger ones are lost, and no router says so",
+	};
+	char peer[ADDR_STRLEN];
+
+	if (n->arg2 >= sizeof(why) / sizeof(why[0]) || !why[n->arg2] ||
+	    !allow(c, &t->mtu_limit, t->conf->name, MTU_LINES, MTU_PERIOD))
+		return;
+	addr_port_str(&n->key.peer, n->key.peer_port, peer);
+	log_info("tunnel %s: the path to %s takes IP packets of %u, not of %u as by mtu: %s; longer ones leave in "
+		 "fragments",
+		 t->conf->name, peer, n->arg & UINT16_MAX, n->arg >> 16, why[n->arg2]);
+}
+
 static void take(struct ctl *c, const struct note *n)
 {
 	struct tunnel *t;
@@ -150,6 +171,9 @@ static void take(struct ctl *c, const struct note *n)
 		break;
 	case NOTE_WINDOW:
 		note_window(c, n, t);
+		break;
+	case NOTE_MTU:
+		note_mtu(c, n, t);
 		break;
 	}
 }

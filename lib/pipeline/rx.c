@@ -148,7 +148,7 @@ static void check_bare(const struct worker *w, struct pkt *k)
 {
 	struct rte_mbuf *m = k->own;
 
-	if (!w->any_bare || crypt_head(k->crypt) || crypt_tail(k->crypt) || k->flags & PKT_F_SYN ||
+	if (!w->any_bare || crypt_head(k->crypt) || crypt_tail(k->crypt) || k->flags & (PKT_F_SYN | PKT_F_BIG) ||
 	    (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 		return;
 	if (net_sum_ok(rte_pktmbuf_mtod(m, const uint8_t *), k))
@@ -165,7 +165,7 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 {
 	unsigned kept = 0;
 
-	w->n_syn = 0;
+	w->n_syn = w->n_big = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = &w->rx[i];
 
@@ -173,6 +173,8 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 			frag_one(w, k, tsc);
 		if (k->verdict == VERDICT_SYN)
 			pl_syn(w, k);
+		if (k->verdict == VERDICT_BIG)
+			pl_big(w, k);
 		if (k->verdict == VERDICT_PUNT)
 			pl_punt_one(w, k);
 		if (k->verdict == VERDICT_OK) {

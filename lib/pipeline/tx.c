@@ -194,6 +194,12 @@ void pl_send_one(struct worker *w, struct pkt *k, uint64_t now)
 		net_push_tcp(path, shard_tcp(k->sess), k);
 	else
 		net_push(path, k);
+	if (k->flags & PKT_F_PROBE) {
+		net_whole(path, k);
+	} else if (k->n > path->l3 + path->most) {
+		pl_cut(w, path, k);
+		return;
+	}
 	tx_dress(k->own, k, path, w->conf.ports[path->dev].id);
 	pl_tag(w, path->dev, k->own);
 	if (unlikely(pl_capture(w)))
@@ -217,6 +223,16 @@ static void tx_pad(struct rte_mbuf *m)
 	tail = rte_pktmbuf_append(m, more);
 	if (tail)
 		memset(tail, 0, more);
+}
+
+/* Sends a frame of our own by a port. */
+void pl_send_frame(struct worker *w, unsigned dev, struct rte_mbuf *m)
+{
+	m->port = w->conf.ports[dev].id;
+	tx_pad(m);
+	w->stats.tx_bytes += m->pkt_len;
+	pl_tag(w, dev, m);
+	txq_add(w, dev, m);
 }
 
 /* Sends a received frame, as it has been rewritten, back by the port that it came from. */

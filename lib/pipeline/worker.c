@@ -99,6 +99,7 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	if (unlikely(pl_capture(w)))
 		pl_copy_frames(w, n);
 	pl_answered(w, n);
+	pl_too_big(w, n, now);
 	shard_screen(w->conf.shard, w->rx, n);
 	pl_lap(w, WORKER_FIND);
 	crypt_open_burst(w->conf.mb, w->rx, n);

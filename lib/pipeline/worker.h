@@ -122,6 +122,7 @@ struct worker_stats { /* writer: the worker */
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t steered_out, steered_in, punted;
 	uint64_t injected;  /* frames of the kernel's, from devices (worker_port.exc) */
+	uint64_t cut;	    /* fragments of packets that were longer than their paths take */
 	uint64_t segmented; /* large segments of TCP among them, which were cut up */
 	uint64_t max_burst;
 };

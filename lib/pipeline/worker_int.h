@@ -61,6 +61,8 @@ struct worker {
 	unsigned n_tx;			   /* packets a vector out */
 	unsigned n_lent;		   /* buffers ready in tx[] */
 	unsigned n_syn;			   /* of rx[]: answers to our SYNs */
+	unsigned n_big;			   /* and PKT_F_BIG */
+	uint32_t cut_id;		   /* of the next packet that is cut up */
 	uint64_t lap;			   /* TSC when the stage under way began */
 	uint64_t in_turn[WORKER_N_STAGES]; /* cycles of this turn */
 	_Atomic bool stop, drain, drained, close, closed;
@@ -126,6 +128,10 @@ struct worker_punts *pl_punts_create(unsigned n_ports);
 void pl_syn(struct worker *w, struct pkt *k);
 void pl_answered(struct worker *w, unsigned n);
 void pl_knock(struct worker *w, uint64_t now);
+/* big.c */
+void pl_big(struct worker *w, struct pkt *k);
+void pl_too_big(struct worker *w, unsigned n, uint64_t now);
+void pl_cut(struct worker *w, const struct net_path *path, struct pkt *k);
 /* tag.c */
 bool pl_tag_stripped(const struct worker *w, struct rte_mbuf *m, unsigned dev);
 void pl_untag_own(const struct worker *w, struct pkt *k);
@@ -137,6 +143,7 @@ unsigned pl_steer(struct worker *w, unsigned n);
 unsigned pl_txbuf(struct worker *w);
 void pl_send(struct worker *w, unsigned n, uint64_t now);
 void pl_send_one(struct worker *w, struct pkt *k, uint64_t now);
+void pl_send_frame(struct worker *w, unsigned dev, struct rte_mbuf *m);
 void pl_reply(struct worker *w, struct pkt *k);
 unsigned pl_inject(struct worker *w);
 bool pl_sibling_sends(const struct worker *w, unsigned from);

@@ -55,20 +55,26 @@ static int take_incoming(int fd)
 
 /*
  * The same, and of the rest only: of IPv4, UDP and fragments of it; of IPv6, also what may hold UDP behind extension
- * headers; TCP where it is wanted.
+ * headers; TCP where it is wanted; and of both, ICMP that says of a packet that it was too big.
  */
 static int take_ours(int fd, bool tcp)
 {
 	const unsigned tcp_or = tcp ? PROTO_TCP : PROTO_UDP;
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT_PKTTYPE),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 13, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 19, 0),
 		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, ETH_TYPE),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_T_IPV4, 0, 2),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_T_IPV4, 0, 5),
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, AT_IP4_PROTO),
-		BPF_JUMP(BPF_JMP | BPF_JA, 6, 0, 0), /* to PROTO_UDP */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_T_IPV6, 0, 8),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_ICMP, 0, 12), /* to PROTO_UDP */
+		BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, ETH_HEAD),		/* the IP header's length */
+		BPF_STMT(BPF_LD | BPF_H | BPF_IND, ETH_HEAD),		/* type and code */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ICMP_UNREACH << 8 | ICMP_TOO_BIG, 11, 12),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_T_IPV6, 0, 11),
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, AT_IP6_NEXT),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_ICMP6, 0, 2),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ETH_HEAD + IP6_HEAD),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ICMP6_TOO_BIG, 6, 7),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_HOPOPTS, 5, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_ROUTING, 4, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROTO_FRAGMENT, 3, 0),

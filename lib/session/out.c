@@ -221,7 +221,12 @@ void sess_address(struct sess *ss, struct pkt *v, unsigned n, uint64_t now)
 static unsigned sess_encode(struct sess *ss, struct pkt *out, unsigned n, uint64_t now)
 {
 	bool closes = n == fec_enc_left(&ss->enc);
-	unsigned made = fec_enc_burst(&ss->enc, out, n, now);
+	unsigned made;
+
+	for (unsigned i = 0; i < n && ss->pmtu.size; i++)
+		if (out[i].flags & PKT_F_PROBE)
+			fec_enc_mute(&ss->enc);
+	made = fec_enc_burst(&ss->enc, out, n, now);
 
 	if (closes) {
 		ss->parity_sent += made;
@@ -256,6 +261,7 @@ static unsigned sess_flush(struct sess *ss, struct pkt *out, unsigned room, uint
 
 	*over = false;
 	kcp_clock(&ss->kcp, shard_us(ss->shard, now));
+	pmtu_look(ss, now);
 	if (sess_is_auto(ss)) {
 		parity_look(ss, now);
 		bound_look(ss, now);

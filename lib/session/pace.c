@@ -42,7 +42,7 @@ static int64_t pace_depth(const struct sess *ss)
 /* Of a full one, without FEC's header. */
 static uint32_t dgram_len(const struct sess *ss)
 {
-	return ss->tun->kcp.mtu + ss->tun->head + ss->tun->tail;
+	return (uint32_t)ss->pmtu.kcp + ss->tun->head + ss->tun->tail;
 }
 
 void pace_init(struct sess *ss, uint64_t now)
@@ -92,7 +92,7 @@ void pace_over(struct sess *ss)
 
 void pace_burden(struct sess *ss, unsigned parity)
 {
-	double mtu = ss->tun->kcp.mtu, over = ss->tun->head + ss->tun->tail;
+	double mtu = ss->pmtu.kcp, over = ss->tun->head + ss->tun->tail;
 	unsigned ds = shape_out(ss) ? fec_codec_ds(ss->enc.codec) : 1;
 
 	if (!shape_out(ss) || ss->enc.send == FEC_PARITY_NONE)

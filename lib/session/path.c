@@ -49,11 +49,13 @@ static bool path_hop(struct sess *ss, struct net_hop *hop)
 static void path_build(struct sess *ss, uint64_t now)
 {
 	const struct net_tbl *t = ss->shard->tbl;
-	struct net_ends ends = {.key = &ss->key, .traffic_class = ss->tun->traffic_class};
+	struct net_ends ends = {.key = &ss->key, .traffic_class = ss->tun->traffic_class, .mark = ss->pmtu.mark};
 	struct net_hop hop = {0};
 
-	ss->path_gen = t->gen;
 	ss->path_ok = path_hop(ss, &hop);
+	if (ss->path_ok)
+		pmtu_link(ss, t->dev[hop.dev].mtu, now);
+	ss->path_gen = t->gen;
 	if (hop.resolved)
 		ss->path_retry = UINT64_MAX;
 	else if (ss->path_retry <= now || ss->path_retry == UINT64_MAX)
@@ -65,6 +67,8 @@ static void path_build(struct sess *ss, uint64_t now)
 	memcpy(ends.src_mac, t->dev[hop.dev].mac, 6);
 	ends.csum = ss->shard->conf.dev_csum[hop.dev];
 	ends.dev = hop.dev;
+	ends.most = t->dev[hop.dev].sockets || ss->pmtu.now == ss->pmtu.want ? 0 : ss->pmtu.now;
+	ends.cuttable = pmtu_is_least(ss);
 	net_path_init(&ss->path, &ends);
 }
 

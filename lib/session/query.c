@@ -25,6 +25,9 @@ static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
 	r->pace = (uint64_t)((double)r->look.pace * ss->burden);
 	r->limited_by = bound_name(ss, now);
 	r->wants_peer_rcvwnd = ss->bound.wants;
+	r->path_mtu = ss->pmtu.now;
+	r->datagram = (uint16_t)pmtu_payload(ss);
+	r->mtu_from = shard_pmtu_name(ss->pmtu.how);
 	r->parity_sent = ss->parity_sent;
 	r->parity_left = ss->parity_left;
 	r->bytes_in = ss->bytes_in;

@@ -114,6 +114,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	ss->keepalive_at = now + ss->tun->keepalive_ms;
 	ss->check_at = now + SESS_TIMEOUT_MS;
 	ss->retry_at = UINT64_MAX;
+	pmtu_init(ss);
 	pace_init(ss, now);
 	sess_age_init(ss);
 	ss->begin_at = ss->tun->client ? UINT64_MAX : now + SESS_BEGIN_MS;

@@ -102,6 +102,23 @@ struct bound {
 	float missed;	     /* since that look: bytes that its pace would have let leave, had it been served in time */
 };
 
+/*
+ * How large packets may be on the session's path (pmtu.c).  Sizes are IP packets', but for `kcp`.
+ */
+struct pmtu {
+	uint16_t want; /* a full datagram's, as configured */
+	uint16_t link; /* what the port that it leaves by takes */
+	uint16_t now;  /* what goes whole: want, or less */
+	uint16_t high; /* while it is more than `now`: larger ones are looked for, up to here */
+	uint16_t size; /* of the probe under way, 0: there is none */
+	uint16_t kcp;  /* KCP's datagrams for `now` */
+	uint8_t how;   /* enum shard_pmtu */
+	uint8_t tries; /* of that size, in vain */
+	bool doubt;    /* lowered for what was lost, and not known yet whether for its size */
+	uint32_t mark;
+	uint64_t raise_at; /* ms: more is tried; UINT64_MAX: it is at the top */
+};
+
 /* One TCP stream: between a mux_stream and a chan, outliving the first and living until control says GONE. */
 struct stream { /* two cache lines, the first of them for every packet */
 	struct shard *shard;
@@ -217,6 +234,7 @@ struct sess {
 	double credit;	       /* bytes of UDP payload that the path's pace lets leave; negative: debt */
 	double burden;	       /* bytes that leave for each of KCP's */
 	struct parity parity;
+	struct pmtu pmtu;
 	struct bound bound;
 	/* datagrams: of this ms, while it is young, and until it no longer is */
 	int32_t portion, young_left;
@@ -402,6 +420,17 @@ const char *bound_name(struct sess *ss, uint64_t now);
 void bound_look(struct sess *ss, uint64_t now);
 /* It waited for its pace, and was served so late that so many bytes may no longer leave. */
 void bound_missed(struct sess *ss, double bytes);
+
+/* pmtu.c */
+void pmtu_init(struct sess *ss);
+/* The path leaves by a port whose interface takes IP packets of `mtu`; 0: of any size. */
+void pmtu_link(struct sess *ss, unsigned mtu, uint64_t now);
+/* UDP payload of a packet of that size. */
+unsigned pmtu_payload(const struct sess *ss);
+/* It is as small as it ever gets, and the path may take less: of IPv4, routers may cut it. */
+bool pmtu_is_least(const struct sess *ss);
+/* Before a flush: what probes and losses say. */
+void pmtu_look(struct sess *ss, uint64_t now);
 
 /* begin.c: which datagrams begin a session */
 /* What a server's datagram tells of its session (wire.md 5.2). */

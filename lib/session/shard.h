@@ -177,6 +177,13 @@ struct shard_who shard_who(const struct shard *s, const struct sess *sess);
 /* The traffic class of what a tunnel sends, for those packets that are no session's: VERDICT_ANSWER. */
 uint8_t shard_class(const struct shard *s, unsigned tunnel);
 
+/*
+ * An ICMP message that a packet was too big, k->sess the session of the flow that it quotes (VERDICT_BIG).  It is
+ * believed when it quotes a packet that the session can have sent: then what it sends fits from here on, and
+ * VERDICT_BIG is returned; otherwise why not, a DROP_*.
+ */
+uint8_t shard_too_big(struct shard *s, const struct pkt *k, uint64_t now);
+
 /* True when a session waits for output now. */
 bool shard_ready(const struct shard *s);
 /* True when a session or stream waits for chunks, of whose return nobody tells. */
@@ -196,6 +203,20 @@ size_t shard_tunnel_share(const struct shard *s, unsigned tunnel);
 
 /* ---- looking in from another thread ---- */
 
+/* What a session's packets are as long as they are for. */
+#define SHARD_PMTU_LIST(X)                                                    \
+	X(CONFIGURED, "configured") /* the tunnel's mtu: the path takes it */ \
+	X(INTERFACE, "interface")                                             \
+	X(ICMP, "icmp")                                                       \
+	X(LOSS, "loss")	  /* what is larger is lost, and nobody tells */      \
+	X(PROBE, "probe") /* larger than once thought: one of this size arrived */
+enum shard_pmtu {
+#define X(name, str) SHARD_PMTU_##name,
+	SHARD_PMTU_LIST(X)
+#undef X
+};
+const char *shard_pmtu_name(unsigned how);
+
 struct shard_row {   /* one session, or one stream of it */
 	uint64_t id; /* of the session, unique in the process's life */
 	uint16_t tunnel, worker;
@@ -212,6 +233,8 @@ struct shard_row {   /* one session, or one stream of it */
 	const char *limited_by;	    /* what its sending is limited by */
 	uint16_t wants_peer_rcvwnd; /* segments that the peer's window should have, where it was too narrow for long; or
 				       0 */
+	uint16_t path_mtu, datagram; /* bytes: IP packets that go whole, and the UDP payload of those */
+	const char *mtu_from;	     /* how that is known */
 	uint64_t parity_sent, parity_left;
 	uint64_t bytes_in, bytes_out; /* above KCP */
 	unsigned fec_ds, fec_ps;      /* of what arrives, 0 when none did */

@@ -173,6 +173,9 @@ static void dict_sending(struct rte_tel_data *d, const struct shard_row *r)
 
 	rte_tel_data_add_dict_string(d, "congestion", r->modelled ? "auto" : "stock");
 	rte_tel_data_add_dict_string(d, "limited_by", r->limited_by);
+	dict_u64(d, "path_mtu", r->path_mtu);
+	dict_u64(d, "datagram", r->datagram);
+	rte_tel_data_add_dict_string(d, "mtu_from", r->mtu_from);
 	dict_u64(d, "pacing_bps", r->pace * 8);
 	dict_u64(d, "bandwidth_bps", k->rate * 8);
 	dict_u64(d, "min_rtt_us", k->min_rtt);
@@ -350,6 +353,7 @@ static struct rte_tel_data *dict_of_worker(const struct tlm_src *src, unsigned i
 	dict_u64(d, "steered_out", s->steered_out);
 	dict_u64(d, "punted", s->punted);
 	dict_u64(d, "injected", s->injected);
+	dict_u64(d, "fragments_sent", s->cut);
 	dict_u64(d, "exception_segmented", s->segmented);
 	dict_u64(d, "max_burst", s->max_burst);
 	dict_u64(d, "memory_used", shard_mem_used(src->shards[i]));

@@ -205,7 +205,8 @@ Test(warnings, fragmentation)
 	struct conf *c = load_tunnel(false, "key = \"k\"; mtu = 1453;");
 
 	cr_expect_eq(c->n_warnings, 1);
-	expect_warning(c, "tunnels.t.mtu: 1453 makes IPv6 packets of 1501: they do not fit a port mtu of 1500");
+	expect_warning(c, "tunnels.t.mtu: 1453 makes IPv6 packets of 1501: they do not fit a port mtu of 1500, "
+			  "and smaller ones are sent");
 	conf_free(c);
 	c = load_tunnel(false, "key = \"k\"; mtu = 1452;");
 	cr_expect_eq(c->n_warnings, 0);

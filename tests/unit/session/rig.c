@@ -7,6 +7,7 @@
 #include <rte_mempool.h>
 
 #include "fec_wire.h"
+#include "le.h"
 #include "rig.h"
 
 #define ALIGN	   65536 /* of a heap */
@@ -435,6 +436,18 @@ struct flow_key rig_key(enum rig_end end, uint16_t port)
 	return (struct flow_key){.peer = k.local, .local = k.peer, .peer_port = port, .local_port = RIG_PORT};
 }
 
+/* The same, of the addresses that this rig has. */
+static struct flow_key side_key(const struct rig_side *s, uint16_t port)
+{
+	struct flow_key k = rig_key(s->end, port);
+
+	if (s->rig->conf.v6) {
+		cr_assert_eq(addr_parse(s->end == CLIENT ? "2001:db8::2" : "2001:db8::1", &k.peer), 0);
+		cr_assert_eq(addr_parse(s->end == CLIENT ? "2001:db8::1" : "2001:db8::2", &k.local), 0);
+	}
+	return k;
+}
+
 static void dial_event(struct rig_side *s, struct dial *d, uint32_t ev)
 {
 	if (ev & DIAL_EV_DROP)
@@ -445,7 +458,7 @@ static void dial_event(struct rig_side *s, struct dial *d, uint32_t ev)
 		return;
 	s->wants++;
 	if (s->dial == DIAL_OK)
-		d->key = rig_key(CLIENT, s->rig->next_port++);
+		d->key = side_key(s, s->rig->next_port++);
 	d->err = s->dial == DIAL_FAILS ? -101 : 0;
 	if (s->dial != DIAL_SILENT)
 		mbox_post(s->border->to_worker, &d->to_worker, s->dial == DIAL_OK ? DIAL_EV_READY : DIAL_EV_FAIL);
@@ -485,7 +498,7 @@ static unsigned side_input(struct rig_side *s)
 		uint16_t port;
 
 		memcpy(&port, buf[n], 2);
-		keys[n] = rig_key(s->end, port);
+		keys[n] = side_key(s, port);
 		v[n] = (struct pkt){.p = buf[n] + 2, .n = (uint16_t)(len - 2), .key = &keys[n]};
 		v[n].hash = flow_hash(&keys[n]);
 		n++;
@@ -499,6 +512,44 @@ static unsigned side_input(struct rig_side *s)
 			sim_link_send(s->out, v[i].p - 2, v[i].n + 2u, s->rig->us);
 	}
 	return n;
+}
+
+unsigned rig_too_big(struct rig_side *s, struct sess *ss, uint32_t mtu, uint16_t len, uint32_t mark)
+{
+	uint8_t msg[8 + 40] = {0};
+	struct pkt k = {.p = msg, .n = sizeof(msg), .sess = ss, .key = &ss->key};
+
+	if (addr_is_v4(&ss->key.peer)) {
+		be16_put(msg + 6, (uint16_t)mtu);
+		be16_put(msg + 8 + 2, len);
+		be16_put(msg + 8 + 4, (uint16_t)mark);
+	} else {
+		be32_put(msg + 4, mtu);
+		be32_put(msg + 8, 6u << 28 | (mark & NET_MARK_V6));
+		be16_put(msg + 8 + 4, (uint16_t)(len - 40));
+	}
+	return shard_too_big(s->shard, &k, s->rig->now);
+}
+
+/* Does the path take it, whole or in fragments?  Of IPv4's fragments routers make smaller ones. */
+static bool path_takes(struct rig_side *s, const struct pkt *k)
+{
+	const bool v4 = addr_is_v4(&k->key->peer);
+	unsigned len = k->n + (v4 ? 28u : 48u), *big = &s->rig->path[s->end].big;
+	const unsigned mtu = s->rig->path[s->end].mtu;
+	const struct pmtu *p = &k->sess->pmtu;
+	const bool cut = len > p->now && !(k->flags & PKT_F_PROBE);
+
+	s->rig->path[s->end].wrong += !cut && len > p->link;
+	s->rig->path[s->end].frags += cut;
+	if (cut)
+		len = v4 ? 0 : p->now;
+	if (!mtu || len <= mtu || (v4 && pmtu_is_least(k->sess) && !(k->flags & PKT_F_PROBE)))
+		return true;
+	++*big;
+	if (s->rig->path[s->end].told)
+		cr_assert_eq(rig_too_big(s, k->sess, mtu, (uint16_t)len, p->mark), VERDICT_BIG);
+	return false;
 }
 
 static unsigned side_output(struct rig_side *s)
@@ -517,6 +568,7 @@ static unsigned side_output(struct rig_side *s)
 		n = shard_output(s->shard, v, max, s->rig->now);
 		for (unsigned i = 0; i < n; i++) {
 			uint16_t port = s->end == CLIENT ? v[i].key->local_port : v[i].key->peer_port;
+			bool takes = path_takes(s, &v[i]);
 
 			cr_assert_leq(v[i].n, 1350);
 			cr_assert_not_null(v[i].sess);
@@ -532,7 +584,7 @@ static unsigned side_output(struct rig_side *s)
 			s->lone += fec_is_fec(v[i].p, v[i].n) && !le32_get(v[i].p);
 			v[i].p -= 2;
 			memcpy(v[i].p, &port, 2);
-			if (!s->rig->cut[s->end])
+			if (takes && !s->rig->cut[s->end])
 				sim_link_send(s->out, v[i].p, v[i].n + 2u, s->rig->us);
 		}
 		total += n;

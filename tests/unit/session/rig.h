@@ -40,6 +40,7 @@ struct rig_conf {
 	uint64_t bandwidth[2]; /* kcp_conf.bandwidth */
 	bool fine;	       /* turns come by the us, and the shards are told it (shard_clock); else by the ms */
 	size_t heap[2];
+	bool v6;	      /* the two ends' addresses */
 	struct sim_conf link; /* both ways */
 	uint64_t seed;
 };
@@ -115,6 +116,11 @@ struct rig {
 	uint64_t now; /* the same in ms */
 	uint64_t turns;
 	bool cut[2]; /* what this end sends is lost */
+	struct {
+		unsigned mtu;		    /* of the path that this end's packets take, 0: any size fits */
+		bool told;		    /* its router says so, by ICMP */
+		unsigned big, frags, wrong; /* packets lost to it; sent in fragments; larger than our interface */
+	} path[2];
 };
 
 /* Is KCP_CONGESTION_AUTO, in turns by the us, what rig_defaults gives?  With RIG_CONGESTION=auto in the environment. */
@@ -159,6 +165,9 @@ unsigned rig_feed(struct rig *r, enum rig_end end, uint16_t client_port, const v
 unsigned rig_feed_to(struct rig *r, uint16_t tunnel, uint16_t client_port, const void *p, uint16_t n);
 /* A flow key as this end has it, of the client's port. */
 struct flow_key rig_key(enum rig_end end, uint16_t client_port);
+
+/* An ICMP message to this end's session, as of a router that takes `mtu`, of a packet of `len` with mark `mark`. */
+unsigned rig_too_big(struct rig_side *s, struct sess *ss, uint32_t mtu, uint16_t len, uint32_t mark);
 
 uint64_t rig_drops(const struct rig_side *s, unsigned verdict);
 /* All drops of this end but those of the two reasons given (0: none). */
