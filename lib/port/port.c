@@ -16,6 +16,7 @@
 #include "kudp_int.h"
 #include "port_int.h"
 #include "net.h"
+#include "xdp_port.h"
 
 #define PORT_DESC      1024 /* descriptors a queue at least, if the file has no wish: a stock peer's window in one burst */
 #define PORT_FRAME_OVH (RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN)
@@ -59,7 +60,7 @@ static bool driver_is(const struct setup *s, const char *name)
 /* The kernel keeps such an interface: its MTU and its flags are not ours to change. */
 static bool is_shared(const struct setup *s)
 {
-	return driver_is(s, "af_packet") || driver_is(s, "AF_PACKET") || driver_is(s, "af_xdp");
+	return s->port->xdp || driver_is(s, "af_packet") || driver_is(s, "AF_PACKET") || driver_is(s, "af_xdp");
 }
 
 _Static_assert(RTE_MBUF_DEFAULT_BUF_SIZE - RTE_PKTMBUF_HEADROOM >= PORT_FRAME_OVH + LIMIT_PORT_MTU,
@@ -129,6 +130,8 @@ static void want_offloads(struct setup *s)
  */
 static unsigned want_queues(const struct setup *s)
 {
+	if (s->port->xdp)
+		return port_xdp_queues(s->port->xdp);
 	return driver_is(s, "net_memif") || driver_is(s, "net_e1000_em") ? 1 : s->conf->workers;
 }
 
@@ -275,12 +278,18 @@ static int find(struct setup *s)
 
 	if (kudp_is(s->conf))
 		return kudp_create(s->conf, &p->kudp, &p->id, s->why, s->why_n);
+	if (port_xdp_wanted(s->conf))
+		return port_xdp_open(s->conf, &p->xdp, &p->id, s->why, s->why_n);
 	return port_dev_find(s->conf, &p->id, &p->probed, s->why, s->why_n);
 }
 
 static void lose(struct port *p, bool probed)
 {
-	port_dev_remove(p->id, probed || p->kudp);
+	bool made = p->kudp || p->xdp;
+
+	port_xdp_close(p->xdp);
+	p->xdp = NULL;
+	port_dev_remove(p->id, probed || made);
 	kudp_destroy(p->kudp);
 	p->kudp = NULL;
 }
@@ -297,10 +306,12 @@ static int start(struct setup *s)
 		sockets(s);
 	if (driver_is(s, "af_packet") || driver_is(s, "AF_PACKET"))
 		af_packet(s);
+	if (s->port->xdp)
+		port_xdp_start(s->port->xdp, s->conf->pools, s->port->rx_fd);
 	err = rte_eth_macaddr_get(s->port->id, &mac);
 	if (err)
 		return FAIL(s, err, "no MAC address: %s", rte_strerror(-err));
-	memcpy(s->port->mac, mac.addr_bytes, sizeof(s->port->mac));
+	memcpy(s->port->mac, s->port->xdp ? port_xdp_mac(s->port->xdp) : mac.addr_bytes, sizeof(s->port->mac));
 	if (!is_shared(s)) {
 		/* Neighbour discovery arrives by multicast.  A device that cannot choose receives it all the same. */
 		rte_eth_promiscuous_disable(s->port->id);
@@ -358,9 +369,10 @@ int port_start(const struct port_conf *conf, struct port *out, char *why, size_t
 	out->socket = rte_eth_dev_socket_id(out->id);
 	if (out->socket < 0)
 		out->socket = 0;
-	out->ifindex = (int)s.info.if_index;
+	out->ifindex = out->xdp ? port_xdp_ifindex(out->xdp) : (int)s.info.if_index;
 	snprintf(out->driver, sizeof(out->driver), "%s",
 		 out->kudp	      ? "net_kudp"
+		 : out->xdp	      ? "net_af_xdp"
 		 : s.info.driver_name ? s.info.driver_name
 				      : "");
 	err = bring_up(&s, port_intr_wanted(conf, out->driver));

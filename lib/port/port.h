@@ -11,6 +11,7 @@
 #include "limit.h"
 
 struct kudp;
+struct port_xdp;
 struct rte_mempool;
 
 #define PORT_FDS LIMIT_WORKERS
@@ -54,8 +55,9 @@ struct port {
 	int ifindex;	   /* the kernel interface that the device stands on, or has made; 0: there is none */
 	_Atomic bool gone; /* the device is being taken out (vfio), and nobody's to keep: by a thread of DPDK's */
 	struct kudp *kudp; /* a device of the kernel's UDP sockets, which are to be given to it; NULL: it is another */
-	bool at_home;	   /* what comes by queue q is worker q's, whatever its hash */
-	bool probed;	   /* the device was attached by port_start, and port_stop detaches it */
+	struct port_xdp *xdp; /* the sockets and the program, where it is AF_XDP beside the kernel */
+	bool at_home;	      /* what comes by queue q is worker q's, whatever its hash */
+	bool probed;	      /* the device was attached by port_start, and port_stop detaches it */
 	bool started;
 };
 
