@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 
 #include "ctl_int.h"
+#include "xdp_port.h"
 
 #define START_TURNS 100000 /* the first reading's limit: tables of some ten million entries */
 
@@ -90,6 +91,7 @@ static void publish(struct ctl *c)
 {
 	if (c->published != c->nl.gen) {
 		c->published = c->nl.gen;
+		port_xdp_locals(c->nl.tbl);
 		for (unsigned w = 0; w < c->conf.n_workers; w++) {
 			atomic_store_explicit(&c->conf.borders[w]->tbl, c->nl.tbl, memory_order_release);
 			c->ring[w] = true;

@@ -12,6 +12,7 @@
 #include "ctl_int.h"
 #include "kudp.h"
 #include "sock.h"
+#include "xdp_port.h"
 
 #define RETRY_MS 1000
 
@@ -126,12 +127,14 @@ static _Atomic uint16_t *entry(struct net_ports *t, uint16_t proto, unsigned por
 void resv_enter(struct net_ports *t, const struct resv *r, uint16_t tunnel)
 {
 	atomic_store_explicit(entry(t, r->proto, r->port), (uint16_t)(tunnel + 1), memory_order_relaxed);
+	port_xdp_serve(r->proto, r->port, true);
 }
 
 void resv_free(struct ctl *c, struct resv *r)
 {
 	if (!resv_held(r))
 		return;
+	port_xdp_serve(r->proto, r->port, false);
 	atomic_store_explicit(entry(c->conf.udp, r->proto, r->port), 0, memory_order_relaxed);
 	resv_close(c, r);
 }
