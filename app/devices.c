@@ -63,7 +63,9 @@ static void look_at_vdev(struct look *l, const struct conf_port *p)
 	struct port_pmd_of of = {.device = p->device, .vdev = true};
 	char names[256];
 
-	if (!l->pmds || p->sockets)
+	/* AF_XDP beside the kernel is ours, whether DPDK's driver for it is installed or not; config knows its
+	 * arguments. */
+	if (!l->pmds || p->sockets || (p->exception == CONF_EXC_KERNEL && strncmp(p->device, "net_af_xdp", 10) == 0))
 		return;
 	if (port_pmds_driver(l->pmds, &of)) {
 		arguments_wrong(l, p, &of);

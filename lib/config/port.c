@@ -184,6 +184,30 @@ void conf_port_iface(const struct conf_port *p, char *out, size_t out_n)
 		devarg_read(p->device, "iface", out, out_n);
 }
 
+/*
+ * AF_XDP beside the kernel is kcpgate's own device, with its own program (lib/port/xdp_port.h), under the name and with
+ * the arguments that DPDK's driver has for the like: its other arguments have no meaning there.
+ */
+static int finish_xdp(struct conf_reader *r, const struct conf_obj *o, const struct conf_port *p)
+{
+	char v[8];
+
+	for (const char *at = strchr(p->device, ','); at; at = strchr(at, ',')) {
+		size_t n = strcspn(++at, "=,");
+
+		if ((n != strlen("iface") || strncmp(at, "iface", n)) &&
+		    (n != strlen("force_copy") || strncmp(at, "force_copy", n)))
+			return conf_obj_fail(
+				r, o, "device",
+				"found %.*s with net_af_xdp and exception \"kernel\"; allowed: iface=NAME and "
+				"force_copy=1, as kcpgate brings its own XDP program and serves all queues",
+				(int)n, at);
+	}
+	if (devarg_read(p->device, "force_copy", v, sizeof(v)) && strcmp(v, "0") != 0 && strcmp(v, "1") != 0)
+		return conf_obj_fail(r, o, "device", "found force_copy=%s; allowed: 0 or 1", v);
+	return 0;
+}
+
 /* What only an interface of the port's own can have. */
 static int finish_shared(struct conf_reader *r, const struct conf_obj *o, const struct conf_port *p)
 {
@@ -246,7 +270,7 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 				     "kernel's interface, here or as iface= in device");
 	if (p->ifname[0] == '\0')
 		snprintf(p->ifname, sizeof(p->ifname), "%.15s", iface);
-	return 0;
+	return matches("^net_af_xdp", p->device) ? finish_xdp(r, o, p) : 0;
 }
 
 static bool is_ours(const struct conf_port *p, const struct addr *a)

@@ -7,12 +7,29 @@
 #include "cmd_int.h"
 #include "kudp.h"
 #include "port.h"
+#include "xdp_port.h"
 
 static const char *spreads(const struct port *p)
 {
 	if (!p->has_rss || !p->rss.hw)
 		return p->rss.workers > 1 ? "software" : "no";
 	return p->rss.hw_l4 ? "addresses and ports" : "addresses";
+}
+
+/* AF_XDP beside the kernel: how far down its program stands, and what its sockets have lost. */
+static void xdp(struct rte_tel_data *d, const struct port *p)
+{
+	struct port_xdp_stats now;
+
+	if (!port_xdp_stats(p->xdp, &now))
+		return;
+	rte_tel_data_add_dict_string(d, "xdp_mode", now.skb ? "skb" : "native");
+	rte_tel_data_add_dict_string(d, "xdp_copy", now.zero_copy ? "zero copy" : "copy");
+	rte_tel_data_add_dict_string(d, "xdp_beside_others", now.alone ? "no" : "yes");
+	dict_u64(d, "xdp_sockets", now.sockets);
+	dict_u64(d, "xdp_lost", now.lost);
+	dict_u64(d, "xdp_too_long", now.too_long);
+	dict_u64(d, "xdp_no_buffer", now.no_buffer);
 }
 
 static void device(struct rte_tel_data *d, const struct port *p)
@@ -33,6 +50,7 @@ static void device(struct rte_tel_data *d, const struct port *p)
 	rte_tel_data_add_dict_string(d, "rss", spreads(p));
 	rte_tel_data_add_dict_string(d, "tx_checksum", p->csum ? "device" : "software");
 	rte_tel_data_add_dict_string(d, "rx_checksum", p->rx_csum ? "device" : "software");
+	xdp(d, p);
 }
 
 static struct rte_tel_data *sockets(const struct kudp *k)

@@ -216,7 +216,7 @@ static const char everything[] =
 	"ports = ( { name = \"a\"; device = \"03:00.1,representor=0\"; exception = \"tap\"; ifname = \"tap0\";\n"
 	"    addresses = [ \"10.0.0.2/8\" ]; gateway = ( \"fe80::1\", \"10.0.0.1\" ); mtu = 2000;\n"
 	"    vlan = 4094; punt_rate = 0; },\n"
-	"  { name = \"b\"; device = \"net_af_xdp0,iface=eth9,start_queue=0\"; },\n"
+	"  { name = \"b\"; device = \"net_af_xdp0,iface=eth9,force_copy=1\"; },\n"
 	"  { name = \"c\"; device = \"net_pcap0,iface=eth8\"; exception = \"kernel\"; } );\n"
 	"tunnels = ( { name = \"t.1-x_Y\"; role = \"client\"; port = \"b\"; localaddr = \"[::1]:1\";\n"
 	"  remoteaddr = \"gw.example.net:1-65535\"; key = \"a\" \"b\"; crypt = \"aes-192\"; mode = \"manual\"; nodelay "
