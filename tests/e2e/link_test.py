@@ -16,8 +16,11 @@ LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
 BIG = 3000000
 
 
+DEVICE = "net_af_packet%d,iface=%s"  # another kind of shared port is tried by tests of its own
+
+
 def port(name, iface, more='exception = "kernel";', n=0):
-    return '{ name = "%s"; device = "net_af_packet%d,iface=%s"; %s }' % (name, n, iface, more)
+    return '{ name = "%s"; device = "%s"; %s }' % (name, DEVICE % (n, iface), more)
 
 
 def tunnel(name, role, listen, far, **opts):
