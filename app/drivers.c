@@ -88,6 +88,12 @@ static bool add_device(struct drivers *d, const char *dir, const char *device)
 	return false;
 }
 
+/* AF_XDP beside the kernel is a device of ours, and to DPDK one of rings (lib/port/xdp_port.h). */
+static const char *device_of(const struct conf_port *p)
+{
+	return p->exception == CONF_EXC_KERNEL && is_driver(p->device, "net_af_xdp") ? "net_ring" : p->device;
+}
+
 bool drivers_of(const struct conf *c, const char *dir, struct drivers *d)
 {
 	d->n = 0;
@@ -97,7 +103,7 @@ bool drivers_of(const struct conf *c, const char *dir, struct drivers *d)
 	for (unsigned i = 0; i < c->n_ports; i++) {
 		const struct conf_port *p = &c->ports[i];
 
-		if (!p->vdev || !add_device(d, dir, p->device) ||
+		if (!p->vdev || !add_device(d, dir, device_of(p)) ||
 		    (p->exception == CONF_EXC_VIRTIO && !add_device(d, dir, "virtio_user")))
 			return false;
 	}

@@ -24,6 +24,7 @@
 #include "eal.h"
 #include "net.h"
 #include "port.h"
+#include "xdp_port.h"
 
 #define BURST	  256
 #define MEMORY_MB 512
@@ -117,6 +118,8 @@ static void tables(struct forward *f)
 	f->tbl->n_local = 1;
 	net_tbl_sort(f->tbl);
 	f->udp->of[UDP_PORT] = 1;
+	port_xdp_serve(FLOW_UDP, UDP_PORT, true);
+	port_xdp_locals(f->tbl);
 	f->flow.peer_port = PEER_PORT;
 	f->flow.local_port = UDP_PORT;
 	if (flow_tbl_create(&f->flows, "forward", 64, 0) ||

@@ -23,7 +23,8 @@ FLOOD = os.path.join(ROOT, "build", "perf", "flood")
 G, P, UDP, ECHO, ENTRY = "10.80.1.1", "10.80.1.2", 4000, 9001, 13000
 RATE, SECONDS = 300000, 5
 PORTS = {"af_packet": 'device = "net_af_packet0,iface=g0"; exception = "kernel";',
-         "kudp": 'device = "net_kudp0";'}
+         "kudp": 'device = "net_kudp0";',
+         "af_xdp": 'device = "net_af_xdp0,iface=g0"; exception = "kernel";'}
 # Asks a service by one connection after the other; prints how many, and their times.
 USER = r"""
 import json, socket, sys, time
@@ -128,6 +129,10 @@ def test_af_packet():
 
 def test_kudp():
     return beside("kudp")
+
+
+def test_af_xdp():
+    return beside("af_xdp")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ static void setup(void)
 	sys_put("librte_net_null.so.23.0", "");
 	sys_put("librte_net_virtio.so.23.0", "");
 	sys_put("librte_net_bonding.so.23.0", "");
+	sys_put("librte_net_ring.so.23.0", "");
+	sys_put("librte_net_af_xdp.so.23.0", "");
 }
 
 TestSuite(drivers, .init = setup, .fini = sys_drop);
@@ -75,6 +77,16 @@ Test(drivers, of_the_exception)
 	port("net_null0", true);
 	ports[0].exception = CONF_EXC_VIRTIO;
 	cr_expect_str_eq(found(), "librte_mempool_ring librte_net_null librte_net_virtio");
+}
+
+/* Beside the kernel AF_XDP is ours, a device of rings; alone it is DPDK's. */
+Test(drivers, of_af_xdp)
+{
+	port("net_af_xdp0,iface=eth0", true);
+	ports[0].exception = CONF_EXC_KERNEL;
+	cr_expect_str_eq(found(), "librte_mempool_ring librte_net_ring");
+	ports[0].exception = CONF_EXC_TAP;
+	cr_expect_str_eq(found(), "librte_mempool_ring librte_net_af_xdp");
 }
 
 /* What may need others beside it, or is not known at all. */
