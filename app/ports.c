@@ -29,6 +29,7 @@ static struct port_conf port_conf(const struct app *a, unsigned i, struct rte_me
 		.pools = pools,
 		.shared = p->exception == CONF_EXC_KERNEL,
 		.tcp = any_tcp(a->conf),
+		.vlan = (uint16_t)p->vlan,
 	};
 }
 

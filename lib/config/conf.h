@@ -63,7 +63,7 @@ struct conf_port {
 	struct addr gateway[2]; /* default routes, at most one of each family, in the file's order; tap only */
 	unsigned n_gateway;
 	unsigned mtu;	    /* 1500; 576..2030 */
-	unsigned vlan;	    /* 0: none; 1..4094; tap only */
+	unsigned vlan;	    /* 0: none; 1..4094; with a TAP, or AF_XDP beside the kernel */
 	unsigned punt_rate; /* 100000; frames a second for the kernel, 0: as many as come; tap only */
 	bool sockets;	    /* device "net_kudp0": the kernel's UDP sockets, on no interface */
 	int line;

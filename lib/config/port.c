@@ -155,7 +155,7 @@ static const struct conf_item items[] = {
 	{"mtu", .kind = CONF_UINT, PORT(mtu), .min = 576, .max = LIMIT_PORT_MTU, .help = "largest IP packet"},
 	{"vlan", .kind = CONF_UINT, PORT(vlan), .min = 0, .max = 4094,
 	 .help = "of a trunk, the VLAN that the port is in: frames bear its tag outside, and none on the TAP; 0: no "
-		 "tags"},
+		 "tags. By AF_XDP beside the kernel, ifname is the kernel's interface of that VLAN"},
 	{"punt_rate", .kind = CONF_UINT, PORT(punt_rate), .max = LIMIT_PUNT_RATE,
 	 .help = "frames a second that the TAP is given at most, 0: all; each kind of frame has a part of its own"},
 	{NULL},
@@ -219,7 +219,7 @@ static int finish_shared(struct conf_reader *r, const struct conf_obj *o, const 
 		return conf_obj_fail(r, o, "gateway",
 				     "found with exception \"kernel\"; allowed: the kernel's own "
 				     "routes only (ip route add)");
-	if (p->vlan)
+	if (p->vlan && !matches("^net_af_xdp", p->device))
 		return conf_obj_fail(
 			r, o, "vlan",
 			"found %u with exception \"kernel\"; allowed: the kernel's own interface of that VLAN "
@@ -262,7 +262,12 @@ static int finish_kernel(struct conf_reader *r, const struct conf_obj *o, struct
 	if (iface[0] != '\0' && !ifname_ok(iface))
 		return conf_obj_fail(r, o, "device",
 				     "found iface=%s; allowed: an interface's name of 1 to 15 characters", iface);
-	if (p->ifname[0] != '\0' && iface[0] != '\0' && strcmp(p->ifname, iface) != 0)
+	if (p->vlan && (p->ifname[0] == '\0' || strcmp(p->ifname, iface) == 0))
+		return conf_obj_fail(r, o, "ifname",
+				     "found \"%s\" with vlan %u; allowed: the kernel's own interface of that VLAN, "
+				     "whose addresses and routes are the port's (ip link add type vlan)",
+				     p->ifname, p->vlan);
+	if (!p->vlan && p->ifname[0] != '\0' && iface[0] != '\0' && strcmp(p->ifname, iface) != 0)
 		return conf_obj_fail(r, o, "ifname", "found \"%s\"; allowed: \"%s\", as in device", p->ifname, iface);
 	if (p->ifname[0] == '\0' && iface[0] == '\0')
 		return conf_obj_fail(r, o, "ifname",

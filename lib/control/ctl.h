@@ -57,13 +57,14 @@ struct ctl_port {
 	const char *name;
 	const struct port *port; /* not started: its interface is not there yet */
 	bool tap_made; /* the TAP is a device's of the workers: it is there, and its frames do not pass here */
-	bool tap;      /* exclusive, with a kernel TAP; false: shared, `ifname` is the kernel's own interface */
+	bool tap;      /* exclusive, with a kernel TAP; false: shared, `ifname` is the kernel's own interface: the
+			* device's, or with vlan that of the VLAN */
 	const char *ifname;
 	const char *base; /* kernel interface that the device stands on, and waits for; "": none, or it is sought */
 	enum ctl_seek seek;
 	const char *seek_host; /* literal or name */
 	unsigned mtu;
-	uint16_t vlan;			   /* tap: whose tag all frames bear outside, 1..4094; 0: none */
+	uint16_t vlan;			   /* whose tag all frames bear outside, 1..4094; 0: none */
 	const struct net_local *addresses; /* tap: to be configured; plen in bits of the 128-bit form; dev ignored */
 	unsigned n_addresses;
 	const struct addr *gateway; /* tap: default routes to be set */

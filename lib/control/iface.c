@@ -46,6 +46,13 @@ static void renamed(struct ctl *c, unsigned port, char name[IF_NAMESIZE], int in
 	memcpy(name, l->name, IF_NAMESIZE);
 }
 
+/* The kernel's interface, with its addresses and routes, is another than the one that the device stands on: the port's
+ * TAP, or, where the port is in a VLAN of a trunk that it shares, the kernel's of that VLAN. */
+static bool is_other(const struct ctl_port *p)
+{
+	return p->tap || p->vlan;
+}
+
 /* What an open port's device stands on, or has made. */
 static void take_base(struct ctl *c, unsigned port)
 {
@@ -69,7 +76,7 @@ bool iface_open(struct ctl *c, unsigned port, const char *ifname)
 	f->elsewhere = false;
 	f->reason[0] = '\0';
 	take_base(c, port);
-	if (!p->tap)
+	if (!is_other(p))
 		memcpy(f->name, f->base, sizeof(f->name));
 	else if (c->tap[port].ifindex)
 		rtnl_link_set(&c->rtnl, c->tap[port].ifindex, p->port->mac, p->mtu);
@@ -155,7 +162,7 @@ static void look_base(struct ctl *c, unsigned port)
 	if (p->port->ifindex == 0 || !c->conf.port_close || f->elsewhere)
 		return; /* it stands on none of the kernel's, or on none that we could see */
 	if (!is_gone(c, p->port->ifindex)) {
-		renamed(c, port, p->tap ? f->base : f->name, p->port->ifindex);
+		renamed(c, port, is_other(p) ? f->base : f->name, p->port->ifindex);
 		return;
 	}
 	/* A driver that makes its interface, as net_tap does, goes on when somebody takes that to another namespace. */
@@ -163,8 +170,8 @@ static void look_base(struct ctl *c, unsigned port)
 	if (f->elsewhere)
 		return;
 	log_warn("port %s: interface %s has gone: what is to leave by it is dropped until it is back", p->name,
-		 p->tap ? f->base : f->name);
-	if (!p->tap)
+		 is_other(p) ? f->base : f->name);
+	if (!is_other(p))
 		memcpy(f->base, f->name, sizeof(f->base));
 	f->state = IFACE_CLOSING;
 	f->gen = 0;
@@ -195,7 +202,7 @@ static int index_of(const struct ctl *c, unsigned port)
 		return nl_link_at(&c->nl, c->tap[port].ifindex) ? c->tap[port].ifindex : 0;
 	if (!p->tap && c->iface[port].state != IFACE_OPEN)
 		return 0;
-	if (!p->tap && p->port->ifindex)
+	if (!is_other(p) && p->port->ifindex)
 		return nl_link_at(&c->nl, p->port->ifindex) ? p->port->ifindex : 0;
 	l = nl_link_named(&c->nl, c->iface[port].name);
 	return l ? l->index : 0;

@@ -29,6 +29,7 @@ struct port_conf {
 	uint16_t rx_desc, tx_desc; /* 0: the driver's */
 	bool shared;		   /* the kernel keeps the interface: AF_PACKET is to bring only what can be ours */
 	bool tcp;		   /* and TCP can be: some tunnel fakes it */
+	uint16_t vlan;		   /* AF_XDP: ours bear this tag outside; 0: none */
 };
 
 /* The ring that AF_PACKET's driver sends by, in its own mapping, for reading; base NULL: there is none to be seen. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <dirent.h>
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <pthread.h>
@@ -140,9 +142,19 @@ bool port_xdp_wanted(const struct port_conf *conf)
 	return conf->vdev && conf->shared && strncmp(conf->device, "net_af_xdp", strlen("net_af_xdp")) == 0;
 }
 
+/* A tag that the driver takes off, no program sees. */
+static bool takes_tags_off(int fd, struct ifreq *r)
+{
+	struct ethtool_value v = {.cmd = ETHTOOL_GFLAGS};
+
+	r->ifr_data = (char *)&v;
+	return ioctl(fd, SIOCETHTOOL, r) == 0 && v.data & ETH_FLAG_RXVLAN;
+}
+
 static int interface(const struct port_conf *conf, struct port_xdp *x, char *why, size_t why_n)
 {
-	struct ifreq r = {0};
+	struct ifreq r = {0}, tags;
+	bool untags;
 	int fd, err = 0;
 
 	port_base(conf, x->iface, sizeof(x->iface));
@@ -155,9 +167,16 @@ static int interface(const struct port_conf *conf, struct port_xdp *x, char *why
 	if (fd < 0)
 		return port_fail(conf, why, why_n, -errno, "a socket: %s", strerror(errno));
 	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", x->iface);
+	tags = r;
 	if (ioctl(fd, SIOCGIFHWADDR, &r))
 		err = -errno;
+	untags = conf->vlan && takes_tags_off(fd, &tags);
 	close(fd);
+	if (untags)
+		return port_fail(
+			conf, why, why_n, -ENOTSUP,
+			"interface %s takes VLAN tags off before a program sees them: ethtool -K %s rxvlan off",
+			x->iface, x->iface);
 	if (err)
 		return port_fail(conf, why, why_n, err, "no interface %s: %s", x->iface, strerror(-err));
 	if (r.ifr_hwaddr.sa_family != ARPHRD_ETHER)
@@ -261,7 +280,8 @@ static bool copies(const struct port_conf *conf)
 /* Sockets first, without frames: whoever has them all, has the interface, and a program of ours there is a leftover. */
 static int sockets_and_program(const struct port_conf *conf, struct port_xdp *x, char *why, size_t why_n)
 {
-	const struct port_xdp_conf pc = {.max_ip = (uint16_t)(frame_size(conf) - PORT_XSK_HEADROOM - PORT_XDP_HEAD)};
+	const struct port_xdp_conf pc = {.max_ip = (uint16_t)(frame_size(conf) - PORT_XSK_HEADROOM - PORT_XDP_HEAD),
+					 .vlan = conf->vlan};
 	char text[300] = "";
 	bool left = false;
 	int err = open_sockets(conf, x, copies(conf), why, why_n);

@@ -155,6 +155,36 @@ def test_fake_tcp():
         check(cli.stop() == 0 and srv.stop() == 0, "exit status")
 
 
+def test_vlan():
+    """One VLAN of a trunk. This kernel need not know VLANs: what has its addresses is an interface of any other kind."""
+    with Lab("kz") as lab:
+        lab.add_ns("g", "p")
+        lab.veth("g", "g0", "p", "p0")
+        lab.sh("g", "ethtool", "-K", "g0", "rxvlan", "off")
+        lab.veth("g", "g0.7", "g", "else")
+        mac = lab.sh("g", "cat", "/sys/class/net/g0/address").strip()
+        lab.ip("g", "link", "set", "g0.7", "address", mac)
+        target(lab, "g")
+        tunnels = '{ name = "%s"; role = "%s"; %s; key = "k"; mode = "fast3"; }'
+        addr = {"g": ("10.78.1.1", "fd78::1"), "p": ("10.78.1.2", "fd78::2")}
+        lab.addr("g", "g0.7", addr["g"][0] + "/24", addr["g"][1] + "/64")
+        srv = lab.gateway("srv", "g", eal() + 'ports = ( { name = "p0"; device = "net_af_xdp0,iface=g0"; ifname = "g0.7"; '
+                          'exception = "kernel"; vlan = 7; } );\ntunnels = ( %s );\n' %
+                          tunnels % ("s", "server", 'listen = ":4000"; target = "127.0.0.1:9000"'))
+        cli = lab.gateway("cli", "p", eal() + 'ports = ( { name = "p0"; device = "net_af_packet0,iface=p0,qpairs=1"; '
+                          'exception = "tap"; ifname = "kg0"; addresses = [ "%s/24", "%s/64" ]; vlan = 7; } );\n' % addr["p"] +
+                          "tunnels = ( %s );\n" % ", ".join(tunnels % (
+                              "c%d" % i, "client", 'listen = "127.0.0.1:1300%d"; remote = "%s:4000"' % (i, literal(addr["g"][i])))
+                              for i in (0, 1)))
+        far = lab.sh("p", "cat", "/sys/class/net/kg0/address").strip()
+        for i in 0, 1:
+            lab.ip("g", "neigh", "replace", addr["p"][i], "lladdr", far, "dev", "g0.7")
+            lab.ip("p", "neigh", "replace", addr["g"][i], "lladdr", mac, "dev", "kg0")
+        for i in 0, 1:
+            load(lab, "p", "mixed", "127.0.0.1", 13000 + i, 2 << 20, 20)
+        check(cli.stop() == 0 and srv.stop() == 0, "exit status")
+
+
 # ---- the host beside us
 
 def test_host_stays_reachable():

@@ -158,6 +158,22 @@ static unsigned taken(const struct port *p, uint16_t to, unsigned want)
 	return hits;
 }
 
+/* However many, of any kind. */
+static unsigned came(const struct port *p, unsigned want)
+{
+	struct rte_mbuf *got[64];
+	unsigned hits = 0;
+
+	for (unsigned i = 0; i < 200 && hits < want; i++) {
+		unsigned n = rte_eth_rx_burst(p->id, 0, got, 64);
+
+		rte_pktmbuf_free_bulk(got, n);
+		hits += n;
+		rte_delay_us_sleep(1000);
+	}
+	return hits;
+}
+
 /* The same of what a packet socket has. */
 static unsigned heard(int fd, uint16_t to, unsigned want)
 {
@@ -301,6 +317,31 @@ Test(xdp_port, skb, .init = setup, .fini = teardown)
 	port_stop(&p);
 	lab_sh("! ip link show mv0 | grep -q xdp");
 	close(near);
+}
+
+/* Of a trunk, one VLAN; where its tags are taken off first, no program can tell. */
+Test(xdp_port, vlan, .init = setup, .fini = teardown)
+{
+	struct port_conf c = conf("net_af_xdp0,iface=ve0", 1);
+	struct port p;
+	uint8_t b[256];
+	unsigned n = udp(b, 9, OURS, 100);
+
+	veth(1, "");
+	c.vlan = 7;
+	cr_assert_eq(port_start(&c, &p, why, sizeof(why)), -ENOTSUP);
+	cr_expect_not_null(strstr(why, "ethtool -K ve0 rxvlan off"), "%s", why);
+	lab_sh("ethtool -K ve0 rxvlan off");
+	start(&c, &p);
+	memmove(b + 16, b + 12, n - 12);
+	be16_put(b + 12, ETH_T_VLAN);
+	for (uint16_t vlan = 6; vlan <= 8; vlan++) {
+		be16_put(b + 14, vlan);
+		cr_assert_eq(send(far, b, n + ETH_VLAN, 0), (ssize_t)n + ETH_VLAN);
+	}
+	send_from(far, 9, OURS, 100);
+	cr_expect_eq(came(&p, 3), 1);
+	port_stop(&p);
 }
 
 /* Frames of the interface may be longer than ours. */
