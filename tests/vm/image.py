@@ -29,7 +29,7 @@ MODULES = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "virtio_net", "
 ARGS = {}
 # DPDK's drivers: EAL loads whatever lies in its folder, 200 of them, each read through 9p.
 PMDS = ["bus_pci", "bus_vdev", "mempool_ring", "mempool_stack", "net_virtio", "net_e1000", "net_vmxnet3", "net_tap",
-        "net_af_packet", "net_vhost", "net_memif"]
+        "net_af_packet", "net_ring", "net_vhost", "net_memif"]
 
 
 class Missing(Exception):
