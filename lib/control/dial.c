@@ -159,7 +159,8 @@ static bool find_route(struct ctl *c, struct dialer *d, struct addr *peer, struc
 	for (unsigned i = 0; i < t->host.n; i++) {
 		*peer = t->host.addrs[i];
 		/* Of several ways each dial takes its own, and its session then the one that its address is on. */
-		err = net_resolve_flow(c->nl.tbl, peer, NULL, (uint32_t)c->stats.sessions_dialled * 2654435761u, hop);
+		err = net_resolve_in(c->nl.tbl, t->conf->port == UINT16_MAX ? 0 : t->conf->port + 1u, peer, NULL,
+				     (uint32_t)c->stats.sessions_dialled * 2654435761u, hop);
 		if (err == 0 && (t->conf->port == UINT16_MAX || t->conf->port == hop->dev))
 			return true;
 	}
@@ -210,6 +211,7 @@ static void dial_now(struct ctl *c, struct dialer *d)
 		return;
 	nl_need(&c->nl, &hop.via, hop.dev, c->now);
 	key.local = hop.src;
+	key.dev = addr_needs_zone(&key.peer) ? (uint16_t)(hop.dev + 1) : 0;
 	key.peer_port = random_port(&t->conf->remote);
 	err = find_port(c, d, hop.dev, &key, &d->resv);
 	if (err) {

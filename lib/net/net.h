@@ -139,6 +139,13 @@ int net_resolve_flow(const struct net_tbl *t, const struct addr *dst, const stru
 /* Likewise, for no flow in particular. */
 int net_resolve(const struct net_tbl *t, const struct addr *dst, const struct addr *local, struct net_hop *hop);
 
+/*
+ * The same towards flow_key.dev: a link-local dst is the neighbour on that port's link, whatever routes there are; of
+ * others, and with 0, the zone says nothing.
+ */
+int net_resolve_in(const struct net_tbl *t, unsigned zone, const struct addr *dst, const struct addr *local,
+		   uint32_t hash, struct net_hop *hop);
+
 /* ---- source.c ---- */
 
 /* The address to speak to dst from by port dev, next hop `via`, or NULL; scope: of the route. */

@@ -30,6 +30,12 @@ static bool to_us(struct parse *c, const struct addr *dst)
 	return true;
 }
 
+/* The link that a peer's address belongs to, where it says nothing without. */
+static uint16_t zone(const struct pkt *k, const struct flow_key *key)
+{
+	return addr_needs_zone(&key->peer) ? (uint16_t)(k->dev + 1) : 0;
+}
+
 static uint8_t parse_udp(const struct parse *c, struct pkt *k, struct flow_key *key, uint8_t *udp, unsigned n)
 {
 	unsigned len, tunnel;
@@ -51,7 +57,7 @@ static uint8_t parse_udp(const struct parse *c, struct pkt *k, struct flow_key *
 	if (le16_get(udp + UDP_CSUM) == 0 ? !addr_is_v4(&key->local) : k->flags & PKT_F_L4_BAD)
 		return DROP_UDP_CHECKSUM;
 	key->peer_port = be16_get(udp + UDP_SRC);
-	key->dev = 0;
+	key->dev = zone(k, key);
 	key->proto = FLOW_UDP;
 	k->key = key;
 	k->tunnel = (uint16_t)(tunnel - 1);
@@ -84,7 +90,7 @@ static uint8_t parse_tcp(const struct parse *c, struct pkt *k, struct flow_key *
 	if (flags & TCP_F_RST || !(flags & (TCP_F_SYN | TCP_F_PSH)) || (!(flags & TCP_F_SYN) && n == head))
 		return DROP_TCP_CONTROL;
 	key->peer_port = be16_get(tcp + TCP_SRC);
-	key->dev = 0;
+	key->dev = zone(k, key);
 	key->proto = FLOW_TCP;
 	k->key = key;
 	k->tunnel = (uint16_t)(tunnel - 1);

@@ -370,3 +370,29 @@ int net_resolve(const struct net_tbl *t, const struct addr *dst, const struct ad
 {
 	return net_resolve_flow(t, dst, local, 0, hop);
 }
+
+int net_resolve_in(const struct net_tbl *t, unsigned zone, const struct addr *dst, const struct addr *local,
+		   uint32_t hash, struct net_hop *hop)
+{
+	const struct net_neigh *neigh;
+	const struct addr *src;
+
+	if (!zone || !addr_needs_zone(dst))
+		return net_resolve_flow(t, dst, local, hash, hop);
+	if (zone > t->n_dev)
+		return -ENETUNREACH;
+	if (t->dev[zone - 1].sockets)
+		return by_sockets(t, dst, hop);
+	memset(hop, 0, sizeof(*hop));
+	hop->dev = (uint16_t)(zone - 1);
+	hop->via = *dst;
+	src = local && !addr_is_any(local) && net_is_local(t, local) ? local : net_source(t, hop->dev, dst, dst, 0);
+	if (!src)
+		return -EADDRNOTAVAIL;
+	hop->src = *src;
+	neigh = neigh_at(t, dst, hop->dev);
+	if (neigh)
+		memcpy(hop->mac, neigh->mac, sizeof(hop->mac));
+	hop->resolved = neigh || dev_is_bare(t, hop->dev);
+	return 0;
+}

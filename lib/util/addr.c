@@ -32,3 +32,24 @@ int addr_parse(const char *s, struct addr *out)
 	*out = a;
 	return 0;
 }
+
+int addr_parse_zone(const char *s, struct addr *out, const char **zone)
+{
+	const char *percent = strchr(s, '%');
+	char text[ADDR_STRLEN];
+	struct addr a;
+	size_t n;
+
+	*zone = NULL;
+	if (!percent)
+		return addr_parse(s, out);
+	n = strlen(percent + 1);
+	if (percent - s >= ADDR_STRLEN || n < 1 || n > 15 || strcspn(percent + 1, "/:% \t\r\n") != n)
+		return -EINVAL;
+	snprintf(text, sizeof(text), "%.*s", (int)(percent - s), s);
+	if (addr_parse(text, &a) || !addr_needs_zone(&a))
+		return -EINVAL;
+	*out = a;
+	*zone = percent + 1;
+	return 0;
+}

@@ -25,16 +25,16 @@ static struct net_ports *ports;
 
 static void setup(void)
 {
-	static const char *const mine[] = {"192.0.2.1", "198.51.100.1", "127.0.0.1", "2001:db8::1", "::1"};
+	static const char *const mine[] = {"192.0.2.1", "198.51.100.1", "127.0.0.1", "2001:db8::1", "::1", "fe80::2"};
 
-	tbl = net_tbl_alloc(0, 0, 5);
+	tbl = net_tbl_alloc(0, 0, 6);
 	ports = calloc(1, sizeof(*ports));
 	tbl->n_dev = 4;
 	tbl->dev[DEV_OWN] = (struct net_dev){.mac = MAC_US, .exclusive = true, .up = true};
 	tbl->dev[DEV_SHARED] = (struct net_dev){.mac = MAC_US, .up = true};
 	tbl->dev[DEV_LO] = (struct net_dev){.up = true};
 	tbl->dev[DEV_VLAN] = (struct net_dev){.mac = MAC_US, .exclusive = true, .up = true, .vlan = 7};
-	for (unsigned i = 0; i < 5; i++)
+	for (unsigned i = 0; i < 6; i++)
 		tbl->local[tbl->n_local++] = (struct net_local){.addr = addr_of(mine[i]), .plen = 128};
 	net_tbl_sort(tbl);
 	atomic_store(&ports->of[4000], TUNNEL + 1);
@@ -122,6 +122,8 @@ static void accepts(const struct frame *f, unsigned pad, unsigned dev)
 				     .local_port = f->dport};
 	struct pkt k = {.p = buf, .n = (uint16_t)(n + pad), .dev = (uint16_t)dev};
 
+	if (addr_needs_zone(&want.peer))
+		want.dev = (uint16_t)(dev + 1);
 	memset(&key, 0xee, sizeof(key));
 	net_parse_burst(&k, &key, 1, tbl, ports);
 	cr_assert_eq(k.verdict, VERDICT_OK, "%s", drop_name(k.verdict));
@@ -144,6 +146,19 @@ Test(parse, accepts_ours)
 	v4.payload_n = v6.payload_n = 1;
 	accepts(&v4, 17, DEV_OWN); /* Ethernet padding */
 	accepts(&v6, 33, DEV_OWN);
+}
+
+/* The same address on two links is two peers. */
+Test(parse, link_local)
+{
+	struct frame f = frame_v6();
+
+	f.src = "fe80::5";
+	f.dst = "fe80::2";
+	accepts(&f, 0, DEV_OWN);
+	accepts(&f, 0, DEV_SHARED);
+	f.src = "2001:db8:5::5";
+	accepts(&f, 0, DEV_SHARED);
 }
 
 Test(parse, accepts_on_loopback)

@@ -204,6 +204,49 @@ Test(table, source)
 	cr_assert(addr_eq(&hop.src, &want), "nor one of the other family");
 }
 
+static int resolve_in(unsigned zone, const char *dst, const char *from)
+{
+	struct addr d = addr_of(dst), l = {{0}};
+
+	memset(&hop, 0xee, sizeof(hop));
+	if (from)
+		l = addr_of(from);
+	return net_resolve_in(tbl, zone, &d, from ? &l : NULL, 0, &hop);
+}
+
+/* A link-local neighbour is on the link that the zone says; everything else goes as without one. */
+Test(table, zone)
+{
+	const struct addr peer = addr_of("fe80::5"), router = addr_of("fe80::fe"), ours = addr_of("fe80::1"),
+			  second = addr_of("fe80::2"), far = addr_of("2001:db8::1");
+
+	route("fe80::", 64, NULL, 0);
+	route("fe80::", 64, NULL, 1);
+	route("::", 0, "fe80::fe", 1);
+	local("fe80::1", 64, 0);
+	local("fe80::2", 64, 1);
+	local("2001:db8::1", 64, 1);
+	neigh("fe80::5", 0, 5);
+	neigh("fe80::5", 1, 6);
+	net_tbl_sort(tbl);
+	for (unsigned zone = 1; zone <= 2; zone++) {
+		cr_assert_eq(resolve_in(zone, "fe80::5", NULL), 0);
+		cr_expect_eq(hop.dev, zone - 1);
+		cr_expect(addr_eq(&hop.via, &peer));
+		cr_expect(addr_eq(&hop.src, zone == 1 ? &ours : &second));
+		cr_expect(hop.resolved && hop.mac[5] == 4 + zone);
+	}
+	cr_assert_eq(resolve_in(1, "fe80::5", "fe80::2"), 0);
+	cr_expect(addr_eq(&hop.src, &second), "the address in use");
+	cr_assert_eq(resolve_in(2, "fe80::5", "fe80::77"), 0);
+	cr_expect(addr_eq(&hop.src, &second), "one that is gone");
+	cr_assert_eq(resolve_in(1, "2001:db8:9::1", NULL), 0);
+	cr_expect_eq(hop.dev, 1);
+	cr_expect(addr_eq(&hop.via, &router) && addr_eq(&hop.src, &far));
+	cr_assert_eq(resolve_in(3, "fe80::5", NULL), -EADDRNOTAVAIL);
+	cr_assert_eq(resolve_in(4, "fe80::5", NULL), -ENETUNREACH);
+}
+
 Test(table, neighbours)
 {
 	static const uint8_t one[6] = {2, [5] = 1}, two[6] = {2, [5] = 2}, none[6];

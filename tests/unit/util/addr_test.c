@@ -68,3 +68,30 @@ Test(addr, refuses_what_is_no_address)
 		cr_assert(addr_eq(&a, &before));
 	}
 }
+
+Test(addr, zone)
+{
+	static const char *const bad[] = {"fe80::1%",
+					  "fe80::1%a/b",
+					  "fe80::1%a%b",
+					  "2001:db8::1%eth0",
+					  "192.0.2.1%eth0",
+					  "%eth0",
+					  "fe80::1%sixteen-is-toolong",
+					  "fe80:::1%eth0"};
+	struct addr a, before = addr_v4(7), want = parsed("fe80::1"), far = parsed("2001:db8::1");
+	const char *zone;
+
+	cr_assert_eq(addr_parse_zone("fe80::1%eth0", &a, &zone), 0);
+	cr_assert(addr_eq(&a, &want) && addr_needs_zone(&a));
+	cr_assert_str_eq(zone, "eth0");
+	cr_assert_eq(addr_parse_zone("2001:db8::1", &a, &zone), 0);
+	cr_assert(addr_eq(&a, &far) && !addr_needs_zone(&a));
+	cr_assert_null(zone);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		a = before;
+		cr_assert_eq(addr_parse_zone(bad[i], &a, &zone), -EINVAL, "%s", bad[i]);
+		cr_assert(addr_eq(&a, &before));
+		cr_assert_null(zone);
+	}
+}
