@@ -102,8 +102,13 @@ static int iface(void *ctx, const struct conf_tunnel *t, char ifname[16], char *
 {
 	const char *name = t->role == CONF_CLIENT ? t->remote.host : t->listen.host;
 	const struct host *h = ctx;
+	const char *zone;
 	struct addr a;
 
+	if (name && addr_parse_zone(name, &a, &zone) == 0 && zone) {
+		snprintf(ifname, 16, "%s", zone);
+		return 0;
+	}
 	if (!name || name[0] == '\0' || (addr_parse(name, &a) == 0 && addr_is_any(&a)))
 		return later(route_iface(NULL, ifname, 16), "the kernel has no default route", "", why, why_n);
 	if (!h->lookup && addr_parse(name, &a))

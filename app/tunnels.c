@@ -43,7 +43,9 @@ static int tunnel_crypt(struct app *a, unsigned i)
 /* The address that a server listens on: unspecified for none given, and for a name until control has resolved it. */
 static void listen_addr(const struct conf_tunnel *t, struct addr *out)
 {
-	if (t->listen.host && addr_parse(t->listen.host, out))
+	const char *zone;
+
+	if (t->listen.host && addr_parse_zone(t->listen.host, out, &zone))
 		*out = (struct addr){{0}};
 }
 

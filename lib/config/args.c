@@ -220,6 +220,15 @@ static int sockets_port(struct conf_args *a)
 	return rc == 0 ? set_text(a, a->r.ports, "device", "net_kudp0", "iface") : rc;
 }
 
+/* The zone of a link-local address says which interface it is. */
+static bool names_iface(const struct conf_tunnel *t)
+{
+	const char *host = t->role == CONF_CLIENT ? t->remote.host : t->listen.host, *zone;
+	struct addr a;
+
+	return host && addr_parse_zone(host, &a, &zone) == 0 && zone;
+}
+
 /* The one port: an interface that the kernel keeps, named by --iface or by the kernel's routes. */
 static int set_port(struct conf_args *a)
 {
@@ -227,7 +236,7 @@ static int set_port(struct conf_args *a)
 	char why[256] = "", device[64];
 	int rc = 0;
 
-	if (p->ifname[0] == '\0' && a->host->sockets && !a->r.c->tunnels->tcp)
+	if (p->ifname[0] == '\0' && a->host->sockets && !a->r.c->tunnels->tcp && !names_iface(a->r.c->tunnels))
 		return sockets_port(a);
 	p->found = p->ifname[0] == '\0' && a->host->iface;
 	if (p->found)

@@ -142,6 +142,48 @@ static int check_tunnel_port(struct conf_reader *r)
 	return 0;
 }
 
+static bool is_iface_of(const struct conf_port *p, const char *zone)
+{
+	char base[64];
+
+	conf_port_iface(p, base, sizeof(base));
+	return !strcmp(p->ifname, zone) || !strcmp(base, zone) || !strcmp(p->name, zone);
+}
+
+/* The zone of an address that datagrams go to, or come to, is a port: the tunnel is bound to it. */
+static int check_zone(struct conf_reader *r, unsigned i)
+{
+	struct conf_tunnel *t = &r->c->tunnels[i];
+	bool server = t->role == CONF_SERVER;
+	const char *host = server ? t->listen.host : t->remote.host, *zone;
+	struct addr a;
+
+	if (!host || addr_parse_zone(host, &a, &zone) || !zone)
+		return 0;
+	for (unsigned p = 0; p < r->c->n_ports; p++) {
+		const char *name = r->c->ports[p].name;
+
+		if (!is_iface_of(&r->c->ports[p], zone) || (t->port[0] && strcmp(t->port, name) != 0))
+			continue;
+		memcpy(t->port, name, sizeof(t->port));
+		return 0;
+	}
+	return conf_obj_fail(
+		r, &r->tunnels[i], server ? "listen" : "remote",
+		"found the zone %%%s, which is no interface of %s%s; allowed: one that a port stands on, or "
+		"a port's name",
+		zone, t->port[0] ? "port " : "a port", t->port);
+}
+
+static int check_zones(struct conf_reader *r)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < r->c->n_tunnels && rc == 0; i++)
+		rc = check_zone(r, i);
+	return rc;
+}
+
 /* Two addresses to listen on that one kernel would not give to two sockets: the same, or one of them any. */
 static bool hosts_meet(const char *a, const char *b)
 {
@@ -306,8 +348,8 @@ static int check_dumpcap(struct conf_reader *r)
 int conf_check(struct conf_reader *r)
 {
 	static int (*const rules[])(struct conf_reader *) = {
-		check_dumpcap,	   check_ports, check_tunnel_port, check_tunnels,
-		check_tcp_sockets, check_mtus,	check_sessions,
+		check_dumpcap, check_ports,	  check_tunnel_port, check_zones,
+		check_tunnels, check_tcp_sockets, check_mtus,	     check_sessions,
 	};
 	int rc = check_presence(r);
 

@@ -70,9 +70,9 @@ struct conf_port {
 };
 
 /*
- * host: "" (any), a literal (an IPv6 one without its brackets) or a name; NULL when the option does not apply to the
- * role. min == max for one port.  Only a server's listen and a client's remote may be a range; only listen may be
- * "any".
+ * host: "" (any), a literal (an IPv6 one without its brackets, a link-local one maybe with its zone) or a name; NULL
+ * when the option does not apply to the role. min == max for one port.  Only a server's listen and a client's remote
+ * may be a range; only listen may be "any".
  */
 struct conf_hostport {
 	char *host;

@@ -41,15 +41,18 @@ static int parse_host(const char *text, size_t n, char **out, const char **allow
 {
 	bool brackets = n >= 2 && text[0] == '[' && text[n - 1] == ']';
 	char *host = brackets ? strndup(text + 1, n - 2) : strndup(text, n);
+	const char *zone;
 	struct addr a;
 
 	if (!host)
 		return -ENOMEM;
-	if (brackets ? strchr(host, ':') && addr_parse(host, &a) == 0 : host_ok(host)) {
+	if (brackets ? strchr(host, ':') && addr_parse_zone(host, &a, &zone) == 0 : host_ok(host)) {
 		*out = host;
 		return 0;
 	}
-	if (strchr(host, ':'))
+	if (brackets && strchr(host, '%'))
+		*allowed = "a link-local address with its interface, \"[fe80::1%eth0]:4000\"";
+	else if (strchr(host, ':'))
 		*allowed = "an IPv6 address in brackets, \"[2001:db8::1]:4000\"";
 	else
 		*allowed = "a host that is an IPv4 address, an [IPv6 address] or a name";

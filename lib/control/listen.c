@@ -132,12 +132,15 @@ static void on_accept(struct ctl *c, struct ev *e, uint32_t events)
 		;
 }
 
-static int open_one(const struct addr *a, uint16_t port, bool later, int *out)
+static int open_one(const struct addr *a, const char *zone, uint16_t port, bool later, int *out)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sock_addr(a, port, &ss);
-	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0, err;
+	int fd, on = 1, off = 0, err = sock_zone(&ss, zone);
 
+	if (err)
+		return err;
+	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -159,9 +162,9 @@ static int open_one(const struct addr *a, uint16_t port, bool later, int *out)
 static int open_any(uint16_t port, int *fd)
 {
 	const struct addr any6 = {{0}}, any4 = addr_v4(0);
-	int err = open_one(&any6, port, false, fd);
+	int err = open_one(&any6, NULL, port, false, fd);
 
-	return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL ? open_one(&any4, port, false, fd) : err;
+	return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL ? open_one(&any4, NULL, port, false, fd) : err;
 }
 
 /* A listener that accepts nothing yet, in the next place. */
@@ -196,18 +199,19 @@ static int start_unix(struct ctl *c, uint16_t tunnel, char *why, size_t why_n)
 	return err ? ctl_fail(why, why_n, err, "tunnel %s: epoll: %s", t->name, strerror(-err)) : 0;
 }
 
-static int start_one(struct ctl *c, uint16_t tunnel, const struct addr *host, unsigned port, char *why, size_t why_n)
+static int start_one(struct ctl *c, uint16_t tunnel, const struct name *host, unsigned port, char *why, size_t why_n)
 {
 	struct listener *l = new_listener(c, tunnel);
 	const char *name = c->conf.tunnels[tunnel].name;
 	char text[ADDR_STRLEN] = "all addresses";
 	int err;
 
-	err = host ? open_one(host, (uint16_t)port, false, &l->ev.fd) : open_any((uint16_t)port, &l->ev.fd);
+	err = host ? open_one(&host->addrs[0], host->zone, (uint16_t)port, false, &l->ev.fd)
+		   : open_any((uint16_t)port, &l->ev.fd);
 	if (host)
-		addr_str(host, text);
+		addr_str(&host->addrs[0], text);
 	if (host && err == -EADDRNOTAVAIL) {
-		err = open_one(host, (uint16_t)port, true, &l->ev.fd);
+		err = open_one(&host->addrs[0], host->zone, (uint16_t)port, true, &l->ev.fd);
 		if (err == 0)
 			log_warn("tunnel %s: listen address %s is not this host's (yet)", name, text);
 	}
@@ -227,7 +231,7 @@ static int start_one(struct ctl *c, uint16_t tunnel, const struct addr *host, un
 static int start_tunnel(struct ctl *c, uint16_t tunnel, char *why, size_t why_n)
 {
 	const struct ctl_tunnel *t = &c->conf.tunnels[tunnel];
-	const struct addr *host = NULL;
+	const struct name *host = NULL;
 	struct name name;
 	int err = 0;
 
@@ -238,7 +242,9 @@ static int start_tunnel(struct ctl *c, uint16_t tunnel, char *why, size_t why_n)
 		if (name_now(&name))
 			return ctl_fail(why, why_n, -EADDRNOTAVAIL, "tunnel %s: listen address %s: %s", t->name,
 					t->listen.host, name_error(&name));
-		host = &name.addrs[0];
+		/* Either family's "any" is both families, as for Go. */
+		if (!addr_is_any(&name.addrs[0]))
+			host = &name;
 	}
 	for (unsigned p = t->listen.port_min; p <= t->listen.port_max && !err; p++)
 		err = start_one(c, tunnel, host, p, why, why_n);

@@ -134,7 +134,7 @@ void name_init(struct name *n, const char *host)
 	list_init(&n->busy);
 	list_init(&n->waiters);
 	n->host = host && *host ? host : "127.0.0.1";
-	n->literal = addr_parse(n->host, &n->addrs[0]) == 0;
+	n->literal = addr_parse_zone(n->host, &n->addrs[0], &n->zone) == 0;
 	n->n = n->literal;
 }
 

@@ -27,6 +27,7 @@ struct names {
 struct name {
 	const char *host;
 	bool literal;
+	const char *zone; /* of a literal: its interface; or NULL */
 	struct addr addrs[NAME_ADDRS];
 	unsigned n;
 	int gai;	/* EAI_* of a failed lookup, 0 when n > 0 */

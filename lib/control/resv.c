@@ -76,7 +76,8 @@ int resv_bind(struct resv *r, const struct addr *host, uint16_t port, uint16_t p
 
 	r->fd = -1;
 	r->set = NULL;
-	if (host && !addr_is_any(host))
+	/* A link-local address is the kernel's with its interface only, which may come later: no other's loss. */
+	if (host && !addr_is_any(host) && !addr_needs_zone(host))
 		return bind_one(r, host, port, proto);
 	err = bind_one(r, &any6, port, proto);
 	if (err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL)

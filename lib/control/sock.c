@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -21,6 +23,16 @@ socklen_t sock_addr(const struct addr *a, uint16_t port, struct sockaddr_storage
 	in6->sin6_port = htons(port);
 	memcpy(&in6->sin6_addr, a->b, 16);
 	return sizeof(*in6);
+}
+
+int sock_zone(struct sockaddr_storage *ss, const char *zone)
+{
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+
+	if (!zone || ss->ss_family != AF_INET6)
+		return 0;
+	in6->sin6_scope_id = if_nametoindex(zone);
+	return in6->sin6_scope_id ? 0 : -ENODEV;
 }
 
 void sock_addr_read(const struct sockaddr_storage *ss, struct addr *a, uint16_t *port)

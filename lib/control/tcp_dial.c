@@ -94,9 +94,10 @@ static int connect_to(struct ctl *c, struct tcp *t, const struct addr *a)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sock_addr(a, c->tunnels[t->tunnel].conf->target.port_min, &ss);
+	int err = sock_zone(&ss, c->tunnels[t->tunnel].host.zone);
 
 	t->target = *a;
-	return connect_new(c, t, (struct sockaddr *)&ss, len);
+	return err ? err : connect_new(c, t, (struct sockaddr *)&ss, len);
 }
 
 /* How long one of several addresses may take: an even part of what is left. */

@@ -195,16 +195,30 @@ static void dict_sending(struct rte_tel_data *d, const struct shard_row *r)
 	dict_u64(d, "parity_left_out", r->parity_left);
 }
 
+/* A peer's address, a link-local one with its port. */
+static void peer_text(const struct tlm_src *src, const struct flow_key *key, char *buf, size_t n)
+{
+	char text[ADDR_STRLEN];
+
+	if (!key->dev || key->dev > src->conf->n_ports) {
+		snprintf(buf, n, "%s", addr_port_str(&key->peer, key->peer_port, text));
+		return;
+	}
+	snprintf(buf, n, "[%s%%%s]:%u", addr_str(&key->peer, text), src->conf->ports[key->dev - 1].name,
+		 key->peer_port);
+}
+
 static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct shard_row *r)
 {
 	struct rte_tel_data *d = rte_tel_data_alloc();
-	char text[ADDR_STRLEN];
+	char text[ADDR_STRLEN], peer[ADDR_STRLEN + CONF_NAME_MAX];
 
 	if (!d)
 		return NULL;
+	peer_text(src, &r->key, peer, sizeof(peer));
 	rte_tel_data_start_dict(d);
 	rte_tel_data_add_dict_string(d, "tunnel", src->conf->tunnels[r->tunnel].name);
-	rte_tel_data_add_dict_string(d, "peer", addr_port_str(&r->key.peer, r->key.peer_port, text));
+	rte_tel_data_add_dict_string(d, "peer", peer);
 	rte_tel_data_add_dict_string(d, "local", addr_port_str(&r->key.local, r->key.local_port, text));
 	rte_tel_data_add_dict_string(d, "peer_is", r->kcpgate_peer ? "kcpgate" : "stock");
 	dict_u64(d, "worker", r->worker);

@@ -187,6 +187,34 @@ Test(good, modes)
 	}
 }
 
+/* Where a zone names a port by its interface or itself, the tunnel is the port's; a listener or target of TCP is not.
+ */
+Test(good, zones)
+{
+	static const struct {
+		const char *tunnel, *port;
+	} v[] = {
+		{"role = \"client\"; listen = \"[fe80::2%other]:1\"; remote = \"[fe80::1%eth0]:4000-4001\";", "a"},
+		{"role = \"client\"; listen = \":1\"; remote = \"[fe80::1%kg-b]:4000\";", "b"},
+		{"role = \"server\"; listen = \"[fe80::1%b]:4000\"; target = \"[fe80::9%other]:1\";", "b"},
+		{"role = \"server\"; port = \"a\"; listen = \"[fe80::1%eth0]:4000\"; target = \"x:1\";", "a"},
+		{"role = \"client\"; listen = \":1\"; remote = \"[fe80::1]:4000\";", ""},
+	};
+	char text[600], why[512];
+	struct conf *c;
+
+	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		snprintf(text, sizeof(text),
+			 "ports = ( { name = \"a\"; device = \"net_af_packet0,iface=eth0\"; exception = \"kernel\"; }, "
+			 "{ name = \"b\"; device = \"03:00.0\"; } );\ntunnels = ( { name = \"t\"; key = \"k\"; %s } "
+			 ");\n",
+			 v[i].tunnel);
+		cr_assert_eq(load_text(text, &c, why), 0, "%s", why);
+		cr_expect_str_eq(c->tunnels[0].port, v[i].port, "%s", v[i].tunnel);
+		conf_free(c);
+	}
+}
+
 /* It needs hugepages, whether it says so or not. */
 Test(good, dumpcap)
 {
