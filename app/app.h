@@ -42,6 +42,8 @@ struct app {
 	struct ctl_port *ctl_ports;
 	struct net_local *ctl_addrs;
 	struct ctl *ctl;
+	struct ctl *ctl_more[LIMIT_CONTROLS - 1]; /* further instances, each with its borders: */
+	struct border **ctl_borders[LIMIT_CONTROLS - 1];
 	struct tlm_src tlm;
 	struct snmplog_thread *snmplog;
 	char why[512]; /* of the step that failed */

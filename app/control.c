@@ -83,9 +83,33 @@ static void ctl_port(struct app *a, unsigned i)
 	};
 }
 
+/* Further instances differ in their borders, and have no part in what there is one of. */
+static int more_up(struct app *a, const struct ctl_conf *first)
+{
+	for (unsigned k = 1; k < a->plan.controls; k++) {
+		struct border **b = a->ctl_borders[k - 1] = calloc(a->plan.workers, sizeof(struct border *));
+		struct ctl_conf cc = *first;
+		int ret;
+
+		if (!b)
+			return app_fail(a, -ENOMEM, "control");
+		for (unsigned w = 0; w < a->plan.workers; w++)
+			b[w] = border_of(a->borders[w], k);
+		cc.id = k;
+		cc.first = a->ctl;
+		cc.borders = b;
+		sigemptyset(&cc.signals);
+		ret = ctl_create(&a->ctl_more[k - 1], &cc, a->why, sizeof(a->why));
+		if (ret)
+			return app_fail(a, ret, "control");
+	}
+	return 0;
+}
+
 int app_ctl_up(struct app *a)
 {
 	struct ctl_conf cc = {
+		.n_controls = a->plan.controls,
 		.n_tunnels = a->conf->n_tunnels,
 		.n_ports = a->conf->n_ports,
 		.borders = a->borders,
@@ -121,11 +145,15 @@ int app_ctl_up(struct app *a)
 	sigaddset(&cc.signals, SIGTERM);
 	sigaddset(&cc.signals, SIGUSR1);
 	ret = ctl_create(&a->ctl, &cc, a->why, sizeof(a->why));
-	return ret ? app_fail(a, ret, "control") : 0;
+	return ret ? app_fail(a, ret, "control") : more_up(a, &cc);
 }
 
 void app_ctl_down(struct app *a)
 {
+	for (unsigned k = 0; k < LIMIT_CONTROLS - 1; k++) {
+		ctl_destroy(a->ctl_more[k]);
+		free(a->ctl_borders[k]);
+	}
 	if (a->ctl)
 		ctl_destroy(a->ctl);
 	free(a->ctl_addrs);

@@ -229,9 +229,9 @@ int app_eal_up(struct app *a)
 		return eal_fault(a);
 	a->eal_up = true;
 	eal_runtime();
-	if (rte_lcore_count() != a->plan.workers + 1) {
+	if (rte_lcore_count() != a->plan.workers + a->plan.controls) {
 		snprintf(a->why, sizeof(a->why), "eal.lcores: DPDK runs %u lcores, not %u", rte_lcore_count(),
-			 a->plan.workers + 1);
+			 a->plan.workers + a->plan.controls);
 		return -EINVAL;
 	}
 	worker_clock_init(&a->clock);

@@ -241,6 +241,8 @@ static int run(const struct conf *c)
 	signals = settle(&a);
 	banner_listening(c);
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
+	if (a.plan.controls > 1)
+		log_debug("%u control lcores share the TCP connections", a.plan.controls);
 	app_say_ready(c);
 	serve(&a, signals);
 	steps_down(&a, N_STEPS);

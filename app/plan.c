@@ -15,7 +15,8 @@
 #define POOL_BYTES     (1280u << 10) /* of a pool beside its objects: a cache for every lcore that DPDK could have */
 #define CHAN_BYTES     512u	     /* and its place in the pool */
 #define CHUNK_BYTES    (CHAN_CHUNK + 80u)
-#define MAIL_BYTES     48u   /* of each worker's two rings, a chan's place: they grow by powers of two */
+#define MAIL_BYTES     48u   /* of a worker's two rings with a control, a chan's place: they grow by powers of two */
+#define HAND_BYTES     16u   /* of a further control's mailbox, likewise */
 #define FLOW_BYTES     96u   /* a session's place in the flow table and the list of all */
 #define SESSION_BYTES  2304u /* of a worker's heap: an idle session with a stream and FEC, between two keepalives */
 #define HEAP_FOR(n)    ((n) / 9 * 10) /* of it, a tenth is for what sessions come to need (lib/session/share.c) */
@@ -62,8 +63,9 @@ static void plan_place(struct plan *p, const struct conf *c)
 	default_lcores(p->default_lcores, sizeof(p->default_lcores));
 	conf_lcores(c->eal.lcores ? c->eal.lcores : p->default_lcores, t.cpu_node, lcore, 1 + CONF_WORKERS_MAX, &n);
 	*in = (struct place_in){.n_ports = c->n_ports, .n_workers = p->workers, .has_memory = 1};
-	for (unsigned i = 0; i <= p->workers; i++) {
+	for (unsigned i = 0; i < p->workers + p->controls; i++)
 		p->lcore[i] = lcore[i].id;
+	for (unsigned i = 0; i <= p->workers; i++) {
 		in->lcore_node[i] = p->huge ? lcore[i].node : 0;
 	}
 	for (unsigned i = 0; i < c->n_ports; i++)
@@ -86,7 +88,7 @@ static size_t align_64k(size_t n)
 
 static size_t chan_bytes(const struct plan *p)
 {
-	return CHAN_BYTES + (size_t)p->workers * MAIL_BYTES;
+	return CHAN_BYTES + (size_t)p->workers * p->controls * MAIL_BYTES + (p->controls - 1) * (size_t)HAND_BYTES;
 }
 
 /* Bytes that EAL's memory must hold on the node beside the workers' heaps and the chunks. */
@@ -97,7 +99,8 @@ static size_t fixed_bytes(const struct plan *p, const struct conf *c, int node)
 
 	if (at->ctl == node)
 		n += EAL_BYTES + (c->n_ports + p->in.n_exc) * PORT_BYTES + p->chans * (size_t)CHAN_BYTES +
-		     2 * POOL_BYTES + (c->eal.dumpcap ? DUMPCAP_BYTES : 0);
+		     2 * POOL_BYTES + (c->eal.dumpcap ? DUMPCAP_BYTES : 0) +
+		     (p->controls - 1) * p->chans * (size_t)HAND_BYTES;
 	for (unsigned i = 0; i < at->n_pools; i++)
 		if (at->pool[i].node == node)
 			n += POOL_BYTES + (size_t)at->pool[i].mbufs * MBUF_BYTES;
@@ -105,7 +108,7 @@ static size_t fixed_bytes(const struct plan *p, const struct conf *c, int node)
 		if (at->worker[w] == node)
 			n += WORKER_BYTES + (p->workers - 1) * (size_t)MESH_BYTES +
 			     (p->workers > 1 && w == 0 ? p->workers * c->n_ports * (size_t)MESH_BYTES : 0) +
-			     c->max_sessions * (size_t)FLOW_BYTES + p->chans * (size_t)MAIL_BYTES;
+			     c->max_sessions * (size_t)FLOW_BYTES + p->controls * p->chans * (size_t)MAIL_BYTES;
 	return n;
 }
 
@@ -204,7 +207,8 @@ void plan_make(struct plan *p, const struct conf *c, const char *sys, bool huge)
 	memset(p, 0, sizeof(*p));
 	p->sys = sys;
 	p->huge = huge;
-	p->workers = c->eal.n_lcores - 1;
+	p->workers = conf_workers(c);
+	p->controls = conf_controls(c);
 	p->hold = MBUFS_HOLD;
 	p->given_mb = c->eal.memory;
 	plan_place(p, c);
@@ -278,6 +282,8 @@ void plan_print(const struct plan *p, const struct conf *c)
 	struct plan_names names = {p, c};
 
 	printf("workers            %u\n", p->workers);
+	if (p->controls > 1)
+		printf("control            %u lcores share the TCP connections\n", p->controls);
 	printf("memory             %u MB in all, %s\n", p->memory_mb,
 	       c->eal.hugepages == CONF_HUGE_NO	   ? "in ordinary pages"
 	       : c->eal.hugepages == CONF_HUGE_YES ? "in hugepages"

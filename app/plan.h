@@ -16,7 +16,7 @@
 struct plan {
 	const char *sys; /* of the machine that it is made for */
 	bool huge;	 /* made for hugepages */
-	unsigned workers;
+	unsigned workers, controls;
 	unsigned mbufs;	    /* packet buffers of all pools */
 	unsigned hold;	    /* of them, those that one worker's FEC groups may keep */
 	unsigned chunks;    /* of chans, CHAN_CHUNK bytes each */
@@ -28,7 +28,7 @@ struct plan {
 	uint64_t nodes;	    /* NUMA nodes of the machine that have memory, a bit each */
 	unsigned n_nodes;   /* that memory is taken of: */
 	unsigned node_mb[TOPO_NODES_MAX];
-	unsigned lcore[1 + CONF_WORKERS_MAX]; /* DPDK's number of control's and each worker's */
+	unsigned lcore[1 + CONF_WORKERS_MAX]; /* DPDK's number of control's, each worker's, further controls' */
 	char default_lcores[64];	      /* for EAL when the file has none */
 	struct place_in in;
 	struct place place;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Workers: each with its border to control, its shard, its multi-buffer crypto and its queues, on its lcore. */
+/* Workers: each with its borders to control, its shard, its multi-buffer crypto and its queues, on its lcore. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -72,6 +72,8 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 	};
 	int ret = border_create(&a->borders[w], w, objects, PLAN_RING_FRAMES, wc.socket);
 
+	for (unsigned k = 1; k < a->plan.controls && ret == 0; k++)
+		ret = border_join(a->borders[w], w, objects, wc.socket);
 	if (ret)
 		return app_fail(a, ret, "rings to the control side");
 	ret = shard_up(a, w);
@@ -138,13 +140,26 @@ void app_workers_down(struct app *a)
 	free(a->borders);
 }
 
+/* A further control instance's thread. */
+static int control_main(void *arg)
+{
+	struct ctl *c = arg;
+
+	while (!ctl_stopped(c))
+		ctl_turn(c, -1);
+	return 0;
+}
+
 int app_launch_up(struct app *a)
 {
-	unsigned lcore, w = 0;
+	unsigned lcore, i = 0, n = a->plan.workers;
 
 	RTE_LCORE_FOREACH_WORKER(lcore)
 	{
-		int ret = rte_eal_remote_launch(worker_main, a->workers[w++], lcore);
+		int ret = i < n ? rte_eal_remote_launch(worker_main, a->workers[i], lcore)
+				: rte_eal_remote_launch(control_main, a->ctl_more[i - n], lcore);
+
+		i++;
 
 		if (ret)
 			return app_fail(a, ret, "lcore");
@@ -156,5 +171,7 @@ void app_launch_down(struct app *a)
 {
 	for (unsigned w = 0; w < a->plan.workers; w++)
 		worker_stop(a->workers[w]);
+	for (unsigned k = 1; k < a->plan.controls; k++)
+		ctl_stop(a->ctl_more[k - 1]);
 	rte_eal_mp_wait_lcore();
 }

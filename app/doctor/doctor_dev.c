@@ -157,7 +157,7 @@ static void absent(struct doctor *d, const struct conf_port *c, const char *addr
 /* What a card in the kernel's hands says of its queues: it will be the same card. */
 static void queues(struct doctor *d, const struct conf_port *c, const struct port_pci *p)
 {
-	unsigned workers = d->conf->eal.n_lcores - 1, n;
+	unsigned workers = conf_workers(d->conf), n;
 	int rss;
 
 	if (!p->n_ifs)

@@ -11,7 +11,7 @@
 #define BOOTING "in GRUB_CMDLINE_LINUX of /etc/default/grub; then update-grub, and a reboot"
 
 struct lcores {
-	unsigned n;
+	unsigned n, workers; /* control's, the workers', further controls' */
 	uint8_t cpus[1 + CONF_WORKERS_MAX][CONF_CPUS_MAX];
 	int one[1 + CONF_WORKERS_MAX]; /* the only CPU; -1: it floats over several */
 };
@@ -20,7 +20,8 @@ static void lcores_read(struct lcores *l, const struct doctor *d, const struct p
 {
 	const char *text = d->conf->eal.lcores ? d->conf->eal.lcores : p->default_lcores;
 
-	l->n = p->workers + 1;
+	l->workers = p->workers;
+	l->n = p->workers + p->controls;
 	for (unsigned i = 0; i < l->n; i++) {
 		l->one[i] = -1;
 		if (conf_lcore_cpus(text, p->lcore[i], l->cpus[i]))
@@ -31,10 +32,12 @@ static void lcores_read(struct lcores *l, const struct doctor *d, const struct p
 	}
 }
 
-/* "control" or "worker 2"; of buf. */
-static const char *who(unsigned i, char buf[24])
+/* "control", "worker 2" or "control 1"; of buf. */
+static const char *who(const struct lcores *l, unsigned i, char buf[24])
 {
-	if (i)
+	if (i > l->workers)
+		snprintf(buf, 24, "control %u", i - l->workers);
+	else if (i)
 		snprintf(buf, 24, "worker %u", i - 1);
 	else
 		snprintf(buf, 24, "control");
@@ -51,13 +54,13 @@ static const char *shown(const uint8_t *cpus, char buf[SHOWN])
 
 static void there_line(struct doctor *d, const struct lcores *l)
 {
-	uint8_t workers[CONF_CPUS_MAX] = {0};
+	uint8_t workers[CONF_CPUS_MAX] = {0}, control[CONF_CPUS_MAX] = {0};
 	char a[SHOWN], b[SHOWN];
 
-	for (unsigned i = 1; i < l->n; i++)
+	for (unsigned i = 0; i < l->n; i++)
 		for (unsigned cpu = 0; cpu < CONF_CPUS_MAX; cpu++)
-			workers[cpu] |= l->cpus[i][cpu];
-	doctor_add(d, DOCTOR_OK, "control on CPU %s, workers on CPU %s", shown(l->cpus[0], a), shown(workers, b));
+			(i && i <= l->workers ? workers : control)[cpu] |= l->cpus[i][cpu];
+	doctor_add(d, DOCTOR_OK, "control on CPU %s, workers on CPU %s", shown(control, a), shown(workers, b));
 }
 
 static bool allowed_read(const struct doctor *d, uint8_t allowed[CONF_CPUS_MAX])
@@ -89,11 +92,11 @@ static bool there(struct doctor *d, const struct lcores *l)
 			continue;
 		good = false;
 		if (know && any_off)
-			doctor_add(d, DOCTOR_MISSING, "%s: CPU %s is not on line (on line: %s)", who(i, name),
+			doctor_add(d, DOCTOR_MISSING, "%s: CPU %s is not on line (on line: %s)", who(l, i, name),
 				   shown(off, a), shown(online, b));
 		else
 			doctor_add(d, DOCTOR_MISSING, "%s: CPU %s is not allowed to this process (allowed: %s)",
-				   who(i, name), shown(l->cpus[i], a), shown(allowed, b));
+				   who(l, i, name), shown(l->cpus[i], a), shown(allowed, b));
 		doctor_why(d, "DPDK does not start");
 		doctor_mend(d, "name others in eal.lcores%s",
 			    know && any_off ? ""
@@ -117,7 +120,7 @@ static void floats_on_isolated(struct doctor *d, const struct lcores *l, const u
 			n += l->cpus[i][cpu] && isolated[cpu];
 		if (!n)
 			continue;
-		doctor_add(d, DOCTOR_HINT, "%s floats over CPU %s, of which %u are isolated", who(i, name),
+		doctor_add(d, DOCTOR_HINT, "%s floats over CPU %s, of which %u are isolated", who(l, i, name),
 			   shown(l->cpus[i], a), n);
 		doctor_why(d, "the kernel moves no thread between isolated CPUs: several lcores come to lie on one");
 		doctor_mend(d, "one CPU each: eal.lcores = \"0@0,1@1\"");
@@ -169,11 +172,11 @@ static void shared(struct doctor *d, const struct lcores *l)
 			if (l->one[k] < 0 || !siblings[l->one[k]])
 				continue;
 			if (l->one[i] == l->one[k])
-				doctor_add(d, DOCTOR_HINT, "%s and %s are both on CPU %d", who(i, a), who(k, b),
+				doctor_add(d, DOCTOR_HINT, "%s and %s are both on CPU %d", who(l, i, a), who(l, k, b),
 					   l->one[i]);
 			else
-				doctor_add(d, DOCTOR_HINT, "%s (CPU %d) and %s (CPU %d) share one core", who(i, a),
-					   l->one[i], who(k, b), l->one[k]);
+				doctor_add(d, DOCTOR_HINT, "%s (CPU %d) and %s (CPU %d) share one core", who(l, i, a),
+					   l->one[i], who(l, k, b), l->one[k]);
 			doctor_why(d, "each waits for the other");
 			doctor_mend(d, "CPUs of different cores in eal.lcores: lscpu -e=CPU,CORE,NODE");
 		}

@@ -30,12 +30,15 @@ static void border_free(struct border *b)
 	mbox_destroy(b->to_worker);
 	if (b->ctl_bell >= 0)
 		close(b->ctl_bell);
-	if (b->worker_bell >= 0)
+	if (b->worker_bell >= 0 && !b->joined)
 		close(b->worker_bell);
+	while (b->n_more > 0)
+		border_free(b->more[--b->n_more]);
 	rte_free(b);
 }
 
-int border_create(struct border **out, unsigned worker, unsigned objects, unsigned frames, int socket)
+/* What every border has: bells, and a mailbox each way.  first: whose worker's bell it shares; NULL: its own. */
+static int border_base(struct border **out, const struct border *first, unsigned worker, unsigned objects, int socket)
 {
 	struct border *b = rte_zmalloc_socket("border", sizeof(*b), RTE_CACHE_LINE_SIZE, socket);
 	char name[RTE_RING_NAMESIZE];
@@ -43,8 +46,9 @@ int border_create(struct border **out, unsigned worker, unsigned objects, unsign
 
 	if (!b)
 		return -ENOMEM;
+	b->joined = first != NULL;
 	b->ctl_bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	b->worker_bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	b->worker_bell = first ? first->worker_bell : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (b->ctl_bell < 0 || b->worker_bell < 0) {
 		err = -errno;
 		goto err;
@@ -57,20 +61,44 @@ int border_create(struct border **out, unsigned worker, unsigned objects, unsign
 	err = mbox_create(&b->to_worker, name, objects, socket);
 	if (err)
 		goto err;
-	err = -ENOMEM;
+	*out = b;
+	return 0;
+
+err:
+	border_free(b);
+	return err;
+}
+
+int border_create(struct border **out, unsigned worker, unsigned objects, unsigned frames, int socket)
+{
+	char name[RTE_RING_NAMESIZE];
+	struct border *b;
+	int err = border_base(&b, NULL, worker, objects, socket);
+
+	if (err)
+		return err;
 	snprintf(name, sizeof(name), "punt_%u", worker);
 	b->punt = spsc_create(name, sizeof(void *), frames, socket);
 	snprintf(name, sizeof(name), "inject_%u", worker);
 	b->inject = spsc_create(name, sizeof(void *), frames, socket);
 	snprintf(name, sizeof(name), "notes_%u", worker);
 	b->notes = spsc_create(name, sizeof(struct note), NOTES, socket);
-	if (!b->punt || !b->inject || !b->notes)
-		goto err;
+	if (!b->punt || !b->inject || !b->notes) {
+		border_free(b);
+		return -ENOMEM;
+	}
 	*out = b;
 	return 0;
+}
 
-err:
-	border_free(b);
+int border_join(struct border *b, unsigned worker, unsigned objects, int socket)
+{
+	int err;
+
+	if (b->n_more == LIMIT_CONTROLS - 1)
+		return -ENOSPC;
+	err = border_base(&b->more[b->n_more], b, worker, objects, socket);
+	b->n_more += err == 0;
 	return err;
 }
 
@@ -94,12 +122,12 @@ unsigned border_notes(struct border *b, struct note *v, unsigned max)
 
 static bool quiet_to_ctl(const struct border *b)
 {
-	return mbox_empty(b->to_ctl) && spsc_empty(b->punt) && spsc_empty(b->notes);
+	return mbox_empty(b->to_ctl) && (b->joined || (spsc_empty(b->punt) && spsc_empty(b->notes)));
 }
 
 static bool quiet_to_worker(const struct border *b)
 {
-	return mbox_empty(b->to_worker) && spsc_empty(b->inject);
+	return mbox_empty(b->to_worker) && (b->joined || spsc_empty(b->inject));
 }
 
 static void strike(int bell)
@@ -110,8 +138,12 @@ static void strike(int bell)
 
 void border_ring_ctl(struct border *b)
 {
-	if (!quiet_to_ctl(b) && mbox_wanted(b->to_ctl))
-		strike(b->ctl_bell);
+	for (unsigned k = 0; k <= b->n_more; k++) {
+		struct border *at = border_of(b, k);
+
+		if (!quiet_to_ctl(at) && mbox_wanted(at->to_ctl))
+			strike(at->ctl_bell);
+	}
 }
 
 void border_ring_worker(struct border *b)
@@ -136,27 +168,40 @@ bool border_sleep_ctl(struct border *b)
 
 bool border_sleep_worker(struct border *b, const struct net_tbl *tbl)
 {
-	mbox_sleep(b->to_worker);
-	if (quiet_to_worker(b) && atomic_load_explicit(&b->tbl, memory_order_relaxed) == tbl)
+	unsigned k = 0;
+
+	for (; k <= b->n_more; k++) {
+		mbox_sleep(border_of(b, k)->to_worker);
+		if (!quiet_to_worker(border_of(b, k)))
+			break;
+	}
+	if (k > b->n_more && atomic_load_explicit(&b->tbl, memory_order_relaxed) == tbl)
 		return true;
-	mbox_awake(b->to_worker);
+	border_up_worker(b);
 	return false;
 }
 
-static void awake(struct mbox *mb, int bell)
+static void silence(int bell)
 {
 	eventfd_t n;
 
-	mbox_awake(mb);
 	(void)!eventfd_read(bell, &n);
 }
 
 void border_awake_ctl(struct border *b)
 {
-	awake(b->to_ctl, b->ctl_bell);
+	mbox_awake(b->to_ctl);
+	silence(b->ctl_bell);
+}
+
+void border_up_worker(struct border *b)
+{
+	for (unsigned k = 0; k <= b->n_more; k++)
+		mbox_awake(border_of(b, k)->to_worker);
 }
 
 void border_awake_worker(struct border *b)
 {
-	awake(b->to_worker, b->worker_bell);
+	border_up_worker(b);
+	silence(b->worker_bell);
 }

@@ -5,6 +5,9 @@
  * The border between one worker and one control instance: every object that the two threads share, each with its
  * direction.  Bytes cross in chans, events in mailboxes, foreign frames and notes in rings, and the picture of the
  * kernel's tables as an immutable snapshot that the worker adopts at a turn's start.
+ *
+ * There may be further control instances, which have TCP connections and nothing else: a worker's borders with them
+ * hang on the first one's, carry chans alone, and ring the same bell of the worker's.
  */
 
 #include <stdatomic.h>
@@ -12,6 +15,7 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "limit.h"
 #include "mbox.h"
 
 struct net_tbl;
@@ -84,12 +88,15 @@ struct dial {
 
 struct border {
 	struct mbox *to_ctl, *to_worker;
-	struct rte_ring *punt;		/* worker -> control: mbufs, whole frames, mbuf->port as received */
-	struct rte_ring *inject;	/* control -> worker: mbufs, whole frames, mbuf->port where to */
-	struct rte_ring *notes;		/* worker -> control: struct note */
-	uint64_t notes_lost;		/* writer: worker */
-	int ctl_bell;			/* eventfd, rung by the worker between turns when mbox_wanted(to_ctl) */
-	int worker_bell;		/* eventfd, rung by control when mbox_wanted(to_worker) */
+	struct rte_ring *punt;	 /* worker -> control: mbufs, whole frames, mbuf->port as received */
+	struct rte_ring *inject; /* control -> worker: mbufs, whole frames, mbuf->port where to */
+	struct rte_ring *notes;	 /* worker -> control: struct note */
+	uint64_t notes_lost;	 /* writer: worker */
+	int ctl_bell;		 /* eventfd, rung by the worker between turns when mbox_wanted(to_ctl) */
+	int worker_bell;	 /* eventfd, rung by control when mbox_wanted(to_worker); the worker's only one */
+	struct border *more[LIMIT_CONTROLS - 1]; /* the first one's: of the same worker with control 1, 2, ... */
+	unsigned n_more;
+	bool joined;			/* one of those: it has neither frames nor notes nor a table */
 	const struct net_tbl *rung_tbl; /* control's own: what tbl was when border_ring_worker last looked */
 	_Atomic(const struct net_tbl *) tbl __attribute__((aligned(64))); /* writer: control */
 	_Atomic uint64_t adopted __attribute__((aligned(64)));		  /* writer: worker; gen of the table in use */
@@ -100,8 +107,17 @@ struct border {
  * 0 or -errno.
  */
 int border_create(struct border **out, unsigned worker, unsigned objects, unsigned frames, int socket);
-/* Frees the mbufs that are still in its rings too; both threads must be done with it.  b may be NULL. */
+/* Frees the mbufs that are still in its rings too, and the borders that joined it; all threads must be done with them.
+ * b may be NULL. */
 void border_destroy(struct border *b);
+/* One more, of the same worker with the next control instance.  0 or -errno; b is unchanged then. */
+int border_join(struct border *b, unsigned worker, unsigned objects, int socket);
+
+/* A worker's border with a control instance, given the first one's. */
+static inline struct border *border_of(struct border *b, unsigned ctl)
+{
+	return ctl ? b->more[ctl - 1] : b;
+}
 
 /* Leaves a note (worker only); lost and counted when the ring is full. */
 void border_note(struct border *b, const struct note *n);
@@ -110,13 +126,15 @@ unsigned border_notes(struct border *b, struct note *v, unsigned max);
 /*
  * Rings the other side if it sleeps and anything waits for it: an event, a frame, a note, or (for the worker) a table
  * that was published since.  A system call when it does ring, so between turns only; cheap enough for every turn.
+ * A worker gives its first border, and rings all control instances; each of those rings by its own.
  */
 void border_ring_ctl(struct border *b);
 void border_ring_worker(struct border *b);
 
 /*
  * Before a side blocks on its bell: true when it may.  False when something waits for it, and then it is not marked as
- * asleep.  tbl: the table that the worker uses; a newer one counts as something that waits.
+ * asleep.  tbl: the table that the worker uses; a newer one counts as something that waits.  A worker gives its first
+ * border, and sleeps on all.
  */
 bool border_sleep_ctl(struct border *b);
 bool border_sleep_worker(struct border *b, const struct net_tbl *tbl);
@@ -124,3 +142,5 @@ bool border_sleep_worker(struct border *b, const struct net_tbl *tbl);
 /* After it has blocked, whatever woke it: no longer asleep, and the bell is silent.  One system call. */
 void border_awake_ctl(struct border *b);
 void border_awake_worker(struct border *b);
+/* The same of a worker whose bell has not rung: no system call. */
+void border_up_worker(struct border *b);

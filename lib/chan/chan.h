@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "addr.h"
 #include "mbox.h"
 #include "share.h"
 #include "slice.h"
@@ -21,6 +22,7 @@ struct rte_mempool;
 
 #define CHAN_CHUNK 16384 /* bytes a chunk, header included */
 #define CHAN_IOV   8	 /* most iovecs that a call fills */
+#define CHAN_PEER  56	 /* bytes of a peer's address as text: "[v6]:port" takes 54 */
 
 /*
  * The chunks of all chans of a process, and the chans themselves, shared out among the tunnels: what one's hung targets
@@ -78,6 +80,7 @@ _Static_assert(sizeof(struct chan_ring) == 128, "a line for each side");
 #define CHAN_EV_RESET 0x020 /* to worker: the connection failed (err says how); what its ring holds still counts */
 #define CHAN_EV_CLOSE 0x040 /* to control: the last event; write what the ring holds, then close (see `abort`) */
 #define CHAN_EV_GONE  0x080 /* to worker: the last event, answers CLOSE; the worker frees the chan */
+#define CHAN_EV_HAND  0x100 /* from one control instance to another, before OPEN: `fd` is yours from now on */
 
 /* The socket is well, and more was to come of it, but control ends it: the peer must not take what it has for all. */
 #define CHAN_ERR_STOPS ESHUTDOWN /* the program stops */
@@ -98,13 +101,21 @@ struct chan {
 	uint16_t slot;	    /* client: session slot of the tunnel; writer: control, then worker, before UP */
 	uint16_t worker_id; /* the worker that owns the session */
 	uint16_t ctl_id;    /* the control instance that owns the socket */
-	int32_t err;	    /* errno of a failure, or CHAN_ERR_*; writer: control, before RESET */
-	bool abort;    /* writer: worker, before CLOSE: bytes are missing behind the ring's last, so end by a reset */
-	char peer[64]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN */
-	uint32_t sid;  /* smux stream id; writer: worker */
+	union {
+		int32_t err; /* errno of a failure, or CHAN_ERR_*; writer: control, before RESET */
+		int32_t fd;  /* of HAND: the accepted socket */
+	};
+	bool abort; /* writer: worker, before CLOSE: bytes are missing behind the ring's last, so end by a reset */
+	char peer[CHAN_PEER]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN
+			       */
+	uint32_t sid;	      /* smux stream id; writer: worker */
+	uint16_t far_port;    /* client, for log lines: the session's peer, 0: none yet; writer: worker, before UP */
+	struct addr far;
 	struct chan_ring up;   /* control -> worker: what TCP sent */
 	struct chan_ring down; /* worker -> control: what the peer sent */
 };
+
+_Static_assert(sizeof(struct chan) == 384, "a stream that is idle is small");
 
 #define MBOX_CHAN 1
 #define MBOX_DIAL 2

@@ -94,7 +94,7 @@ static int check_port_pair(struct conf_reader *r, unsigned i, unsigned j)
 
 static int check_port_workers(struct conf_reader *r, unsigned i)
 {
-	unsigned workers = r->c->eal.n_lcores - 1;
+	unsigned workers = conf_workers(r->c);
 
 	if (r->c->ports[i].exception != CONF_EXC_VIRTIO || workers <= LIMIT_EXC_QUEUES)
 		return 0;
@@ -317,7 +317,7 @@ static int check_mtus(struct conf_reader *r)
 /* Every session that the clients are told to open must have its place. */
 static int check_sessions(struct conf_reader *r)
 {
-	uint64_t room = (uint64_t)r->c->max_sessions * (r->c->eal.n_lcores - 1), want = 0;
+	uint64_t room = (uint64_t)r->c->max_sessions * conf_workers(r->c), want = 0;
 
 	for (unsigned i = 0; i < r->c->n_tunnels; i++) {
 		want += r->c->tunnels[i].conn;
@@ -345,10 +345,21 @@ static int check_dumpcap(struct conf_reader *r)
 	return 0;
 }
 
+static int check_lcores(struct conf_reader *r)
+{
+	const struct conf_eal *e = &r->c->eal;
+
+	if (e->control < e->n_lcores)
+		return 0;
+	return conf_obj_fail(r, &r->eal, "control",
+			     "found %u; allowed: fewer than the %u of eal.lcores, for one worker at least", e->control,
+			     e->n_lcores);
+}
+
 int conf_check(struct conf_reader *r)
 {
 	static int (*const rules[])(struct conf_reader *) = {
-		check_dumpcap, check_ports,	  check_tunnel_port, check_zones,
+		check_lcores,  check_dumpcap, check_ports,	  check_tunnel_port, check_zones,
 		check_tunnels, check_tcp_sockets, check_mtus,	     check_sessions,
 	};
 	int rc = check_presence(r);

@@ -39,7 +39,8 @@ enum conf_hugepages { CONF_HUGE_AUTO, CONF_HUGE_YES, CONF_HUGE_NO };
 
 struct conf_eal {
 	char *lcores; /* EAL's --lcores syntax, main lcore first; NULL: control on CPU 0, one worker on CPU 1 (or 0) */
-	unsigned n_lcores; /* counted from it: 1 control + workers; 2 when lcores is NULL */
+	unsigned n_lcores; /* counted from it: control + workers; 2 when lcores is NULL */
+	unsigned control;  /* lcores of them for TCP connections: the lowest, and from the second on the highest */
 	enum conf_hugepages hugepages;
 	unsigned memory;   /* MB in all; 0: computed */
 	char *file_prefix; /* "kcpgate" */
@@ -230,6 +231,17 @@ struct conf_lcore {
  */
 int conf_lcores(const char *text, const int8_t cpu_node[CONF_CPUS_MAX], struct conf_lcore *v, unsigned max,
 		unsigned *n);
+
+/* Lcores for control, and the others. */
+static inline unsigned conf_controls(const struct conf *c)
+{
+	return c->eal.control ? c->eal.control : 1;
+}
+
+static inline unsigned conf_workers(const struct conf *c)
+{
+	return c->eal.n_lcores - conf_controls(c);
+}
 
 /* The CPUs that lcore `id` of an eal.lcores text may run on.  0, -EINVAL as above, or -ENOENT: it has no such lcore. */
 int conf_lcore_cpus(const char *text, unsigned id, uint8_t cpus[CONF_CPUS_MAX]);

@@ -89,6 +89,8 @@ static const char *const idle_words[] = {"adaptive", "poll", NULL};
 static const struct conf_item eal_items[] = {
 	{"lcores", .kind = CONF_TEXT, .put = put_lcores, .allowed = "EAL's syntax, such as \"0-3\" or \"0@0,1@(2,3)\"",
 	 .help = "threads and their CPUs: the lowest is control, the others are workers"},
+	{"control", .kind = CONF_UINT, EAL(control), .min = 1, .max = LIMIT_CONTROLS,
+	 .help = "lcores that share the TCP connections: the lowest, and beyond one the highest"},
 	{"hugepages", .kind = CONF_AUTO, EAL(hugepages),
 	 .help = "take memory from hugepages; not given: when there are any"},
 	{"memory", .kind = CONF_UINT, EAL(memory), .min = 64, .max = 1048576, .help = "MB in all; not given: computed"},

@@ -26,12 +26,17 @@ int ctl_fail(char *why, size_t why_n, int err, const char *fmt, ...)
 	return err;
 }
 
-static uint64_t clock_ms(void)
+static uint64_t clock_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t clock_ms(void)
+{
+	return clock_ns() / 1000000;
 }
 
 int ctl_ev_add(struct ctl *c, struct ev *e, uint32_t events)
@@ -137,19 +142,12 @@ static int up_tunnels(struct ctl *c, char *why, size_t why_n)
 		list_init(&c->tunnels[i].dial_wait);
 		list_init(&c->tunnels[i].turn);
 		name_init(&c->tunnels[i].host, t->client ? t->remote.host : t->target.host);
-		if (!t->client)
-			continue;
-		c->tunnels[i].slot = calloc(t->conn, sizeof(*c->tunnels[i].slot));
-		if (!c->tunnels[i].slot)
-			return ctl_fail(why, why_n, -ENOMEM, "tunnel %s: no memory for %u sessions", t->name, t->conn);
 	}
 	return 0;
 }
 
 static void down_tunnels(struct ctl *c)
 {
-	for (unsigned i = 0; c->tunnels && i < c->conf.n_tunnels; i++)
-		free(c->tunnels[i].slot);
 	free(c->tunnels);
 	c->tunnels = NULL;
 }
@@ -170,15 +168,24 @@ static void down_rtnl(struct ctl *c)
  * Forward to start, backward to stop; a part's down copes with an up that failed half-way.  Lookups under way (bells)
  * point at the tunnels' names.
  */
-static const struct {
+static const struct part_of_ctl {
 	int (*up)(struct ctl *c, char *why, size_t why_n);
 	void (*down)(struct ctl *c);
+	bool one; /* the first instance's alone */
 } parts[] = {
-	{up_tunnels, down_tunnels}, {up_bells, down_bells},   {up_rtnl, down_rtnl},	{iface_up, iface_down},
-	{tap_up, tap_down},	    {link_up, link_down},     {resv_up, resv_down},	{mirror_up, mirror_down},
-	{lo_up, lo_down},	    {listen_up, listen_down}, {limits_up, limits_down},
+	{up_tunnels, down_tunnels, false}, {team_up, team_down, false},
+	{up_bells, down_bells, false},	   {up_rtnl, down_rtnl, true},
+	{iface_up, iface_down, true},	   {tap_up, tap_down, true},
+	{link_up, link_down, true},	   {resv_up, resv_down, true},
+	{mirror_up, mirror_down, true},	   {lo_up, lo_down, true},
+	{listen_up, listen_down, true},	   {limits_up, limits_down, false},
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
+
+static bool has_part(const struct ctl *c, unsigned i)
+{
+	return !parts[i].one || c->conf.id == 0;
+}
 
 static void free_dead(struct ctl *c)
 {
@@ -194,8 +201,9 @@ static void stop(struct ctl *c, unsigned n)
 {
 	tcp_down(c);
 	dial_down(c);
-	while (n > 0)
-		parts[--n].down(c);
+	while (n-- > 0)
+		if (has_part(c, n))
+			parts[n].down(c);
 	free_dead(c);
 	free(c->listeners);
 	if (c->epoll >= 0)
@@ -208,7 +216,8 @@ int ctl_create(struct ctl **out, const struct ctl_conf *conf, char *why, size_t 
 	struct ctl *c;
 	int err;
 
-	if (conf->n_workers == 0 || conf->n_workers > CTL_WORKERS_MAX || conf->n_ports > NET_DEV_MAX)
+	if (conf->n_workers == 0 || conf->n_workers > CTL_WORKERS_MAX || conf->n_ports > NET_DEV_MAX ||
+	    conf->n_controls > LIMIT_CONTROLS || (conf->id && (!conf->first || conf->id >= conf->first->team->n)))
 		return ctl_fail(why, why_n, -EINVAL, "control: %u workers, %u ports", conf->n_workers, conf->n_ports);
 	c = calloc(1, sizeof(*c));
 	if (!c)
@@ -235,7 +244,7 @@ int ctl_create(struct ctl **out, const struct ctl_conf *conf, char *why, size_t 
 		return err;
 	}
 	for (unsigned i = 0; i < PARTS; i++) {
-		err = parts[i].up(c, why, why_n);
+		err = has_part(c, i) ? parts[i].up(c, why, why_n) : 0;
 		if (err) {
 			stop(c, i + 1);
 			return err;
@@ -282,7 +291,7 @@ static void run_timers(struct ctl *c)
 }
 
 /* Workers that were given something and sleep are woken, once. */
-static void ring_bells(struct ctl *c)
+void ctl_ring(struct ctl *c)
 {
 	for (unsigned w = 0; w < c->conf.n_workers; w++) {
 		if (!c->ring[w])
@@ -295,7 +304,7 @@ static void ring_bells(struct ctl *c)
 /* How long epoll may sleep: to the caller's limit, the next timer, or netlink's next reading. */
 static int sleep_ms(const struct ctl *c, int timeout_ms)
 {
-	uint64_t next = wheel_next(&c->wheel), nl = nl_next(&c->nl, c->now), ms;
+	uint64_t next = wheel_next(&c->wheel), nl = c->conf.id ? UINT64_MAX : nl_next(&c->nl, c->now), ms;
 
 	next = nl < next ? nl : next;
 	if (next == UINT64_MAX)
@@ -304,31 +313,55 @@ static int sleep_ms(const struct ctl *c, int timeout_ms)
 	return timeout_ms >= 0 && ms > (uint64_t)timeout_ms ? timeout_ms : ms > INT32_MAX ? INT32_MAX : (int)ms;
 }
 
-/* Blocks only when every worker's side of the border is empty and its bell would wake us (border_sleep_ctl). */
+/* Blocks only when nothing waits for us on any side and every bell would wake us (border_sleep_ctl). */
 static int wait_events(struct ctl *c, struct epoll_event *v, int timeout_ms)
 {
 	unsigned w = 0;
 	int n, ms;
 
-	c->now = clock_ms();
 	ms = sleep_ms(c, timeout_ms);
 	if (ms == 0)
 		return epoll_wait(c->epoll, v, CTL_EVENTS, 0);
 	while (w < c->conf.n_workers && border_sleep_ctl(c->conf.borders[w]))
 		w++;
-	n = epoll_wait(c->epoll, v, CTL_EVENTS, w == c->conf.n_workers ? ms : 0);
+	n = epoll_wait(c->epoll, v, CTL_EVENTS, w == c->conf.n_workers && team_sleep(c) ? ms : 0);
+	team_awake(c);
 	while (w > 0)
 		mbox_awake(c->conf.borders[--w]->to_ctl);
 	return n;
 }
 
+/* The times before and behind the wait: what lies between is no work. */
+static int wait_timed(struct ctl *c, struct epoll_event *v, int timeout_ms)
+{
+	uint64_t begin = clock_ns(), end;
+	int n;
+
+	c->now = begin / 1000000;
+	n = wait_events(c, v, list_empty(&c->ready) ? timeout_ms : 0);
+	end = clock_ns();
+	c->now = end / 1000000;
+	if (c->stats.turns++) {
+		c->stats.busy_ns += begin - c->turned;
+		c->stats.total_ns += end - c->turned;
+	}
+	c->turned = end;
+	return n;
+}
+
+/* What there is one of. */
+static void turn_one(struct ctl *c)
+{
+	mirror_turn(c);
+	iface_turn(c);
+}
+
 uint64_t ctl_turn(struct ctl *c, int timeout_ms)
 {
 	struct epoll_event v[CTL_EVENTS];
-	int n = wait_events(c, v, list_empty(&c->ready) ? timeout_ms : 0);
+	int n = wait_timed(c, v, timeout_ms);
 	uint64_t signals;
 
-	c->now = clock_ms();
 	for (int i = 0; i < n; i++) {
 		struct ev *e = v[i].data.ptr;
 
@@ -336,49 +369,26 @@ uint64_t ctl_turn(struct ctl *c, int timeout_ms)
 		if (e->fd >= 0)
 			e->fn(c, e, v[i].events);
 	}
-	note_turn(c); /* a session's line before its streams' */
+	if (c->conf.id == 0)
+		note_turn(c); /* a session's line before its streams' */
+	team_turn(c);
 	take_mail(c);
-	tap_punts(c);
+	if (c->conf.id == 0)
+		tap_punts(c);
 	run_timers(c);
 	tcp_turn(c);
 	tcp_dial_turn(c);
-	mirror_turn(c);
-	iface_turn(c);
-	ring_bells(c);
+	if (c->conf.id == 0)
+		turn_one(c);
+	ctl_ring(c);
+	team_end(c);
 	free_dead(c);
 	signals = c->signals;
 	c->signals = 0;
 	return signals;
 }
 
-void ctl_drain(struct ctl *c)
-{
-	if (c->draining)
-		return;
-	c->draining = true;
-	listen_down(c);
-	tcp_drain(c);
-	ring_bells(c);
-}
-
-bool ctl_idle(const struct ctl *c)
-{
-	return list_empty(&c->conns);
-}
-
-uint64_t ctl_undelivered(const struct ctl *c, unsigned *conns)
-{
-	return tcp_undelivered(c, conns);
-}
-
 const struct ctl_stats *ctl_stats(const struct ctl *c)
 {
 	return &c->stats;
-}
-
-struct ctl_parts ctl_parts(const struct ctl *c, unsigned tunnel)
-{
-	const struct tunnel *t = &c->tunnels[tunnel];
-
-	return (struct ctl_parts){t->dials.used, t->n_dial_wait, t->fds.used};
 }

@@ -4,6 +4,8 @@
 /*
  * The control side: kernel TCP sockets, the exception path, the mirror of the kernel's tables, dialling, signals; one
  * epoll turn.  It is an instance without globals.  It never touches a session: everything goes over the borders.
+ *
+ * Further instances, each in a thread of its own, take part in the TCP connections, and in nothing else.
  */
 
 #include <signal.h>
@@ -72,12 +74,14 @@ struct ctl_port {
 };
 
 struct ctl_conf {
-	unsigned id;
+	unsigned id;	     /* 0: the first instance; others 1, 2, ... */
+	unsigned n_controls; /* of the first: how many there will be, itself included, up to LIMIT_CONTROLS; 0: one */
+	struct ctl *first;   /* of the others */
 	const struct ctl_tunnel *tunnels;
 	unsigned n_tunnels;
 	const struct ctl_port *ports; /* index = gateway port index */
 	unsigned n_ports;
-	struct border *const *borders; /* one a worker */
+	struct border *const *borders; /* one a worker: with this instance */
 	unsigned n_workers;
 	struct chan_pool *chans;
 	struct net_ports *udp;
@@ -132,6 +136,7 @@ struct ctl_stats {
 	uint64_t dial_timeouts;			 /* of dial_failed */
 	uint64_t descriptors, descriptors_limit; /* of connections now, and at most */
 	uint64_t holds, holds_given_up;		 /* ports of ended sessions now; those given up before their time */
+	uint64_t turns, busy_ns, total_ns;	 /* turns; time in them, and in all since the first one's end */
 };
 
 /*
@@ -140,6 +145,9 @@ struct ctl_stats {
  * Makes TAPs, addresses and routes, reserves UDP ports, reads the kernel's tables, publishes the first snapshot to
  * every border, and listens on TCP.  Everything is undone by ctl_destroy, before which the workers must have stopped:
  * it takes the snapshot back from the borders.  0, or -errno and one line in why.
+ *
+ * A further instance only listens to its bells.  It is made behind the first, and destroyed before it, by the first
+ * one's thread while its own does not run.
  */
 int ctl_create(struct ctl **out, const struct ctl_conf *conf, char *why, size_t why_n);
 void ctl_destroy(struct ctl *c);
@@ -150,13 +158,18 @@ void ctl_destroy(struct ctl *c);
  */
 uint64_t ctl_turn(struct ctl *c, int timeout_ms);
 
+/* Of a further instance, whose thread makes turns until ctl_stopped; ctl_stop is any thread's to call. */
+void ctl_stop(struct ctl *c);
+bool ctl_stopped(const struct ctl *c);
+
 /* True while the first attempt to find a port's interface is under way, or what it found is not in use yet. */
 bool ctl_seeking(const struct ctl *c);
 
 /*
  * Stops accepting, reads no more, and asks the workers to end all streams (RESET with ESHUTDOWN) behind what was read;
  * what has come from the peers is still written out, and then the connections are reset, for more was to come.
- * ctl_turn must go on until ctl_idle, which a target that reads no more delays for ever.
+ * ctl_turn must go on until ctl_idle, which a target that reads no more delays for ever.  Of the first instance: it
+ * has the others do the same, whose turns must go on, too.
  */
 void ctl_drain(struct ctl *c);
 bool ctl_idle(const struct ctl *c);
@@ -164,6 +177,10 @@ bool ctl_idle(const struct ctl *c);
 uint64_t ctl_undelivered(const struct ctl *c, unsigned *conns);
 
 const struct ctl_stats *ctl_stats(const struct ctl *c);
+/* Instance k, given the first; NULL: there is none. */
+const struct ctl *ctl_instance(const struct ctl *c, unsigned k);
+/* Sums of all instances', given the first; limits are the process's. */
+void ctl_stats_all(const struct ctl *c, struct ctl_stats *sum);
 
 /* A port as it is now. */
 struct ctl_port_now {

@@ -21,6 +21,7 @@
 #include "resv.h"
 #include "rtnl.h"
 #include "sock_unix.h"
+#include "team.h"
 
 #define CTL_WORKERS_MAX LIMIT_WORKERS
 
@@ -69,9 +70,8 @@ struct iface {
 /* A tunnel as it runs. */
 struct tunnel {
 	const struct ctl_tunnel *conf;
-	struct name host;      /* client: remote; server: target */
-	unsigned accepted;     /* client: connections so far, which picks the slot */
-	struct flow_key *slot; /* client: flow of each slot's last dialled session */
+	struct name host;  /* client: remote; server: target */
+	unsigned accepted; /* client: connections so far, which picks the slot */
 	struct log_limit dial_limit, key_limit, sess_limit, share_limit, fec_limit, wnd_limit, mtu_limit;
 	struct list blocked[2]; /* struct tcp.blocked, longest first: streams, and [1] those whose CLOSE has come */
 	struct list waiting;	/* struct tcp.waiting, longest first */
@@ -83,8 +83,6 @@ struct tunnel {
 	struct timer listen_retry;
 	bool listen_told; /* why it does not yet */
 	bool deaf;
-	struct part fds;       /* descriptors of connections, and of sessions that were replaced */
-	struct part dials;     /* server: under way */
 	struct list dial_wait; /* server: struct tcp.dial, in order */
 	unsigned n_dial_wait;
 	struct list turn; /* server: on ctl->dial_turn while any wait */
@@ -117,8 +115,7 @@ struct ctl {
 	struct list dials; /* struct dialer.all */
 	struct list holds; /* struct hold.all: ports of ended sessions, the oldest first */
 	unsigned max_holds;
-	struct list kept; /* struct hold.all: ports of sessions that were replaced, and go on */
-	struct quota fds, dials_under_way;
+	struct list kept;    /* struct hold.all: ports of sessions that were replaced, and go on */
 	unsigned dial_queue; /* dials of a tunnel that may wait */
 	uint32_t dial_ms;
 	struct list dial_turn; /* struct tunnel.turn: those whose dials wait */
@@ -137,6 +134,9 @@ struct ctl {
 	uint64_t published;	 /* gen of the snapshot that workers were given last */
 	uint64_t rules_told;	 /* nl.rules_gen when rules were told last */
 	int vrf_told[NET_DEV_MAX];
+	struct team *team;
+	struct ev team_ev;
+	uint64_t turned; /* ns: the last turn's end */
 };
 
 /* ---- ctl.c ---- */
@@ -159,6 +159,9 @@ void ctl_bury(struct ctl *c, struct grave *g);
 
 /* Posts events to a worker, whose bell is rung at the end of the turn. */
 void ctl_post(struct ctl *c, unsigned worker, struct mbox_ent *e, uint32_t events);
+
+/* Wakes the workers that were posted to. */
+void ctl_ring(struct ctl *c);
 
 /* ---- note.c ---- */
 void note_turn(struct ctl *c);

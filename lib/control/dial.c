@@ -222,7 +222,6 @@ static void dial_now(struct ctl *c, struct dialer *d)
 	d->asked = false;
 	d->d->key = key;
 	d->d->err = 0;
-	t->slot[d->d->slot % t->conf->conn] = key;
 	c->stats.sessions_dialled++;
 	ctl_post(c, d->d->worker_id, &d->d->to_worker, DIAL_EV_READY);
 }

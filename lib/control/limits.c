@@ -38,13 +38,11 @@ static unsigned open_now(void)
 	return n;
 }
 
-int limits_up(struct ctl *c, char *why, size_t why_n)
+static void share_out(struct ctl *c)
 {
 	unsigned all = c->conf.descriptors ? c->conf.descriptors : nofile(), fixed, slots = 0, servers = 0, share;
 	unsigned dials = c->conf.dials ? c->conf.dials : DIALS;
 
-	(void)why;
-	(void)why_n;
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++) {
 		slots += c->conf.tunnels[i].client ? c->conf.tunnels[i].conn : 0;
 		servers += !c->conf.tunnels[i].client;
@@ -55,15 +53,26 @@ int limits_up(struct ctl *c, char *why, size_t why_n)
 	c->stats.descriptors_limit = all;
 	if (dials > all / 2)
 		dials = all / 2;
-	c->dial_queue = DIALS_QUEUE * dials;
-	c->dial_ms = c->conf.dial_ms ? c->conf.dial_ms : DIAL_MS;
 	c->stats.dials_limit = dials;
-	share = quota_init(&c->fds, all, c->conf.n_tunnels);
+	share = quota_init(&c->team->fds, all, c->conf.n_tunnels);
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
-		c->tunnels[i].fds.share = share;
-	share = quota_init(&c->dials_under_way, dials, servers);
+		c->team->tunnel[i].fds.share = share;
+	share = quota_init(&c->team->dials, dials, servers);
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
-		c->tunnels[i].dials.share = share;
+		c->team->tunnel[i].dials.share = share;
+}
+
+/* All take from the same, and each has its queue of dials that wait. */
+int limits_up(struct ctl *c, char *why, size_t why_n)
+{
+	const struct ctl *first = c->conf.id ? c->conf.first : c;
+
+	(void)why;
+	(void)why_n;
+	if (c == first)
+		share_out(c);
+	c->dial_queue = DIALS_QUEUE * (unsigned)first->stats.dials_limit / c->team->n;
+	c->dial_ms = c->conf.dial_ms ? c->conf.dial_ms : DIAL_MS;
 	return 0;
 }
 
@@ -74,18 +83,18 @@ void limits_down(struct ctl *c)
 
 bool fd_may(const struct ctl *c, unsigned tunnel)
 {
-	return quota_may(&c->fds, &c->tunnels[tunnel].fds);
+	return quota_may(&c->team->fds, &c->team->tunnel[tunnel].fds);
 }
 
 void fd_add(struct ctl *c, unsigned tunnel)
 {
-	quota_add(&c->fds, &c->tunnels[tunnel].fds);
+	quota_add(&c->team->fds, &c->team->tunnel[tunnel].fds);
 	c->stats.descriptors++;
 }
 
 void fd_give(struct ctl *c, unsigned tunnel)
 {
-	quota_give(&c->fds, &c->tunnels[tunnel].fds);
+	quota_give(&c->team->fds, &c->team->tunnel[tunnel].fds);
 	c->stats.descriptors--;
-	c->dial_wake = true;
+	team_given(c);
 }

@@ -78,7 +78,7 @@ static void fill_chan(struct ctl *c, struct chan *ch, uint16_t tunnel, const str
 	ch->peer[sizeof(ch->peer) - 1] = '\0';
 	ch->slot = (uint16_t)slot;
 	ch->worker_id = t->conf->slot_worker[slot];
-	ch->ctl_id = (uint16_t)c->conf.id;
+	ch->ctl_id = (uint16_t)team_choose(c);
 	ch->sid = 0;
 	ch->err = 0;
 	ch->abort = false;
@@ -112,7 +112,9 @@ static bool accept_one(struct ctl *c, struct listener *l)
 		return errno == ECONNABORTED || errno == EINTR || errno == EPROTO;
 	}
 	fill_chan(c, ch, l->tunnel, &ss);
-	if (tcp_accepted(c, fd, ch)) {
+	if (ch->ctl_id != c->conf.id) {
+		team_hand(c, ch->ctl_id, ch, fd);
+	} else if (tcp_accepted(c, fd, ch)) {
 		close(fd);
 		chan_free(c->conf.chans, ch);
 		pause_listener(c, l, "no memory");

@@ -55,6 +55,7 @@ static struct tcp *tcp_new(struct ctl *c, struct chan *ch, int fd)
 	list_add_tail(&c->conns, &t->all);
 	ch->ctl = t;
 	c->stats.streams++;
+	atomic_fetch_add_explicit(&c->team->one[c->conf.id].streams, 1, memory_order_relaxed);
 	return t;
 }
 
@@ -79,6 +80,7 @@ void tcp_free(struct ctl *c, struct tcp *t)
 	list_del(&t->blocked);
 	list_del(&t->waiting);
 	c->stats.streams--;
+	atomic_fetch_sub_explicit(&c->team->one[c->conf.id].streams, 1, memory_order_relaxed);
 	c->stats.lingering -= t->state == TCP_LINGER;
 	ctl_bury(c, &t->grave);
 }
@@ -406,18 +408,23 @@ void tcp_starve(struct ctl *c, struct tcp *t)
 		ctl_arm(c, &c->starved_timer, TCP_STARVED_MS);
 }
 
-static unsigned linger_max(void)
+/* Of all instances, an even part of it. */
+static unsigned linger_max(const struct ctl *c)
 {
+	const struct ctl *first = c->conf.id ? c->conf.first : c;
+	unsigned n = first->conf.n_controls ? first->conf.n_controls : 1;
 	struct rlimit r;
 
-	return getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur / 4 < LINGER_MAX ? (unsigned)r.rlim_cur / 4 : LINGER_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur / 4 < LINGER_MAX)
+		return (unsigned)r.rlim_cur / 4 / n;
+	return LINGER_MAX / n;
 }
 
 void tcp_up(struct ctl *c)
 {
 	wheel_ent_init(&c->starved_timer.ent);
 	c->starved_timer.fn = on_starved;
-	c->linger_max = linger_max();
+	c->linger_max = linger_max(c);
 	tcp_share_up(c);
 	tcp_log_up(c);
 }

@@ -14,6 +14,7 @@
 #define DIAL_LINES  10
 #define DIAL_PERIOD 10
 #define UNIX_MS	    10	 /* a Unix target whose backlog is full is tried again */
+#define FD_MS	    10	 /* so long another instance has to give up a port that it holds */
 #define ADDR_MS	    2000 /* each of several addresses has at least so long, as Go has it */
 
 static void dial_failed(struct ctl *c, struct tcp *t, int err, const char *text)
@@ -83,7 +84,7 @@ static void dial_unix(struct ctl *c, struct tcp *t)
 		err = connect_new(c, t, (struct sockaddr *)&un, len);
 	if (!err)
 		t->state = TCP_CONNECT;
-	else if (err == -EAGAIN)
+	else if (err == -EAGAIN || (err == -EMFILE && team_want_fd(c)))
 		arm_at(c, t, c->now + UNIX_MS);
 	else
 		dial_failed(c, t, err, strerror(-err));
@@ -121,6 +122,12 @@ static void dial_next(struct ctl *c, struct tcp *t, int err)
 			arm_at(c, t, c->now + addr_ms(c, t));
 			return;
 		}
+		if (err == -EMFILE && team_want_fd(c)) {
+			t->tries--;
+			t->state = TCP_RESOLVE;
+			arm_at(c, t, c->now + FD_MS);
+			return;
+		}
 	}
 	dial_failed(c, t, err, strerror(-err));
 }
@@ -142,14 +149,14 @@ void tcp_dial_named(struct ctl *c, struct tcp *t)
 
 static bool may_dial(const struct ctl *c, unsigned tunnel)
 {
-	return quota_may(&c->dials_under_way, &c->tunnels[tunnel].dials) && fd_may(c, tunnel);
+	return quota_may(&c->team->dials, &c->team->tunnel[tunnel].dials) && fd_may(c, tunnel);
 }
 
 static void dial_now(struct ctl *c, struct tcp *t)
 {
 	struct tunnel *tun = &c->tunnels[t->tunnel];
 
-	quota_add(&c->dials_under_way, &tun->dials);
+	quota_add(&c->team->dials, &c->team->tunnel[t->tunnel].dials);
 	fd_add(c, t->tunnel);
 	t->dialling = t->has_fd = true;
 	c->stats.dials++;
@@ -198,9 +205,9 @@ void tcp_dial_over(struct ctl *c, struct tcp *t)
 	if (!t->dialling)
 		return;
 	t->dialling = false;
-	quota_give(&c->dials_under_way, &c->tunnels[t->tunnel].dials);
+	quota_give(&c->team->dials, &c->team->tunnel[t->tunnel].dials);
 	c->stats.dials--;
-	c->dial_wake = true;
+	team_given(c);
 }
 
 /* Each tunnel whose dials wait begins one, where it may.  False: none did. */
@@ -227,6 +234,8 @@ static bool dial_round(struct ctl *c)
 
 void tcp_dial_turn(struct ctl *c)
 {
+	if (!list_empty(&c->dial_turn) && team_wait(c))
+		c->dial_wake = true;
 	while (c->dial_wake) {
 		c->dial_wake = false;
 		while (dial_round(c))
@@ -246,6 +255,8 @@ void tcp_dial_timer(struct ctl *c, struct tcp *t)
 		dial_next(c, t, -ETIMEDOUT);
 	} else if (t->flags & TCP_F_UNIX) {
 		dial_unix(c, t);
+	} else if (t->state == TCP_RESOLVE) { /* there was no descriptor */
+		dial_next(c, t, -EMFILE);
 	}
 }
 

@@ -7,7 +7,7 @@
 
 #include "tcp.h"
 
-#define STREAM_LINES	 100 /* a second */
+#define STREAM_LINES	 100 /* a second, of all instances */
 #define STREAM_PERIOD_MS 1000
 
 /* The period is over: what was left out in it is told, whether or not there are more lines. */
@@ -32,7 +32,7 @@ static bool allow(struct ctl *c)
 		return false;
 	if (!wheel_armed(&c->lines_timer.ent))
 		ctl_arm(c, &c->lines_timer, STREAM_PERIOD_MS);
-	if (c->lines < STREAM_LINES) {
+	if (c->lines < STREAM_LINES / c->team->n) {
 		c->lines++;
 		return true;
 	}
@@ -48,10 +48,8 @@ static void line(struct ctl *c, const struct tcp *t, const char *what)
 	if (!allow(c))
 		return;
 	if (tun->conf->client) {
-		const struct flow_key *k = &tun->slot[t->ch->slot % tun->conf->conn];
-
-		if (k->peer_port)
-			addr_port_str(&k->peer, k->peer_port, far);
+		if (t->ch->far_port)
+			addr_port_str(&t->ch->far, t->ch->far_port, far);
 		log_info("stream %s in: %s out: %s(%u)", what, t->ch->peer, far, t->ch->sid);
 	} else if (tun->conf->target_path) {
 		log_info("stream %s in: %s(%u) out: %s", what, t->ch->peer, t->ch->sid, tun->conf->target_path);

@@ -90,19 +90,31 @@ static void reset_waiting(struct ctl *c, struct list *of)
 	}
 }
 
+/* Ended streams go first, other instances', too: each says at its look whether it has some left. */
+static bool any_ended(struct ctl *c, unsigned i)
+{
+	uint32_t own = 1u << c->conf.id;
+
+	if (list_empty(&c->tunnels[i].blocked[1]))
+		return atomic_fetch_and(&c->team->tunnel[i].ended, ~own) & ~own;
+	atomic_fetch_or(&c->team->tunnel[i].ended, own);
+	return true;
+}
+
 /* True when there may be more to do later. */
 static bool look(struct ctl *c, unsigned i)
 {
 	struct shares *s = &c->conf.chans->chunk_shares;
 	struct tunnel *tun = &c->tunnels[i];
 	uint64_t refused = atomic_load_explicit(&s->of[i].refused, memory_order_relaxed);
-	bool wanted = refused != tun->refused, starved = tun->starved != tun->starved_seen;
+	bool wanted = refused != tun->refused, starved = tun->starved != tun->starved_seen, ended;
 
 	tun->refused = refused;
 	tun->starved_seen = tun->starved;
 	if (wanted || starved || shares_room(s, i) < s->of[i].most / SHARE_LOW_PART)
 		reset_blocked(c, &tun->blocked[1]);
-	if (wanted && list_empty(&tun->blocked[1]))
+	ended = any_ended(c, i);
+	if (wanted && !ended)
 		reset_blocked(c, &tun->blocked[0]);
 	if (starved)
 		reset_waiting(c, &tun->waiting);

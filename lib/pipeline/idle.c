@@ -256,7 +256,7 @@ static void idle_sleep(struct worker *w, uint64_t us)
 		if (n > 0 && w->wake[0].revents)
 			border_awake_worker(w->conf.border); /* silences the bell, whoever rang it */
 		else
-			mbox_awake(w->conf.border->to_worker);
+			border_up_worker(w->conf.border);
 		if (n > 0)
 			see_errors(w);
 		if (n >= 0 && w->armed)

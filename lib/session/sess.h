@@ -260,6 +260,8 @@ struct shard {
 	struct mem *mem;
 	struct border *border;
 	struct chan_pool *chans;
+	uint32_t ctl_streams[LIMIT_CONTROLS]; /* whose sockets a control instance has */
+	unsigned ctl_next;		      /* the first one to be looked at for the next stream */
 	struct wheel wheel;
 	struct wheel fine; /* of SHARD_FINE_US: sessions that wait for the path's pace */
 	uint64_t us;	   /* the turn's time, if it was told */

@@ -79,6 +79,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	s->conf = *conf;
 	s->mem = conf->mem;
 	s->border = conf->border;
+	s->ctl_next = conf->id % (1 + conf->border->n_more);
 	s->chans = conf->chans;
 	s->rng = conf->seed | 1;
 	s->out_min = SHARD_OUT_MIN - FEC_MAX_SHARDS + widest_parity(conf);
@@ -195,14 +196,15 @@ static void pull_warm(struct mbox_ent **ents, unsigned i, unsigned n)
 	}
 }
 
-unsigned shard_pull(struct shard *s, uint64_t now)
+/* What one control instance has posted, a bounded number. */
+static unsigned pull_from(struct shard *s, struct border *from, uint64_t now)
 {
 	struct mbox_ent *ents[64];
 	uint32_t ev[64];
 	unsigned n, total = 0;
 
 	do {
-		n = mbox_get(s->border->to_worker, ents, ev, 64);
+		n = mbox_get(from->to_worker, ents, ev, 64);
 		for (unsigned i = 0; i < n; i++) {
 			pull_warm(ents, i, n);
 			if (ents[i]->kind == MBOX_CHAN)
@@ -212,6 +214,15 @@ unsigned shard_pull(struct shard *s, uint64_t now)
 		}
 		total += n;
 	} while (n == 64 && total < 1024);
+	return total;
+}
+
+unsigned shard_pull(struct shard *s, uint64_t now)
+{
+	unsigned total = 0;
+
+	for (unsigned k = 0; k <= s->border->n_more; k++)
+		total += pull_from(s, border_of(s->border, k), now);
 	if (!list_empty(&s->spilled))
 		shard_pump_spilled(s);
 	total += shard_resume(s, now);

@@ -12,7 +12,7 @@ static void stream_post(struct stream *st, uint32_t ev)
 		st->owed = 0;
 		st->shard->owing[st->owing_at] = NULL;
 	}
-	mbox_post(st->shard->border->to_ctl, &st->chan->to_ctl, ev);
+	mbox_post(border_of(st->shard->border, st->chan->ctl_id)->to_ctl, &st->chan->to_ctl, ev);
 }
 
 /* What may be told of every packet is told once: the word it is written to is control's as well. */
@@ -83,6 +83,7 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now)
 	wheel_ent_init(&st->timer.ent);
 	list_init(&st->link);
 	c->worker = st;
+	s->ctl_streams[c->ctl_id]++;
 	s->stats.streams++;
 	s->stats.streams_opened++;
 	return st;
@@ -95,6 +96,7 @@ static void stream_free(struct stream *st)
 
 	stream_qpp_free(st);
 	mem_put(stream_mem(s, c), st, sizeof(*st));
+	s->ctl_streams[c->ctl_id]--;
 	chan_free(s->chans, c);
 	s->stats.streams--;
 	s->stats.streams_closed++;
@@ -226,14 +228,29 @@ static struct chan *accept_chan(const struct sess *ss)
 	return chan_alloc(s->chans, tunnel);
 }
 
+/* The control instance for one more stream: with as little to do as any, and of those each in turn. */
+static unsigned choose_ctl(struct shard *s)
+{
+	unsigned n = 1 + s->border->n_more, at = s->ctl_next, best = at;
+
+	for (unsigned i = 0; i < n; i++, at = at + 1 < n ? at + 1 : 0)
+		if (s->ctl_streams[at] < s->ctl_streams[best])
+			best = at;
+	s->ctl_next = best + 1 < n ? best + 1 : 0;
+	return best;
+}
+
 bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 {
 	struct shard *s = ss->shard;
 	struct chan *c = accept_chan(ss);
 	struct stream *st = NULL;
+	char peer[ADDR_STRLEN];
 
-	if (c)
+	if (c) {
+		c->ctl_id = (uint16_t)choose_ctl(s);
 		st = stream_new(s, c, now);
+	}
 	if (!st) {
 		if (c)
 			chan_free(s->chans, c);
@@ -246,7 +263,8 @@ bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 	ms->user = st;
 	c->worker_id = (uint16_t)s->conf.id;
 	c->sid = ms->id;
-	addr_port_str(&ss->key.peer, ss->key.peer_port, c->peer);
+	addr_port_str(&ss->key.peer, ss->key.peer_port, peer);
+	memcpy(c->peer, peer, sizeof(c->peer) - 1); /* behind which a new chan has its 0 */
 	stream_post(st, CHAN_EV_OPEN);
 	return true;
 }
@@ -443,6 +461,8 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 		return false;
 	st->sess = ss;
 	st->chan->sid = st->ms->id;
+	st->chan->far = ss->key.peer;
+	st->chan->far_port = ss->key.peer_port;
 	st->flags |= ST_UP;
 	stream_announce(st);
 	if (st->flags & ST_LOCAL_EOF)
@@ -463,7 +483,7 @@ static struct stream *stream_opened(struct shard *s, struct chan *c, uint64_t no
 	if (!st) {
 		shard_drop(s, DROP_STREAM_LIMIT);
 		c->abort = true;
-		mbox_post(s->border->to_ctl, &c->to_ctl, CHAN_EV_CLOSE);
+		mbox_post(border_of(s->border, c->ctl_id)->to_ctl, &c->to_ctl, CHAN_EV_CLOSE);
 	}
 	return st;
 }

@@ -393,9 +393,10 @@ static int cmd_workers(const struct tlm_src *src, const char *params, struct rte
 
 static int cmd_control(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
-	const struct ctl_stats *c = ctl_stats(src->ctl);
+	struct ctl_stats all, *c = &all;
 	uint64_t mbufs = 0;
 
+	ctl_stats_all(src->ctl, &all);
 	for (unsigned i = 0; i < src->n_pools; i++)
 		mbufs += rte_mempool_avail_count(src->pools[i]);
 	rte_tel_data_start_dict(d);
@@ -443,6 +444,39 @@ static int cmd_control(const struct tlm_src *src, const char *params, struct rte
 	return 0;
 }
 
+static struct rte_tel_data *dict_of_control(const struct ctl_stats *c)
+{
+	struct rte_tel_data *d = rte_tel_data_alloc();
+
+	if (!d)
+		return NULL;
+	rte_tel_data_start_dict(d);
+	dict_u64(d, "streams", c->streams);
+	dict_u64(d, "tcp_in_bytes", c->tcp_in_bytes);
+	dict_u64(d, "tcp_out_bytes", c->tcp_out_bytes);
+	dict_u64(d, "dialled", c->dialled);
+	dict_u64(d, "dials", c->dials);
+	dict_u64(d, "dials_waiting", c->dials_waiting);
+	dict_u64(d, "lingering", c->lingering);
+	dict_u64(d, "turns", c->turns);
+	dict_u64(d, "busy_us", c->busy_ns / 1000);
+	dict_u64(d, "total_us", c->total_ns / 1000);
+	return d;
+}
+
+static int cmd_controls(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	const struct ctl *c;
+	char name[16];
+
+	rte_tel_data_start_dict(d);
+	for (unsigned k = 0; (c = ctl_instance(src->ctl, k)); k++) {
+		snprintf(name, sizeof(name), "%u", k);
+		tlm_row(d, name, dict_of_control(ctl_stats(c)));
+	}
+	return 0;
+}
+
 static int cmd_drops(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
 	rte_tel_data_start_dict(d);
@@ -483,6 +517,7 @@ static const struct cmd cmds[] = {
 	{"/kcpgate/workers", cmd_workers, "Workers' cycles, packets and memory. No parameters"},
 	{"/kcpgate/ports", tlm_cmd_ports, "Ports: device, link, queues, what the device does. No parameters"},
 	{"/kcpgate/control", cmd_control, "Kernel TCP, the exception path, free buffers. No parameters"},
+	{"/kcpgate/controls", cmd_controls, "Control lcores: their connections and load. No parameters"},
 	{"/kcpgate/drops", cmd_drops, "Everything that was dropped, by reason. No parameters"},
 	{"/kcpgate/capture", tlm_cmd_capture,
 	 "The last capture. Parameters: [start[,NAME=VALUE...]], see kcpgate capture --help"},

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #define LIMIT_WORKERS	 64
+#define LIMIT_CONTROLS	 8   /* control instances, each with its lcore */
 #define LIMIT_LCORES	 128 /* their numbers: RTE_MAX_LCORE of Debian's DPDK */
 #define LIMIT_PORTS	 16
 #define LIMIT_DEVICE	 200  /* bytes of a port's device string; what is added to it fits the room's own buffer */

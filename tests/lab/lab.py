@@ -268,7 +268,9 @@ def telemetry(prefix, command, timeout=GUARD):
 def eal(workers=1, memory=0, extra=""):
     """The eal group for a lab: lcores float over the CPUs, no hugepages."""
     cpus = "@(%s)" % ",".join(str(c) for c in sorted(os.sched_getaffinity(0)))
-    lcores = ",".join("(%d)%s" % (i, cpus) for i in range(workers + 1))
+    controls = int(os.environ.get("KCPGATE_CONTROLS", "1"))  # any script of these under several
+    lcores = ",".join("(%d)%s" % (i, cpus) for i in range(workers + controls))
+    extra += "control = %d; " % controls if controls > 1 else ""
     mem = "memory = %d; " % memory if memory else ""
     return 'eal = { lcores = "%s"; hugepages = false; file_prefix = "@PREFIX@"; %s%s };\n' % (lcores, mem, extra)
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
@@ -168,4 +169,42 @@ Test(border, destroy_frees_the_frames)
 	cr_assert_eq(rte_mempool_avail_count(mp), 23);
 	border_destroy(own);
 	cr_assert_eq(rte_mempool_avail_count(mp), 63);
+}
+
+/* Further control instances: a mailbox each way of their own, and one bell of the worker's for all. */
+Test(border, joined)
+{
+	static struct mbox_ent e[3];
+	struct mbox_ent *got;
+	uint32_t ev;
+
+	for (unsigned k = 1; k < LIMIT_CONTROLS; k++)
+		cr_assert_eq(border_join(b, 3, 100, 0), 0);
+	cr_assert_eq(border_join(b, 3, 100, 0), -ENOSPC);
+	cr_assert_eq(border_of(b, 0), b);
+	cr_assert_neq(border_of(b, 1)->ctl_bell, b->ctl_bell);
+	/* To each control its own. */
+	cr_assert(border_sleep_ctl(b) && border_sleep_ctl(border_of(b, 1)) && border_sleep_ctl(border_of(b, 7)));
+	mbox_post(border_of(b, 7)->to_ctl, &e[0], 1);
+	border_ring_ctl(b);
+	cr_assert(rings(border_of(b, 7)->ctl_bell));
+	cr_assert(!rings(b->ctl_bell) && !rings(border_of(b, 1)->ctl_bell));
+	cr_assert_not(border_sleep_ctl(border_of(b, 7)), "something waits");
+	/* The worker sleeps on all, and each wakes it. */
+	for (unsigned k = 0; k < LIMIT_CONTROLS; k++) {
+		cr_assert(border_sleep_worker(b, NULL));
+		mbox_post(border_of(b, k)->to_worker, &e[1], 1);
+		border_ring_worker(border_of(b, k));
+		cr_assert(rings(b->worker_bell), "control %u", k);
+		border_awake_worker(b);
+		cr_assert_not(border_sleep_worker(b, NULL), "control %u has posted", k);
+		for (unsigned i = 0; i < LIMIT_CONTROLS; i++)
+			cr_assert_not(mbox_wanted(border_of(b, i)->to_worker), "it is awake for all");
+		cr_assert_eq(mbox_get(border_of(b, k)->to_worker, &got, &ev, 1), 1);
+		cr_assert_eq(got, &e[1]);
+	}
+	cr_assert(border_sleep_worker(b, NULL));
+	border_up_worker(b);
+	cr_assert_not(rings(b->worker_bell));
+	cr_assert_eq(mbox_get(border_of(b, 7)->to_ctl, &got, &ev, 1), 1);
 }

@@ -32,7 +32,7 @@ void setup(void)
 
 void post(struct stream *s, uint32_t ev)
 {
-	mbox_post(lab.borders[s->worker]->to_ctl, &s->c->to_ctl, ev);
+	mbox_post(border_of(lab.borders[s->worker], s->c->ctl_id)->to_ctl, &s->c->to_ctl, ev);
 }
 
 static struct stream *add(struct chan *c, unsigned worker)
@@ -47,11 +47,17 @@ static struct stream *add(struct chan *c, unsigned worker)
 
 struct stream *opens(unsigned tunnel)
 {
+	return opens_at(tunnel, 0);
+}
+
+struct stream *opens_at(unsigned tunnel, unsigned ctl)
+{
 	struct chan *c = chan_alloc(&lab.chans, tunnel);
 	struct stream *s;
 
 	cr_assert_not_null(c);
 	c->worker_id = 0;
+	c->ctl_id = (uint16_t)ctl;
 	c->sid = 3;
 	strcpy(c->peer, "203.0.113.7:40000");
 	s = add(c, 0);
@@ -141,17 +147,25 @@ static void event(struct chan *c, uint32_t ev, unsigned worker)
 		closes(s, false);
 }
 
-void work(void)
+static void work_for(unsigned w, unsigned ctl)
 {
 	struct mbox_ent *e[64];
 	uint32_t ev[64];
+	unsigned n = mbox_get(border_of(lab.borders[w], ctl)->to_worker, e, ev, 64);
 
-	for (unsigned w = 0; w < lab.conf.n_workers; w++) {
-		unsigned n = mbox_get(lab.borders[w]->to_worker, e, ev, 64);
+	for (unsigned i = 0; i < n; i++) {
+		struct chan *c = (struct chan *)((char *)e[i] - offsetof(struct chan, to_worker));
 
-		for (unsigned i = 0; i < n; i++)
-			event((struct chan *)((char *)e[i] - offsetof(struct chan, to_worker)), ev[i], w);
+		cr_assert_eq(c->ctl_id, ctl);
+		event(c, ev[i], w);
 	}
+}
+
+void work(void)
+{
+	for (unsigned w = 0; w < lab.conf.n_workers; w++)
+		for (unsigned k = 0; k <= lab.borders[w]->n_more; k++)
+			work_for(w, k);
 }
 
 void finish(void)

@@ -104,13 +104,32 @@ unsigned lab_server(struct lab *l, uint16_t min, uint16_t max, const char *targe
 	return i;
 }
 
+/* Instance k > 0. */
+static void start_more(struct lab *l, unsigned k)
+{
+	struct ctl_conf c = l->conf;
+
+	for (unsigned w = 0; w < c.n_workers; w++) {
+		cr_assert_eq(border_join(l->borders[w], w, l->chans.chans->size, 0), 0);
+		l->more_borders[k - 1][w] = border_of(l->borders[w], k);
+	}
+	c.id = k;
+	c.first = l->ctl;
+	c.borders = l->more_borders[k - 1];
+	cr_assert_eq(ctl_create(&l->more[k - 1], &c, l->why, sizeof(l->why)), 0, "%s", l->why);
+}
+
 void lab_start(struct lab *l)
 {
 	cr_assert_eq(ctl_create(&l->ctl, &l->conf, l->why, sizeof(l->why)), 0, "%s", l->why);
+	for (unsigned k = 1; k < l->conf.n_controls; k++)
+		start_more(l, k);
 }
 
 void lab_stop(struct lab *l)
 {
+	for (unsigned k = 1; k < l->conf.n_controls; k++)
+		ctl_destroy(l->more[k - 1]);
 	ctl_destroy(l->ctl);
 	for (unsigned w = 0; w < l->conf.n_workers; w++)
 		border_destroy(l->borders[w]);
@@ -134,6 +153,8 @@ void lab_turn(struct lab *l, int timeout_ms)
 		atomic_store(&l->borders[w]->adopted, t->gen);
 	}
 	ctl_turn(l->ctl, timeout_ms);
+	for (unsigned k = 1; k < l->conf.n_controls; k++)
+		ctl_turn(l->more[k - 1], 0);
 }
 
 bool lab_logged(const struct lab *l, const char *text)

@@ -30,6 +30,8 @@ struct lab {
 	struct port devs[2];
 	struct ctl_conf conf;
 	struct ctl *ctl;
+	struct ctl *more[LIMIT_CONTROLS - 1]; /* of conf.n_controls: further instances, in turn with the first */
+	struct border *more_borders[LIMIT_CONTROLS - 1][LAB_WORKERS];
 	char why[256];
 	char log[64]; /* path of the log file */
 };
