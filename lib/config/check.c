@@ -359,8 +359,8 @@ static int check_lcores(struct conf_reader *r)
 int conf_check(struct conf_reader *r)
 {
 	static int (*const rules[])(struct conf_reader *) = {
-		check_lcores,  check_dumpcap, check_ports,	  check_tunnel_port, check_zones,
-		check_tunnels, check_tcp_sockets, check_mtus,	     check_sessions,
+		check_lcores,  check_dumpcap,	  check_ports, check_tunnel_port, check_zones,
+		check_tunnels, check_tcp_sockets, check_mtus,  check_sessions,
 	};
 	int rc = check_presence(r);
 

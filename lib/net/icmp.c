@@ -87,7 +87,6 @@ static bool take_ends(struct flow_key *key, const struct quote *q, bool v6)
 	memcpy(key->peer.b + from, dst, 16 - from);
 	key->local_port = be16_get(q->l4 + UDP_SRC);
 	key->peer_port = be16_get(q->l4 + UDP_DST);
-	key->dev = 0;
 	key->proto = q->proto == PROTO_TCP ? FLOW_TCP : FLOW_UDP;
 	return true;
 }
@@ -106,6 +105,7 @@ uint8_t net_parse_big(struct pkt *k, struct flow_key *key, const uint8_t *ip, ui
 		return DROP_FRAME_SHORT;
 	if ((q.proto != PROTO_UDP && q.proto != PROTO_TCP) || !take_ends(key, &q, v6))
 		return stray;
+	key->dev = addr_needs_zone(&key->peer) ? (uint16_t)(k->dev + 1) : 0;
 	tunnel = atomic_load_explicit(q.proto == PROTO_TCP ? &ports->tcp[key->local_port] : &ports->of[key->local_port],
 				      memory_order_relaxed);
 	if (!tunnel)

@@ -34,8 +34,8 @@ static void path_ask(const struct sess *ss, const struct net_hop *hop)
  */
 static bool path_hop(struct sess *ss, struct net_hop *hop)
 {
-	int ret = net_resolve_in(ss->shard->tbl, ss->key.dev, &ss->key.peer, &ss->key.local, ss->hash * HASH_SPREAD,
-				 hop);
+	int ret =
+		net_resolve_in(ss->shard->tbl, ss->key.dev, &ss->key.peer, &ss->key.local, ss->hash * HASH_SPREAD, hop);
 
 	if (ret == 0 && hop->resolved)
 		return true;

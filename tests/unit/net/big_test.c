@@ -58,7 +58,7 @@ struct msg {
 	/* What is bent; 0: as it should be. */
 	uint8_t type, code, proto, version;
 	uint16_t sport, frag;
-	bool other_source, bad_sum, v6_frag, options;
+	bool other_source, bad_sum, v6_frag, options, link_local;
 };
 
 static void put16(uint8_t *p, unsigned v)
@@ -81,7 +81,7 @@ static void quoted(uint8_t *q, const struct msg *m)
 
 	if (m->v6) {
 		struct addr src = addr_of(m->other_source ? "2001:db8::77" : "2001:db8::1");
-		struct addr dst = addr_of("2001:db8:5::5");
+		struct addr dst = addr_of(m->link_local ? "fe80::5" : "2001:db8:5::5");
 
 		put32(q, 0x60000000 | m->mark);
 		put16(q + 4, m->len - 40u);
@@ -177,6 +177,20 @@ static unsigned parse(const uint8_t *frame, unsigned n, unsigned dev, struct flo
 	}
 	free(exact);
 	return k.verdict;
+}
+
+/* A link-local peer is another one on each link: the flow is that of the port that the message came by. */
+Test(net_big, link_local)
+{
+	for (unsigned dev = OWN; dev <= SHARED; dev++) {
+		const struct msg m = {.v6 = true, .mtu = 1300, .len = 1398, .bytes = 48, .link_local = dev == SHARED};
+		uint8_t f[FRAME_MAX];
+		struct flow_key key;
+		struct net_too_big b;
+
+		cr_expect_eq(parse(f, make(f, &m), dev, &key, &b), VERDICT_BIG);
+		cr_expect_eq(key.dev, dev == SHARED ? SHARED + 1 : 0);
+	}
 }
 
 /* Every kind of message: its own verdict, on an exclusive port and on a shared one. */
