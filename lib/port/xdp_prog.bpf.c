@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Which frames of a shared interface are ours: UDP and fake TCP to an address and a port of the tunnels', and fragments
- * of such UDP.  Those go to the AF_XDP socket of the queue that they came by; where there is none (any more), and all
- * else, to the kernel.  With empty maps it passes everything, and a socket leaves its map when its process dies: a
- * program without its process cuts nobody off.
+ * Which frames of a shared interface are ours: UDP and fake TCP to an address and a port of the tunnels', fragments of
+ * them, and routers' messages that such a packet was too big.  Those go to the AF_XDP socket of the queue that they
+ *came by; where there is none (any more), and all else, to the kernel.  With empty maps it passes everything, and a
+ *socket leaves its map when its process dies: a program without its process cuts nobody off.
  *
  * What the parser behind the sockets (net/parse.c) would not take must not be taken here either: the kernel is its
  * only other reader.  What is malformed is the kernel's too, unless its port says that it was meant for us.
@@ -35,11 +35,17 @@
 #define IP6_OFF	      0xfff8
 #define IP6_MF	      0x0001
 #define L4_PORTS      4 /* of UDP and TCP alike: source, destination */
+#define ICMP_HEAD     8
+#define ICMP_UNREACH  3
+#define ICMP_TOO_BIG  4 /* code of it */
+#define ICMP6_TOO_BIG 2
 #define PROTO_HOPOPTS 0
+#define PROTO_ICMP    1
 #define PROTO_TCP     6
 #define PROTO_UDP     17
 #define PROTO_ROUTING 43
 #define PROTO_FRAG    44
+#define PROTO_ICMP6   58
 #define PROTO_DSTOPTS 60
 
 struct {
@@ -87,10 +93,11 @@ struct {
 /* What was found in a frame. */
 struct found {
 	struct port_xdp_frag flow;
-	__u8 *l4;
+	const __u8 *l4;
 	__u8 proto;
 	__u8 follows; /* a fragment without ports */
 	__u8 more;    /* a fragment, of which others follow */
+	__u8 quoted;  /* proto and l4 are those of a packet that a message quotes: its source is ours */
 };
 
 static __always_inline __u16 be16(const __u8 *p)
@@ -110,6 +117,23 @@ static __always_inline void mapped(__u8 *to, const __u8 *from)
 	__builtin_memcpy(to + 12, from, 4);
 }
 
+/* Of a message of type 3, code 4, the packet that it quotes. */
+static __always_inline int find_big4(const __u8 *ip, __u32 head, const __u8 *end, struct found *f)
+{
+	const __u8 *m = ip + head, *q = m + ICMP_HEAD;
+
+	if (q + IP4_HEAD > end || m[0] != ICMP_UNREACH || m[1] != ICMP_TOO_BIG || f->follows || f->more ||
+	    q[0] >> 4 != 4)
+		return 0;
+	head = (q[0] & 0xf) * 4u;
+	if (head < IP4_HEAD || be16(q + 6) & IP4_OFF || __builtin_memcmp(q + 12, ip + 16, 4))
+		return 0;
+	f->quoted = 1;
+	f->proto = q[9];
+	f->l4 = q + head;
+	return f->proto == PROTO_UDP || f->proto == PROTO_TCP;
+}
+
 static __always_inline int find4(const struct port_xdp_conf *c, __u8 *ip, const __u8 *end, struct found *f)
 {
 	__u32 head;
@@ -119,7 +143,8 @@ static __always_inline int find4(const struct port_xdp_conf *c, __u8 *ip, const 
 		return 0;
 	head = (ip[0] & 0xf) * 4u;
 	f->proto = ip[9];
-	if (head < IP4_HEAD || (f->proto != PROTO_UDP && f->proto != PROTO_TCP) || be16(ip + 2) > c->max_ip)
+	if (head < IP4_HEAD || (f->proto != PROTO_UDP && f->proto != PROTO_TCP && f->proto != PROTO_ICMP) ||
+	    be16(ip + 2) > c->max_ip)
 		return 0;
 	off = be16(ip + 6);
 	f->follows = (off & IP4_OFF) != 0;
@@ -127,8 +152,30 @@ static __always_inline int find4(const struct port_xdp_conf *c, __u8 *ip, const 
 	f->flow.id = be16(ip + 4);
 	mapped(f->flow.src, ip + 12);
 	mapped(f->flow.dst, ip + 16);
+	if (f->proto == PROTO_ICMP)
+		return find_big4(ip, head, end, f);
 	f->l4 = ip + head;
 	return 1;
+}
+
+/* The same of ICMPv6's type 2.  Of our own packets a fragment header at most lies before their ports. */
+static __always_inline int find_big6(const __u8 *ip, const __u8 *end, struct found *f)
+{
+	const __u8 *m = ip + IP6_HEAD, *q = m + ICMP_HEAD;
+	__u64 *a = (__u64 *)(q + 8), *b = (__u64 *)(ip + 24);
+
+	if (q + IP6_HEAD + IP6_EXT > end || m[0] != ICMP6_TOO_BIG || q[0] >> 4 != 6 || a[0] != b[0] || a[1] != b[1])
+		return 0;
+	f->quoted = 1;
+	f->proto = q[6];
+	f->l4 = q + IP6_HEAD;
+	if (f->proto == PROTO_FRAG) {
+		if (be16(q + IP6_HEAD + 2) & IP6_OFF)
+			return 0;
+		f->proto = q[IP6_HEAD];
+		f->l4 += IP6_EXT;
+	}
+	return f->proto == PROTO_UDP || f->proto == PROTO_TCP;
 }
 
 static __always_inline int find6(const struct port_xdp_conf *c, __u8 *ip, const __u8 *end, struct found *f)
@@ -141,6 +188,8 @@ static __always_inline int find6(const struct port_xdp_conf *c, __u8 *ip, const 
 	next = ip[6];
 	copy16(f->flow.src, ip + 8);
 	copy16(f->flow.dst, ip + 24);
+	if (next == PROTO_ICMP6)
+		return find_big6(ip, end, f);
 #pragma unroll
 	for (i = 0; i < IP6_EXT_MAX; i++) {
 		__u16 off;
@@ -181,19 +230,18 @@ static __always_inline int our_port(const struct found *f, const __u8 *end)
 
 	if (f->l4 + L4_PORTS > end)
 		return 0;
-	port = be16(f->l4 + 2);
+	port = be16(f->quoted ? f->l4 : f->l4 + 2);
 	word = port / 64 + (f->proto == PROTO_TCP ? PORT_XDP_WORDS : 0);
 	bits = bpf_map_lookup_elem(&ports, &word);
 	return bits && *bits >> port % 64 & 1;
 }
 
-/* Of a datagram in pieces only the first tells its ports.  TCP's segments are never in pieces, or they are not ours. */
+/* Of a datagram in pieces only the first tells its ports. */
 static __always_inline int our_fragment(struct found *f, int ours)
 {
 	__u64 now = bpf_ktime_get_ns(), *until;
 
-	if (f->proto != PROTO_UDP)
-		return 0;
+	f->flow.proto = f->proto;
 	if (f->follows) {
 		until = bpf_map_lookup_elem(&frags, &f->flow);
 		return until && *until > now;

@@ -24,5 +24,5 @@ struct port_xdp_conf {
 /* Of the map "frags": a datagram under way in fragments, as RFC 791 and RFC 8200 tell them apart. */
 struct port_xdp_frag {
 	unsigned char src[16], dst[16]; /* IPv4 as ::ffff:a.b.c.d, in the map "locals" too */
-	unsigned int id;
+	unsigned int id, proto;
 };

@@ -331,10 +331,14 @@ Test(xdp_prog, fragments4, .init = setup, .fini = teardown)
 	OURS_IS(v4o(-1, PROTO_UDP, us4, THEIRS, 370, 1, 0, 100), "last fragment");
 	PASSED(v4o(-1, PROTO_UDP, us4, OURS, 370, 2, 0, 100), "of another datagram");
 	PASSED(v4o(-1, PROTO_UDP, other4, OURS, 370, 1, 0, 100), "to another address");
-	PASSED(v4o(-1, PROTO_TCP, us4, OURS, 370, 1, 0, 100), "of TCP");
+	PASSED(v4o(-1, PROTO_TCP, us4, OURS, 370, 1, 0, 100), "of TCP with the same number");
 	PASSED(v4o(-1, PROTO_UDP, us4, THEIRS, 0x2000, 1, 0, 1480), "first fragment to another port");
 	PASSED(v4o(-1, PROTO_UDP, us4, OURS, 185, 1, 0, 100), "which has the same number again");
-	PASSED(v4o(-1, PROTO_TCP, us4, OURS + 1, 0x2000, 3, 0, 1480), "fake TCP in fragments");
+	OURS_IS(v4o(-1, PROTO_TCP, us4, OURS + 1, 0x2000, 3, 0, 1480), "fake TCP in fragments");
+	OURS_IS(v4o(-1, PROTO_TCP, us4, 0, 185, 3, 0, 100), "the rest of it");
+	PASSED(v4o(-1, PROTO_UDP, us4, 0, 185, 3, 0, 100), "of UDP with its number");
+	PASSED(v4o(-1, PROTO_TCP, us4, 22, 0x2000, 4, 0, 1480), "SSH in fragments");
+	PASSED(v4o(-1, PROTO_TCP, us4, 22, 185, 4, 0, 1480), "the rest of it");
 }
 
 Test(xdp_prog, fragments6, .init = setup, .fini = teardown)
@@ -360,7 +364,80 @@ Test(xdp_prog, fragments6, .init = setup, .fini = teardown)
 	PASSED(v6_end(f, THEIRS, 1448), "first fragment to another port");
 	f = v6(-1, PROTO_FRAGMENT);
 	ext_frag(&f, PROTO_TCP, 1, 12);
-	PASSED(v6_end(f, OURS + 1, 1448), "of fake TCP");
+	OURS_IS(v6_end(f, OURS + 1, 1448), "of fake TCP");
+	f = v6(-1, PROTO_FRAGMENT);
+	ext_frag(&f, PROTO_TCP, 1, 13);
+	PASSED(v6_end(f, 22, 1448), "of SSH");
+}
+
+/* A router's message about a packet from us4:port; quoted: bytes of it. */
+static struct frame big4(uint8_t type, uint8_t code, uint8_t proto, const uint8_t *from, uint16_t port, unsigned quoted)
+{
+	struct frame f = v4o(-1, PROTO_ICMP, us4, 0, 0, 1, 0, 8 + quoted);
+	uint8_t *m = f.b + f.ip + IP4_HEAD, *q = m + 8;
+
+	memset(m, 0, 8 + quoted);
+	m[0] = type;
+	m[1] = code;
+	q[0] = 0x45;
+	q[IP4_PROTO] = proto;
+	memcpy(q + IP4_SRC, from, 4);
+	memcpy(q + IP4_DST, peer4, 4);
+	be16_put(q + IP4_HEAD, port);
+	be16_put(q + IP4_HEAD + 2, 5555);
+	return f;
+}
+
+static struct frame big6(uint8_t type, uint8_t proto, uint16_t port, bool fragment)
+{
+	struct frame f = v6(-1, PROTO_ICMP6);
+	uint8_t *m = f.b + f.n, *q = m + 8, *to = q + IP6_HEAD;
+
+	memset(m, 0, 200);
+	m[0] = type;
+	q[0] = 0x60;
+	q[IP6_NEXT] = fragment ? PROTO_FRAGMENT : proto;
+	memcpy(q + IP6_SRC, us6, 16);
+	memcpy(q + IP6_DST, peer6, 16);
+	if (fragment) {
+		to[0] = proto;
+		to[3] = 1;
+		to += 8;
+	}
+	be16_put(to, port);
+	f.n += 8 + IP6_HEAD + 16;
+	be16_put(f.b + f.ip + IP6_LEN, 8 + IP6_HEAD + 16);
+	return f;
+}
+
+/* That a packet of ours was too big, is ours to know; what routers say of others' is the kernel's. */
+Test(xdp_prog, too_big, .init = setup, .fini = teardown)
+{
+	struct frame f;
+
+	OURS_IS(big4(3, 4, PROTO_UDP, us4, OURS, 28), "of our UDP");
+	OURS_IS(big4(3, 4, PROTO_TCP, us4, OURS + 1, 28), "of our fake TCP");
+	PASSED(big4(3, 4, PROTO_TCP, us4, 22, 28), "of SSH");
+	PASSED(big4(3, 4, PROTO_UDP, us4, THEIRS, 28), "of somebody's UDP");
+	PASSED(big4(3, 4, PROTO_UDP, other4, OURS, 28), "of another host's");
+	PASSED(big4(3, 4, PROTO_ICMP, us4, OURS, 28), "of a ping");
+	PASSED(big4(3, 3, PROTO_UDP, us4, OURS, 28), "that nobody listens");
+	PASSED(big4(8, 0, PROTO_UDP, us4, OURS, 28), "a ping");
+	OURS_IS(big6(2, PROTO_UDP, OURS, false), "of our UDP");
+	OURS_IS(big6(2, PROTO_TCP, OURS + 1, false), "of our fake TCP");
+	OURS_IS(big6(2, PROTO_UDP, OURS, true), "of our UDP in fragments");
+	PASSED(big6(2, PROTO_TCP, 22, false), "of SSH");
+	PASSED(big6(2, PROTO_UDP, THEIRS, true), "of somebody's UDP in fragments");
+	PASSED(big6(1, PROTO_UDP, OURS, false), "that it was unreachable");
+	PASSED(big6(135, PROTO_UDP, OURS, false), "neighbour discovery");
+	f = big6(2, PROTO_UDP, OURS, false);
+	f.b[f.ip + IP6_HEAD + 8 + IP6_SRC + 15] = 8;
+	PASSED(f, "of another host's");
+	for (unsigned n = 0; n < 24; n++) {
+		f = big4(3, 4, PROTO_UDP, us4, OURS, 28);
+		f.n = f.ip + IP4_HEAD + 8 + n;
+		PASSED(f, "of which %u bytes are there", n);
+	}
 }
 
 Test(xdp_prog, vlan, .init = setup_vlan, .fini = teardown)
