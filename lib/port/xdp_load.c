@@ -67,6 +67,15 @@ static int fail(int err, char *why, size_t n, const char *fmt, ...)
 	return err;
 }
 
+/* An error in words, with what the libraries have said of it, if anything. */
+static const char *words(int err)
+{
+	static char text[sizeof(said) + 64];
+
+	snprintf(text, sizeof(text), "%s%s%s%s", strerror(-err), said[0] ? " (" : "", said, said[0] ? ")" : "");
+	return text;
+}
+
 /* ---- loading ---- */
 
 static int open_object(struct port_xdp_prog *x, struct port_xdp_elf elf, unsigned queues)
@@ -137,7 +146,7 @@ int port_xdp_load(struct port_xdp_prog *x, struct port_xdp_elf elf, unsigned que
 	if (!err)
 		return 0;
 	port_xdp_unload(x);
-	return fail(err, why, why_n, "the XDP program cannot be loaded: %s (%s)", strerror(-err), said);
+	return fail(err, why, why_n, "the XDP program cannot be loaded: %s", words(err));
 }
 
 /* ---- what is there already ---- */
@@ -180,8 +189,8 @@ static int clear_one(struct xdp_multiprog *mp, int ifindex, char *why, size_t wh
 			return 0;
 		err = xdp_program__detach(p, ifindex, xdp_multiprog__attach_mode(mp), 0);
 	}
-	return err ? fail(err, why, why_n, "an XDP program that a killed process has left cannot be taken off: %s (%s)",
-			  strerror(-err), said)
+	return err ? fail(err, why, why_n, "an XDP program that a killed process has left cannot be taken off: %s",
+			  words(err))
 		   : 1;
 }
 
@@ -197,11 +206,17 @@ int port_xdp_clear(int ifindex, bool *found, char *why, size_t why_n)
 
 		if (err == -ENOENT)
 			return 0;
+		if (err == -EPERM || err == -EACCES)
+			return fail((int)err, why, why_n,
+				    "the interface has an XDP program, and CAP_SYS_ADMIN is missing, to see whose it "
+				    "is: take "
+				    "it off (ip link set dev NAME xdp off)");
 		if (err)
-			return fail(-EBUSY, why, why_n,
-				    "the XDP program of the interface cannot be understood (%s: %s): take it off (ip "
-				    "link set dev NAME xdp off)",
-				    strerror((int)-err), said);
+			return fail(
+				-EBUSY, why, why_n,
+				"the XDP program of the interface cannot be understood (%s): take it off (ip link set "
+				"dev NAME xdp off)",
+				words((int)err));
 		got = clear_one(mp, ifindex, why, why_n);
 		*found |= got > 0;
 		xdp_multiprog__close(mp);
@@ -308,23 +323,32 @@ int port_xdp_attach(struct port_xdp_prog *x, int ifindex, unsigned queues, const
 			     first[0] ? first : "the kernel has no programs in programs");
 		return 0;
 	}
-	return fail(err, why, why_n, "the XDP program cannot be attached: %s (%s)", strerror(-err), said);
+	return fail(err, why, why_n, "the XDP program cannot be attached: %s", words(err));
+}
+
+static int detach_plain(const struct port_xdp_prog *x)
+{
+	LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = x->fd);
+
+	return bpf_xdp_detach(x->ifindex, flags_of(x->skb), &opts);
+}
+
+/* The library asks the kernel by number for what is there, which takes more than attaching it did. */
+static void detach(const struct port_xdp_prog *x)
+{
+	char name[IF_NAMESIZE];
+
+	if (!if_indextoname((unsigned)x->ifindex, name))
+		libxdp_clean_references(x->ifindex);
+	else if (!x->shared || xdp_program__detach(x->shared, x->ifindex, x->skb ? XDP_MODE_SKB : XDP_MODE_NATIVE, 0))
+		detach_plain(x);
 }
 
 void port_xdp_unload(struct port_xdp_prog *x)
 {
-	char name[IF_NAMESIZE];
-
 	listen_to_them();
-	if (x->ifindex && !if_indextoname((unsigned)x->ifindex, name)) {
-		libxdp_clean_references(x->ifindex);
-	} else if (x->ifindex && x->shared) {
-		xdp_program__detach(x->shared, x->ifindex, x->skb ? XDP_MODE_SKB : XDP_MODE_NATIVE, 0);
-	} else if (x->ifindex) {
-		LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = x->fd);
-
-		bpf_xdp_detach(x->ifindex, flags_of(x->skb), &opts);
-	}
+	if (x->ifindex)
+		detach(x);
 	if (x->shared)
 		xdp_program__close(x->shared);
 	if (x->obj)

@@ -290,7 +290,7 @@ static int sockets_and_program(const struct port_conf *conf, struct port_xdp *x,
 		return err;
 	err = port_xdp_clear(x->ifindex, &left, text, sizeof(text));
 	if (err)
-		return port_fail(conf, why, why_n, err, "%s", text);
+		return port_refused(conf, why, why_n, err, "%s", text);
 	if (left)
 		log_info("port %s: interface %s: took off the XDP program that a killed process had left", conf->name,
 			 x->iface);

@@ -275,7 +275,7 @@ int kcpgate_steer(struct xdp_md *ctx)
 	int found;
 
 	c = bpf_map_lookup_elem(&conf, &zero);
-	if (!c || p + ETH_HEAD > end || end - p > c->max_ip + PORT_XDP_HEAD)
+	if (!c || p + ETH_HEAD > end || p + c->max_ip + PORT_XDP_HEAD < end)
 		return XDP_PASS;
 	type = be16(p + ETH_TYPE);
 	if (type == TYPE_VLAN) {

@@ -20,6 +20,7 @@ static const struct need {
 	{"net_af_xdp", CAP_NET_RAW, "CAP_NET_RAW", "AF_XDP sockets"},
 	{"net_af_xdp", CAP_NET_ADMIN, "CAP_NET_ADMIN", "the program that is attached to the interface"},
 	{"net_af_xdp", CAP_BPF, "CAP_BPF", "maps and programs of BPF"},
+	{"net_af_xdp", CAP_PERFMON, "CAP_PERFMON", "a program that finds its way through headers of any length"},
 	{"net_af_xdp", CAP_IPC_LOCK, "CAP_IPC_LOCK", "locked memory beyond ulimit -l"},
 	{"net_tap", CAP_NET_ADMIN, "CAP_NET_ADMIN", "making its interface"},
 	/* Both are its name.  At another program's socket it makes no interface. */
@@ -44,7 +45,7 @@ static bool cap_has(unsigned cap)
 		return true;
 	if (syscall(SYS_capget, &head, data))
 		return true;
-	return has(cap, data) || (cap == CAP_BPF && has(CAP_SYS_ADMIN, data));
+	return has(cap, data) || ((cap == CAP_BPF || cap == CAP_PERFMON) && has(CAP_SYS_ADMIN, data));
 }
 
 static bool needed_by(const struct need *n, const char *device, bool vdev)

@@ -21,7 +21,7 @@ import kcptun_test as interop
 import link_test
 import pair_test
 from case import check
-from lab import ROOT, Lab, eal, wait_until
+from lab import ROOT, Lab, eal, gateway_binary, wait_until
 
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
 G, P = {4: "10.77.0.1", 6: "fd77::1"}, {4: "10.77.0.2", 6: "fd77::2"}
@@ -270,6 +270,38 @@ def test_addresses_and_ports_follow():
             lab.run("peer%d" % i, "p", *interop.stock(COMBO, "client", "127.0.0.1:%d" % (12000 + i), a + ":4000")).wait_for("quiet:")
             load(lab, "p", "small", "127.0.0.1", 12000 + i, 5)
         check(gw.stop() == 0, "exit status")
+
+
+def test_capabilities():
+    """What a capability is missing for is named; without root's whole power it starts, and leaves nothing behind."""
+    with Lab("kz") as lab:
+        link(lab)
+        path = lab.file("c.conf", conf([interop.tunnel(COMBO, 0, "server", ":4000", "127.0.0.1:9000")]).replace(
+            "@PREFIX@", lab.tag + "-gw"))
+        os.chmod(path, 0o600)
+
+        def without(caps):
+            return lab.run("gw%d" % len(lab.procs), "g", "setpriv", "--bounding-set", "-" + caps.replace(",", ",-"), gateway_binary(),
+                           "-c", path)
+
+        for caps in "sys_admin", "ipc_lock":
+            gw = without(caps)
+            gw.wait_for("ready:")
+            check(program(lab), "no program")
+            check(gw.stop() == 0, gw.log())
+            check(not program(lab), "the program was left behind without", caps)
+        for caps, want in (("net_raw", "CAP_NET_RAW is missing, for AF_XDP sockets"),
+                           ("net_admin", "CAP_NET_ADMIN is missing, for the program that is attached to the interface"),
+                           ("sys_admin,perfmon", "CAP_PERFMON is missing, for a program that finds its way through headers of any "
+                            "length"),
+                           ("sys_admin,bpf", "CAP_BPF is missing, for maps and programs of BPF")):
+            gw = without(caps)
+            check(gw.end() != 0 and gw.log().rstrip().endswith(want), caps, gw.log()[-400:])
+            check(not program(lab), "a program, without", caps)
+        gw = lab.gateway("gw", "g", conf([interop.tunnel(COMBO, 0, "server", ":4000", "127.0.0.1:9000")]))
+        gw.stop(signal.SIGKILL)
+        gw = without("sys_admin")
+        check(gw.end() != 0 and "CAP_SYS_ADMIN is missing, to see whose it is" in gw.log(), gw.log()[-400:])
 
 
 # ---- what other tests show of AF_PACKET
