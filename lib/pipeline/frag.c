@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include <rte_cycles.h>
@@ -10,14 +11,23 @@
 
 #include "frag.h"
 
-#define FRAG_FLOWS 64
-#define FRAG_MS	   2000
+/*
+ * A stock peer over a path that takes less than its datagrams sends them all in fragments, and where one of those is
+ * lost the others wait for it.
+ */
+#define FRAG_HOLD    512 /* buffers that wait; with so many, */
+#define FRAG_FEW_MS  500 /* none waits longer than this, */
+#define FRAG_MS	     2000 /* and else than this */
+#define FRAG_BUCKETS 256 /* of FRAG_WAYS datagrams: with a buffer each, no bucket is full of them but by bad luck */
+#define FRAG_WAYS    4
 
 struct frag {
 	struct rte_ip_frag_tbl *tbl;
 	struct rte_ip_frag_death_row dead;
 	struct rte_mempool *pool;
 	unsigned dropped;
+	unsigned held;	 /* buffers in the table */
+	uint64_t few;	 /* FRAG_FEW_MS in cycles */
 	uint64_t cycles; /* that a datagram may take to be whole */
 	uint64_t due;	 /* TSC time at which no fragment may wait any more; UINT64_MAX: none does */
 };
@@ -30,8 +40,9 @@ int frag_create(struct frag **out, struct rte_mempool *pool, int socket)
 		return -ENOMEM;
 	f->pool = pool;
 	f->cycles = rte_get_tsc_hz() * FRAG_MS / 1000;
+	f->few = rte_get_tsc_hz() * FRAG_FEW_MS / 1000;
 	f->due = UINT64_MAX;
-	f->tbl = rte_ip_frag_table_create(FRAG_FLOWS, 4, FRAG_FLOWS * 4, f->cycles, socket);
+	f->tbl = rte_ip_frag_table_create(FRAG_BUCKETS, FRAG_WAYS, FRAG_BUCKETS * FRAG_WAYS, f->cycles, socket);
 	if (!f->tbl) {
 		free(f);
 		return -ENOMEM;
@@ -52,6 +63,7 @@ void frag_destroy(struct frag *f)
 static void frag_bury(struct frag *f)
 {
 	f->dropped += f->dead.cnt;
+	f->held -= f->dead.cnt;
 	rte_ip_frag_free_death_row(&f->dead, 3);
 }
 
@@ -117,6 +129,7 @@ static struct rte_mbuf *frag_v6(struct frag *f, struct rte_mbuf *m, uint64_t tsc
 
 	if (!ext) {
 		rte_pktmbuf_free(m); /* behind other extension headers: nobody sends those to a tunnel */
+		f->held--;
 		f->dropped++;
 		return NULL;
 	}
@@ -125,15 +138,34 @@ static struct rte_mbuf *frag_v6(struct frag *f, struct rte_mbuf *m, uint64_t tsc
 	return rte_ipv6_frag_reassemble_packet(f->tbl, &f->dead, m, tsc, ip, ext);
 }
 
+/* Whether one more may wait: with too many, those go that have waited for longest. */
+static bool frag_room(struct frag *f, uint64_t tsc)
+{
+	if (f->held >= FRAG_HOLD) {
+		rte_ip_frag_table_del_expired_entries(f->tbl, &f->dead, tsc + f->cycles - f->few);
+		frag_bury(f);
+	}
+	return f->held < FRAG_HOLD;
+}
+
 struct rte_mbuf *frag_take(struct frag *f, struct rte_mbuf *m, uint64_t tsc)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 
+	if (!frag_room(f, tsc)) {
+		rte_pktmbuf_free(m);
+		f->dropped++;
+		return NULL;
+	}
+	f->held++;
 	f->due = tsc + f->cycles + 1;
 	if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4))
 		m = frag_v4(f, m, tsc);
 	else
 		m = frag_v6(f, m, tsc);
 	frag_bury(f);
-	return m ? frag_flatten(f, m) : NULL;
+	if (!m)
+		return NULL;
+	f->held -= m->nb_segs;
+	return frag_flatten(f, m);
 }

@@ -226,3 +226,115 @@ Test(pipeline_frag, behind_another_header)
 	cr_assert_eq(bed_mbufs_out(b), 0);
 	bed_end(b);
 }
+
+/* ---- how many may wait ---- */
+
+/* A datagram of the server's port in two fragments, of which the second is lost, or is not. */
+static void two_parts(struct bed *b, bool v6, uint32_t id, bool whole)
+{
+	struct whole w;
+
+	whole_udp(&w, SERVER, v6, 5000, BED_PORT, 1200);
+	bed_receive(&b->g[SERVER], cut(b, &w, id, 0, 1000));
+	if (whole)
+		bed_receive(&b->g[SERVER], cut(b, &w, id, 1000, 2000));
+}
+
+/*
+ * All that comes is in fragments, as a stock peer sends it over a path that takes less, and some of them are lost: what
+ * is whole goes on, however many wait.
+ */
+static void lossy(bool v6)
+{
+	struct bed *b = bed();
+	const struct gate *s = &b->g[SERVER];
+	unsigned whole = 0;
+
+	for (unsigned i = 0; i < 6000; i++) { /* 3 a ms; one in ten loses its second half: 600 wait in FRAG_MS */
+		two_parts(b, v6, i, i % 10 != 0);
+		whole += i % 10 != 0;
+		if (i % 3 == 2)
+			bed_step(b);
+	}
+	cr_expect_geq(bed_drops(s, DROP_CRYPT_BAD), whole * 99 / 100, "%lu of %u", bed_drops(s, DROP_CRYPT_BAD), whole);
+	steps(b, 2500);
+	cr_expect_eq(bed_drops(s, DROP_IP_FRAGMENT), 6000 - whole + 2 * (whole - bed_drops(s, DROP_CRYPT_BAD)),
+		     "what was not whole is counted");
+	cr_expect_eq(bed_mbufs_out(b), 0);
+	bed_end(b);
+}
+
+Test(pipeline_frag, lossy)
+{
+	lossy(false);
+}
+
+Test(pipeline_frag, lossy_v6)
+{
+	lossy(true);
+}
+
+/* First halves without end hold so many buffers, and no more; and a while later whole ones go on. */
+Test(pipeline_frag, flood)
+{
+	struct bed *b = bed();
+	const struct gate *s = &b->g[SERVER];
+	unsigned most = 0;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		two_parts(b, i & 1, i, false);
+		if (i % 50 == 49)
+			bed_step(b);
+		if (bed_mbufs_out(b) > most)
+			most = bed_mbufs_out(b);
+	}
+	cr_expect_leq(most, 512 + 64, "%u buffers", most);
+	steps(b, 600);
+	for (unsigned i = 0; i < 100; i++) {
+		two_parts(b, false, 100000 + i, true);
+		bed_step(b);
+	}
+	cr_expect_eq(bed_drops(s, DROP_CRYPT_BAD), 100, "%lu", bed_drops(s, DROP_CRYPT_BAD));
+	steps(b, 2500);
+	cr_expect_eq(bed_drops(s, DROP_IP_FRAGMENT), 20000, "%lu", bed_drops(s, DROP_IP_FRAGMENT));
+	cr_expect_eq(bed_mbufs_out(b), 0);
+	bed_end(b);
+}
+
+/* Fragments that overlap, or come twice with other bytes: nothing is put together of them (RFC 5722). */
+static void overlapping(bool v6)
+{
+	static const unsigned part[][3][2] = {
+		{{0, 600}, {592, 600}, {600, 2000}},   /* one more, over the border of two */
+		{{0, 608}, {600, 2000}, {600, 2000}},  /* the second begins in the first */
+		{{0, 600}, {8, 600}, {608, 2000}},     /* nearly the same again */
+		{{600, 2000}, {0, 400}, {0, 600}},     /* the beginning twice, of two lengths */
+	};
+	struct bed *b = bed();
+	const struct gate *s = &b->g[SERVER];
+	struct whole w;
+
+	for (unsigned i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+		whole_udp(&w, SERVER, v6, 5000, BED_PORT, 1200);
+		for (unsigned j = 0; j < 3; j++) {
+			bed_receive(&b->g[SERVER], cut(b, &w, i, part[i][j][0], part[i][j][1]));
+			bed_step(b);
+		}
+		cr_expect_eq(bed_drops(s, DROP_CRYPT_BAD), 0, "kind %u went on", i);
+	}
+	steps(b, 2500);
+	cr_expect_eq(bed_drops(s, DROP_IP_FRAGMENT), 12, "%lu", bed_drops(s, DROP_IP_FRAGMENT));
+	cr_expect_eq(all_drops(s), 12);
+	cr_expect_eq(bed_mbufs_out(b), 0);
+	bed_end(b);
+}
+
+Test(pipeline_frag, overlapping)
+{
+	overlapping(false);
+}
+
+Test(pipeline_frag, overlapping_v6)
+{
+	overlapping(true);
+}
