@@ -43,7 +43,7 @@ void pl_cut(struct worker *w, const struct net_path *path, struct pkt *k)
 		m->pkt_len = m->data_len;
 		m->l2_len = path->l3;
 		w->stats.cut++;
-		pl_send_frame(w, path->dev, m);
+		pl_send_part(w, path->dev, k, m);
 	}
 	rte_pktmbuf_free(k->own);
 }

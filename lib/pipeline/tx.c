@@ -225,13 +225,18 @@ static void tx_pad(struct rte_mbuf *m)
 		memset(tail, 0, more);
 }
 
-/* Sends a frame of our own by a port. */
-void pl_send_frame(struct worker *w, unsigned dev, struct rte_mbuf *m)
+/* Sends a fragment of k's frame. */
+void pl_send_part(struct worker *w, unsigned dev, const struct pkt *k, struct rte_mbuf *m)
 {
+	struct pkt part = *k;
+
 	m->port = w->conf.ports[dev].id;
 	tx_pad(m);
 	w->stats.tx_bytes += m->pkt_len;
 	pl_tag(w, dev, m);
+	part.own = m;
+	if (unlikely(pl_capture(w)))
+		pl_copy_sent(w, &part, dev);
 	txq_add(w, dev, m);
 }
 

@@ -143,7 +143,7 @@ unsigned pl_steer(struct worker *w, unsigned n);
 unsigned pl_txbuf(struct worker *w);
 void pl_send(struct worker *w, unsigned n, uint64_t now);
 void pl_send_one(struct worker *w, struct pkt *k, uint64_t now);
-void pl_send_frame(struct worker *w, unsigned dev, struct rte_mbuf *m);
+void pl_send_part(struct worker *w, unsigned dev, const struct pkt *k, struct rte_mbuf *m);
 void pl_reply(struct worker *w, struct pkt *k);
 unsigned pl_inject(struct worker *w);
 bool pl_sibling_sends(const struct worker *w, unsigned from);

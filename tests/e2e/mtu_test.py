@@ -57,12 +57,14 @@ def literal(a):
     return "[%s]" % a if ":" in a else a
 
 
-def kcpgate(lab, end, fam, more=""):
+PORTS = {"af_packet": 'device = "net_af_packet0,iface=%s0"; exception = "kernel";', "sockets": 'device = "net_kudp0";'}
+
+
+def kcpgate(lab, end, fam, more="", port="af_packet"):
     tunnel = ('role = "server"; listen = ":%d"; target = "127.0.0.1:9000";' % PORT if end == "s" else
               'role = "client"; listen = "127.0.0.1:%d"; remote = "%s:%d";' % (ENTRY, literal(ADDR[fam][1]), PORT))
-    return lab.gateway("kcpgate", end, eal() + 'ports = ( { name = "p0"; device = "net_af_packet0,iface=%s0"; exception = '
-                       '"kernel"; } );\ntunnels = ( { name = "t"; key = "k"; mode = "fast2"; %s %s } );\n'
-                       % (end, tunnel, more))
+    return lab.gateway("kcpgate", end, eal() + 'ports = ( { name = "p0"; %s } );\n' % PORTS[port].replace("%s", end) +
+                       'tunnels = ( { name = "t"; key = "k"; mode = "fast2"; %s %s } );\n' % (tunnel, more))
 
 
 def kcptun(lab, end, fam, *more):
@@ -111,15 +113,15 @@ def fits(lab, gw, by, most=NARROW):
     return row
 
 
-def under_way_to(end, fam, told, more="", *kcptun_more):
+def under_way_to(end, fam, told, more="", *kcptun_more, port="af_packet"):
     """The transfer goes on over the narrow path; kcptun's side hears its router in any case."""
     with Lab("mt") as lab:
         lab_up(lab)
         if end == "c":
             kcptun(lab, "s", fam, *kcptun_more)
-            gw = kcpgate(lab, "c", fam, more)
+            gw = kcpgate(lab, "c", fam, more, port)
         else:
-            gw = kcpgate(lab, "s", fam, more)
+            gw = kcpgate(lab, "s", fam, more, port)
             kcptun(lab, "c", fam, *kcptun_more)
         if not told:
             mute(lab, "q" if end == "c" else "r")
@@ -177,6 +179,15 @@ def test_stock_congestion():
 
 def test_smux1():
     return under_way_to("c", 4, True, "smuxver = 1;", "--smuxver", "1")
+
+
+def test_sockets_told():
+    """By the kernel's sockets, which hear their routers and cut for themselves."""
+    return under_way_to("c", 4, True, port="sockets")
+
+
+def test_sockets_told_v6():
+    return under_way_to("s", 6, True, port="sockets")
 
 
 # ---- our own interface
