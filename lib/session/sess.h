@@ -116,7 +116,7 @@ struct pmtu {
 	uint8_t tries; /* of that size, in vain */
 	bool doubt;    /* lowered for what was lost, and not known yet whether for its size */
 	uint32_t mark;
-	uint64_t raise_at; /* ms: more is tried; UINT64_MAX: it is at the top */
+	uint32_t raise_at; /* ms, low bits: more is tried, where it is not at the top */
 };
 
 /* One TCP stream: between a mux_stream and a chan, outliving the first and living until control says GONE. */
@@ -189,11 +189,9 @@ struct sess {
 	uint64_t bytes_in, bytes_out;
 	uint64_t path_gen;   /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
-	uint64_t path_from;  /* ms: since then it was looked up path_looks times because routes had changed */
 	bool path_ok : 1;
 	bool hop_waited : 1; /* for the next hop's address, for long enough */
 	uint8_t path_why;    /* DROP_* when not */
-	uint8_t path_looks;
 	uint16_t reply_dev;
 	uint32_t frames_seen; /* mux.frames_in at the last check */
 	struct kcp kcp __attribute__((aligned(64)));
@@ -243,7 +241,9 @@ struct sess {
 	struct list knock; /* on shard->knocks when it is due */
 	struct list ask;   /* on shard->asks while a question is to go out */
 	struct list heavy; /* on shard->heavy[weight] while it holds MEM_LEAST or more */
+	uint64_t path_from; /* ms: since then it was looked up path_looks times because routes had changed */
 	uint8_t weight;
+	uint8_t path_looks;
 	struct mux_out frame;
 };
 
