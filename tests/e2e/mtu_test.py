@@ -57,7 +57,8 @@ def literal(a):
     return "[%s]" % a if ":" in a else a
 
 
-PORTS = {"af_packet": 'device = "net_af_packet0,iface=%s0"; exception = "kernel";', "sockets": 'device = "net_kudp0";'}
+PORTS = {"af_packet": 'device = "net_af_packet0,iface=%s0"; exception = "kernel";', "sockets": 'device = "net_kudp0";',
+         "xdp": 'device = "net_af_xdp0,iface=%s0"; exception = "kernel";'}
 
 
 def kcpgate(lab, end, fam, more="", port="af_packet"):
@@ -188,6 +189,11 @@ def test_sockets_told():
 
 def test_sockets_told_v6():
     return under_way_to("s", 6, True, port="sockets")
+
+
+def test_xdp():
+    """By AF_XDP no ICMP comes to us: what goes is found out."""
+    return under_way_to("c", 4, False, port="xdp")
 
 
 # ---- our own interface
