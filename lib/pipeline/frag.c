@@ -15,10 +15,10 @@
  * A stock peer over a path that takes less than its datagrams sends them all in fragments, and where one of those is
  * lost the others wait for it.
  */
-#define FRAG_HOLD    512 /* buffers that wait; with so many, */
-#define FRAG_FEW_MS  500 /* none waits longer than this, */
+#define FRAG_HOLD    512  /* buffers that wait; with so many, */
+#define FRAG_FEW_MS  500  /* none waits longer than this, */
 #define FRAG_MS	     2000 /* and else than this */
-#define FRAG_BUCKETS 256 /* of FRAG_WAYS datagrams: with a buffer each, no bucket is full of them but by bad luck */
+#define FRAG_BUCKETS 256  /* of FRAG_WAYS datagrams: with a buffer each, no bucket is full of them but by bad luck */
 #define FRAG_WAYS    4
 
 struct frag {

@@ -108,7 +108,6 @@ void pmtu_init(struct sess *ss)
 	p->kcp = (uint16_t)ss->tun->kcp.mtu;
 	p->link = UINT16_MAX;
 	p->mark = (uint32_t)(shard_random(ss->shard) >> 32);
-	p->raise_at = UINT64_MAX;
 }
 
 /* The log's line: what a full datagram's packet was to be, what goes now, and why. */
@@ -131,7 +130,7 @@ static void settle(struct sess *ss, uint64_t now)
 
 	probe_end(ss);
 	p->high = p->now;
-	p->raise_at = p->now < top(p) ? now + PMTU_RAISE_MS : UINT64_MAX;
+	p->raise_at = (uint32_t)now + PMTU_RAISE_MS;
 	if (p->doubt && p->now < top(p)) {
 		p->how = SHARD_PMTU_LOSS;
 		tell(ss);
@@ -164,7 +163,7 @@ void pmtu_link(struct sess *ss, unsigned mtu, uint64_t now)
 	else if (p->now == top(p))
 		settle(ss, now);
 	else if (p->link > before)
-		p->raise_at = now;
+		p->raise_at = (uint32_t)now;
 }
 
 /* ---- ICMP ---- */
@@ -284,7 +283,6 @@ static void try_more(struct sess *ss)
 {
 	struct pmtu *p = &ss->pmtu;
 
-	p->raise_at = UINT64_MAX;
 	p->high = top(p);
 	if (p->how == SHARD_PMTU_ICMP && ss->path_ok && by_kernel(ss, ss->path.dev))
 		use(ss, top(p), top(p) == p->want ? SHARD_PMTU_CONFIGURED : SHARD_PMTU_INTERFACE);
@@ -298,7 +296,7 @@ static void search(struct sess *ss, uint64_t now)
 		arrived(ss, now);
 	else if (p->size && kcp_probed(&ss->kcp) == KCP_PROBE_LOST)
 		lost(ss, now);
-	if (p->high == p->now && now >= p->raise_at)
+	if (p->high == p->now && (int32_t)((uint32_t)now - p->raise_at) >= 0)
 		try_more(ss);
 	if (p->size || p->high <= p->now || kcp_stands(&ss->kcp))
 		return;

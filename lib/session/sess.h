@@ -238,9 +238,9 @@ struct sess {
 	int32_t portion, young_left;
 	uint64_t portion_at; /* ms: when `portion` was right */
 	struct list stalled_link;
-	struct list knock; /* on shard->knocks when it is due */
-	struct list ask;   /* on shard->asks while a question is to go out */
-	struct list heavy; /* on shard->heavy[weight] while it holds MEM_LEAST or more */
+	struct list knock;  /* on shard->knocks when it is due */
+	struct list ask;    /* on shard->asks while a question is to go out */
+	struct list heavy;  /* on shard->heavy[weight] while it holds MEM_LEAST or more */
 	uint64_t path_from; /* ms: since then it was looked up path_looks times because routes had changed */
 	uint8_t weight;
 	uint8_t path_looks;

@@ -305,10 +305,10 @@ Test(pipeline_frag, flood)
 static void overlapping(bool v6)
 {
 	static const unsigned part[][3][2] = {
-		{{0, 600}, {592, 600}, {600, 2000}},   /* one more, over the border of two */
-		{{0, 608}, {600, 2000}, {600, 2000}},  /* the second begins in the first */
-		{{0, 600}, {8, 600}, {608, 2000}},     /* nearly the same again */
-		{{600, 2000}, {0, 400}, {0, 600}},     /* the beginning twice, of two lengths */
+		{{0, 600}, {592, 600}, {600, 2000}},  /* one more, over the border of two */
+		{{0, 608}, {600, 2000}, {600, 2000}}, /* the second begins in the first */
+		{{0, 600}, {8, 600}, {608, 2000}},    /* nearly the same again */
+		{{600, 2000}, {0, 400}, {0, 600}},    /* the beginning twice, of two lengths */
 	};
 	struct bed *b = bed();
 	const struct gate *s = &b->g[SERVER];
