@@ -301,12 +301,13 @@ static bool read_some(struct nl *n, bool *links)
  */
 static enum nl_got make(struct nl *n)
 {
-	uint64_t from = nl_cpu_us(), gen = n->gen, quiet;
+	uint64_t from, gen = n->gen, quiet;
 
 	if (!n->changed || n->dirty || n->reading >= 0 || !n->routes.read)
 		return NL_GOT_NONE;
 	if (n->now < n->make_at || n->n_old >= NL_OLD_MAX)
 		return NL_GOT_NONE;
+	from = nl_cpu_us();
 	if (nl_publish(n)) {
 		n->make_at = n->now + NL_RETRY_MS;
 		return NL_GOT_NONE;
@@ -353,18 +354,18 @@ static bool read_on(struct nl *n)
 
 enum nl_got nl_turn(struct nl *n, uint64_t now)
 {
-	bool links;
+	bool links = false;
 
 	n->now = now;
 	if (now >= n->use_at)
 		nl_use_turn(n);
 	nl_free_some(n);
 	nl_routes_turn(n);
-	if (n->reading < 0 && !n->dirty && !n->changed)
-		return NL_GOT_NONE;
-	n->from_us = nl_cpu_us();
-	links = read_on(n);
-	n->cost_us += nl_cpu_us() - n->from_us;
+	if (n->reading >= 0 || (n->dirty && now >= n->after)) {
+		n->from_us = nl_cpu_us();
+		links = read_on(n);
+		n->cost_us += nl_cpu_us() - n->from_us;
+	}
 	return links ? NL_GOT_LINKS : make(n);
 }
 
