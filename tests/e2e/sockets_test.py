@@ -5,16 +5,17 @@
 Stock kcptun is the peer, in both roles; kcpgate is an ordinary user without any capability. c and s are joined by one
 link or two; the target is in s, and applications in c.
 """
+import json
 import os
 import shutil
-import subprocess
+import socket
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
 from case import check
-from lab import ROOT, Lab, eal, gateway_binary, sh, wait_until
+from lab import GUARD, ROOT, Lab, eal, gateway_binary
 
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
 ROLES = "server", "client"
@@ -71,6 +72,20 @@ def load(lab, *argv, wait=True, port=13000):
         p.end()
         check(p.p.returncode == 0, p.log())
     return p
+
+
+def telemetry(gw, command):
+    """Of an ordinary user's process, whose folder is in /tmp."""
+    for base in "/tmp/dpdk", "/tmp/kcpgate-65534/dpdk":
+        path = "%s/kcpgate-%d/dpdk_telemetry.v2" % (base, gw.p.pid)
+        if os.path.exists(path):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+                s.settimeout(GUARD)
+                s.connect(path)
+                s.recv(16384)
+                s.send(command.encode())
+                return json.loads(s.recv(65536).decode())[command.split(",")[0]]
+    raise AssertionError("no telemetry of %s" % gw.name)
 
 
 def stop(*procs):
@@ -160,13 +175,13 @@ def test_mtu_at_run_time():
         net(lab)
         gw = ends(lab, ours)
         load(lab, "small", 2)
-        p = load(lab, "big", 8000000, wait=False)
-        time.sleep(0.5)
+        p = load(lab, "big", 20000000, wait=False)
+        time.sleep(0.2)
         for ns in "c", "s":
             lab.ip(ns, "link", "set", ns + "0", "mtu", "1280")
         p.end()
         check(p.p.returncode == 0, p.log())
-        load(lab, "small", 5)
+        load(lab, "big", 1000000)
         stop(gw)
     in_each_role(one)
 
@@ -188,13 +203,15 @@ def test_mtu_on_the_way():
         target(lab)
         gw = ends(lab, ours, "10.80.3.2:4000")
         load(lab, "small", 2)
-        p = load(lab, "big", 8000000, wait=False)
-        time.sleep(0.5)
+        p = load(lab, "big", 20000000, wait=False)
+        time.sleep(0.2)
         lab.ip("r", "link", "set", "r2", "mtu", "1280")
         lab.ip("q", "link", "set", "q2", "mtu", "1280")
         p.end()
         check(p.p.returncode == 0, p.log())
-        load(lab, "small", 5)
+        load(lab, "big", 1000000)
+        ports = telemetry(gw, "/kcpgate/ports")["sockets"]["sockets"]
+        check(ports["receive_icmp"] > 0 and ports["send_cut"] > 0 and ports["send_long"] == 0, ports)
         stop(gw)
     in_each_role(one)
 
@@ -254,8 +271,8 @@ def test_default_route_moves():
         far_ends(lab)
         gw = ends(lab, ours, "192.0.2.1:4000")
         load(lab, "small", 2)
-        p = load(lab, "big", 8000000, wait=False)
-        time.sleep(0.5)
+        p = load(lab, "big", 20000000, wait=False)
+        time.sleep(0.2)
         for ns, own, via in ("c", 9, 1), ("s", 1, 2):
             lab.ip(ns, "route", "replace", "default", "via", "10.80.1.%d" % via, "src", "192.0.2.%d" % own)
         lab.ip("c", "link", "set", "c0", "down")
