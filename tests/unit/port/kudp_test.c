@@ -311,7 +311,7 @@ Test(kudp, runs_v6, .init = setup, .fini = teardown)
 /* Runs and singles of all sizes by several peers, in one queue's socket: each peer's come in its order. */
 Test(kudp, runs_mixed, .init = setup, .fini = teardown)
 {
-	unsigned sent[3] = {0}, got[3] = {0}, total = 0;
+	unsigned sent[3] = {0}, got[3] = {0};
 	struct rte_mbuf *m[MOST];
 	int fd[3];
 
@@ -347,7 +347,6 @@ Test(kudp, runs_mixed, .init = setup, .fini = teardown)
 			}
 			rte_pktmbuf_free_bulk(m, k);
 			left -= k;
-			total += k;
 		}
 	}
 	for (unsigned p = 0; p < 3; p++) {
