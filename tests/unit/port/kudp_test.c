@@ -709,6 +709,24 @@ Test(kudp, opened_and_closed, .init = setup, .fini = teardown)
 	set = NULL;
 }
 
+/* A port that another process would share with us, as it shares it among its own sockets, is not ours. */
+Test(kudp, not_shared, .init = setup, .fini = teardown)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6};
+	struct kudp_conf c = {.queue = KUDP_ALL};
+	int fd = socket(AF_INET6, SOCK_DGRAM, 0), on = 1;
+	struct kudp_set *other;
+	uint16_t p;
+
+	start(2);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	cr_assert_eq(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
+	c.port = socket_port(fd);
+	cr_assert_eq(kudp_open(port.kudp, &c, &other, &p), -EADDRINUSE);
+	close(fd);
+	cr_assert_eq(kudp_open(port.kudp, &c, &set, &p), 0);
+}
+
 /* Of several queues each flow has one, always the same; and nobody else may have the port. */
 Test(kudp, spread, .init = setup, .fini = teardown)
 {
