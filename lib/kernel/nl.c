@@ -138,6 +138,11 @@ static void event(struct nl *n, const struct nlmsghdr *h, size_t len)
 	case RTM_DELNEXTHOP:
 		n->routes.dirty = true;
 		break;
+	case RTM_NEWNEIGH:
+		/* The first datagram of a session may lie there until then. */
+		if (whole && h->nlmsg_len >= sizeof(*h) + sizeof(struct ndmsg) && nl_use_waits(n, h))
+			n->after = n->make_at = n->now;
+		break;
 	default:
 		suspect(n, h, len);
 	}

@@ -189,6 +189,11 @@ void nl_free_some(struct nl *n);
 void nl_forget(struct nl *n);
 
 /* ---- nl_use.c ---- */
+/* States in which a neighbour can be sent to. */
+#define NL_NUD_USABLE (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
+/* Whether a message of a neighbour (RTM_NEWNEIGH) is what traffic waits for: one in use can be sent to, and could not.
+ */
+bool nl_use_waits(struct nl *n, const struct nlmsghdr *h);
 /* Sorts a newly read table of neighbours, as lookups want it. */
 void nl_use_sort(struct nl_vec *neighs);
 /* No next hop is in use, until nl_use_gateway says so: before a snapshot is built. */

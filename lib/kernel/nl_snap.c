@@ -13,7 +13,6 @@
 #include "nl.h"
 
 #define LINK_LOWER_UP 0x10000 /* IFF_LOWER_UP, which net/if.h does not have */
-#define NUD_USABLE    (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
 
 #define FREE_TURN 4096 /* pieces freed in one turn */
 
@@ -108,7 +107,7 @@ static void put_neighs(const struct nl *n, struct net_tbl *t)
 	const struct nl_neigh *v = n->table[NL_NEIGH].v;
 
 	for (unsigned i = 0; i < n->table[NL_NEIGH].n; i++)
-		if (v[i].has_mac && (v[i].state & NUD_USABLE))
+		if (v[i].has_mac && (v[i].state & NL_NUD_USABLE))
 			t->neigh[t->n_neigh++] = v[i].n;
 }
 

@@ -7,10 +7,14 @@
  */
 
 #include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <libmnl/libmnl.h>
+
 #include "nl.h"
+#include "nl_attr.h"
 #include "rtnl.h"
 
 #define USE_KEEP_MS 600000 /* after the last request; a worker asks again when the entry has gone */
@@ -113,6 +117,20 @@ void nl_use_gateway(struct nl *n, const struct addr *a, uint16_t dev)
 
 	if (u)
 		u->gateway = true;
+}
+
+bool nl_use_waits(struct nl *n, const struct nlmsghdr *h)
+{
+	const struct ndmsg *m = mnl_nlmsg_get_payload(h);
+	uint16_t dev = nl_dev(n, m->ndm_ifindex);
+	struct nl_attrs a;
+	struct addr addr;
+
+	if (!(m->ndm_state & NL_NUD_USABLE) || dev == UINT16_MAX)
+		return false;
+	nl_attrs_read(h, sizeof(*m), &a);
+	return nl_attr_addr(a.of[NDA_DST], m->ndm_family, &addr) && find_use(n, &addr, dev) &&
+	       !(neigh_state(n, &addr, dev) & NL_NUD_USABLE);
 }
 
 void nl_use_turn(struct nl *n)

@@ -92,3 +92,16 @@ Test(use, full_table)
 	cr_assert(in_use(0x1000 + 3 * NL_USES - 100));
 	cr_assert_not(in_use(0x1000));
 }
+
+/* A next hop that traffic waits for is read at once when it is known; another one with what may come beside it. */
+Test(use, known_at_once)
+{
+	pass(1);
+	wanted(0x0277);
+	lab_sh("ip neigh replace 192.0.2.120 lladdr 02:11:22:33:44:55 nud reachable dev ve0");
+	nl_events(&k.nl, kern_now(&k));
+	cr_assert_gt(k.nl.after, k.nl.now);
+	lab_sh("ip neigh replace 192.0.2.119 lladdr 02:11:22:33:44:55 nud reachable dev ve0");
+	nl_events(&k.nl, kern_now(&k));
+	cr_assert(k.nl.after <= k.nl.now && k.nl.make_at <= k.nl.now);
+}
