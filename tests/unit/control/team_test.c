@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -113,6 +114,8 @@ Test(team, dials_at_each)
 Test(team, dials_are_limited_together)
 {
 	struct stream *s[4];
+	eventfd_t n;
+	int bell;
 
 	lab_sh("ip link add ve0 type veth peer name ve1; ip link set ve0 up; ip link set ve1 up");
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip neigh add 192.0.2.66 lladdr 02:00:00:00:00:66 dev ve0");
@@ -120,6 +123,7 @@ Test(team, dials_are_limited_together)
 	lab_server(&lab, 4000, 4000, "192.0.2.66", 80);
 	lab.conf.dials = 2;
 	lab_start(&lab);
+	bell = lab.ctl->team->one[1].bell;
 	for (unsigned i = 0; i < 4; i++) {
 		s[i] = opens_at(0, i / 2);
 		for (unsigned t = 0; t < 5; t++)
@@ -131,10 +135,12 @@ Test(team, dials_are_limited_together)
 	/* The second sleeps: what the first gives back must wake it. */
 	while (ctl_turn(lab.more[0], 0), !mbox_empty(lab.more_borders[0][0]->to_ctl))
 		;
+	(void)!eventfd_read(bell, &n);
 	closes(s[0], true);
 	closes(s[1], true);
-	ctl_turn(lab.ctl, 10);
-	ctl_turn(lab.more[0], SOON); /* to its end only where nobody rings */
+	while (ctl_parts(lab.ctl, 0).dials)
+		ctl_turn(lab.ctl, 10);
+	cr_assert_eq(eventfd_read(bell, &n), 0, "nobody has rung");
 	ctl_turn(lab.more[0], 0);
 	cr_assert_eq(ctl_stats(lab.more[0])->dials_waiting, 0);
 	cr_assert_eq(ctl_stats(lab.more[0])->dials, 2);
