@@ -22,6 +22,7 @@
 
 #include "bench.h"
 #include "eal.h"
+#include "kudp.h"
 #include "net.h"
 #include "port.h"
 #include "xdp_port.h"
@@ -34,6 +35,7 @@
 
 struct forward {
 	struct port port;
+	struct kudp_set *sockets; /* of a port of them */
 	struct rte_mempool *pool;
 	struct flow_tbl *flows;
 	struct net_tbl *tbl;
@@ -111,7 +113,7 @@ static void tables(struct forward *f)
 	f->udp = calloc(1, sizeof(*f->udp));
 	if (!f->tbl || !f->udp || addr_parse(opt.ip, &f->flow.local) || addr_parse(opt.peer, &f->flow.peer))
 		die("the tables");
-	f->tbl->dev[0] = (struct net_dev){.mtu = 1500, .up = true, .exclusive = true};
+	f->tbl->dev[0] = (struct net_dev){.mtu = 1500, .up = true, .exclusive = true, .sockets = f->port.kudp != NULL};
 	memcpy(f->tbl->dev[0].mac, f->port.mac, sizeof(f->port.mac));
 	f->tbl->n_dev = 1;
 	f->tbl->local[0] = (struct net_local){.addr = f->flow.local, .plen = 120};
@@ -125,6 +127,15 @@ static void tables(struct forward *f)
 	if (flow_tbl_create(&f->flows, "forward", 64, 0) ||
 	    flow_add(f->flows, &f->flow, flow_hash(&f->flow), (struct sess *)f->sess))
 		die("the flow table");
+}
+
+static void open_socket(struct forward *f)
+{
+	const struct kudp_conf conf = {.port = UDP_PORT, .buffer = 4 << 20};
+	uint16_t port;
+
+	if (kudp_open(f->port.kudp, &conf, &f->sockets, &port))
+		die("no socket");
 }
 
 /* To the generator's end; its frames may have any source, and go back to the first one's. */
@@ -245,7 +256,11 @@ int main(int argc, char **argv)
 	if (port_start(&pc, &f.port, why, sizeof(why)))
 		die(why);
 	tables(&f);
+	if (f.port.kudp)
+		open_socket(&f);
 	forward(&f);
+	if (f.sockets)
+		kudp_close(f.port.kudp, f.sockets);
 	port_stop(&f.port);
 	return 0;
 }
