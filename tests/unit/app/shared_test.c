@@ -106,9 +106,9 @@ Test(shared, leave)
 	close(file("run/dpdk_telemetry.v2"));
 	close(file("run/somebody's"));
 	shared_leave(mounts, "kg", at("run"));
-	cr_expect_not(there("huge/kgmap_0") | there("huge/kgmap_12"));
-	cr_expect_not(there("run/config") | there("run/fbarray_memzone") | there("run/hugepage_info"));
-	cr_expect(there("run/dpdk_telemetry.v2") & there("run/somebody's"));
+	cr_expect_not(there("huge/kgmap_0") || there("huge/kgmap_12"));
+	cr_expect_not(there("run/config") || there("run/fbarray_memzone") || there("run/hugepage_info"));
+	cr_expect(there("run/dpdk_telemetry.v2") && there("run/somebody's"));
 	others_stay();
 	close(fd);
 }
