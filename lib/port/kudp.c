@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/*
- * The device of a port of UDP sockets.  DPDK's headers do not offer what a driver of one's own is made of, but two
- * things that together are one: a ring device (rte_eth_from_rings), and the table in which the burst functions of every
- * started device stand (rte_eth_fp_ops), which rte_eth_rx_burst and rte_eth_tx_burst read.
- */
+/* The device of a port of UDP sockets. */
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,14 +10,10 @@
 #include <sys/mman.h>
 
 #include <rte_errno.h>
-#include <rte_eth_ring.h>
 #include <rte_malloc.h>
-#include <rte_ring.h>
 
 #include "kudp_int.h"
 #include "port_int.h"
-
-#define THROUGH 512 /* slots of the device's rings: more than a burst holds */
 
 bool kudp_is(const struct port_conf *conf)
 {
@@ -31,21 +23,11 @@ bool kudp_is(const struct port_conf *conf)
 	       strspn(d + strlen(name), "0123456789") == strlen(d + strlen(name));
 }
 
-static struct rte_ring *ring_new(const char *name, const char *what, unsigned i)
-{
-	char text[RTE_RING_NAMESIZE];
-
-	snprintf(text, sizeof(text), "%.16s-%s%u", name, what, i);
-	return rte_ring_create(text, THROUGH, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-}
-
 static void queue_free(struct kudp_queue *q)
 {
 	if (!q)
 		return;
 	kudp_rx_free(&q->rx);
-	rte_ring_free(q->through[0]);
-	rte_ring_free(q->through[1]);
 	if (q->by_port)
 		munmap((void *)q->by_port, KUDP_PORTS * sizeof(*q->by_port));
 	free(q);
@@ -64,9 +46,7 @@ static struct kudp_queue *queue_new(const struct port_conf *conf, unsigned i)
 	map = mmap(NULL, KUDP_PORTS * sizeof(*q->by_port), PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	q->by_port = map == MAP_FAILED ? NULL : map;
-	q->through[0] = ring_new(conf->device, "rx", i);
-	q->through[1] = ring_new(conf->device, "tx", i);
-	if (kudp_rx_init(&q->rx, conf->pools[i]) == 0 && q->by_port && q->through[0] && q->through[1])
+	if (kudp_rx_init(&q->rx, conf->pools[i]) == 0 && q->by_port)
 		return q;
 	queue_free(q);
 	return NULL;
@@ -74,24 +54,14 @@ static struct kudp_queue *queue_new(const struct port_conf *conf, unsigned i)
 
 static int make_device(const struct port_conf *conf, struct kudp *k)
 {
-	struct rte_ring *rx[KUDP_QUEUES], *tx[KUDP_QUEUES];
-	int id;
-
 	for (k->n = 0; k->n < conf->workers && k->n < KUDP_QUEUES; k->n++) {
-		struct kudp_queue *q = queue_new(conf, k->n);
-
-		if (!q)
+		k->queue[k->n] = queue_new(conf, k->n);
+		if (!k->queue[k->n])
 			return -ENOMEM;
-		k->queue[k->n] = q;
-		rx[k->n] = q->through[0];
-		tx[k->n] = q->through[1];
+		k->queue[k->n]->front = &k->front.queue[k->n];
 	}
-	/* It puts "net_ring_" before the name. */
-	id = rte_eth_from_rings(conf->device + strlen("net_"), rx, k->n, tx, k->n, SOCKET_ID_ANY);
-	if (id < 0)
-		return -(rte_errno ? rte_errno : ENODEV);
-	k->id = (uint16_t)id;
-	return 0;
+	/* DPDK puts "net_ring_" before the name. */
+	return port_front_make(&k->front, conf->device + strlen("net_"), k->n);
 }
 
 int kudp_create(const struct port_conf *conf, struct kudp **out, uint16_t *id, char *why, size_t why_n)
@@ -108,30 +78,18 @@ int kudp_create(const struct port_conf *conf, struct kudp **out, uint16_t *id, c
 		return port_fail(conf, why, why_n, err, "no device of rings: %s", strerror(-err));
 	}
 	*out = k;
-	*id = k->id;
+	*id = k->front.id;
 	return 0;
 }
 
 void kudp_attach(struct kudp *k, struct port *p)
 {
-	struct rte_eth_fp_ops *ops = &rte_eth_fp_ops[k->id];
-
 	for (unsigned i = 0; i < k->n; i++) {
-		struct kudp_queue *q = k->queue[i];
-
-		q->port_id = k->id;
-		q->below_rx = ops->rx_pkt_burst;
-		q->below_tx = ops->tx_pkt_burst;
-		q->below[0] = ops->rxq.data[i];
-		q->below[1] = ops->txq.data[i];
-		k->rxd[i] = k->txd[i] = q;
+		k->queue[i]->port_id = k->front.id;
 		if (i < PORT_FDS)
-			p->rx_fd[i] = q->rx.epoll;
+			p->rx_fd[i] = k->queue[i]->rx.epoll;
 	}
-	ops->rxq.data = k->rxd;
-	ops->txq.data = k->txd;
-	ops->rx_pkt_burst = kudp_rx_burst;
-	ops->tx_pkt_burst = kudp_tx_burst;
+	port_front_start(&k->front, (void **)k->queue, kudp_rx_burst, kudp_tx_burst);
 }
 
 void kudp_destroy(struct kudp *k)
@@ -139,6 +97,7 @@ void kudp_destroy(struct kudp *k)
 	if (!k)
 		return;
 	kudp_reap(k);
+	port_front_free(&k->front);
 	for (unsigned i = 0; i < k->n; i++)
 		queue_free(k->queue[i]);
 	free(k);

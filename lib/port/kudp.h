@@ -20,7 +20,7 @@
 struct kudp;	 /* a device */
 struct kudp_set; /* the sockets of one of our UDP ports */
 
-#define KUDP_QUEUES 16 /* at most: the ring driver's */
+#define KUDP_QUEUES 16 /* at most: PORT_FRONT_QUEUES */
 
 /* What the queues count.  Written by their workers, read by anybody. */
 #define KUDP_COUNTERS(X)                                                                                       \

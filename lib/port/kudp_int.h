@@ -21,8 +21,7 @@
 #include "list.h"
 #include "net.h"
 #include "port.h"
-
-struct rte_ring;
+#include "port_front.h"
 
 #define KUDP_PORTS   65536
 #define KUDP_SEGS    64				 /* datagrams that the kernel joins to a run, or takes as one */
@@ -101,10 +100,7 @@ struct kudp_queue {
 	struct kudp_stats stats; /* rx_* by the one half, tx_* by the other */
 	_Atomic(struct kudp_sock *) *by_port;
 	uint16_t port_id;
-	struct rte_ring *through[2]; /* the device's own, which frames pass: received, sent */
-	void *below[2];		     /* the ring driver's queues */
-	eth_rx_burst_t below_rx;
-	eth_tx_burst_t below_tx;
+	struct port_front_queue *front;
 };
 
 struct kudp_set {
@@ -117,12 +113,13 @@ struct kudp_set {
 };
 
 struct kudp {
-	uint16_t id; /* DPDK's */
+	struct port_front front;
 	unsigned n;
 	struct kudp_queue *queue[KUDP_QUEUES];
-	void *rxd[KUDP_QUEUES], *txd[KUDP_QUEUES];
 	struct list dying;
 };
+
+_Static_assert(KUDP_QUEUES == PORT_FRONT_QUEUES, "each has its place");
 
 #define KUDP_COUNT(q, name, by) ((q)->stats.name += (by))
 

@@ -207,13 +207,6 @@ static bool read_next(struct kudp_queue *q, bool *asked)
 	return true;
 }
 
-/* Through the ring driver, whose counters are the port's. */
-static uint16_t pass(struct kudp_queue *q, struct rte_mbuf **m, uint16_t n)
-{
-	rte_ring_enqueue_bulk(q->through[0], (void **)m, n, NULL);
-	return q->below_rx(q->below[0], m, n);
-}
-
 uint16_t kudp_rx_burst(void *queue, struct rte_mbuf **m, uint16_t most)
 {
 	struct kudp_queue *q = queue;
@@ -234,5 +227,5 @@ uint16_t kudp_rx_burst(void *queue, struct rte_mbuf **m, uint16_t most)
 	if (n == most)
 		rx->hot = NULL; /* others may have something too */
 	kudp_end(&rx->half);
-	return n ? pass(q, m, n) : 0;
+	return n ? port_front_received(q->front, m, n) : 0;
 }

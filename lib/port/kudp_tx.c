@@ -299,23 +299,6 @@ static unsigned send_all(struct kudp_queue *q, const struct kudp_sock *s, bool *
 	return done;
 }
 
-/* Through the ring driver, whose counters are the port's, and back to their pool. */
-static void pass(struct kudp_queue *q, struct rte_mbuf **m, uint16_t n)
-{
-	struct rte_mbuf *done[64];
-	unsigned got;
-
-	while (n) {
-		uint16_t some = n < 64 ? n : 64;
-
-		q->below_tx(q->below[1], m, some);
-		got = rte_ring_dequeue_burst(q->through[1], (void **)done, 64, NULL);
-		rte_pktmbuf_free_bulk(done, got);
-		m += some;
-		n = (uint16_t)(n - some);
-	}
-}
-
 uint16_t kudp_tx_burst(void *queue, struct rte_mbuf **m, uint16_t n)
 {
 	struct kudp_queue *q = queue;
@@ -330,6 +313,6 @@ uint16_t kudp_tx_burst(void *queue, struct rte_mbuf **m, uint16_t n)
 	}
 	kudp_end(&q->tx.half);
 	KUDP_COUNT(q, tx_again, full);
-	pass(q, m, (uint16_t)done);
+	port_front_sent(q->front, m, (uint16_t)done);
 	return (uint16_t)done;
 }

@@ -16,8 +16,6 @@
 #include <sys/epoll.h>
 
 #include <rte_errno.h>
-#include <rte_eth_ring.h>
-#include <rte_ring.h>
 
 #include "devarg.h"
 #include "log.h"
@@ -28,8 +26,6 @@
 #include "xdp_sock.h"
 
 #define RING	   1024 /* frames of a socket each way, as a queue of AF_PACKET has */
-#define PASS	   1024 /* frames in the device's own ring: more than a burst */
-#define QUEUES_MAX 16	/* of DPDK's ring device */
 #define BUSY_TRIES 10	/* 5 ms each: the kernel lets go of a closed socket's queue a moment later */
 
 struct port_xdp {
@@ -37,14 +33,13 @@ struct port_xdp {
 	char iface[IF_NAMESIZE];
 	int ifindex;
 	uint8_t mac[6];
-	uint16_t id;
+	struct port_front front;
 	bool alone;
 	unsigned n;		      /* queues of the ethdev */
 	unsigned n_sk;		      /* and of the interface */
 	struct port_xsk *sk;	      /* [n_sk], those of one queue together */
 	struct port_xdp_queue *queue; /* [n] */
-	void *rxd[QUEUES_MAX], *txd[QUEUES_MAX];
-	int epoll[QUEUES_MAX]; /* of a queue with several sockets; -1 */
+	int epoll[PORT_FRONT_QUEUES]; /* of a queue with several sockets; -1 */
 };
 
 /* ---- what all programs steer ---- */
@@ -321,32 +316,17 @@ static int connect_sockets(const struct port_conf *conf, struct port_xdp *x, cha
 
 /* ---- the ethdev ---- */
 
-static struct rte_ring *ring_of(const struct port_xdp *x, unsigned q, unsigned way)
-{
-	char name[RTE_RING_NAMESIZE];
-
-	snprintf(name, sizeof(name), "xdp%d_%u_%u", x->ifindex, q, way);
-	return rte_ring_create(name, PASS, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-}
-
 static int make_device(const struct port_conf *conf, struct port_xdp *x, char *why, size_t why_n)
 {
-	struct rte_ring *r[2][QUEUES_MAX];
 	char name[32];
-	int id;
+	int err;
 
-	for (unsigned q = 0; q < x->n; q++)
-		for (unsigned way = 0; way < 2; way++) {
-			r[way][q] = x->queue[q].through[way] = ring_of(x, q, way);
-			if (!r[way][q])
-				return port_fail(conf, why, why_n, -rte_errno, "its rings: %s",
-						 rte_strerror(rte_errno));
-		}
 	snprintf(name, sizeof(name), "%.*s", (int)strcspn(conf->device, ","), conf->device);
-	id = rte_eth_from_rings(name, r[0], x->n, r[1], x->n, 0);
-	if (id < 0)
-		return port_fail(conf, why, why_n, -rte_errno, "its device: %s", rte_strerror(rte_errno));
-	x->id = (uint16_t)id;
+	err = port_front_make(&x->front, name, x->n);
+	if (err)
+		return port_fail(conf, why, why_n, err, "its device: %s", strerror(-err));
+	for (unsigned q = 0; q < x->n; q++)
+		x->queue[q].front = &x->front.queue[q];
 	return 0;
 }
 
@@ -356,11 +336,11 @@ static int give_memory(const struct port_conf *conf, struct port_xdp *x)
 	if (!x->n_sk)
 		return -ENODEV;
 	x->n = x->n_sk < conf->workers ? x->n_sk : conf->workers;
-	if (x->n > QUEUES_MAX)
-		x->n = QUEUES_MAX;
+	if (x->n > PORT_FRONT_QUEUES)
+		x->n = PORT_FRONT_QUEUES;
 	x->sk = calloc(x->n_sk, sizeof(*x->sk));
 	x->queue = calloc(x->n, sizeof(*x->queue));
-	for (unsigned q = 0; q < QUEUES_MAX; q++)
+	for (unsigned q = 0; q < PORT_FRONT_QUEUES; q++)
 		x->epoll[q] = -1;
 	return x->sk && x->queue ? 0 : -ENOMEM;
 }
@@ -390,7 +370,7 @@ int port_xdp_open(const struct port_conf *conf, struct port_xdp **out, uint16_t 
 	}
 	enter(x);
 	*out = x;
-	*id = x->id;
+	*id = x->front.id;
 	return 0;
 }
 
@@ -413,24 +393,15 @@ static int fd_of(struct port_xdp *x, unsigned q)
 
 void port_xdp_start(struct port_xdp *x, struct rte_mempool *const *pools, int *rx_fd)
 {
-	struct rte_eth_fp_ops *ops = &rte_eth_fp_ops[x->id];
+	void *arg[PORT_FRONT_QUEUES];
 
 	for (unsigned q = 0; q < x->n; q++) {
-		struct port_xdp_queue *qu = &x->queue[q];
-
-		qu->pool = pools[q];
-		qu->port = x->id;
-		qu->below_rx = ops->rx_pkt_burst;
-		qu->below_tx = ops->tx_pkt_burst;
-		qu->below[0] = ops->rxq.data[q];
-		qu->below[1] = ops->txq.data[q];
-		x->rxd[q] = x->txd[q] = qu;
+		x->queue[q].pool = pools[q];
+		x->queue[q].port = x->front.id;
+		arg[q] = &x->queue[q];
 		rx_fd[q] = fd_of(x, q);
 	}
-	ops->rxq.data = x->rxd;
-	ops->txq.data = x->txd;
-	ops->rx_pkt_burst = port_xdp_rx;
-	ops->tx_pkt_burst = port_xdp_tx;
+	port_front_start(&x->front, arg, port_xdp_rx, port_xdp_tx);
 }
 
 void port_xdp_close(struct port_xdp *x)
@@ -440,12 +411,10 @@ void port_xdp_close(struct port_xdp *x)
 	leave(x);
 	port_xdp_unload(&x->prog);
 	close_sockets(x);
-	for (unsigned q = 0; x->queue && q < x->n; q++) {
+	for (unsigned q = 0; x->queue && q < x->n; q++)
 		if (x->epoll[q] >= 0)
 			close(x->epoll[q]);
-		rte_ring_free(x->queue[q].through[0]);
-		rte_ring_free(x->queue[q].through[1]);
-	}
+	port_front_free(&x->front);
 	free(x->queue);
 	free(x->sk);
 	free(x);

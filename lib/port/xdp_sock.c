@@ -234,7 +234,6 @@ uint16_t port_xdp_rx(void *queue, struct rte_mbuf **m, uint16_t n)
 {
 	struct port_xdp_queue *q = queue;
 	uint16_t got = 0;
-	unsigned passed;
 
 	/* Another comes first each time, so that none is left out. */
 	for (unsigned i = 0; i < q->n && got < n; i++) {
@@ -245,10 +244,7 @@ uint16_t port_xdp_rx(void *queue, struct rte_mbuf **m, uint16_t n)
 		kick(&q->sk[0]);
 	if (!got)
 		return 0;
-	passed = rte_ring_sp_enqueue_burst(q->through[0], (void **)m, got, NULL);
-	for (unsigned i = passed; i < got; i++) /* the ring is empty, and longer than any burst */
-		rte_pktmbuf_free(m[i]);
-	return q->below_rx(q->below[0], m, (uint16_t)passed);
+	return port_front_received(q->front, m, got);
 }
 
 uint16_t port_xdp_tx(void *queue, struct rte_mbuf **m, uint16_t n)
@@ -258,16 +254,12 @@ uint16_t port_xdp_tx(void *queue, struct rte_mbuf **m, uint16_t n)
 	uint16_t sent = 0;
 
 	while (sent < n) {
-		uint16_t now = (uint16_t)(n - sent), got;
+		uint16_t got = tx_one(q, s, m + sent, (uint16_t)(n - sent));
 
-		got = tx_one(q, s, m + sent, now);
 		kick(s);
 		if (!got)
 			break;
-		now = q->below_tx(q->below[1], m + sent, got);
-		(void)now; /* counted; the ring holds what it took until here */
-		rte_ring_sc_dequeue_burst(q->through[1], (void **)m + sent, got, NULL);
-		rte_pktmbuf_free_bulk(m + sent, got);
+		port_front_sent(q->front, m + sent, got);
 		sent = (uint16_t)(sent + got);
 	}
 	return sent;

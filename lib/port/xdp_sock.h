@@ -16,6 +16,8 @@
 
 #include <xdp/xsk.h>
 
+#include "port_front.h"
+
 struct rte_mbuf;
 struct rte_mempool;
 struct rte_ring;
@@ -50,16 +52,13 @@ void port_xsk_close(struct port_xsk *s);
 /* Frames that the kernel had for the socket and could not give it, since it was opened. */
 uint64_t port_xsk_lost(const struct port_xsk *s);
 
-/* One queue of the ethdev.  Its frames pass through the device's rings, so that the device counts them. */
+/* One queue of the ethdev. */
 struct port_xdp_queue {
 	struct port_xsk *sk; /* [n], by the first of which it sends */
 	unsigned n, at;
 	struct rte_mempool *pool;
 	uint16_t port;
-	struct rte_ring *through[2]; /* received, sent */
-	void *below[2];
-	eth_rx_burst_t below_rx;
-	eth_tx_burst_t below_tx;
+	struct port_front_queue *front;
 	uint64_t too_long, no_buffer; /* sent frames that were dropped; times that frames waited for buffers */
 };
 
