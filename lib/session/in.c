@@ -6,8 +6,7 @@
 #include "le.h"
 #include "warm.h"
 
-#define MIN_PAYLOAD  12	  /* shorter ones no listener looks at (wire.md 5.2) */
-#define BEGIN_WINDOW 1024 /* segments: stock's server's window, far more than a client sends who has not heard us */
+#define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
 
 /*
  * A session of which TCP has much to take yet reads no more: more than a part of what the tunnel has left.  So there is
@@ -304,55 +303,6 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 		sess_rearm(ss);
 }
 
-/* k belongs to no session: does it begin one?  Else its verdict says why not. */
-static bool begins(struct shard *s, struct pkt *k, const struct begin *b)
-{
-	uint32_t window = s->conf.tunnels[k->tunnel].kcp.rcv_wnd;
-
-	if (!b->known) {
-		bool parity = fec_is_fec(k->p, k->n) && k->p[4] == FEC_TYPE_PAR;
-
-		k->verdict = parity ? DROP_PARITY_ALONE : DROP_SHORT;
-		return false;
-	}
-	/*
-	 * Datagrams are lost and overtake each other: any of the first window can be the first to arrive.  What it may
-	 * grow to later says nothing of that.
-	 */
-	if (begin_sn(k, b) < (window < BEGIN_WINDOW ? window : BEGIN_WINDOW))
-		return true;
-	k->verdict = DROP_STRAY;
-	return false;
-}
-
-/* The session that a server's datagram is for, made when it begins one; NULL with the verdict set otherwise. */
-static struct sess *server_sess(struct shard *s, struct pkt *k, uint64_t now)
-{
-	struct begin b = begin_look(k);
-	struct sess *ss = k->sess;
-
-	if (ss && (!b.known || b.conv == ss->conv))
-		return ss;
-	if (b.oob) {
-		ask_stranger(s, k, now);
-		return NULL;
-	}
-	if (ss && begin_sn(k, &b) != 0) {
-		k->verdict = DROP_CONV;
-		return NULL;
-	}
-	if (!ss && !begins(s, k, &b))
-		return NULL;
-	if (ss)
-		sess_close(ss, DROP_REPLACED, now);
-	ss = sess_open(s, k->tunnel, k->key, k->hash, b.conv, now);
-	if (!ss)
-		k->verdict = mem_low(&s->accounts[k->tunnel]) ? DROP_NO_MEMORY : DROP_SESSION_LIMIT;
-	else
-		sess_learn_mac(ss, k);
-	return ss;
-}
-
 /*
  * A server's tunnel that is bound to a port hears that one alone, its sessions too: a flow is known by its addresses,
  * whichever port it comes by.  A client's names the port that its sessions are dialled by; from then on they go by the
@@ -417,7 +367,7 @@ static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)
 		return NULL;
 	}
 	if (!t->client)
-		return server_sess(s, k, now);
+		return admit(s, k, now);
 	if (!k->sess) {
 		s->snmp[k->tunnel].InErrs++;
 		k->verdict = DROP_FOREIGN;

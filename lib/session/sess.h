@@ -446,6 +446,10 @@ struct begin begin_look(const struct pkt *k);
 /* The lowest sequence number of those in k that a peer sends who has heard nothing; UINT32_MAX: there is none. */
 uint32_t begin_sn(const struct pkt *k, const struct begin *b);
 
+/* admit.c: which session a server's datagram is for, made where it begins one.  NULL: none, and its verdict says why.
+ */
+struct sess *admit(struct shard *s, struct pkt *k, uint64_t now);
+
 /* ask.c: a client asks a silent server whether it knows the session */
 /* Output has gone out, with ask_ready. */
 void ask_arm(struct sess *ss, uint64_t now);
