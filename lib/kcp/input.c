@@ -9,9 +9,10 @@
 struct intake {
 	struct kcp_got *got;
 	bool recovered;
-	bool full;   /* "must flush" */
-	bool acked;  /* there was an ACK ... */
-	uint32_t ts; /* ... and this is what the last one echoed */
+	bool full;    /* "must flush" */
+	bool acked;   /* there was an ACK that says something of the round trip ... */
+	uint32_t ts;  /* ... and this is what the last one echoed */
+	uint32_t una; /* snd_una before it */
 	uint32_t segs;
 };
 
@@ -50,16 +51,32 @@ static void take_una(struct kcp *k, uint32_t una, struct intake *in)
 	in->full = true;
 }
 
+/*
+ * Does this ACK, before anything else of it is looked at, tell of a round trip?  One that comes late or again, or that
+ * somebody has recorded, does not: it was told before.  What an earlier ACK's una freed counts, for each of a
+ * datagram's ACKs has the una of the last; and one of a segment that was sent again may be of any transmission of it.
+ */
+static void take_echo(struct kcp *k, const struct kcp_head *h, struct intake *in)
+{
+	const struct kcp_seg *s;
+
+	if (seq_lt(h->sn, k->snd_una)) {
+		if (seq_lt(h->sn, in->una))
+			return;
+	} else {
+		s = seq_lt(h->sn, k->snd_nxt) ? kcp_snd_seg(k, h->sn) : NULL;
+		if (!s || !s->xmit || (s->ts != h->ts && (!s->resent || seq_lt(s->ts, h->ts))))
+			return;
+	}
+	in->acked = true;
+	in->ts = h->ts;
+}
+
 static void take_ack(struct kcp *k, const struct kcp_head *h, struct intake *in)
 {
 	bool known = seq_lt(h->sn, k->snd_una) || !seq_lt(h->sn, k->snd_nxt);
 	struct kcp_seg *s = known ? NULL : kcp_snd_seg(k, h->sn);
 
-	/* An ACK that comes again says nothing of the round trip. */
-	if (s || !kcp_is_auto(k)) {
-		in->acked = true;
-		in->ts = h->ts;
-	}
 	if (known)
 		return;
 
@@ -74,10 +91,26 @@ static void take_ack(struct kcp *k, const struct kcp_head *h, struct intake *in)
 	in->full |= k->loss->ack(k, h->sn, h->ts);
 }
 
+/*
+ * The peer's window, of a segment that was not overtaken and is no recording: una says how old it is.  Of one una the
+ * widest is the latest: what is received in order shows in una, and what was is only ever read.
+ */
+static void take_wnd(struct kcp *k, const struct kcp_head *h)
+{
+	int32_t news = seq_diff(h->una, k->snd_una);
+
+	if (news < 0 || (news == 0 && k->wnd_told && h->wnd < k->rmt_wnd))
+		return;
+	k->rmt_wnd = h->wnd;
+	k->wnd_told = true;
+}
+
 static void take_segment(struct kcp *k, const struct kcp_head *h, const uint8_t *data, struct intake *in)
 {
 	if (!in->recovered)
-		k->rmt_wnd = h->wnd;
+		take_wnd(k, h);
+	if (h->cmd == KCP_ACK)
+		take_echo(k, h, in);
 	/* Its own ACK says of a segment when it was sent, una does not. */
 	if (h->cmd == KCP_ACK && kcp_is_auto(k))
 		take_ack(k, h, in);
@@ -125,8 +158,7 @@ static int take_datagram(struct kcp *k, const uint8_t *p, uint32_t n, struct int
 
 int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint64_t now, struct kcp_got *got)
 {
-	struct intake in = {.got = got, .recovered = flags & KCP_IN_RECOVERED};
-	uint32_t una = k->snd_una;
+	struct intake in = {.got = got, .recovered = flags & KCP_IN_RECOVERED, .una = k->snd_una};
 	int err;
 
 	if (got)
@@ -144,7 +176,7 @@ int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint6
 
 	if (in.acked && !in.recovered && seq_diff((uint32_t)now, in.ts) >= 0)
 		kcp_rtt_sample(k, seq_diff((uint32_t)now, in.ts));
-	if (k->snd_una != una || (kcp_is_auto(k) && k->m.news))
+	if (k->snd_una != in.una || (kcp_is_auto(k) && k->m.news))
 		k->cc->acked(k);
 
 	if (in.full)

@@ -350,10 +350,30 @@ static void grow(struct ref *r)
 	}
 }
 
+/* Not stock's: the window of a segment that others have overtaken is not taken. */
+static bool is_news(const struct ref *r, const struct kcp_head *h)
+{
+	int32_t age = seq_diff(h->una, r->una);
+
+	return age > 0 || (age == 0 && (!r->told || h->wnd > r->rmt));
+}
+
+/* Nor is a round trip seen in an acknowledgement of what had been acknowledged before this datagram. */
+static bool is_echo(const struct ref *r, const struct kcp_head *h, uint32_t una)
+{
+	for (unsigned i = 0; i < r->n_sb; i++) {
+		const struct ref_seg *s = &r->sb[i];
+
+		if (s->sn == h->sn)
+			return !s->acked && (s->xmit > 1 ? seq_diff(s->ts, h->ts) >= 0 : s->xmit && s->ts == h->ts);
+	}
+	return seq_diff(h->sn, una) >= 0 && seq_diff(h->sn, r->una) < 0;
+}
+
 int ref_input(struct ref *r, const uint8_t *p, uint32_t n, bool recovered, uint32_t now)
 {
 	uint32_t una = r->una, segs = 0, latest = 0;
-	bool flush = false, acked = false;
+	bool flush = false, acked = false, echo;
 	struct kcp_head h;
 
 	r->now = now;
@@ -370,13 +390,16 @@ int ref_input(struct ref *r, const uint8_t *p, uint32_t n, bool recovered, uint3
 			return -EBADMSG;
 		if (h.cmd != 81 && h.cmd != 82 && h.cmd != 83 && h.cmd != 84)
 			return -EPROTO;
-		if (!recovered)
+		if (!recovered && is_news(r, &h)) {
 			r->rmt = h.wnd;
+			r->told = true;
+		}
+		echo = is_echo(r, &h, una);
 		flush |= take_una(r, h.una);
 		if (h.cmd == 82) {
 			flush |= take_ack(r, h.sn, h.ts);
-			acked = true;
-			latest = h.ts;
+			acked |= echo;
+			latest = echo ? h.ts : latest;
 		} else if (h.cmd == 81) {
 			take_push(r, &h, p, recovered);
 		} else if (h.cmd == 83) {

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * KCP as wire.md section 4 tells it, line by line, with a walk over the window wherever the text has one.  The plain
- * reference that lib/kcp is compared with; never used for anything else.
+ * KCP as wire.md section 4 tells it, line by line, with a walk over the window wherever the text has one, but that what
+ * comes late tells neither the round trip nor the window (kcp/input.c).  The plain reference that lib/kcp is compared
+ * with; never used for anything else.
  */
 
 #include <stdbool.h>
@@ -35,7 +36,7 @@ struct ref {
 	uint32_t conv, mss;
 	uint32_t una, nxt, rcv, rmt, cwnd, ssthresh, incr, rto, probe, probe_wait, ts_probe;
 	int32_t srtt, rttvar;
-	bool dead;
+	bool dead, told;						       /* told: rmt is the peer's word */
 	struct ref_seg sq[REF_SEGS], sb[REF_SEGS], rq[REF_SEGS], rb[REF_SEGS]; /* rb by no order */
 	unsigned n_sq, n_sb, n_rq, n_rb;
 	struct ref_ack acks[REF_SEGS];
