@@ -14,9 +14,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAY_SEE = {
     "util": [],
     "net": ["util"], "crypt": ["util"], "fec": ["util"], "kcp": ["util"], "comp": ["util"], "mux": ["util"],
-    "lazy": [], "chan": ["util", "lazy"], "flow": ["util"],
+    "lazy": [], "chan": ["util", "lazy"], "flow": ["util"], "fresh": [],
     "config": ["util"],
-    "session": ["util", "net", "fec", "kcp", "comp", "mux", "chan", "flow"],
+    "session": ["util", "net", "fec", "kcp", "comp", "mux", "chan", "flow", "fresh"],
     "capture": ["util", "net"],
     "pipeline": ["util", "net", "crypt", "fec", "lazy", "chan", "flow", "session", "capture"],
     "port": ["util", "net", "flow"],
@@ -24,12 +24,12 @@ MAY_SEE = {
     "control": ["util", "net", "chan", "flow", "port", "kernel"],
     "telemetry": ["util", "net", "kcp", "fec", "chan", "flow", "config", "session", "pipeline", "port", "control", "capture"],
 }
-PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux"]
+PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux", "fresh"]
 # What a room's functions begin with, and nobody else's, not even a static one: a name belongs to one room.  Words that
 # are anybody's too (drop, slot, addr, pool) are not among them.
 PREFIXES = {
     "net": ["net"], "crypt": ["crypt"], "fec": ["fec"], "kcp": ["kcp"], "comp": ["comp"], "mux": ["mux", "qpp"],
-    "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "lazy": ["lazy"], "config": ["conf"], "session": ["sess", "shard"],
+    "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "fresh": ["fresh"], "lazy": ["lazy"], "config": ["conf"], "session": ["sess", "shard"],
     "pipeline": ["worker", "pl"], "kernel": ["nl", "rtnl"], "control": ["ctl", "resv", "mirror"], "telemetry": ["tlm", "snmplog", "gotime", "record"],
     "capture": ["capture", "pcapng"], "util": ["logq", "cap", "devarg", "pci"], "port": ["port", "kudp"],
 }
