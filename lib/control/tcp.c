@@ -91,11 +91,23 @@ void tcp_ready(struct ctl *c, struct tcp *t)
 		list_add_tail(&c->ready, &t->ready);
 }
 
-/* As Go does for both kinds of connections. */
+/* Whether the kernel is to reset the connection when its descriptor is closed. */
+static void close_resets(int fd, bool reset)
+{
+	struct linger now = {.l_onoff = reset, .l_linger = 0};
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+/*
+ * As Go does for both kinds of connections.  And until the end is known (tcp_shut), closing is no clean one: it is the
+ * kernel that closes when we are killed, and the peer must not take what it has for all that there is.
+ */
 static void tcp_options(int fd)
 {
 	int on = 1, secs = 15;
 
+	close_resets(fd, true);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &secs, sizeof(secs));
@@ -132,10 +144,8 @@ int tcp_accepted(struct ctl *c, int fd, struct chan *ch)
 
 static void reset_socket(struct tcp *t)
 {
-	struct linger now = {.l_onoff = 1, .l_linger = 0};
-
 	if (t->ev.fd >= 0)
-		setsockopt(t->ev.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		close_resets(t->ev.fd, true);
 	ctl_ev_close(&t->ev);
 }
 
@@ -237,13 +247,20 @@ static void linger_over(struct ctl *c, struct tcp *t)
 	tcp_free(c, t);
 }
 
+void tcp_shut(struct tcp *t)
+{
+	if (t->flags & TCP_F_SHUT)
+		return;
+	close_resets(t->ev.fd, false); /* which would destroy what the kernel still has to deliver */
+	shutdown(t->ev.fd, SHUT_WR);
+	t->flags |= TCP_F_SHUT;
+}
+
 /* Closing a socket with unread input would reset the connection and destroy what the peer has not read yet. */
 void tcp_finish(struct ctl *c, struct tcp *t)
 {
-	if (!(t->flags & (TCP_F_SHUT | TCP_F_ABORT))) {
-		shutdown(t->ev.fd, SHUT_WR);
-		t->flags |= TCP_F_SHUT;
-	}
+	if (!(t->flags & TCP_F_ABORT))
+		tcp_shut(t);
 	list_del(&t->blocked);
 	list_del(&t->waiting);
 	gone(c, t);
@@ -477,6 +494,8 @@ void tcp_down(struct ctl *c)
 		/* A clean end would tell the peer that it has everything. */
 		if (t->ev.fd >= 0 && (!whole(t) || (t->flags & TCP_F_ABORT)))
 			reset_socket(t);
+		else if (t->ev.fd >= 0)
+			close_resets(t->ev.fd, false);
 		tcp_free(c, t);
 	}
 }

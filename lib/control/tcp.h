@@ -66,6 +66,8 @@ void tcp_ready(struct ctl *c, struct tcp *t);
 void tcp_fail(struct ctl *c, struct tcp *t, int err);
 /* CLOSE has been obeyed: GONE to the worker, which frees the chan; the socket lingers or closes. */
 void tcp_finish(struct ctl *c, struct tcp *t);
+/* The peer has been given everything: FIN behind it, which the kernel delivers whatever becomes of us. */
+void tcp_shut(struct tcp *t);
 void tcp_free(struct ctl *c, struct tcp *t);
 /* Sets a new socket's options and puts it into the epoll set, for its whole life. */
 int tcp_watch(struct ctl *c, struct tcp *t);

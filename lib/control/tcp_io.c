@@ -261,9 +261,7 @@ static bool end_out(struct ctl *c, struct tcp *t)
 		tcp_finish(c, t);
 		return true;
 	}
-	if (!(t->flags & TCP_F_SHUT))
-		shutdown(t->ev.fd, SHUT_WR);
-	t->flags |= TCP_F_SHUT;
+	tcp_shut(t);
 	return false;
 }
 

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Connections of a gateway that is killed: how they end is the kernel's to say, and was told before. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fake.h"
+#include "tcp.h"
+
+/* What becomes of a socket when its process is killed: its last descriptor goes, and nobody says anything before. */
+static void killed(int fd)
+{
+	int null = open("/dev/null", O_RDONLY);
+
+	cr_assert_geq(null, 0);
+	cr_assert_eq(dup2(null, fd), fd);
+	close(null);
+}
+
+static int fd_of(const struct stream *s)
+{
+	return ((const struct tcp *)s->c->ctl)->ev.fd;
+}
+
+/* How reading ends: 0 or -errno. */
+static int ends_with(int fd)
+{
+	char buf[64];
+	ssize_t n;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		;
+	return n < 0 ? -errno : 0;
+}
+
+/* A gateway that is killed leaves no clean end to who waits for more, on either side of it. */
+Test(killed, is_a_reset, .init = setup)
+{
+	int fd, ls, target;
+	uint16_t port;
+
+	begin(1, 64);
+	ls = lab_listen(&port);
+	lab_client(&lab, PORT, "198.51.100.9", 4000, 4000);
+	lab_server(&lab, 4000, 4000, "127.0.0.1", port);
+	lab_start(&lab);
+	fd = lab_connect(PORT);
+	until(n_streams == 1);
+	opens(1);
+	until(streams[1].seen & CHAN_EV_UP);
+	target = accept(ls, NULL, NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		says(&streams[i], "the beginning", 13);
+		until(chan_used(&streams[i].c->down) == 0);
+		killed(fd_of(&streams[i]));
+	}
+	cr_assert_eq(ends_with(fd), -ECONNRESET);
+	cr_assert_eq(ends_with(target), -ECONNRESET);
+	close(fd);
+	close(target);
+	close(ls);
+	finish();
+}
+
+/* Who has everything has a clean end: the kernel delivers it without us, after a half-close and after the end. */
+Test(killed, behind_the_end, .init = setup)
+{
+	char chunk[8192] = {0};
+	int fd[2];
+
+	begin(1, 256);
+	lab_client(&lab, PORT, "198.51.100.9", 4000, 4000);
+	lab_start(&lab);
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned sock;
+
+		fd[i] = lab_connect(PORT);
+		until(n_streams == i + 1);
+		sock = (unsigned)fd_of(&streams[i]);
+		for (unsigned k = 0; k < 8; k++)
+			cr_assert_eq(says(&streams[i], chunk, sizeof(chunk)), sizeof(chunk));
+		if (i)
+			closes(&streams[i], false);
+		else
+			post(&streams[i], CHAN_EV_EOF);
+		until(i ? streams[i].gone : chan_used(&streams[i].c->down) == 0);
+		lab_turn(&lab, 0);
+		killed((int)sock);
+		cr_assert_eq(ends_with(fd[i]), 0, "%u", i);
+		close(fd[i]);
+	}
+	finish();
+}
