@@ -279,3 +279,8 @@ const struct worker_stats *worker_stats(const struct worker *w)
 {
 	return &w->stats;
 }
+
+unsigned worker_lent(const struct worker *w)
+{
+	return __atomic_load_n(&w->n_lent, __ATOMIC_RELAXED);
+}

@@ -168,3 +168,5 @@ void worker_capture(struct worker *w, struct capture *c);
 const struct capture *worker_captures(const struct worker *w);
 
 const struct worker_stats *worker_stats(const struct worker *w);
+/* Empty buffers that it keeps at hand to send with, as of its last turn.  Any thread may ask. */
+unsigned worker_lent(const struct worker *w);

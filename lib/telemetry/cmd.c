@@ -372,6 +372,7 @@ static struct rte_tel_data *dict_of_worker(const struct tlm_src *src, unsigned i
 	dict_u64(d, "max_burst", s->max_burst);
 	dict_u64(d, "memory_used", shard_mem_used(src->shards[i]));
 	dict_u64(d, "held_mbufs", h->held_mbufs);
+	dict_u64(d, "ready_mbufs", worker_lent(src->workers[i]));
 	dict_u64(d, "spilled_bytes", h->spilled);
 	dict_u64(d, "asked", h->asked);
 	dict_u64(d, "answered", h->answered);
