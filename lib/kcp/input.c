@@ -55,6 +55,7 @@ static void take_una(struct kcp *k, uint32_t una, struct intake *in)
  * Does this ACK, before anything else of it is looked at, tell of a round trip?  One that comes late or again, or that
  * somebody has recorded, does not: it was told before.  What an earlier ACK's una freed counts, for each of a
  * datagram's ACKs has the una of the last; and one of a segment that was sent again may be of any transmission of it.
+ * An echo from after the last one is a peer's own affair, who makes his round trip look shorter than it is.
  */
 static void take_echo(struct kcp *k, const struct kcp_head *h, struct intake *in)
 {
@@ -65,7 +66,7 @@ static void take_echo(struct kcp *k, const struct kcp_head *h, struct intake *in
 			return;
 	} else {
 		s = seq_lt(h->sn, k->snd_nxt) ? kcp_snd_seg(k, h->sn) : NULL;
-		if (!s || !s->xmit || (s->ts != h->ts && (!s->resent || seq_lt(s->ts, h->ts))))
+		if (!s || !s->xmit || (seq_lt(h->ts, s->ts) && !s->resent))
 			return;
 	}
 	in->acked = true;

@@ -365,7 +365,7 @@ static bool is_echo(const struct ref *r, const struct kcp_head *h, uint32_t una)
 		const struct ref_seg *s = &r->sb[i];
 
 		if (s->sn == h->sn)
-			return !s->acked && (s->xmit > 1 ? seq_diff(s->ts, h->ts) >= 0 : s->xmit && s->ts == h->ts);
+			return !s->acked && s->xmit && (s->xmit > 1 || seq_diff(h->ts, s->ts) >= 0);
 	}
 	return seq_diff(h->sn, una) >= 0 && seq_diff(h->sn, r->una) < 0;
 }
