@@ -95,7 +95,7 @@ static void gcry_detach(void *own)
 	gcry_cipher_close(((struct gcry_own *)own)->hd);
 }
 
-#define CFB_GCRY(name, algo, key_len)                                                   \
+#define CFB_GCRY(name, algo, key_len, mark)                                             \
 	static int name##_init(struct crypt *c, const uint8_t key[CRYPT_KEY_LEN])       \
 	{                                                                               \
 		return gcry_init(c, key, algo, key_len);                                \
@@ -108,6 +108,7 @@ static void gcry_detach(void *own)
 	const struct crypt_ops crypt_##name = {                                         \
 		.head = CRYPT_HEAD_LEN,                                                 \
 		.nonce = CRYPT_NONCE_SECRET,                                            \
+		mark,                                                                   \
 		.one_key = true,                                                        \
 		.size = sizeof(struct gcry),                                            \
 		.own = sizeof(struct gcry_own),                                         \
@@ -118,8 +119,8 @@ static void gcry_detach(void *own)
 		.seal = gcry_seal,                                                      \
 	}
 
-CFB_GCRY(twofish, GCRY_CIPHER_TWOFISH, 32);
-CFB_GCRY(sm4, GCRY_CIPHER_SM4, 16);
-CFB_GCRY(blowfish, GCRY_CIPHER_BLOWFISH, 32);
-CFB_GCRY(cast5, GCRY_CIPHER_CAST5, 16);
-CFB_GCRY(des3, GCRY_CIPHER_3DES, 24);
+CFB_GCRY(twofish, GCRY_CIPHER_TWOFISH, 32, CRYPT_MARK_CFB16);
+CFB_GCRY(sm4, GCRY_CIPHER_SM4, 16, CRYPT_MARK_CFB16);
+CFB_GCRY(blowfish, GCRY_CIPHER_BLOWFISH, 32, CRYPT_MARK_CFB8);
+CFB_GCRY(cast5, GCRY_CIPHER_CAST5, 16, CRYPT_MARK_CFB8);
+CFB_GCRY(des3, GCRY_CIPHER_3DES, 24, CRYPT_MARK_CFB8);

@@ -208,6 +208,7 @@ static inline __attribute__((always_inline)) void cfb_seal(struct crypt_mb *mb, 
 	const struct crypt_ops crypt_cfb_aes_##bits = {                                     \
 		.head = CRYPT_HEAD_LEN,                                                     \
 		.nonce = CRYPT_NONCE_SECRET,                                                \
+		CRYPT_MARK_CFB16,                                                           \
 		.size = sizeof(struct cfb),                                                 \
 		.init = init_##bits,                                                        \
 		.open = open_##bits,                                                        \

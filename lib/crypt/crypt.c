@@ -109,6 +109,12 @@ uint16_t crypt_tail(const struct crypt *c)
 	return c->ops->tail;
 }
 
+unsigned crypt_mark(const struct crypt *c, unsigned *at)
+{
+	*at = c->ops->mark_at;
+	return c->ops->mark_len;
+}
+
 static inline void group_add(struct crypt_mb *mb, struct pkt *k)
 {
 	struct crypt_group *g = &mb->group[k->crypt->line];

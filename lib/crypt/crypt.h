@@ -38,6 +38,14 @@ uint16_t crypt_head(const struct crypt *c);
 uint16_t crypt_tail(const struct crypt *c);
 
 /*
+ * Where a datagram of c bears what names it: bytes (at most CRYPT_MARK_MAX, from *at on) of its ciphertext that differ
+ * from datagram to datagram, and that cannot be changed by who lacks the key without its being refused: to know one
+ * that comes again.  0: it has none ("null").  With "xor" and "none", which keep nobody out, they can be changed.
+ */
+#define CRYPT_MARK_MAX 16
+unsigned crypt_mark(const struct crypt *c, unsigned *at);
+
+/*
  * One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes, other ones for every worker:
  * equal seeds give equal nonces.  `now_us` is the wall clock, microseconds since 1970, at this start of the process;
  * `worker` < CRYPT_WORKERS differs between the workers of a process, `pid` between processes that run at the same time

@@ -41,6 +41,7 @@ struct crypt_ops {
 	uint16_t head;	/* bytes added before the payload */
 	uint16_t tail;	/* and behind it */
 	uint16_t nonce; /* enum crypt_nonce_kind */
+	uint8_t mark_at, mark_len; /* see crypt_mark */
 	bool one_key;	/* open and seal get packets of one key at a time */
 	uint32_t size;	/* bytes of struct crypt's sched */
 	uint32_t own;	/* bytes of a worker's own part of each cipher; 0: none.  Needs one_key, attach. */
@@ -57,6 +58,13 @@ struct crypt_ops {
 	 * mb->stream.  NULL: nothing to do.  May change the order of v. */
 	void (*seal)(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n);
 };
+
+/*
+ * A block of CFB's ciphertext that is changed garbles the block behind it.  With blocks of 16 bytes that is the
+ * checksum's for the first; with 8 it is for the second, for a change of the first garbles the nonce alone.
+ */
+#define CRYPT_MARK_CFB16 .mark_len = 16
+#define CRYPT_MARK_CFB8	 .mark_at = 8, .mark_len = 8
 
 struct crypt_ref;
 

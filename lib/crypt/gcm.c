@@ -74,6 +74,7 @@ const struct crypt_ops crypt_gcm_128 = {
 	.head = CRYPT_GCM_NONCE,
 	.tail = CRYPT_GCM_TAG,
 	.nonce = CRYPT_NONCE_COUNTED,
+	.mark_len = CRYPT_GCM_NONCE,
 	.one_key = true,
 	.size = GCM_KEY,
 	.own = sizeof(struct gcm_own),

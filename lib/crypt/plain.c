@@ -23,6 +23,7 @@ static void none_seal(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n
 const struct crypt_ops crypt_none = {
 	.head = CRYPT_HEAD_LEN,
 	.nonce = CRYPT_NONCE_SECRET,
+	CRYPT_MARK_CFB16,
 	.open = none_open,
 	.seal = none_seal,
 };

@@ -147,6 +147,7 @@ static void salsa_seal(struct crypt_mb *mb, void *own, struct pkt **v, unsigned 
 const struct crypt_ops crypt_salsa20 = {
 	.head = CRYPT_HEAD_LEN,
 	.nonce = CRYPT_NONCE_SECRET,
+	.mark_len = 8, /* the stream's nonce: what is XORed with it can be changed at will */
 	.one_key = true,
 	.size = CRYPT_KEY_LEN,
 	.own = sizeof(gcry_cipher_hd_t),

@@ -37,6 +37,7 @@ static void table_seal(struct crypt_mb *mb, void *own, struct pkt **v, unsigned 
 const struct crypt_ops crypt_table = {
 	.head = CRYPT_HEAD_LEN,
 	.nonce = CRYPT_NONCE_SECRET,
+	CRYPT_MARK_CFB16,
 	.size = CRYPT_XOR_LEN,
 	.init = table_init,
 	.open = table_open,

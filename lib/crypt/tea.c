@@ -199,6 +199,7 @@ static void xtea_seal(struct crypt_mb *mb, void *own, struct pkt **v, unsigned n
 const struct crypt_ops crypt_tea = {
 	.head = CRYPT_HEAD_LEN,
 	.nonce = CRYPT_NONCE_SECRET,
+	CRYPT_MARK_CFB8,
 	.one_key = true,
 	.size = sizeof(struct tea),
 	.init = tea_init,
@@ -209,6 +210,7 @@ const struct crypt_ops crypt_tea = {
 const struct crypt_ops crypt_xtea = {
 	.head = CRYPT_HEAD_LEN,
 	.nonce = CRYPT_NONCE_SECRET,
+	CRYPT_MARK_CFB8,
 	.one_key = true,
 	.size = sizeof(struct tea),
 	.init = xtea_init,
