@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "name.h"
 #include "sock.h"
 
@@ -144,13 +145,27 @@ void name_wait_init(struct name_wait *w, void (*fn)(struct ctl *c, struct name_w
 	w->fn = fn;
 }
 
+/* That there is no such name is an answer; all else is none. */
+static bool answered(int gai)
+{
+	return gai == 0 || gai == EAI_NONAME || gai == EAI_NODATA || gai == EAI_ADDRFAMILY;
+}
+
+/* There was no answer: the addresses of before stay, if there are any. */
+static void stale(struct name *n, int gai, uint64_t now)
+{
+	n->gai = n->n ? 0 : gai;
+	n->until = now + (n->n ? NAME_STALE_MS : NAME_KEEP_MS);
+	if (n->n)
+		log_warn("%s: %s: its addresses of before are used", n->host, gai_strerror(gai));
+}
+
 bool name_ask(struct names *s, struct name *n, struct name_wait *w, uint64_t now)
 {
 	if (n->literal || (!n->job && now < n->until))
 		return true;
 	if (!n->job && job_start(s, n)) {
-		n->n = 0;
-		n->gai = EAI_AGAIN;
+		stale(n, EAI_AGAIN, now);
 		return true;
 	}
 	list_add_tail(&n->waiters, &w->link);
@@ -167,10 +182,14 @@ static void take_answer(struct name *n, struct ctl *c, uint64_t now)
 	struct name_job *j = n->job;
 	struct list waiters, *l;
 
-	n->n = j->n;
-	n->gai = j->gai;
-	memcpy(n->addrs, j->addrs, sizeof(n->addrs));
-	n->until = now + NAME_KEEP_MS;
+	if (answered(j->gai)) {
+		n->n = j->n;
+		n->gai = j->gai;
+		memcpy(n->addrs, j->addrs, sizeof(n->addrs));
+		n->until = now + NAME_KEEP_MS;
+	} else {
+		stale(n, j->gai, now);
+	}
 	n->job = NULL;
 	list_del(&n->busy);
 	job_unref(j);

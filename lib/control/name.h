@@ -14,6 +14,8 @@
 
 #define NAME_ADDRS   8
 #define NAME_KEEP_MS 1000 /* an answer serves those who ask within this time */
+/* Where nobody answers the last answer goes on serving, and is asked for again only so often (RFC 8767, section 5). */
+#define NAME_STALE_MS 30000
 
 struct ctl;
 struct name_job;

@@ -207,3 +207,53 @@ Test(name, asked_again_meanwhile)
 	pthread_join(t, NULL);
 	close(dns);
 }
+
+/* A name server that is dead takes nothing away: those who knew the addresses keep them, and do not wait for it each
+ * time.
+ */
+Test(name, kept_while_nobody_answers)
+{
+	const struct name *n;
+	uint32_t ev = 0;
+	pthread_t t;
+
+	use_dns();
+	bind_dns();
+	cr_assert_eq(pthread_create(&t, NULL, serve_dns, NULL), 0);
+	lab_start(&lab);
+	n = &lab.ctl->tunnels[0].host;
+	want(0);
+	cr_assert(lab_until(&lab, SOON, (ev = answer(0)) != 0));
+	cr_assert_eq(ev, DIAL_EV_READY);
+	shutdown(dns, SHUT_RDWR);
+	pthread_join(t, NULL);
+	close(dns);
+	lab.ctl->tunnels[0].host.until = 0;
+	want(1);
+	cr_assert(lab_until(&lab, SOON, (ev = answer(1)) != 0));
+	cr_assert_eq(ev, DIAL_EV_READY, "error %d", dials[1].err);
+	cr_assert_eq(dials[1].key.peer.b[12], 198);
+	cr_assert_eq(n->n, 1);
+	cr_assert_geq(n->until, lab.ctl->now + NAME_STALE_MS - 10000, "asked again too soon");
+	cr_assert(
+		lab_logged(&lab, "peer.test: Temporary failure in name resolution: its addresses of before are used"));
+}
+
+/* One that says that there is no such name is believed. */
+Test(name, given_up_when_told_so)
+{
+	uint32_t ev = 0;
+
+	hosts("198.51.100.9", "198.51.100.10");
+	use_hosts();
+	lab_start(&lab);
+	want(0);
+	cr_assert(lab_until(&lab, SOON, (ev = answer(0)) != 0));
+	cr_assert_eq(ev, DIAL_EV_READY);
+	write_file(hosts_path, "");
+	lab.ctl->tunnels[0].host.until = 0;
+	want(1);
+	cr_assert(lab_until(&lab, SOON, (ev = answer(1)) != 0));
+	cr_assert_eq(ev, DIAL_EV_FAIL);
+	cr_assert_eq(lab.ctl->tunnels[0].host.n, 0);
+}
