@@ -30,8 +30,9 @@ struct app {
 	uint8_t dev_csum[CONF_PORTS_MAX];
 	struct crypt **crypts;	      /* [tunnel] */
 	struct shard_tunnel *tunnels; /* [tunnel] */
-	uint16_t **slot_worker;	      /* [tunnel][slot], clients */
-	struct border **borders;      /* [worker] */
+	struct origins *origins;
+	uint16_t **slot_worker;	 /* [tunnel][slot], clients */
+	struct border **borders; /* [worker] */
 	struct shard **shards;
 	struct worker **workers;
 	struct crypt_mb **mbs;

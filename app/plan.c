@@ -277,6 +277,14 @@ static size_t idle_sessions(const struct plan *p, const struct conf *c)
 	return a < p->chans ? a : p->chans;
 }
 
+/* What servers take of one source; 0 is no limit. */
+static void print_sources(const struct conf *c)
+{
+	printf("sessions from      one address: up to %u, and %u new ones a second; one /24 or /56: up to %u (0: no "
+	       "limit)\n",
+	       c->max_address, c->max_rate, c->max_prefix);
+}
+
 void plan_print(const struct plan *p, const struct conf *c)
 {
 	struct plan_names names = {p, c};
@@ -300,6 +308,7 @@ void plan_print(const struct plan *p, const struct conf *c)
 	       idle_sessions(p, c), SESSION_BYTES + FLOW_BYTES + (unsigned)chan_bytes(p),
 	       STREAM_BYTES + (unsigned)chan_bytes(p), c->max_sessions);
 	printf("streams            up to %u\n", p->chans);
+	print_sources(c);
 	place_faults(&p->place, &p->in, print_fault, &names);
 }
 

@@ -12,6 +12,7 @@ int app_telemetry_up(struct app *a)
 		.shards = a->shards,
 		.workers = a->workers,
 		.borders = a->borders,
+		.origins = a->origins,
 		.ctl = a->ctl,
 		.ports = a->ports,
 		.chans = &a->chans,

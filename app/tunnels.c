@@ -12,6 +12,7 @@
 #include "comp.h"
 #include "host.h"
 #include "log.h"
+#include "origin.h"
 #include "speed.h"
 
 static uint16_t port_index(const struct conf *c, const char *name)
@@ -173,10 +174,30 @@ static int tunnel_make(struct app *a, unsigned i)
 	s->traffic_class = (uint8_t)(t->dscp << 2);
 	s->autoexpire_ms = to_ms(t->autoexpire);
 	s->scavenge_ms = to_ms(t->scavengettl);
+	s->max_sessions = t->sessions;
 	s->ratelimit = t->ratelimit;
 	s->tcp = t->tcp;
 	s->conn = t->conn;
 	return s->client ? tunnel_slots(a, i) : 0;
+}
+
+/* Who counts where sessions come from, for all workers. */
+static int origins_up(struct app *a)
+{
+	const struct conf *c = a->conf;
+	unsigned burst = c->max_rate * CONF_RATE_SPAN;
+	struct origins_conf oc = {
+		.sessions = (uint64_t)c->max_sessions * a->plan.workers,
+		.address = c->max_address,
+		.prefix = c->max_prefix,
+		.rate = c->max_rate,
+		.burst = burst > CONF_BURST_MIN ? burst : CONF_BURST_MIN,
+		.n_tunnels = c->n_tunnels,
+	};
+
+	if (getrandom(oc.key, sizeof(oc.key), 0) != sizeof(oc.key))
+		return app_fail(a, -EIO, "random numbers");
+	return origins_create(&a->origins, &oc) ? app_fail(a, -ENOMEM, "sources' tables") : 0;
 }
 
 int app_tunnels_up(struct app *a)
@@ -197,7 +218,7 @@ int app_tunnels_up(struct app *a)
 	}
 	log_info("key derivation done");
 	conf_wipe_keys((struct conf *)a->conf);
-	return 0;
+	return origins_up(a);
 }
 
 void app_tunnels_down(struct app *a)
@@ -215,6 +236,7 @@ void app_tunnels_down(struct app *a)
 		if (a->crypts && a->crypts[i])
 			crypt_destroy(a->crypts[i]);
 	}
+	origins_destroy(a->origins);
 	free(a->slot_worker);
 	free(a->tunnels);
 	free(a->crypts);

@@ -330,6 +330,23 @@ static int check_sessions(struct conf_reader *r)
 	return 0;
 }
 
+/* Halves of what there is, where nobody said: no source has all of it, and no household or carrier's NAT meets them. */
+static int check_sources(struct conf_reader *r)
+{
+	uint64_t all = (uint64_t)r->c->max_sessions * conf_workers(r->c);
+	uint64_t half = all / 2, most = all / 4 * 3;
+
+	if (!conf_obj_line(&r->limits, "address_sessions"))
+		r->c->max_address = (unsigned)(half > CONF_SOURCE_MIN ? half : CONF_SOURCE_MIN);
+	if (!conf_obj_line(&r->limits, "prefix_sessions"))
+		r->c->max_prefix = (unsigned)(most > CONF_SOURCE_MIN ? most : CONF_SOURCE_MIN);
+	if (r->c->max_address > LIMIT_SESSIONS_ALL)
+		r->c->max_address = LIMIT_SESSIONS_ALL;
+	if (r->c->max_prefix > LIMIT_SESSIONS_ALL)
+		r->c->max_prefix = LIMIT_SESSIONS_ALL;
+	return 0;
+}
+
 /* Another process maps our memory by its files, and only hugepages have any. */
 static int check_dumpcap(struct conf_reader *r)
 {
@@ -360,7 +377,7 @@ int conf_check(struct conf_reader *r)
 {
 	static int (*const rules[])(struct conf_reader *) = {
 		check_lcores,  check_dumpcap,	  check_ports, check_tunnel_port, check_zones,
-		check_tunnels, check_tcp_sockets, check_mtus,  check_sessions,
+		check_tunnels, check_tcp_sockets, check_mtus,  check_sessions,	  check_sources,
 	};
 	int rc = check_presence(r);
 

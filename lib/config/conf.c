@@ -13,6 +13,7 @@ static int set_defaults(struct conf *c, const char *path)
 	c->eal.n_lcores = 2;
 	c->eal.control = 1;
 	c->max_sessions = 65536;
+	c->max_rate = 2000;
 	c->max_streams = 4096;
 	c->max_dials = 512;
 	c->dial_timeout = 30;

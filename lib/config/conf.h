@@ -95,6 +95,10 @@ struct conf_bandwidth {	   /* of the path, bits/s of frames with all their heads
 #define CONF_BANDWIDTH_MAX 48
 const char *conf_bandwidth_text(const struct conf_bandwidth *b, char buf[CONF_BANDWIDTH_MAX]);
 
+#define CONF_SOURCE_MIN 4096
+#define CONF_RATE_SPAN	4  /* s whose sessions may begin at once after a rest, */
+#define CONF_BURST_MIN	64 /* and so many in any case */
+
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 
 struct conf_tunnel {
@@ -125,6 +129,7 @@ struct conf_tunnel {
 	bool nocomp, acknodelay;
 	unsigned smuxver;			/* 2 */
 	unsigned smuxbuf, streambuf, framesize; /* 4194304, 2097152, 8192 */
+	unsigned sessions;			/* server: 0 (as many as there is room for) */
 	unsigned keepalive;			/* 10, 1..30 s */
 	unsigned closewait;			/* s; client 30, server 0 (wire.md 14) */
 	enum conf_compat compat;
@@ -165,8 +170,14 @@ struct conf {
 	struct conf_tunnel *tunnels;
 	unsigned n_tunnels;
 	unsigned max_sessions; /* limits.sessions: a worker; 65536 */
-	unsigned max_streams;  /* limits.streams: a session; 4096 */
-	unsigned max_dials;    /* limits.dials: under way at once, to all targets; 512 */
+	/*
+	 * limits.address_sessions, limits.prefix_sessions: of one address, of one /24 or /56; 0: as many as come.  Not
+	 * given: half, and three quarters, of what all workers may have, CONF_SOURCE_MIN at least.
+	 */
+	unsigned max_address, max_prefix;
+	unsigned max_rate;    /* limits.address_rate: sessions a second that begin, of one address; 2000, 0: no limit */
+	unsigned max_streams; /* limits.streams: a session; 4096 */
+	unsigned max_dials;   /* limits.dials: under way at once, to all targets; 512 */
 	unsigned dial_timeout; /* limits.dialtimeout: s; 30 */
 	struct conf_telemetry telemetry;
 	struct conf_log log;

@@ -110,8 +110,16 @@ const struct conf_table conf_eal_table = {eal_items, NULL};
 /* ---- limits ---- */
 
 static const struct conf_item limits_items[] = {
-	{"sessions", .kind = CONF_UINT, .offset = offsetof(struct conf, max_sessions), .min = 1, .max = 1048576,
+	{"sessions", .kind = CONF_UINT, .offset = offsetof(struct conf, max_sessions), .min = 1, .max = LIMIT_SESSIONS,
 	 .help = "KCP sessions a worker"},
+	{"address_sessions", .kind = CONF_UINT, .offset = offsetof(struct conf, max_address), .max = LIMIT_SESSIONS_ALL,
+	 .help = "sessions of one source address, of all servers' tunnels and workers; 0: as many as come; not given: "
+		 "half of all that there may be, 4096 at least"},
+	{"prefix_sessions", .kind = CONF_UINT, .offset = offsetof(struct conf, max_prefix), .max = LIMIT_SESSIONS_ALL,
+	 .help = "the same of one IPv4 /24 or IPv6 /56; not given: three quarters of all, 4096 at least"},
+	{"address_rate", .kind = CONF_UINT, .offset = offsetof(struct conf, max_rate), .max = 1000000,
+	 .help = "new sessions a second of one source address, and those of four seconds (64 at least) at once; 0: as "
+		 "many as come"},
 	{"streams", .kind = CONF_UINT, .offset = offsetof(struct conf, max_streams), .min = 1, .max = 1048576,
 	 .help = "streams a session"},
 	{"dials", .kind = CONF_UINT, .offset = offsetof(struct conf, max_dials), .min = 1, .max = 65536,

@@ -122,6 +122,8 @@ static const struct conf_item items[] = {
 	 .help = "with mode manual and congestion stock: retransmit after so many later ACKs; 0: never"},
 	{"nc", INT(nc, 0, 1), .help = "with mode manual and congestion stock: 1: no congestion window"},
 	{"conn", UINT(conn, 1, CONF_CONN_MAX), .roles = CONF_R_CLIENT, .help = "sessions to spread connections over"},
+	{"sessions", UINT(sessions, 0, LIMIT_SESSIONS_ALL), .roles = CONF_R_SERVER,
+	 .help = "sessions of the tunnel, of all workers; 0: as many as limits.sessions leaves it"},
 	{"mtu", UINT(mtu, 50, LIMIT_UDP), .help = "largest UDP payload"},
 	{"congestion", SETS(CONF_ENUM, congestion), .words = congestion_words,
 	 .help = "what bounds a session: a model of the path, or kcptun's windows and timers; with compat of a year "

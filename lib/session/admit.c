@@ -45,6 +45,8 @@ struct sess *admit(struct shard *s, struct pkt *k, uint64_t now)
 	}
 	if (!ss && !begins(s, k, &b))
 		return NULL;
+	if (!origin_admits(s, k, now))
+		return NULL;
 	if (ss)
 		sess_close(ss, DROP_REPLACED, now);
 	ss = sess_open(s, k->tunnel, k->key, k->hash, b.conv, now);

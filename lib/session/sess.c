@@ -96,7 +96,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	struct sess *ss;
 
 	/* Those that there are need more than they hold now. */
-	if (s->closing || s->n_all >= s->conf.max_sessions || mem_low(account))
+	if (s->closing || s->n_all >= s->conf.max_sessions || !places_may(s, tunnel) || mem_low(account))
 		return NULL;
 	ss = mem_get(&account->own, sizeof(*ss));
 	if (!ss)
@@ -135,6 +135,8 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	}
 	ss->index = s->n_all;
 	s->all[s->n_all++] = ss;
+	places_take(ss);
+	origin_take(ss);
 	sess_layers(ss, now);
 	sess_count_open(ss);
 	sess_note(ss, NOTE_SESS_OPEN, conv, ss->tun->mux.version);
@@ -183,6 +185,8 @@ static void sess_unlink(struct sess *ss)
 	list_del(&ss->knock);
 	list_del(&ss->ask);
 	share_close(ss);
+	places_give(ss);
+	origin_give(ss);
 	if (s->out_cur == ss)
 		s->out_cur = NULL;
 	s->all[ss->index] = s->all[--s->n_all];

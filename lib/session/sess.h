@@ -5,6 +5,7 @@
 
 #include "comp.h"
 #include "kcp_state.h"
+#include "origin.h"
 #include "qpp.h"
 #include "shard.h"
 #include "wheel.h"
@@ -220,8 +221,13 @@ struct sess {
 	uint64_t age_at;   /* ms: when its age is looked at */
 	uint64_t begin_at; /* ms: server: ends unless it has begun; UINT64_MAX: it has, or is no server's */
 	uint64_t ask_at;   /* ms: client: is an acknowledgement owed, and nothing heard?  UINT64_MAX: see ask_ready */
-	uint64_t ask_token, ask_since; /* of the question last sent, and ms since when it is that one; 0: none */
-	bool mac_known;		       /* reply_mac: link address that the peer's first packet came from */
+	union {
+		struct { /* client: of the question last sent, and ms since when it is that one; 0: none */
+			uint64_t ask_token, ask_since;
+		};
+		uint32_t origin[2]; /* server: origin.c: its address's count, and its prefix's */
+	};
+	bool mac_known; /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
 	bool fec_told;	   /* control knows that the two sides differ in FEC, */
 	bool shape_asked;  /* and that a codec of the client's shape is wanted */
@@ -284,9 +290,11 @@ struct shard {
 		*owing[OWING_MAX]; /* streams with events for control, of this part of the turn; NULL: told before */
 	uint32_t n_owing;
 	uint32_t over_at, over_end;
-	struct sess *over[OVER_MAX]; /* kept buffers beyond mbufs_to_hold, in this vector: a ring */
-	struct sess *out_cur;	     /* session in the middle of a flush when the vector was full */
-	struct sess **all;	     /* dense, for telemetry and shutdown */
+	struct sess *over[OVER_MAX];	    /* kept buffers beyond mbufs_to_hold, in this vector: a ring */
+	struct sess *out_cur;		    /* session in the middle of a flush when the vector was full */
+	struct places *places;		    /* [tunnel] */
+	unsigned places_spare, places_over; /* nobody's; what tunnels have beyond their own */
+	struct sess **all;		    /* dense, for telemetry and shutdown */
 	uint32_t n_all;
 	struct slot **slots; /* [tunnel][slot], NULL for other workers' */
 	struct snmp *snmp;   /* [tunnel] */
@@ -347,6 +355,14 @@ void sess_note_window(struct sess *ss, uint32_t has, uint32_t wants, uint32_t kb
 void shard_bad_key(struct shard *s, const struct pkt *k, uint64_t now);
 /* Random bits: unlike each other, and no secret from who sees many of them. */
 uint64_t shard_random(struct shard *s);
+
+/* places.c */
+int places_up(struct shard *s);
+void places_down(struct shard *s);
+/* May the tunnel have one more session here? */
+bool places_may(const struct shard *s, unsigned tunnel);
+void places_take(struct sess *ss);
+void places_give(struct sess *ss);
 
 /* share.c */
 int share_up(struct shard *s);

@@ -55,6 +55,7 @@ static unsigned widest_parity(const struct shard_conf *c)
 static void shard_free(struct shard *s)
 {
 	slots_destroy(s);
+	places_down(s);
 	share_down(s);
 	if (s->comp)
 		comp_scratch_destroy(s->comp);
@@ -97,6 +98,8 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	ret = shard_tables(s);
 	if (ret == 0)
 		ret = share_up(s);
+	if (ret == 0)
+		ret = places_up(s);
 	if (ret)
 		goto fail;
 	snprintf(name, sizeof(name), "flows%u", conf->id);

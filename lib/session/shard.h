@@ -23,6 +23,7 @@
 #include "qpp.h"
 #include "snmp.h"
 
+struct origins;
 struct shard;
 
 /* A tunnel as the shards see it: filled by app, immutable (but for `others`), shared by all workers. */
@@ -42,6 +43,7 @@ struct shard_tunnel {
 	uint8_t traffic_class;	    /* of the IP header */
 	uint32_t autoexpire_ms;	    /* client: age at which a session takes no more streams, 0: never */
 	uint32_t scavenge_ms;	    /* client: and how much later it is closed */
+	unsigned max_sessions;	    /* server: of all workers, 0: as many as there is room for (origin.h) */
 	uint64_t ratelimit;	    /* bytes/s that a session sends, 0: unlimited */
 	const struct qpp_pads *qpp; /* NULL: off; shared, immutable */
 	bool tcp;		    /* fake TCP (wire.md 10) */
@@ -54,6 +56,7 @@ struct shard_conf {
 	const struct shard_tunnel *tunnels;
 	unsigned n_tunnels;
 	unsigned max_sessions;
+	struct origins *origins; /* all workers'; NULL: nobody counts where sessions come from */
 	struct mem *mem;
 	struct chan_pool *chans;
 	struct border *border;

@@ -125,6 +125,8 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	rte_tel_data_add_dict_string(d, "fec", text);
 	dict_u64(d, "smuxver", t->smuxver);
 	dict_u64(d, "sessions", sum.CurrEstab);
+	if (t->role == CONF_SERVER)
+		dict_u64(d, "sessions_limit", t->sessions);
 	dict_u64(d, "bytes_in", sum.BytesReceived);
 	dict_u64(d, "bytes_out", sum.BytesSent);
 	dict_u64(d, "csum_errors", sum.InCsumErrors);
@@ -519,6 +521,7 @@ static const struct cmd cmds[] = {
 	{"/kcpgate/ports", tlm_cmd_ports, "Ports: device, link, queues, what the device does. No parameters"},
 	{"/kcpgate/control", cmd_control, "Kernel TCP, the exception path, free buffers. No parameters"},
 	{"/kcpgate/controls", cmd_controls, "Control lcores: their connections and load. No parameters"},
+	{"/kcpgate/limits", tlm_cmd_limits, "Limits: how full, and how often they refused. No parameters"},
 	{"/kcpgate/drops", cmd_drops, "Everything that was dropped, by reason. No parameters"},
 	{"/kcpgate/capture", tlm_cmd_capture,
 	 "The last capture. Parameters: [start[,NAME=VALUE...]], see kcpgate capture --help"},

@@ -22,6 +22,8 @@ static inline void dict_u64(struct rte_tel_data *d, const char *name, uint64_t v
  * deeper. */
 void tlm_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row);
 
+/* cmd_limit.c */
+int tlm_cmd_limits(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 /* cmd_port.c */
 int tlm_cmd_ports(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 /* cmd_capture.c */

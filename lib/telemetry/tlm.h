@@ -20,6 +20,7 @@ struct tlm_src {
 	struct shard *const *shards;
 	struct worker *const *workers;
 	struct border *const *borders;
+	const struct origins *origins;
 	const struct ctl *ctl;
 	const struct port *ports; /* of conf */
 	struct chan_pool *chans;

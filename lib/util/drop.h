@@ -52,6 +52,10 @@
 	X(STRAY, "stray", "datagram of a session that is not known, and that cannot begin one")               \
 	X(PARITY_ALONE, "parity_alone", "parity without a session")                                           \
 	X(SESSION_LIMIT, "session_limit", "no room for a new session")                                        \
+	X(TUNNEL_LIMIT, "tunnel_limit", "no room for a new session in its tunnel's part")                     \
+	X(ADDRESS_LIMIT, "address_limit", "new session of an address that has as many as it may")             \
+	X(PREFIX_LIMIT, "prefix_limit", "new session of a /24 or /56 that has as many as it may")             \
+	X(SESSION_RATE, "session_rate", "new session of an address that has begun too many just now")         \
 	X(KCP_INPUT, "kcp_input", "malformed KCP segment")                                                    \
 	X(OOB, "oob", "out-of-band packet, which kcptun does not use")                                        \
 	X(ASK_LIMIT, "ask_limit", "question for a session, beyond those answered a second")                   \

@@ -115,6 +115,8 @@ Test(good, defaults_of_the_file)
 	cr_expect_eq(c->max_sessions, 65536);
 	cr_expect_eq(c->max_streams, 4096);
 	cr_expect(c->max_dials == 512 && c->dial_timeout == 30);
+	cr_expect(c->max_address == 32768 && c->max_prefix == 49152 && c->max_rate == 2000);
+	cr_expect_eq(c->tunnels[0].sessions, 0);
 	cr_expect(c->telemetry.enable);
 	cr_expect_not(c->telemetry.allow_plaintext);
 	cr_expect_eq(c->log.level, LOG_INFO);
@@ -238,7 +240,8 @@ static const char everything[] =
 	"eal = { lcores = \"0@0,(1-3)@(1,2),5\"; hugepages = false; memory = 512; dumpcap = false; file_prefix = "
 	"\"kg1\";\n"
 	"  args = [ \"--log-level=8\", \"--iova-mode=va\" ]; idle = \"poll\"; };\n"
-	"limits = { sessions = 10; streams = 20; dials = 30; dialtimeout = 40; };\n"
+	"limits = { sessions = 10; streams = 20; dials = 30; dialtimeout = 40;\n"
+	"  address_sessions = 0; prefix_sessions = 7; address_rate = 0; };\n"
 	"telemetry = { enable = false; allow_plaintext = true; };\n"
 	"log = { level = \"error\"; file = \"/tmp/x.log\"; quiet = true; };\n"
 	"ports = ( { name = \"a\"; device = \"03:00.1,representor=0\"; exception = \"tap\"; ifname = \"tap0\";\n"
@@ -270,6 +273,7 @@ Test(good, every_option_of_the_groups)
 	cr_expect_eq(c->eal.idle, CONF_IDLE_POLL);
 	cr_expect(c->max_sessions == 10 && c->max_streams == 20);
 	cr_expect(c->max_dials == 30 && c->dial_timeout == 40);
+	cr_expect(c->max_address == 0 && c->max_prefix == 7 && c->max_rate == 0);
 	cr_expect_not(c->telemetry.enable);
 	cr_expect(c->telemetry.allow_plaintext);
 	cr_expect_eq(c->log.level, LOG_ERROR);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sess.h"
+
+/*
+ * How a worker's places for sessions are shared out among tunnels, so that a flood of one tunnel's keeps no other's
+ * out. A client's tunnel has one for each of its slots here.  Of what is left half is shared out evenly among the
+ * servers', and half is for whoever comes; one server alone has all of it.
+ */
+
+struct places {
+	unsigned used, own;
+};
+
+static unsigned slots_here(const struct shard *s, const struct shard_tunnel *t)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; t->client && i < t->conn; i++)
+		n += t->dials[i].worker_id == s->conf.id;
+	return n;
+}
+
+int places_up(struct shard *s)
+{
+	unsigned n = s->conf.n_tunnels, left = s->conf.max_sessions, servers = 0, part;
+
+	s->places = calloc(n, sizeof(*s->places));
+	if (!s->places)
+		return -ENOMEM;
+	for (unsigned t = 0; t < n; t++) {
+		unsigned slots = slots_here(s, &s->conf.tunnels[t]);
+
+		s->places[t].own = slots < left ? slots : left;
+		left -= s->places[t].own;
+		servers += !s->conf.tunnels[t].client;
+	}
+	part = servers > 1 ? left / (2 * servers) : left;
+	for (unsigned t = 0; t < n; t++) {
+		if (s->conf.tunnels[t].client)
+			continue;
+		s->places[t].own = part;
+		left -= part;
+	}
+	s->places_spare = left;
+	return 0;
+}
+
+void places_down(struct shard *s)
+{
+	free(s->places);
+}
+
+bool places_may(const struct shard *s, unsigned tunnel)
+{
+	const struct places *p = &s->places[tunnel];
+
+	return p->used < p->own || s->places_over < s->places_spare;
+}
+
+void places_take(struct sess *ss)
+{
+	struct shard *s = ss->shard;
+	struct places *p = &s->places[ss->tun - s->conf.tunnels];
+
+	if (p->used++ >= p->own)
+		s->places_over++;
+}
+
+void places_give(struct sess *ss)
+{
+	struct shard *s = ss->shard;
+	struct places *p = &s->places[ss->tun - s->conf.tunnels];
+
+	if (p->used-- > p->own)
+		s->places_over--;
+}
