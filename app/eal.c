@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <rte_build_config.h>
@@ -65,6 +66,7 @@ static int eal_init_quiet(int argc, char **argv)
 {
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	int saved[2] = {dup(1), dup(2)};
+	mode_t mask;
 	int ret;
 
 	fflush(stdout);
@@ -72,7 +74,9 @@ static int eal_init_quiet(int argc, char **argv)
 		dup2(fd, 1);
 		dup2(fd, 2);
 	}
+	mask = umask(077); /* telemetry's socket, whose mode is nobody else's business */
 	ret = rte_eal_init(argc, argv);
+	umask(mask);
 	fflush(stdout);
 	for (int i = 0; i < 2; i++) {
 		if (saved[i] >= 0) {
@@ -158,6 +162,9 @@ static void eal_runtime(void)
 	err = runtime_hold(dir);
 	if (err)
 		log_warn("%s: %s: it will be left behind", dir, strerror(-err));
+	err = runtime_close(dir);
+	if (err)
+		log_warn("%s: telemetry's socket cannot be kept from others: %s", dir, strerror(-err));
 	n = runtime_sweep(dir);
 	if (n)
 		log_debug("removed %u folders beside %s that ended processes had left", n, dir);
@@ -174,7 +181,8 @@ static void note_fault(void *ctx, const char *text)
 
 /*
  * Why EAL did not start.  Of hugepages somebody else may have taken those that we saw: then what is missing now is
- * said, or, where they were left to us, the start is made once more without them (-EAGAIN).
+ * said, or, where they were left to us, the start is made once more without them (-EAGAIN): not as another user, who
+ * may not be let read the file.
  */
 static int eal_fault(struct app *a)
 {

@@ -104,6 +104,20 @@ static bool is_socket(const char *name)
 	return false;
 }
 
+int runtime_close(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	int err = d ? 0 : -errno;
+
+	while (d && (e = readdir(d)))
+		if (is_socket(e->d_name) && fchmodat(dirfd(d), e->d_name, 0600, 0))
+			err = -errno;
+	if (d)
+		closedir(d);
+	return err;
+}
+
 static bool listens(const char *dir, const char *name)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};

@@ -19,6 +19,9 @@ bool runtime_place(const char *base);
 /* The folder is in use by this process from here on.  0 or -errno. */
 int runtime_hold(const char *dir);
 
+/* The sockets in it are its user's alone: 0600.  0 or -errno. */
+int runtime_close(const char *dir);
+
 /* Removes the folder, if nothing is in it that somebody uses. */
 void runtime_leave(const char *dir);
 

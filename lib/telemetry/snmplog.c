@@ -124,7 +124,7 @@ static void take_back(int fd, ssize_t put)
 int snmplog_append(const char *path, uint64_t unix_s, const struct snmp *v)
 {
 	/* Non-blocking, for what is a FIFO without a reader. */
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666), err = 0;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640), err = 0;
 	char buf[2 * SNMPLOG_ROW];
 	struct stat st;
 	size_t n = 0;
@@ -247,6 +247,7 @@ int snmplog_start(struct snmplog_thread **out, const struct tlm_src *src, const 
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->wake, NULL);
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* of a system call that is refused (app/posture) */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = -pthread_create(&t->thread, NULL, snmplog_main, t);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
