@@ -189,7 +189,7 @@ static int eal_fault(struct app *a)
 	const char *why = rte_strerror(rte_errno);
 	bool memory = rte_errno == ENOMEM && a->plan.huge;
 
-	if (memory && a->conf->eal.hugepages == CONF_HUGE_AUTO) {
+	if (memory && a->conf->eal.hugepages == CONF_HUGE_AUTO && !a->conf->security.user[0]) {
 		snprintf(a->why, sizeof(a->why),
 			 "hugepages: DPDK did not get those that were free (%s): starting again with ordinary pages",
 			 eal_last);

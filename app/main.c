@@ -17,6 +17,7 @@
 #include "host.h"
 #include "log.h"
 #include "pages.h"
+#include "posture.h"
 #include "speed.h"
 
 #define EXIT_WRONG 2	/* a wrong command line or configuration */
@@ -183,6 +184,7 @@ static void serve(struct app *a, uint64_t signals)
 {
 	while (!(signals & END_SIGNALS)) {
 		signals = ctl_turn(a->ctl, TURN_MS);
+		posture_tell();
 		if (signals & 1ull << SIGUSR1)
 			print_snmp(a);
 	}
@@ -217,20 +219,41 @@ static void raise_limits(void)
 	}
 }
 
+/* The log, whose file may be root's, and then no more rights than the rest needs.  0 or -errno, and it was said why. */
+static int begin(const struct conf *c)
+{
+	char why[256];
+	int fd = log_file(c->log.file), err;
+
+	if (fd < 0) {
+		fprintf(stderr, "kcpgate: log.file: %s: %s\n", c->log.file, strerror(-fd));
+		return fd;
+	}
+	err = posture_lower(c, why, sizeof(why));
+	if (err) {
+		fprintf(stderr, "kcpgate: %s\n", why);
+		return err;
+	}
+	err = log_to(fd, (enum log_level)c->log.level);
+	if (err)
+		fprintf(stderr, "kcpgate: log: %s\n", strerror(-err));
+	return err;
+}
+
 static int run(const struct conf *c)
 {
 	struct app a = {.conf = c};
+	char text[POSTURE_TEXT];
 	uint64_t signals;
-	int ret = log_open(c->log.file, (enum log_level)c->log.level);
+	int ret;
 
-	if (ret) {
-		fprintf(stderr, "kcpgate: log.file: %s: %s\n", c->log.file, strerror(-ret));
-		return EXIT_FAILURE;
-	}
 	block_signals();
 	raise_limits();
+	if (begin(c))
+		return EXIT_FAILURE;
 	banner(c);
 	ret = steps_up(&a);
+	posture_keeper_end();
 	if (ret) {
 		log_close();
 		if (ret == -EAGAIN)
@@ -240,12 +263,17 @@ static int run(const struct conf *c)
 	again_forget();
 	signals = settle(&a);
 	banner_listening(c);
+	ret = posture_sandbox(c);
+	if (ret)
+		log_warn("sandbox: %s: system calls are not refused", strerror(-ret));
+	log_info("security: %s, sandbox %s", posture_text(text), posture_sandboxed() ? "on" : "off");
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
 	if (a.plan.controls > 1)
 		log_debug("%u control lcores share the TCP connections", a.plan.controls);
 	app_say_ready(c);
 	serve(&a, signals);
 	steps_down(&a, N_STEPS);
+	posture_tell();
 	log_info("stopped");
 	log_close();
 	return EXIT_SUCCESS;
@@ -323,6 +351,10 @@ static int check(const struct conf *c)
 
 	plan_make(&p, c, TOPO_SYS, c->eal.hugepages != CONF_HUGE_NO);
 	if (plan_enough(&p, c, why, sizeof(why))) {
+		fprintf(stderr, "kcpgate: %s: %s\n", c->path, why);
+		return EXIT_WRONG;
+	}
+	if (posture_check(c, why, sizeof(why))) {
 		fprintf(stderr, "kcpgate: %s: %s\n", c->path, why);
 		return EXIT_WRONG;
 	}

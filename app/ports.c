@@ -5,6 +5,7 @@
 #include "app.h"
 #include "host.h"
 #include "log.h"
+#include "posture.h"
 
 static bool any_tcp(const struct conf *c)
 {
@@ -33,13 +34,30 @@ static struct port_conf port_conf(const struct app *a, unsigned i, struct rte_me
 	};
 }
 
+struct start {
+	struct app *a;
+	unsigned i;
+	const struct port_conf *pc;
+	char *why;
+	size_t why_n;
+	int ret;
+};
+
+static void start_one(void *arg)
+{
+	struct start *s = arg;
+
+	s->ret = port_start(s->pc, &s->a->ports[s->i], s->why, s->why_n);
+}
+
 static int start(struct app *a, unsigned i, const struct port_conf *pc, char *why, size_t why_n)
 {
-	int ret = port_start(pc, &a->ports[i], why, why_n);
+	struct start s = {a, i, pc, why, why_n, 0};
 
-	if (ret == 0)
+	posture_keeper_run(start_one, &s);
+	if (s.ret == 0)
 		a->dev_csum[i] = a->ports[i].csum;
-	return ret;
+	return s.ret;
 }
 
 /* The port's MAC, or, while it is not there, one of our own; control gives the interface the port's when it comes. */

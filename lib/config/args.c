@@ -176,7 +176,7 @@ int conf_args_open(struct conf_args *a)
 	conf_tunnel_defaults(r->c->tunnels);
 	r->ports[0] = (struct conf_obj){.table = &conf_port_table, .base = r->c->ports, .line = CONF_LINE_ARGV};
 	r->tunnels[0] = (struct conf_obj){.table = &conf_tunnel_table, .base = r->c->tunnels, .line = CONF_LINE_ARGV};
-	r->telemetry.path[0] = r->log.path[0] = '\0';
+	r->telemetry.path[0] = r->log.path[0] = r->security.path[0] = '\0';
 	return 0;
 }
 

@@ -22,9 +22,11 @@ static int set_defaults(struct conf *c, const char *path)
 	c->path = strdup(path);
 	c->eal.file_prefix = strdup("kcpgate");
 	c->log.file = strdup("");
+	c->security.user = strdup("");
+	c->security.sandbox = true;
 	c->telemetry.snmplog = strdup("");
 	c->telemetry.snmpperiod = 60;
-	return c->path && c->eal.file_prefix && c->log.file && c->telemetry.snmplog ? 0 : -ENOMEM;
+	return c->path && c->eal.file_prefix && c->log.file && c->telemetry.snmplog && c->security.user ? 0 : -ENOMEM;
 }
 
 int conf_reader_open(struct conf_reader *r)
@@ -38,6 +40,7 @@ int conf_reader_open(struct conf_reader *r)
 	r->limits = (struct conf_obj){.table = &conf_limits_table, .base = r->c, .path = "limits"};
 	r->telemetry = (struct conf_obj){.table = &conf_telemetry_table, .base = &r->c->telemetry, .path = "telemetry"};
 	r->log = (struct conf_obj){.table = &conf_log_table, .base = &r->c->log, .path = "log"};
+	r->security = (struct conf_obj){.table = &conf_security_table, .base = &r->c->security, .path = "security"};
 	return 0;
 }
 
@@ -128,6 +131,7 @@ void conf_free(struct conf *c)
 	free(c->eal.file_prefix);
 	free(c->log.file);
 	free(c->telemetry.snmplog);
+	free(c->security.user);
 	free(c->path);
 	free(c);
 }

@@ -5,8 +5,8 @@
  * The configuration as one immutable struct: read from a libconfig file or from kcptun's command line and JSON file,
  * checked as a whole, handed out in parts by app. Names, meanings and defaults of a tunnel's options are kcptun's
  * (wire.md 9.4, version of 2026), but for closewait (wire.md 14) and windows, which are automatic.  A file has the
- * groups eal, limits, telemetry and log, which may be left out, and the lists ports and tunnels; conf/ holds commented
- * ones.  One file: @include is refused.
+ * groups eal, limits, telemetry, log and security, which may be left out, and the lists ports and tunnels; conf/ holds
+ * commented ones.  One file: @include is refused.
  */
 
 #include <stdbool.h>
@@ -156,6 +156,13 @@ struct conf_telemetry {
 	unsigned snmpperiod;  /* 60 s */
 };
 
+/* What the process gives up for itself once it has started: app/posture. */
+struct conf_security {
+	char *user;	 /* "": it stays who it is */
+	bool sandbox;	 /* true; seccomp */
+	bool core_dumps; /* false */
+};
+
 struct conf_log {
 	int level;  /* enum log_level */
 	char *file; /* "": stderr */
@@ -181,6 +188,7 @@ struct conf {
 	unsigned dial_timeout; /* limits.dialtimeout: s; 30 */
 	struct conf_telemetry telemetry;
 	struct conf_log log;
+	struct conf_security security;
 	unsigned n_warnings; /* what is allowed but hardly meant: "FILE:LINE: NAME: text", for the caller to log */
 	char **warnings;
 };

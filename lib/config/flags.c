@@ -11,6 +11,7 @@
 #define TUNNEL(s)    .part = CONF_P_TUNNEL, .setting = (s)
 #define TELEMETRY(s) .part = CONF_P_TELEMETRY, .setting = (s)
 #define LOG(s)	     .part = CONF_P_LOG, .setting = (s)
+#define SECURITY(s)  .part = CONF_P_SECURITY, .setting = (s)
 
 /* In the order of kcptun's help (wire.md 9.4), ours last. */
 const struct conf_flag conf_flags[] = {
@@ -69,6 +70,9 @@ const struct conf_flag conf_flags[] = {
 	 .help = "interface to share with the kernel, by frames; not given: UDP sockets, on all interfaces (with tcp: "
 		 "by the "
 		 "kernel's routes)"},
+	{"user", .roles = BOTH, .ours = true, SECURITY("user")},
+	{"sandbox", .roles = BOTH, .ours = true, SECURITY("sandbox"),
+	 .help = "--sandbox=false: do not refuse itself, by seccomp, the system calls that it does not need"},
 	{NULL},
 };
 
@@ -81,6 +85,8 @@ static const struct conf_table *part_table(enum conf_part part)
 		return &conf_telemetry_table;
 	case CONF_P_LOG:
 		return &conf_log_table;
+	case CONF_P_SECURITY:
+		return &conf_security_table;
 	case CONF_P_PORT:
 		return &conf_port_table;
 	case CONF_P_NONE:
@@ -105,6 +111,8 @@ struct conf_obj *conf_flag_obj(struct conf_args *a, const struct conf_flag *f)
 		return &a->r.telemetry;
 	case CONF_P_LOG:
 		return &a->r.log;
+	case CONF_P_SECURITY:
+		return &a->r.security;
 	case CONF_P_PORT:
 		return a->r.ports;
 	case CONF_P_NONE:

@@ -11,7 +11,7 @@
 
 #include "parse.h"
 
-enum conf_part { CONF_P_TUNNEL, CONF_P_TELEMETRY, CONF_P_LOG, CONF_P_PORT, CONF_P_NONE };
+enum conf_part { CONF_P_TUNNEL, CONF_P_TELEMETRY, CONF_P_LOG, CONF_P_SECURITY, CONF_P_PORT, CONF_P_NONE };
 
 struct conf_flag {
 	const char *name;    /* long, and JSON's, whose case does not matter */

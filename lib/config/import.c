@@ -157,6 +157,7 @@ static void print_all(FILE *f, struct conf_args *a)
 	fputs("\t}\n);\n", f);
 	print_single(f, a, "telemetry", &a->r.telemetry);
 	print_single(f, a, "log", &a->r.log);
+	print_single(f, a, "security", &a->r.security);
 }
 
 int conf_import(FILE *f, const char *path, const enum conf_role *role, char *why, size_t why_n)

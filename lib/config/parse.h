@@ -90,6 +90,7 @@ struct conf_table {
 #define CONF_NO_PPROF "an option that has no effect here; allowed: telemetry, whose /kcpgate/workers shows the cycles"
 
 extern const struct conf_table conf_eal_table, conf_limits_table, conf_telemetry_table, conf_log_table;
+extern const struct conf_table conf_security_table;
 extern const struct conf_table conf_port_table, conf_tunnel_table;
 
 /* ---- reading ---- */
@@ -116,7 +117,7 @@ struct conf_reader {
 	bool lenient;	     /* what stock would do and we refuse is only warned about, for import */
 	char *secrets;	     /* passphrases of a file, while it is read */
 	size_t secrets_size, secrets_n;
-	struct conf_obj eal, limits, telemetry, log;
+	struct conf_obj eal, limits, telemetry, log, security;
 	struct conf_obj *ports, *tunnels; /* parallel to c->ports and c->tunnels */
 };
 

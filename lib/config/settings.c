@@ -5,7 +5,7 @@
 
 #include "parse.h"
 
-/* The plain groups: eal, limits, telemetry, log. */
+/* The plain groups: eal, limits, telemetry, log, security. */
 
 /* ---- eal ---- */
 
@@ -170,3 +170,18 @@ static const struct conf_item log_items[] = {
 };
 
 const struct conf_table conf_log_table = {log_items, NULL};
+
+/* ---- security ---- */
+
+static const struct conf_item security_items[] = {
+	{"user", .kind = CONF_TEXT, .offset = offsetof(struct conf_security, user), .put = conf_put_text,
+	 .allowed = "the name of a user of this machine",
+	 .help = "who it becomes when root starts it; not given: it stays root, without what it does not need"},
+	{"sandbox", .kind = CONF_BOOL, .offset = offsetof(struct conf_security, sandbox),
+	 .help = "refuse itself, by seccomp, the system calls that it does not need"},
+	{"core_dumps", .kind = CONF_BOOL, .offset = offsetof(struct conf_security, core_dumps),
+	 .help = "let it leave core files, and debuggers of its user look at it"},
+	{NULL},
+};
+
+const struct conf_table conf_security_table = {security_items, NULL};

@@ -181,9 +181,10 @@ static int read_tunnels(struct conf_reader *r, const config_setting_t *s)
 
 static int read_section(struct conf_reader *r, const config_setting_t *s)
 {
-	static const char *const sections[] = {"eal", "ports", "tunnels", "limits", "telemetry", "log", NULL};
+	static const char *const sections[] = {"eal",	    "ports", "tunnels",	 "limits",
+					       "telemetry", "log",   "security", NULL};
 	const char *name = config_setting_name(s);
-	struct conf_obj *singles[] = {&r->eal, &r->limits, &r->telemetry, &r->log};
+	struct conf_obj *singles[] = {&r->eal, &r->limits, &r->telemetry, &r->log, &r->security};
 	struct conf_nearest near;
 
 	for (unsigned i = 0; i < sizeof(singles) / sizeof(singles[0]); i++)
@@ -200,7 +201,8 @@ static int read_section(struct conf_reader *r, const config_setting_t *s)
 		return conf_fail(r, config_setting_source_line(s), "%.40s: found an unknown name; did you mean `%s'?",
 				 name, near.best);
 	return conf_fail(r, config_setting_source_line(s),
-			 "%.40s: found an unknown name; allowed: eal, ports, tunnels, limits, telemetry, log", name);
+			 "%.40s: found an unknown name; allowed: eal, ports, tunnels, limits, telemetry, log, security",
+			 name);
 }
 
 /* libconfig would free the passphrases as they are.  Its strings are its own, but nobody else's: they may be written.

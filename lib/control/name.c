@@ -93,6 +93,7 @@ static int job_start(struct names *s, struct name *n)
 		return err;
 	}
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* of a system call that is refused (app/posture) */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);

@@ -400,7 +400,8 @@ static int open_events(struct nl *n)
 	n->events = mnl_socket_open2(NETLINK_ROUTE, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (!n->events || mnl_socket_bind(n->events, 0, MNL_SOCKET_AUTOPID))
 		return -errno;
-	setsockopt(mnl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	if (setsockopt(mnl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
+		setsockopt(mnl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	for (unsigned i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		int g = (int)groups[i];
 

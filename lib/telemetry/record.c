@@ -285,6 +285,7 @@ static int begin(struct record *r, const char *dir, const char *name)
 		return ret;
 	atomic_store(&rec.ended, false);
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* of a system call that is refused (app/posture) */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = -pthread_create(&r->thread, NULL, record_main, r);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -29,6 +29,14 @@ static const struct need {
 	{"", CAP_IPC_LOCK, "CAP_IPC_LOCK", "memory for the device, locked beyond ulimit -l"},
 };
 
+/* Of drivers that are not in the table, or bring what it does not know: whatever a network device may want. */
+#define ANY (CAP_BIT(CAP_NET_ADMIN) | CAP_BIT(CAP_NET_RAW) | CAP_BIT(CAP_IPC_LOCK))
+/* A card's: beside that registers of its own, where there is no IOMMU, and the physical addresses of its memory. */
+#define CARD (ANY | CAP_BIT(CAP_SYS_RAWIO) | CAP_BIT(CAP_SYS_ADMIN))
+
+/* Drivers without any. */
+static const char *const plain[] = {"net_kudp", "net_ring", "net_null", "net_memif"};
+
 static bool has(unsigned cap, const struct __user_cap_data_struct data[2])
 {
 	return data[cap / 32].effective >> cap % 32 & 1;
@@ -74,4 +82,56 @@ const char *cap_of_listen(int err, unsigned port)
 		return "";
 	return port < 1024 ? ": CAP_NET_BIND_SERVICE is missing, for ports below 1024"
 			   : ": CAP_NET_BIND_SERVICE is missing, for ports below net.ipv4.ip_unprivileged_port_start";
+}
+
+static bool is_plain(const char *device)
+{
+	for (unsigned i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+		if (!strncmp(device, plain[i], strlen(plain[i])))
+			return true;
+	return false;
+}
+
+uint64_t cap_mask(const char *device, bool vdev)
+{
+	uint64_t mask = 0;
+
+	if (!vdev)
+		return CARD;
+	for (unsigned i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+		if (needed_by(&needs[i], device, vdev))
+			mask |= CAP_BIT(needs[i].cap);
+	return mask || is_plain(device) ? mask : ANY;
+}
+
+uint64_t cap_any(void)
+{
+	return ANY;
+}
+
+/* Those that a gateway may keep. */
+static const struct {
+	unsigned cap;
+	const char *name;
+} names[] = {
+	{CAP_DAC_OVERRIDE, "DAC_OVERRIDE"},
+	{CAP_NET_BIND_SERVICE, "NET_BIND_SERVICE"},
+	{CAP_NET_ADMIN, "NET_ADMIN"},
+	{CAP_NET_RAW, "NET_RAW"},
+	{CAP_IPC_LOCK, "IPC_LOCK"},
+	{CAP_SYS_RAWIO, "SYS_RAWIO"},
+	{CAP_SYS_ADMIN, "SYS_ADMIN"},
+	{CAP_PERFMON, "PERFMON"},
+	{CAP_BPF, "BPF"},
+};
+
+const char *cap_text(uint64_t mask, char buf[CAP_TEXT])
+{
+	size_t at = 0;
+
+	snprintf(buf, CAP_TEXT, "none");
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (mask & CAP_BIT(names[i].cap))
+			at += (size_t)snprintf(buf + at, CAP_TEXT - at, "%s%s", at ? ", " : "", names[i].name);
+	return buf;
 }

@@ -28,18 +28,29 @@ static int open_file(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-int log_open(const char *path, enum log_level level)
+int log_file(const char *path)
 {
-	struct logq *q = atomic_load(&log_queue);
-	int fd, err;
+	int fd;
 
 	/* stderr has a number of its own too: others play with number 2, as EAL's start does. */
 	if (path && *path)
-		fd = open_file(path);
-	else if ((fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)) < 0)
-		fd = -errno;
-	if (fd < 0)
-		return fd;
+		return open_file(path);
+	fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? -errno : fd;
+}
+
+int log_open(const char *path, enum log_level level)
+{
+	int fd = log_file(path);
+
+	return fd < 0 ? fd : log_to(fd, level);
+}
+
+int log_to(int fd, enum log_level level)
+{
+	struct logq *q = atomic_load(&log_queue);
+	int err;
+
 	if (q) {
 		logq_flush(q, FLUSH_MS);
 		err = logq_redirect(q, fd);

@@ -19,6 +19,10 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
  * From here on nobody waits for a log: a thread writes, and what it cannot write in time is lost and counted (logq.h).
  */
 int log_open(const char *path, enum log_level level);
+/* The same in two steps, for whoever gives up rights between: the file's descriptor or -errno, and no thread yet; then
+ * all of it, and the descriptor is the log's. */
+int log_file(const char *path);
+int log_to(int fd, enum log_level level);
 /* Waits a second at most for what is still to be written; then back to stderr.  For the end: other threads may not be
  * logging meanwhile. */
 void log_close(void);

@@ -251,6 +251,7 @@ int logq_start(struct logq **out, int fd)
 	pthread_cond_init(&q->some, NULL);
 	pthread_cond_init(&q->done, NULL);
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* of a system call that is refused (app/posture) */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = -pthread_create(&q->thread, NULL, logq_main, q);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

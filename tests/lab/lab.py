@@ -126,7 +126,8 @@ class Lab:
 
     def close(self):
         with self.lock:  # a thread of the test may be about to start one more
-            self.closing = True
+            again, self.closing = self.closing, True
+        refused = [] if again else self.refused()
         for p in reversed(self.procs):
             if p.p.poll() is None:
                 p.p.terminate()
@@ -143,6 +144,12 @@ class Lab:
         self.procs, self.undo, self.namespaces = [], [], []
         if os.path.isdir(self.dir) and not os.environ.get("KCPGATE_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
+        if refused:
+            raise LabError("\n".join(refused))
+
+    def refused(self):
+        """What the gateways' sandboxes refused: whatever a test does, nothing is."""
+        return [line for p in self.procs for line in p.log().splitlines() if "system call refused" in line]
 
     # ---- network ----
 

@@ -258,8 +258,9 @@ Test(quote, one_short_line)
 /* A row without its range, words, parser or help would only show when a user meets it. */
 Test(tables, complete)
 {
-	const struct conf_table *const tables[] = {&conf_eal_table, &conf_limits_table, &conf_telemetry_table,
-						   &conf_log_table, &conf_port_table,	&conf_tunnel_table};
+	const struct conf_table *const tables[] = {&conf_eal_table,	&conf_limits_table, &conf_telemetry_table,
+						   &conf_log_table,	&conf_port_table,   &conf_tunnel_table,
+						   &conf_security_table};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		unsigned n = 0;

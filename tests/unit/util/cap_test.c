@@ -58,3 +58,21 @@ Test(cap, of_ports)
 	cr_expect_str_eq(cap_of_listen(-EACCES, 80), ": CAP_NET_BIND_SERVICE is missing, for ports below 1024");
 	cr_expect_str_eq(cap_of_listen(-EADDRINUSE, 80), "");
 }
+
+/* What is kept for a device that may come back: its driver's needs, and of drivers nobody knows the common ones. */
+Test(cap, kept)
+{
+	uint64_t net = CAP_BIT(CAP_NET_ADMIN) | CAP_BIT(CAP_NET_RAW);
+	char buf[CAP_TEXT];
+
+	cr_expect_eq(cap_mask("net_kudp0", true), 0);
+	cr_expect_eq(cap_mask("net_memif0,socket=/run/m", true), 0);
+	cr_expect_eq(cap_mask("net_af_packet0,iface=eth0", true), net);
+	cr_expect_eq(cap_mask("net_af_xdp0,iface=eth0", true),
+		     net | CAP_BIT(CAP_BPF) | CAP_BIT(CAP_PERFMON) | CAP_BIT(CAP_IPC_LOCK));
+	cr_expect_eq(cap_mask("net_pcap0,iface=eth0", true), cap_any());
+	cr_expect_eq(cap_mask("0000:03:00.0", false) & cap_any(), cap_any());
+	cr_expect_eq(cap_mask("0000:03:00.0", false) & (CAP_BIT(CAP_SYS_PTRACE) | CAP_BIT(CAP_SETUID)), 0);
+	cr_expect_str_eq(cap_text(net, buf), "NET_ADMIN, NET_RAW");
+	cr_expect_str_eq(cap_text(0, buf), "none");
+}

@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What the gateway keeps for itself, and from others: its binary, its rights, its memory, its sockets, what it leaves."""
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import case
+from case import check
+from lab import GUARD, ROOT, Lab, eal, gateway_binary, sh, wait_until
+
+LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
+CAPS = {"DAC_OVERRIDE": 1, "NET_BIND_SERVICE": 10, "NET_ADMIN": 12, "NET_RAW": 13, "IPC_LOCK": 14, "PERFMON": 38, "BPF": 39}
+SETS = "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"
+SOCKETS = "kernel's", '{ name = "sock"; device = "net_kudp0"; }'
+PACKET = "a packet socket's", '{ name = "w"; device = "net_af_packet0,iface=g0"; exception = "kernel"; }'
+TAP = "with a TAP", '{ name = "w"; device = "net_af_packet0,iface=g0"; exception = "tap"; addresses = ["10.78.0.1/24"]; }'
+XDP = "AF_XDP's", '{ name = "w"; device = "net_af_xdp0,iface=g0"; exception = "kernel"; }'
+
+
+def conf(port, role="server", extra="", listen=None):
+    far = 'target = "127.0.0.1:9000"' if role == "server" else 'remote = "10.78.0.1:4000"'
+    return (eal() + "ports = ( %s );\n" % port + extra +
+            'tunnels = ( { name = "t"; role = "%s"; listen = "%s"; %s; key = "posture"; mode = "fast3"; } );\n' % (
+                role, listen or (":4000" if role == "server" else "127.0.0.1:13000"), far))
+
+
+def link(lab, tap=False):
+    """g, whose address 10.78.0.1 is the gateway's or the interface's, and p."""
+    lab.add_ns("g", "p")
+    lab.veth("g", "g0", "p", "p0")
+    if not tap:
+        lab.addr("g", "g0", "10.78.0.1/24")
+    lab.addr("p", "p0", "10.78.0.2/24")
+    lab.run("target", "g", sys.executable, LOAD, "serve", "127.0.0.1", "9000").wait_for("serving")
+
+
+def client(lab):
+    return lab.gateway("client", "p", conf(SOCKETS[1], "client"))
+
+
+def load(lab, size=500000):
+    p = lab.run("load", "p", sys.executable, LOAD, "mixed", "127.0.0.1", "13000", str(size), "20")
+    p.end()
+    check(p.p.returncode == 0, p.log())
+
+
+def threads(gw):
+    """(name, what its status says) of each thread."""
+    for tid in os.listdir("/proc/%d/task" % gw.p.pid):
+        with open("/proc/%d/task/%s/status" % (gw.p.pid, tid)) as f:
+            s = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+        yield s["Name"], s
+
+
+def mask(*names):
+    return sum(1 << CAPS[n] for n in names)
+
+
+def rights(gw, want, uid=0):
+    """Every thread has these capabilities and no others, in any set, and no way to new ones."""
+    n = 0
+    for name, s in threads(gw):
+        for which in SETS:
+            have = int(s[which], 16)
+            check(have & ~want == 0, gw.name, name, which, s[which], "wanted", hex(want))
+        check(int(s["CapEff"], 16) == want, gw.name, name, s["CapEff"], "wanted", hex(want))
+        check(s["NoNewPrivs"] == "1", name, "NoNewPrivs", s["NoNewPrivs"])
+        check(s["Uid"].split() == [str(uid)] * 4 and s["Gid"].split() == [str(uid)] * 4, name, s["Uid"], s["Gid"])
+        n += 1
+    check(n >= 5, n, "threads")
+    return n
+
+
+# ---- the binary ----
+
+def readelf(*what):
+    return sh("readelf", "-W", *what, gateway_binary())
+
+
+def test_binary():
+    """Position independent, relocations read-only, no executable stack; fortified, with guards of stack and of jumps."""
+    head, program, dynamic = readelf("-h"), readelf("-l"), readelf("-d")
+    check(re.search(r"Type:\s+DYN", head) and "PIE" in dynamic, head, dynamic)
+    check("GNU_RELRO" in program, program)
+    check("BIND_NOW" in dynamic or re.search(r"FLAGS_1.*NOW", dynamic), dynamic)
+    check(re.search(r"GNU_STACK\s.*\sRW\s", program), program)
+    check(not re.search(r"LOAD\s.*\sRWE\s", program), program)
+    check("TEXTREL" not in dynamic and "RPATH" not in dynamic and "RUNPATH" not in dynamic, dynamic)
+    symbols = readelf("--dyn-syms")
+    check("__stack_chk_fail" in symbols, "no stack protector")
+    fortified = set(re.findall(r"(__\w+_chk)@", symbols)) - {"__stack_chk_fail"}
+    check({"__memcpy_chk", "__snprintf_chk"} & fortified and len(fortified) >= 3, fortified)
+    code = sh("objdump", "-d", "--no-show-raw-insn", "--disassemble=main", gateway_binary())
+    check("endbr64" in code, "no guard of indirect jumps:", code[:400])
+    # A stack that grows by more than a page touches each page.
+    probes = sh("sh", "-c", "objdump -d --no-show-raw-insn %s | grep -c 'orq *$0x0,(%%rsp)' || true" % gateway_binary())
+    check(int(probes) > 0, "no guard against a stack that clashes")
+    return "%d fortified calls" % len(fortified)
+
+
+# ---- rights ----
+
+def test_capabilities():
+    """Root without a user: what the port needs, in every thread, in every set; traffic as ever."""
+    notes = []
+    for (name, port), want in ((SOCKETS, ()), (PACKET, ("NET_ADMIN", "NET_RAW")), (TAP, ("NET_ADMIN", "NET_RAW"))):
+        with Lab("kF") as lab:
+            link(lab, tap=port == TAP[1])
+            gw = lab.gateway("server", "g", conf(port))
+            cli = client(lab)
+            load(lab)
+            notes.append("%s: %d threads" % (name, rights(gw, mask(*want))))
+            check("capabilities %s" % (", ".join(want) or "none") in gw.log(), gw.log())
+            check([p.stop() for p in (cli, gw)] == [0, 0], "exit status")
+    return ", ".join(notes)
+
+
+def test_capabilities_xdp():
+    """AF_XDP's: what it takes to find what a killed process has left is gone when it is ready."""
+    with Lab("kF") as lab:
+        link(lab)
+        want = mask("NET_ADMIN", "NET_RAW", "IPC_LOCK", "PERFMON", "BPF")
+        gw = lab.gateway("server", "g", conf(XDP[1]))
+        rights(gw, want)
+        gw.stop(signal.SIGKILL)
+        gw = lab.gateway("server2", "g", conf(XDP[1]))
+        check("a killed process had left" in gw.log(), gw.log())
+        rights(gw, want)
+        cli = client(lab)
+        load(lab)
+        check([p.stop() for p in (cli, gw)] == [0, 0], "exit status")
+
+
+def test_low_port_and_files():
+    """A port below 1024, and a folder of another user's for snmplog, keep the one capability each that they need."""
+    with Lab("kF") as lab:
+        link(lab)
+        folder = os.path.join(lab.dir, "theirs")
+        os.mkdir(folder, 0o700)
+        os.chown(folder, 65534, 65534)
+        extra = 'telemetry = { snmplog = "%s/snmp.log"; snmpperiod = 1; };\n' % folder
+        gw = lab.gateway("server", "g", conf(SOCKETS[1], extra=extra, listen=":443"))
+        rights(gw, mask("NET_BIND_SERVICE", "DAC_OVERRIDE"))
+        wait_until("snmplog", lambda: os.path.exists(folder + "/snmp.log"))
+        check(stat.S_IMODE(os.stat(folder + "/snmp.log").st_mode) & 0o007 == 0, "snmplog is everybody's")
+        check(gw.stop() == 0, "exit status")
+
+
+def test_user():
+    """Another user, of whom every thread is; its log was made by root; a port goes, comes back, and serves."""
+    for name, port, want in (SOCKETS + ((),), PACKET + (("NET_ADMIN", "NET_RAW"),), TAP + (("NET_ADMIN", "NET_RAW"),)):
+        with Lab("kF") as lab:
+            link(lab, tap=port == TAP[1])
+            os.chmod(lab.dir, 0o755)
+            log = os.path.join(lab.dir, "own.log")
+            extra = 'security = { user = "nobody"; };\nlog = { file = "%s"; };\n' % log
+            gw = lab.gateway("server", "g", conf(port, extra=extra), ready=False)
+            wait_until("ready", lambda: os.path.exists(log) and "ready:" in open(log).read() or gw.p.poll() is not None)
+            rights(gw, mask(*want), 65534)
+            check(stat.S_IMODE(os.stat(log).st_mode) == 0o640, oct(os.stat(log).st_mode))
+            cli = client(lab)
+            load(lab)
+            if port != SOCKETS[1]:
+                sh("ip", "-n", lab.ns("g"), "link", "del", "g0")
+                wait_until("gone", lambda: "has gone" in open(log).read())
+                lab.veth("g", "g0", "p", "p0")
+                if port != TAP[1]:
+                    lab.addr("g", "g0", "10.78.0.1/24")
+                lab.addr("p", "p0", "10.78.0.2/24")
+                load(lab)
+            check([p.stop() for p in (cli, gw)] == [0, 0], "exit status", open(log).read())
+
+
+def test_user_unknown():
+    """A user that is not there is told by `check`, and at the start, and nothing is started."""
+    with Lab("kF") as lab:
+        lab.add_ns("g")
+        text = conf(SOCKETS[1], extra='security = { user = "no-such-user"; };\n')
+        path = lab.file("u.conf", text.replace("@PREFIX@", "kF"))
+        for argv in (["check", "-c", path], ["-c", path]):
+            p = lab.run("u%d" % len(argv), "g", gateway_binary(), *argv)
+            p.end()
+            check(p.p.returncode in (1, 2) and "security.user: found no-such-user" in p.log(), p.log())
+
+
+# ---- system calls ----
+
+def test_sandbox():
+    """Every thread is under the filter, and nothing that is done was refused; `sandbox = false` has none."""
+    for port, on in ((SOCKETS[1], True), (PACKET[1], True), (TAP[1], True), (XDP[1], True), (PACKET[1], False)):
+        with Lab("kF") as lab:
+            link(lab, tap=port == TAP[1])
+            gw = lab.gateway("server", "g", conf(port, extra="" if on else "security = { sandbox = false; };\n"))
+            check("sandbox %s" % ("on" if on else "off") in gw.log(), gw.log())
+            for name, s in threads(gw):
+                check(s["Seccomp"].strip() == ("2" if on else "0"), name, s["Seccomp"])
+            cli = client(lab)
+            load(lab)
+            gw.p.send_signal(signal.SIGUSR1)
+            gw.wait_for("KCP SNMP", 60)
+            lab.telemetry(gw, "/kcpgate/sessions")
+            check([p.stop() for p in (cli, gw)] == [0, 0], "exit status")
+            check("system call refused" not in gw.log() + cli.log(), gw.log(), cli.log())
+
+
+# ---- memory ----
+
+def test_no_core():
+    """Nobody of its user looks into its memory, and it leaves no core; with core_dumps both are as usual."""
+    for dumps in False, True:
+        with Lab("kF") as lab:
+            lab.add_ns("g")
+            os.chmod(lab.dir, 0o755)
+            extra = 'security = { user = "nobody"; core_dumps = %s; };\n' % ("true" if dumps else "false")
+            gw = lab.gateway("server", "g", conf(SOCKETS[1], extra=extra))
+            # Without sandboxes of ours: as the gateway's own user, without any capability.
+            look = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "dd", "bs=1", "count=0",
+                                   "if=/proc/%d/mem" % gw.p.pid], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            check((look.returncode == 0) == dumps, "core_dumps", dumps, look.stdout)
+            with open("/proc/%d/limits" % gw.p.pid) as f:
+                core = re.search(r"Max core file size\s+(\S+)", f.read()).group(1)
+            check(dumps or core == "0", core)
+            check(gw.stop() == 0, "exit status")
+
+
+# ---- sockets ----
+
+def test_sockets():
+    """Telemetry's socket is 0600 in a folder of its user's; another user's connection is refused."""
+    with Lab("kF") as lab:
+        lab.add_ns("g")
+        gw = lab.gateway("server", "g", conf(SOCKETS[1]))
+        path = "/var/run/dpdk/%s/dpdk_telemetry.v2" % gw.prefix
+        s = os.stat(path)
+        check(stat.S_IMODE(s.st_mode) == 0o600 and s.st_uid == 0, oct(s.st_mode), s.st_uid)
+        check(stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) & 0o077 == 0, "the folder")
+        try_it = ("import socket,sys; s=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+                  "try: s.connect(sys.argv[1])\nexcept PermissionError: sys.exit(7)")
+        other = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c",
+                                try_it, path], timeout=GUARD)
+        check(other.returncode == 7, other.returncode)
+        check(lab.telemetry(gw, "/kcpgate/drops") is not None, "ours")
+        check(gw.stop() == 0, "exit status")
+
+
+if __name__ == "__main__":
+    case.main(sys.modules[__name__])
