@@ -38,13 +38,13 @@ enum crypt_nonce_kind {
 };
 
 struct crypt_ops {
-	uint16_t head;	/* bytes added before the payload */
-	uint16_t tail;	/* and behind it */
-	uint16_t nonce; /* enum crypt_nonce_kind */
+	uint16_t head;		   /* bytes added before the payload */
+	uint16_t tail;		   /* and behind it */
+	uint16_t nonce;		   /* enum crypt_nonce_kind */
 	uint8_t mark_at, mark_len; /* see crypt_mark */
-	bool one_key;	/* open and seal get packets of one key at a time */
-	uint32_t size;	/* bytes of struct crypt's sched */
-	uint32_t own;	/* bytes of a worker's own part of each cipher; 0: none.  Needs one_key, attach. */
+	bool one_key;		   /* open and seal get packets of one key at a time */
+	uint32_t size;		   /* bytes of struct crypt's sched */
+	uint32_t own;		   /* bytes of a worker's own part of each cipher; 0: none.  Needs one_key, attach. */
 	/* Fills c->sched, which is zeroed.  NULL: nothing to do.  0 or -errno. */
 	int (*init)(struct crypt *c, const uint8_t key[CRYPT_KEY_LEN]);
 	/* Makes the own part, zeroed and aligned to a cache line; 0 or -errno.  It is wiped after detach, which is NULL

@@ -22,8 +22,8 @@ void fresh_init(struct fresh *f, struct fresh_line *lines, uint32_t max, uint64_
 }
 
 /*
- * One line more: the lower one of the pair has what is either's, and both keep it, for a fingerprint does not tell whose
- * it is.  What lies in the wrong one is found by nobody, and overwritten in time.
+ * One line more: the lower one of the pair has what is either's, and both keep it, for a fingerprint does not tell
+ * whose it is.  What lies in the wrong one is found by nobody, and overwritten in time.
  */
 static void split(struct fresh *f)
 {

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Which datagrams were seen already: a rolling window of the last ones, so that one that somebody has recorded and sends
- * again is known.  No clock, no malloc: time and memory are arguments.  One thread adds, others may ask at any time.
+ * Which datagrams were seen already: a rolling window of the last ones, so that one that somebody has recorded and
+ * sends again is known.  No clock, no malloc: time and memory are arguments.  One thread adds, others may ask at any
+ * time.
  *
  * A table of cache lines, 15 fingerprints of 32 bits each, the oldest of a line overwritten by the next that falls into
  * it: a question is one line, and answers "seen" of what was not with a chance of 15 in 2^32 (with the line full:

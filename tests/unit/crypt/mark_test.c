@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * What a stranger can make of a datagram that he has recorded: whatever bits he changes, if it still opens, it bears the
- * same mark.
+ * What a stranger can make of a datagram that he has recorded: whatever bits he changes, if it still opens, it bears
+ * the same mark.
  */
 
 #include <criterion/criterion.h>
