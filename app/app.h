@@ -39,6 +39,10 @@ struct app {
 	void **heaps; /* [worker], and what makes memory of them: */
 	struct mem **mems;
 	struct worker_port **worker_ports;
+	struct fresh **fresh; /* [worker][tunnel], and their memory: */
+	struct fresh_line *fresh_lines;
+	size_t fresh_len;
+	uint64_t mark_seed;
 	struct ctl_tunnel *ctl_tunnels;
 	struct ctl_port *ctl_ports;
 	struct net_local *ctl_addrs;
@@ -75,6 +79,10 @@ int app_fail(struct app *a, int err, const char *what);
 /* memory.c: pools, and rings between workers */
 int app_memory_up(struct app *a);
 void app_memory_down(struct app *a);
+
+/* fresh.c: filters of datagrams that were seen before */
+int app_fresh_up(struct app *a);
+void app_fresh_down(struct app *a);
 
 /* ports.c: the ports, of which those whose interface is not there yet are opened later, by control */
 int app_ports_up(struct app *a);

@@ -141,6 +141,12 @@ static int tunnel_make(struct app *a, unsigned i)
 	s->crypt = a->crypts[i];
 	s->head = crypt_head(s->crypt);
 	s->tail = crypt_tail(s->crypt);
+	if (t->replaycheck) {
+		unsigned at;
+
+		s->mark_len = (uint8_t)crypt_mark(s->crypt, &at);
+		s->mark_at = (uint8_t)at;
+	}
 	s->dev = port_index(a->conf, t->port);
 	if (!s->client)
 		listen_addr(t, &s->local);

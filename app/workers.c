@@ -27,6 +27,9 @@ static int shard_up(struct app *a, unsigned w)
 		.chans = &a->chans,
 		.border = a->borders[w],
 		.dev_csum = a->dev_csum,
+		.fresh = a->fresh,
+		.n_fresh = a->plan.workers,
+		.mark_seed = a->mark_seed,
 		.mbufs_to_hold = a->plan.hold,
 		.socket = a->plan.place.worker[w],
 	};
@@ -98,6 +101,7 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 int app_workers_up(struct app *a)
 {
 	unsigned n = a->plan.workers, objects = a->plan.chans;
+	int ret;
 
 	for (unsigned i = 0; i < a->conf->n_tunnels; i++)
 		objects += a->tunnels[i].client ? a->tunnels[i].conn : 0;
@@ -109,13 +113,10 @@ int app_workers_up(struct app *a)
 	a->worker_ports = calloc(n, sizeof(*a->worker_ports));
 	if (!a->borders || !a->shards || !a->workers || !a->mbs || !a->mems || !a->worker_ports)
 		return app_fail(a, -ENOMEM, "workers");
-	for (unsigned w = 0; w < n; w++) {
-		int ret = worker_up(a, w, objects);
-
-		if (ret)
-			return ret;
-	}
-	return 0;
+	ret = app_fresh_up(a);
+	for (unsigned w = 0; ret == 0 && w < n; w++)
+		ret = worker_up(a, w, objects);
+	return ret;
 }
 
 void app_workers_down(struct app *a)
@@ -133,6 +134,7 @@ void app_workers_down(struct app *a)
 			mem_fini(a->mems[w]);
 		border_destroy(a->borders[w]);
 	}
+	app_fresh_down(a);
 	free(a->worker_ports);
 	free(a->mems);
 	free(a->mbs);

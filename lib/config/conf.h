@@ -139,8 +139,9 @@ struct conf_tunnel {
 	unsigned sockbuf;		  /* bytes of a UDP socket's buffers; only a port of sockets has any */
 	bool qpp;			  /* false; QPP-count of pads, 61 */
 	unsigned qpp_count;
-	bool tcp; /* fake TCP instead of UDP (wire.md 10) */
-	int line; /* of the file; -1: by the command line */
+	bool tcp;	  /* fake TCP instead of UDP (wire.md 10) */
+	bool replaycheck; /* true: datagrams that were seen before are dropped; with crypt "null" none is known again */
+	int line;	  /* of the file; -1: by the command line */
 };
 
 /*

@@ -155,6 +155,8 @@ static const struct conf_item items[] = {
 	{"qpp", "QPP", SETS(CONF_BOOL, qpp), .help = "quantum permutation pads, the same on both sides"},
 	{"qpp-count", "QPPCount", UINT(qpp_count, LIMIT_QPP_MIN, 65535), .help = "pads of QPP, a prime number"},
 	{"tcp", SETS(CONF_BOOL, tcp), .help = "packets that look like TCP in place of UDP"},
+	{"replaycheck", SETS(CONF_BOOL, replaycheck),
+	 .help = "drop datagrams that were seen before: copies, and what somebody has recorded and sends again"},
 	{"keepalive", UINT(keepalive, 1, 30), .help = "s between keepalives"},
 	{"closewait", UINT(closewait, 0, 86400), .help = "s that a connection ended on one side may linger"},
 	{NULL},

@@ -26,6 +26,7 @@ void conf_tunnel_defaults(struct conf_tunnel *t)
 		.scavengettl = 600,
 		.sockbuf = 4194304,
 		.qpp_count = 61,
+		.replaycheck = true,
 	};
 }
 

@@ -101,6 +101,7 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	pl_answered(w, n);
 	pl_too_big(w, n, now);
 	shard_screen(w->conf.shard, w->rx, n);
+	shard_mark(w->conf.shard, w->rx, n);
 	pl_lap(w, WORKER_FIND);
 	crypt_open_burst(w->conf.mb, w->rx, n);
 	if (unlikely(pl_capture(w)))
@@ -138,6 +139,7 @@ static unsigned turn_output(struct worker *w, uint64_t now)
 		if (unlikely(pl_capture(w)))
 			pl_copy_unsealed(w, w->tx, n);
 		crypt_seal_burst(w->conf.mb, w->tx, n);
+		shard_sent(w->conf.shard, w->tx, n, now);
 		pl_lap(w, WORKER_SEAL);
 		pl_send(w, n, now);
 		pl_lap(w, WORKER_SEND);

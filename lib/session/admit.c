@@ -39,6 +39,10 @@ struct sess *admit(struct shard *s, struct pkt *k, uint64_t now)
 		ask_stranger(s, k, now);
 		return NULL;
 	}
+	if (replay_elsewhere(s, k)) {
+		k->verdict = DROP_REPLAYED;
+		return NULL;
+	}
 	if (ss && begin_sn(k, &b) != 0) {
 		k->verdict = DROP_CONV;
 		return NULL;

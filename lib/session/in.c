@@ -407,10 +407,16 @@ void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 			shard_bad_key(s, k, now);
 		if (k->verdict != VERDICT_OK)
 			continue;
+		s->at = i;
+		if (replay_is(s, k, now)) {
+			k->verdict = DROP_REPLAYED;
+			continue;
+		}
 		ss = find_sess(s, k, now);
 		if (ss)
 			sess_packet(ss, k, now);
 	}
+	s->n_marks = 0;
 	shard_fec_settle(s);
 	shard_settle(s);
 }

@@ -310,6 +310,9 @@ struct shard {
 	bool saturated;	  /* the worker, as shard_load was told */
 	uint32_t answers; /* to questions, in the second that ends at answers_end */
 	uint64_t answers_end;
+	uint64_t marks[SHARD_MARKS]; /* of the packets at hand; 0: has none */
+	unsigned n_marks;	     /* 0: there are none */
+	unsigned at;		     /* of shard_input's vector, the one that is being taken in */
 	struct shard_stats stats;
 	struct shard_query query;
 };
@@ -320,6 +323,11 @@ struct shard {
 static inline uint64_t shard_us(const struct shard *s, uint64_t now)
 {
 	return s->us > now * 1000 ? s->us : now * 1000;
+}
+
+static inline unsigned sess_tunnel(const struct sess *ss)
+{
+	return (unsigned)(ss->tun - ss->shard->conf.tunnels);
 }
 
 static inline bool sess_is_auto(const struct sess *ss)
@@ -461,6 +469,14 @@ struct begin {
 struct begin begin_look(const struct pkt *k);
 /* The lowest sequence number of those in k that a peer sends who has heard nothing; UINT32_MAX: there is none. */
 uint32_t begin_sn(const struct pkt *k, const struct begin *b);
+
+/* replay.c: what was seen before */
+/* Of the packet that shard_input is taking in, which has opened.  True: it was seen before, by this worker, or sent;
+ * else it is from now on. */
+bool replay_is(struct shard *s, const struct pkt *k, uint64_t now);
+/* And by another worker?  For what begins, replaces or moves a session: the flow, and so the worker, may be another
+ * than where the datagram was recorded. */
+bool replay_elsewhere(const struct shard *s, const struct pkt *k);
 
 /* admit.c: which session a server's datagram is for, made where it begins one.  NULL: none, and its verdict says why.
  */

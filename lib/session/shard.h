@@ -16,6 +16,7 @@
 #include "chan.h"
 #include "fec.h"
 #include "flow.h"
+#include "fresh.h"
 #include "kcp.h"
 #include "mem.h"
 #include "mux.h"
@@ -31,6 +32,7 @@ struct shard_tunnel {
 	bool client;
 	bool nocomp;
 	uint16_t head, tail;	   /* crypt_head, crypt_tail */
+	uint8_t mark_at, mark_len; /* crypt_mark; without it, or with mark_len 0, nothing is known again */
 	uint16_t dev;		   /* gateway port: server: all it hears; client: dialled by; UINT16_MAX: any */
 	struct addr local;	   /* server: the address that it listens on; unspecified: any */
 	const struct crypt *crypt; /* carried through to the packets, not used here */
@@ -63,6 +65,13 @@ struct shard_conf {
 	const uint8_t *dev_csum; /* NET_CSUM_* of each gateway port */
 	unsigned mbufs_to_hold;	 /* received buffers that FEC groups may keep */
 	uint64_t seed;		 /* of conversation ids */
+	/*
+	 * What was seen already: [worker][tunnel], of all workers; each adds to its own (`id`) and may ask the others.
+	 * NULL: nothing is filtered.  mark_seed: random, the same for all workers.
+	 */
+	struct fresh *const *fresh;
+	unsigned n_fresh; /* workers */
+	uint64_t mark_seed;
 	int socket;
 };
 
@@ -117,6 +126,15 @@ void shard_adopt(struct shard *s, const struct net_tbl *tbl);
  * strangers (InErrs) and for addresses or ports that their tunnel does not listen on.
  */
 void shard_screen(struct shard *s, struct pkt *v, unsigned n);
+
+/*
+ * Before decryption, after shard_screen: the names of v[0..n), n <= SHARD_MARKS, by which datagrams that come again are
+ * known (`replayed`), for the shard_input that follows with the same v.  shard_sent: the same of what was sealed, which
+ * somebody may send back to us.
+ */
+#define SHARD_MARKS 512
+void shard_mark(struct shard *s, const struct pkt *v, unsigned n);
+void shard_sent(struct shard *s, const struct pkt *v, unsigned n, uint64_t now);
 
 /*
  * Takes decrypted packets, v[i].sess from flow_find_burst.  Sets `own` to NULL where the shard keeps the buffer;

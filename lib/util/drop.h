@@ -45,6 +45,7 @@
 	X(CRYPT_SHORT, "crypt_short", "shorter than the cipher's header")                                     \
 	X(CRYPT_BAD, "crypt_bad", "checksum or tag wrong: wrong key, cipher or noise")                        \
 	/* session */                                                                                         \
+	X(REPLAYED, "replayed", "was seen before, or is one that we have sent")                               \
 	X(NO_LISTENER, "no_listener", "the tunnel does not listen on this address or port")                   \
 	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")                      \
 	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                       \

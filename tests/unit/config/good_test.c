@@ -148,6 +148,7 @@ static void expect_common_defaults(const struct conf_tunnel *t)
 	cr_expect_eq(t->smuxver, 2);
 	cr_expect(t->smuxbuf == 4194304 && t->streambuf == 2097152 && t->framesize == 8192);
 	cr_expect_eq(t->keepalive, 10);
+	cr_expect(t->replaycheck);
 }
 
 Test(good, defaults_of_each_role)
@@ -254,7 +255,7 @@ static const char everything[] =
 	"= 1;\n"
 	"  interval = 0x14; resend = 1; nc = 0; conn = 8; mtu = 1400; sndwnd = 2048; rcvwnd = 4096; ds = 20; ps = 5;\n"
 	"  nocomp = true; acknodelay = true; smuxver = 1; smuxbuf = 16777216L; streambuf = 8388608; framesize = 4096;\n"
-	"  keepalive = 5; closewait = 7; congestion = \"auto\"; bandwidth = \"1M/2M\"; } );\n";
+	"  keepalive = 5; closewait = 7; congestion = \"auto\"; bandwidth = \"1M/2M\"; replaycheck = false; } );\n";
 
 Test(good, every_option_of_the_groups)
 {
@@ -317,6 +318,7 @@ Test(good, every_option_of_a_tunnel)
 	cr_expect(t->nocomp && t->acknodelay);
 	cr_expect(t->smuxver == 1 && t->smuxbuf == 16777216 && t->streambuf == 8388608 && t->framesize == 4096);
 	cr_expect(t->keepalive == 5 && t->closewait == 7);
+	cr_expect_not(t->replaycheck);
 	cr_expect(t->congestion == CONF_CONGESTION_AUTO && t->bandwidth.up == 1000000 && t->bandwidth.down == 2000000);
 	conf_free(c);
 }

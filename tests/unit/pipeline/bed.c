@@ -26,11 +26,14 @@ static void gate_tunnel(struct gate *g, int e, const struct bed_conf *c)
 {
 	static const uint8_t key[CRYPT_KEY_LEN] = "a key of thirty-two bytes, just";
 	struct shard_tunnel *t = &g->tun;
+	unsigned at;
 
 	cr_assert_eq(crypt_create(&g->crypt, c->cipher, key), 0);
 	t->client = e == CLIENT;
 	t->dev = UINT16_MAX;
 	t->crypt = g->crypt;
+	t->mark_len = (uint8_t)crypt_mark(g->crypt, &at);
+	t->mark_at = (uint8_t)at;
 	t->head = crypt_head(g->crypt);
 	t->tail = crypt_tail(g->crypt);
 	if (c->ds)
@@ -169,7 +172,8 @@ static void gate_more(struct gate *g, int e, unsigned frames)
 
 static void gate_worker(struct gate *g, int e, unsigned i, const struct bed_conf *c)
 {
-	struct shard_conf sc = {.id = e ? i : 7, .tunnels = &g->tun, .n_tunnels = 1, .max_sessions = 32, .seed = 5 + i};
+	struct shard_conf sc = {
+		.id = e ? i : BED_CLIENT, .tunnels = &g->tun, .n_tunnels = 1, .max_sessions = 32, .seed = 5 + i};
 	struct worker_conf wc = {.id = i, .mesh = g->mesh, .udp = g->udp, .n_tunnels = 1};
 	uint8_t seed[32] = {(uint8_t)(1 + 2 * e + (int)i)};
 	void *region;
@@ -183,6 +187,13 @@ static void gate_worker(struct gate *g, int e, unsigned i, const struct bed_conf
 	sc.chans = &g->chans;
 	sc.border = g->border[i];
 	sc.dev_csum = g->bed->csum;
+	g->lines[i] = aligned_alloc(64, FRESH_LEAST * sizeof(struct fresh_line));
+	memset((void *)g->lines[i], 0, FRESH_LEAST * sizeof(struct fresh_line));
+	fresh_init(&g->filter[i], g->lines[i], FRESH_LEAST, g->bed->ms);
+	g->fresh[sc.id] = &g->filter[i];
+	sc.fresh = g->fresh;
+	sc.n_fresh = e ? g->n : 0;
+	sc.mark_seed = 77;
 	sc.mbufs_to_hold = c->hold ? c->hold : 256;
 	cr_assert_eq(shard_create(&g->shard[i], &sc, g->bed->ms), 0);
 	cr_assert_eq(crypt_mb_create(&g->mb[i], seed, 0, i, 0), 0);
@@ -254,6 +265,7 @@ static void gate_end(struct gate *g)
 		crypt_mb_destroy(g->mb[i]);
 		shard_destroy(g->shard[i]);
 		border_destroy(g->border[i]);
+		free((void *)g->lines[i]);
 		munmap(g->map[i], HEAP + ALIGN);
 	}
 	worker_mesh_destroy(g->mesh);

@@ -19,10 +19,11 @@
 
 enum { CLIENT, SERVER };
 
-#define BED_CONN  8    /* client sessions */
-#define BED_PORT  4000 /* the server's UDP port */
-#define BED_MBUFS 8191
-#define BED_PORTS 2
+#define BED_CONN   8	/* client sessions */
+#define BED_PORT   4000 /* the server's UDP port */
+#define BED_CLIENT 7	/* its worker */
+#define BED_MBUFS  8191
+#define BED_PORTS  2
 
 struct app { /* one connection at the client */
 	struct chan *chan;
@@ -54,6 +55,8 @@ struct gate {
 	struct worker *w[2];
 	void *map[2];
 	size_t mem_idle[2];
+	struct fresh filter[2], *fresh[BED_CLIENT + 1]; /* what [worker] has seen */
+	struct fresh_line *lines[2];
 	uint32_t no_carry; /* bit a port: what it sends stays in its ring */
 	bool still[2];	   /* the worker makes no turns */
 };
