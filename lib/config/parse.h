@@ -14,7 +14,7 @@
 
 #include "conf.h"
 
-#define CONF_ITEMS_MAX 40
+#define CONF_ITEMS_MAX 64
 #define CONF_FOUND_MAX 80 /* text of a found value, cut to fit */
 
 /* In place of a line: where a value comes from that no file has. */

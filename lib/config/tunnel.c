@@ -162,6 +162,8 @@ static const struct conf_item items[] = {
 	{NULL},
 };
 
+_Static_assert(sizeof(items) / sizeof(items[0]) - 1 <= CONF_ITEMS_MAX, "what is given of each is kept");
+
 #define IN_LOG	     "a setting of the group `log'; allowed: there, for all tunnels"
 #define IN_TELEMETRY "a setting of the group `telemetry'; allowed: there, for all tunnels"
 
