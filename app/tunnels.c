@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "acl.h"
 #include "app.h"
 #include "comp.h"
 #include "host.h"
@@ -124,6 +125,27 @@ static uint32_t to_ms(unsigned s)
 	return s < UINT32_MAX / 1000 ? s * 1000u : UINT32_MAX;
 }
 
+/* Who may begin sessions.  Without an allow: whoever no deny names. */
+static int tunnel_acl(struct app *a, unsigned i)
+{
+	const struct conf_tunnel *t = &a->conf->tunnels[i];
+	struct net_acl_rule *v = calloc(t->n_rules + 1, sizeof(*v));
+	struct net_acl *acl = NULL;
+	int ret = v ? 0 : -ENOMEM;
+
+	for (unsigned k = 0; v && k < t->n_rules; k++) {
+		const struct conf_rule *r = &t->rules[k];
+
+		v[k] = (struct net_acl_rule){r->prefix, (uint8_t)(r->plen + (addr_is_v4(&r->prefix) ? 96 : 0)),
+					     r->allow};
+	}
+	if (ret == 0 && t->n_rules)
+		ret = net_acl_create(&acl, v, t->n_rules, t->n_allow == 0);
+	free(v);
+	a->tunnels[i].acl = acl;
+	return ret ? app_fail(a, ret, t->name) : 0;
+}
+
 /* One tunnel as shards see it, from one tunnel as the file has it (wire.md section 1 for the sizes). */
 static int tunnel_make(struct app *a, unsigned i)
 {
@@ -134,6 +156,8 @@ static int tunnel_make(struct app *a, unsigned i)
 
 	if (ret == 0)
 		ret = tunnel_qpp(a, i);
+	if (ret == 0)
+		ret = tunnel_acl(a, i);
 	if (ret)
 		return ret;
 	s->client = t->role == CONF_CLIENT;
@@ -235,6 +259,7 @@ void app_tunnels_down(struct app *a)
 		if (a->tunnels) {
 			fec_shapes_drop(&a->tunnels[i].others);
 			qpp_pads_destroy((struct qpp_pads *)a->tunnels[i].qpp);
+			net_acl_destroy((struct net_acl *)a->tunnels[i].acl);
 			free(a->tunnels[i].dials);
 		}
 		if (a->slot_worker)

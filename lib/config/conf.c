@@ -116,6 +116,7 @@ void conf_free(struct conf *c)
 		free_hostport(&c->tunnels[i].remote);
 		free(c->tunnels[i].key);
 		free(c->tunnels[i].key_file);
+		free(c->tunnels[i].rules);
 	}
 	for (unsigned i = 0; i < c->n_ports; i++)
 		free(c->ports[i].device);

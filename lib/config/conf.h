@@ -81,6 +81,13 @@ struct conf_hostport {
 	char *path; /* Unix socket: a client's listen or a server's target that is no host:port; then host is NULL */
 };
 
+/* One prefix of a server's allow or deny, without host bits.  Of those that hold an address the longest decides. */
+struct conf_rule {
+	struct addr prefix;
+	uint8_t plen; /* bits of the address's own family */
+	bool allow;
+};
+
 /* Whose defaults a tunnel's options have: 0, ours; otherwise a generation's of kcptun, to the letter (wire.md 9.4). */
 enum conf_compat { CONF_COMPAT_OURS, CONF_COMPAT_2016, CONF_COMPAT_2021, CONF_COMPAT_2026 };
 
@@ -129,9 +136,11 @@ struct conf_tunnel {
 	bool nocomp, acknodelay;
 	unsigned smuxver;			/* 2 */
 	unsigned smuxbuf, streambuf, framesize; /* 4194304, 2097152, 8192 */
-	unsigned sessions;			/* server: 0 (as many as there is room for) */
-	unsigned keepalive;			/* 10, 1..30 s */
-	unsigned closewait;			/* s; client 30, server 0 (wire.md 14) */
+	struct conf_rule *rules; /* server: allow and deny; who is in none may come if there is no allow */
+	unsigned n_rules, n_allow;
+	unsigned sessions;  /* server: 0 (as many as there is room for) */
+	unsigned keepalive; /* 10, 1..30 s */
+	unsigned closewait; /* s; client 30, server 0 (wire.md 14) */
 	enum conf_compat compat;
 	unsigned autoexpire, scavengettl; /* client, s: 0 (never), 600 */
 	uint64_t ratelimit;		  /* bytes/s of UDP payload each session sends, 0: unlimited */

@@ -235,6 +235,10 @@ int conf_hostport_parse(const char *text, struct conf_hostport *out, const char 
  */
 int conf_hostport_or_path(const char *text, struct conf_hostport *out, const char **allowed);
 
+/* rule.c: for rows of a tunnel, whose field is the tunnel itself. */
+int conf_put_allow(void *field, const char *text, const char **allowed);
+int conf_put_deny(void *field, const char *text, const char **allowed);
+
 /* Allocated text of what was parsed; NULL without memory. */
 char *conf_hostport_text(const struct conf_hostport *hp);
 

@@ -89,7 +89,8 @@ static const char *const mode_words[] = {"normal", "fast", "fast2", "fast3", "ma
 #define SECONDS_MAX	  4294967 /* in ms it fits 32 bits */
 #define WINDOW(which) \
 	.unset = "automatic", .help = which " window, packets; with congestion auto the most that it may grow to"
-#define NAME_ALLOWED "1 to 31 characters of A-Z a-z 0-9 . _ -"
+#define PREFIX_ALLOWED "a prefix ADDRESS/LENGTH, \"192.0.2.0/24\" or \"2001:db8::/32\""
+#define NAME_ALLOWED   "1 to 31 characters of A-Z a-z 0-9 . _ -"
 
 static const struct conf_item items[] = {
 	{"name", SETS(CONF_TEXT, name), .flags = CONF_F_NEEDED, .put = conf_put_name, .get = conf_get_name,
@@ -122,6 +123,10 @@ static const struct conf_item items[] = {
 	 .help = "with mode manual and congestion stock: retransmit after so many later ACKs; 0: never"},
 	{"nc", INT(nc, 0, 1), .help = "with mode manual and congestion stock: 1: no congestion window"},
 	{"conn", UINT(conn, 1, CONF_CONN_MAX), .roles = CONF_R_CLIENT, .help = "sessions to spread connections over"},
+	{"allow", .kind = CONF_TEXT, .flags = CONF_F_MANY, .roles = CONF_R_SERVER, .put = conf_put_allow,
+	 .allowed = PREFIX_ALLOWED, .help = "source prefixes that sessions may come from; not given: all"},
+	{"deny", .kind = CONF_TEXT, .flags = CONF_F_MANY, .roles = CONF_R_SERVER, .put = conf_put_deny,
+	 .allowed = PREFIX_ALLOWED, .help = "source prefixes that they may not come from; the longest prefix decides"},
 	{"sessions", UINT(sessions, 0, LIMIT_SESSIONS_ALL), .roles = CONF_R_SERVER,
 	 .help = "sessions of the tunnel, of all workers; 0: as many as limits.sessions leaves it"},
 	{"mtu", UINT(mtu, 50, LIMIT_UDP), .help = "largest UDP payload"},

@@ -264,10 +264,18 @@ static int finish_bandwidth(struct conf_reader *r, const struct conf_obj *o, str
 			     conf_item_find(o->table, "compat")->words[t->compat]);
 }
 
+/* A list of nobody would read as "all". */
+static int finish_allow(struct conf_reader *r, const struct conf_obj *o, struct conf_tunnel *t)
+{
+	if (!conf_obj_line(o, "allow") || t->n_allow)
+		return 0;
+	return conf_obj_fail(r, o, "allow", "found an empty list; allowed: one prefix at least, or no allow for all");
+}
+
 int conf_tunnel_finish(struct conf_reader *r, const struct conf_obj *o)
 {
 	static int (*const rules[])(struct conf_reader *, const struct conf_obj *, struct conf_tunnel *) = {
-		finish_fec, finish_mtu, finish_addresses, finish_buffers, finish_qpp, finish_bandwidth,
+		finish_fec, finish_mtu, finish_addresses, finish_buffers, finish_qpp, finish_bandwidth, finish_allow,
 	};
 	static void (*const warns[])(struct conf_reader *, const struct conf_obj *, const struct conf_tunnel *) = {
 		warn_mode, warn_timers, warn_crypt, warn_generation, warn_idle,

@@ -30,6 +30,10 @@ void pl_syn(struct worker *w, struct pkt *k)
 		w->n_syn++;
 		return;
 	}
+	if (!shard_welcomes(w->conf.shard, k)) {
+		k->verdict = DROP_ACL;
+		return;
+	}
 	if (unlikely(pl_capture(w)))
 		pl_copy_frame(w, k);
 	net_answer_syn(k, syn_isn(w, k->key), 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <rte_mbuf.h>
 
+#include "acl.h"
 #include "fec_wire.h"
 #include "kcp_wire.h"
 #include "le.h"
@@ -330,6 +331,13 @@ bool shard_listens(const struct shard *s, const struct pkt *k)
 	return !t->client && listens(t, k);
 }
 
+bool shard_welcomes(const struct shard *s, const struct pkt *k)
+{
+	const struct net_acl *acl = s->conf.tunnels[k->tunnel].acl;
+
+	return !acl || net_acl_allows(acl, &k->key->peer);
+}
+
 void shard_screen(struct shard *s, struct pkt *v, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -349,6 +357,8 @@ void shard_screen(struct shard *s, struct pkt *v, unsigned n)
 			k->verdict = DROP_FOREIGN;
 		} else if (!listens(t, k)) {
 			k->verdict = DROP_NO_LISTENER;
+		} else if (!shard_welcomes(s, k)) {
+			k->verdict = DROP_ACL;
 		}
 	}
 }

@@ -24,6 +24,7 @@
 #include "qpp.h"
 #include "snmp.h"
 
+struct net_acl;
 struct origins;
 struct shard;
 
@@ -45,6 +46,7 @@ struct shard_tunnel {
 	uint8_t traffic_class;	    /* of the IP header */
 	uint32_t autoexpire_ms;	    /* client: age at which a session takes no more streams, 0: never */
 	uint32_t scavenge_ms;	    /* client: and how much later it is closed */
+	const struct net_acl *acl;  /* server: who may begin sessions; NULL: anybody */
 	unsigned max_sessions;	    /* server: of all workers, 0: as many as there is room for (origin.h) */
 	uint64_t ratelimit;	    /* bytes/s that a session sends, 0: unlimited */
 	const struct qpp_pads *qpp; /* NULL: off; shared, immutable */
@@ -123,7 +125,8 @@ void shard_adopt(struct shard *s, const struct net_tbl *tbl);
 
 /*
  * Before decryption, after flow_find_burst: refuses what needs no key to be refused, datagrams for client ports from
- * strangers (InErrs) and for addresses or ports that their tunnel does not listen on.
+ * strangers (InErrs), for addresses or ports that their tunnel does not listen on, and, where there is no session, from
+ * who may have none.
  */
 void shard_screen(struct shard *s, struct pkt *v, unsigned n);
 
@@ -180,12 +183,14 @@ const struct net_path *shard_path(struct shard *s, struct sess *sess, uint64_t n
  * Fake TCP.  A client's session sends nothing before its flow stands: shard_knock gives each session whose SYN is due,
  * once (NULL: no more), for net_push_tcp with PKT_F_SYN.  shard_syn_answered takes the answer (PKT_F_SYN and PKT_F_ACK,
  * k->sess set); true when it is one to this flow's SYN, which net_answer_syn then acknowledges.  shard_tcp is what
- * net_push_tcp wants beside the path; shard_listens tells whether k's tunnel answers SYNs there.
+ * net_push_tcp wants beside the path; shard_listens tells whether k's tunnel answers SYNs there, shard_welcomes whether
+ * whoever it comes from may have an answer.
  */
 struct sess *shard_knock(struct shard *s, uint64_t now);
 bool shard_syn_answered(const struct pkt *k);
 struct net_tcp *shard_tcp(struct sess *sess);
 bool shard_listens(const struct shard *s, const struct pkt *k);
+bool shard_welcomes(const struct shard *s, const struct pkt *k);
 
 /* Whose a packet is, for people: the id is telemetry's (shard_row), dev the port by which it leaves, or last came. */
 struct shard_who {

@@ -45,6 +45,7 @@ static void of_workers(const struct tlm_src *src, struct rte_tel_data *d)
 	}
 	tlm_row(d, "worker_sessions", r);
 	tlm_row(d, "tunnel_sessions", row(0, refused(src, DROP_TUNNEL_LIMIT)));
+	tlm_row(d, "acl", row(0, refused(src, DROP_ACL)));
 	tlm_row(d, "session_streams", row(src->conf->max_streams, refused(src, DROP_STREAM_LIMIT)));
 }
 

@@ -47,6 +47,7 @@
 	/* session */                                                                                         \
 	X(REPLAYED, "replayed", "was seen before, or is one that we have sent")                               \
 	X(NO_LISTENER, "no_listener", "the tunnel does not listen on this address or port")                   \
+	X(ACL, "acl", "from an address that the tunnel's allow and deny keep out")                            \
 	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")                      \
 	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                       \
 	X(CONV, "conv", "conversation id of another session, and not a new one's start")                      \

@@ -237,6 +237,27 @@ Test(good, dumpcap)
 	}
 }
 
+/* allow and deny, in any order and of both families. */
+Test(good, prefixes)
+{
+	struct conf *c = load_tunnel(false, "key = \"k\"; deny = [ \"192.0.2.66/32\", \"::/0\" ]; sessions = 9;"
+					    "allow = [ \"192.0.2.0/24\", \"2001:db8::/32\", \"0.0.0.0/0\" ];");
+	const struct conf_tunnel *t = &c->tunnels[0];
+
+	cr_assert(t->n_rules == 5 && t->n_allow == 3);
+	expect_addr(&t->rules[0].prefix, "192.0.2.66");
+	cr_expect(t->rules[0].plen == 32 && !t->rules[0].allow);
+	cr_expect(t->rules[1].plen == 0 && !addr_is_v4(&t->rules[1].prefix));
+	expect_addr(&t->rules[3].prefix, "2001:db8::");
+	cr_expect(t->rules[3].plen == 32 && t->rules[3].allow);
+	cr_expect(t->rules[4].plen == 0 && addr_is_v4(&t->rules[4].prefix));
+	cr_expect_eq(t->sessions, 9);
+	conf_free(c);
+	c = load_tunnel(false, "key = \"k\"; deny = [ ];");
+	cr_expect_eq(c->tunnels[0].n_rules, 0, "nobody is denied");
+	conf_free(c);
+}
+
 static const char everything[] =
 	"eal = { lcores = \"0@0,(1-3)@(1,2),5\"; hugepages = false; memory = 512; dumpcap = false; file_prefix = "
 	"\"kg1\";\n"

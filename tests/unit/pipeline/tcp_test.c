@@ -8,6 +8,7 @@
 #include <rte_ip.h>
 #include <rte_tcp.h>
 
+#include "acl.h"
 #include "bed.h"
 #include "eal.h"
 
@@ -112,6 +113,25 @@ Test(pipeline_tcp, server_answers)
 	cr_assert_eq(shard_stats(b->g[SERVER].shard[0])->sessions_opened, 0, "nothing is kept of a SYN");
 	cr_assert_eq(bed_drops(&b->g[SERVER], DROP_TCP_CONTROL), 0);
 	bed_end(b);
+}
+
+/* Who may have no session gets no answer either, which would tell that somebody listens. */
+Test(pipeline_tcp, no_answer_to_the_unwelcome)
+{
+	struct bed *b = bed();
+	struct net_acl_rule v = {addr_v4(0x0a000001), 128, false};
+	struct net_acl *acl;
+
+	cr_assert_eq(net_acl_create(&acl, &v, 1, true), 0);
+	b->g[SERVER].tun.acl = acl;
+	b->wire = listen_in;
+	segment(b, SERVER, 5000, BED_PORT, SYN, 0x12345678, 0);
+	steps(b, 2);
+	cr_assert_eq(heard.n[CLIENT], 0);
+	cr_assert_eq(bed_drops(&b->g[SERVER], DROP_ACL), 1);
+	cr_assert_eq(bed_mbufs_out(b), 0);
+	bed_end(b);
+	net_acl_destroy(acl);
 }
 
 /* An answer that a server never asked for. */

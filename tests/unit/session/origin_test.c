@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "acl.h"
 #include "eal.h"
 #include "kcp_wire.h"
 #include "le.h"
@@ -177,6 +178,33 @@ Test(session_origin, tunnels_have_their_places)
 	cr_expect_eq(rig_drops(&r->side[SERVER], DROP_TUNNEL_LIMIT), 16);
 	cr_expect_eq(rig_drops(&r->side[SERVER], DROP_SESSION_LIMIT), 32);
 	end(r, o);
+}
+
+/* Who may have no session is not even decrypted; a session that there is is nobody's to look at. */
+Test(session_origin, prefixes_that_may_come)
+{
+	struct rig *r = rig_of(64, 1);
+	struct net_acl_rule v[] = {{v4(192, 0, 2, 0), 120, true}, {v4(192, 0, 2, 66), 128, false}};
+	struct shard *s = r->side[SERVER].shard;
+	struct flow_key key = rig_key(SERVER, 7);
+	struct pkt k = {.key = &key, .hash = flow_hash(&key)};
+	struct net_acl *acl;
+
+	cr_assert_eq(net_acl_create(&acl, v, 2, false), 0);
+	cr_assert_eq(from(r, 0, v4(192, 0, 2, 66), 1, 1), VERDICT_OK);
+	r->side[SERVER].tun.acl = acl;
+	cr_assert_eq(from(r, 0, v4(192, 0, 2, 1), 1, 1), VERDICT_OK);
+	cr_assert_eq(from(r, 0, v4(192, 0, 2, 66), 2, 1), DROP_ACL);
+	cr_assert_eq(from(r, 0, v4(192, 0, 2, 66), 1, 1), VERDICT_OK, "its session goes on");
+	cr_assert_eq(from(r, 0, v4(192, 0, 3, 1), 1, 1), DROP_ACL);
+	cr_assert_eq(from(r, 0, v6(1, 1), 1, 1), DROP_ACL);
+	key.peer = v4(10, 0, 0, 1);
+	shard_screen(s, &k, 1);
+	cr_assert_eq(k.verdict, DROP_ACL);
+	cr_assert(!shard_welcomes(s, &k) && shard_listens(s, &k), "nor is its SYN answered");
+	cr_assert_eq(shard_stats(s)->sessions, 2);
+	rig_end(r);
+	net_acl_destroy(acl);
 }
 
 /* ---- by themselves ---- */
