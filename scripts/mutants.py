@@ -83,6 +83,8 @@ def check(mutants):
     """Every pattern matches once, and every test has its source.  True when all do."""
     units = {"%s_%s" % (os.path.basename(os.path.dirname(p)), os.path.basename(p)[:-len("_test.c")])
              for p in glob.glob(os.path.join(ROOT, "tests", "unit", "*", "*_test.c"))}
+    units |= {"fuzz_" + os.path.basename(p)[:-len("_fuzz.c")]
+              for p in glob.glob(os.path.join(ROOT, "tests", "fuzz", "*_fuzz.c"))}
     good = True
     for m in mutants:
         path = os.path.join(ROOT, m.path)

@@ -116,6 +116,7 @@ struct rig {
 	uint64_t now; /* the same in ms */
 	uint64_t turns;
 	bool cut[2]; /* what this end sends is lost */
+	bool changed; /* what arrives is not always what was sent: bytes are not compared */
 	struct {
 		unsigned mtu;		    /* of the path that this end's packets take, 0: any size fits */
 		bool told;		    /* its router says so, by ICMP */
