@@ -89,7 +89,7 @@ static bool wants_temporary(const struct nlattr *spec)
 		{
 			conf = mnl_attr_get_payload(of);
 			if (mnl_attr_get_type(of) == IFLA_INET6_CONF &&
-			    mnl_attr_get_payload_len(of) > DEVCONF_USE_TEMPADDR * sizeof(*conf))
+			    mnl_attr_get_payload_len(of) >= (DEVCONF_USE_TEMPADDR + 1) * sizeof(*conf))
 				return (int32_t)conf[DEVCONF_USE_TEMPADDR] >= 2;
 		}
 	}
@@ -105,6 +105,14 @@ static bool is_vrf(const struct nlattr *info)
 	mnl_attr_for_each_nested(of, info) if (mnl_attr_get_type(of) == IFLA_INFO_KIND) return strncmp(
 		mnl_attr_get_str(of), "vrf", mnl_attr_get_payload_len(of)) == 0;
 	return false;
+}
+
+/* A name's end need not be in its attribute.  `to` is zeros. */
+static void put_name(char to[IF_NAMESIZE], const struct nlattr *a)
+{
+	size_t len = mnl_attr_get_payload_len(a);
+
+	strncpy(to, mnl_attr_get_str(a), len < IF_NAMESIZE ? len : IF_NAMESIZE - 1);
 }
 
 static void parse_link(struct nl *n, const struct nlmsghdr *h)
@@ -125,7 +133,7 @@ static void parse_link(struct nl *n, const struct nlmsghdr *h)
 	l->master = (int)nl_attr_u32(a.of[IFLA_MASTER], 0);
 	l->vrf = is_vrf(a.of[IFLA_LINKINFO]);
 	l->temporary = wants_temporary(a.of[IFLA_AF_SPEC]);
-	strncpy(l->name, mnl_attr_get_str(a.of[IFLA_IFNAME]), sizeof(l->name) - 1);
+	put_name(l->name, a.of[IFLA_IFNAME]);
 	if (a.of[IFLA_ADDRESS] && mnl_attr_get_payload_len(a.of[IFLA_ADDRESS]) == 6)
 		memcpy(l->mac, mnl_attr_get_payload(a.of[IFLA_ADDRESS]), 6);
 }

@@ -91,7 +91,6 @@ static bool wanted(const struct rtmsg *m, const struct nl_attrs *a)
 bool nl_told_read(const struct nlmsghdr *h, struct nl_told *t)
 {
 	const struct rtmsg *m = mnl_nlmsg_get_payload(h);
-	unsigned more = m->rtm_family == AF_INET ? 96 : 0;
 	struct nl_attrs a;
 
 	if (mnl_nlmsg_get_payload_len(h) < sizeof(*m))
@@ -104,7 +103,7 @@ bool nl_told_read(const struct nlmsghdr *h, struct nl_told *t)
 	t->prefix = m->rtm_family == AF_INET ? addr_v4(0) : (struct addr){{0}};
 	if (a.of[RTA_DST] && !nl_attr_addr(a.of[RTA_DST], m->rtm_family, &t->prefix))
 		return false;
-	t->plen = m->rtm_dst_len + more;
+	t->plen = m->rtm_dst_len + (m->rtm_family == AF_INET ? 96 : 0);
 	t->prefix = net_masked(&t->prefix, t->plen);
 	/* IPv4's addresses as IPv6's: nobody sends to them on a wire. */
 	if (m->rtm_family == AF_INET6 && addr_is_v4(&t->prefix))

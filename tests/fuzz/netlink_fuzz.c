@@ -57,7 +57,7 @@ static void message(struct nl *n, struct fuzz_in *in)
 		nl_parse(n, h);
 		n->table[kinds[kind].table] = n->fresh;
 	}
-	if (kinds[kind].table == NL_NEIGH)
+	if (kinds[kind].table == NL_NEIGH && b.n >= kinds[kind].head)
 		nl_use_waits(n, h);
 	free(h);
 }
