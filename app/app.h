@@ -46,6 +46,7 @@ struct app {
 	struct ctl_tunnel *ctl_tunnels;
 	struct ctl_port *ctl_ports;
 	struct net_local *ctl_addrs;
+	char lo_dir[200]; /* where the control side keeps how the switches of lo were */
 	struct ctl *ctl;
 	struct ctl *ctl_more[LIMIT_CONTROLS - 1]; /* further instances, each with its borders: */
 	struct border **ctl_borders[LIMIT_CONTROLS - 1];

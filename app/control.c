@@ -3,8 +3,11 @@
 /* The control instance: tunnels and ports as it sees them. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <rte_eal.h>
 
 #include "app.h"
 
@@ -76,6 +79,7 @@ static void ctl_port(struct app *a, unsigned i)
 		.seek_host = seek_host(a->conf),
 		.mtu = p->mtu,
 		.vlan = (uint16_t)p->vlan,
+		.local_peers = p->local_peers,
 		.addresses = addr,
 		.n_addresses = p->n_addresses,
 		.gateway = p->gateway,
@@ -106,6 +110,17 @@ static int more_up(struct app *a, const struct ctl_conf *first)
 	return 0;
 }
 
+/* Beside DPDK's folder of this process, which goes with it: the switches are all gateways' of the host. */
+static const char *lo_dir(struct app *a)
+{
+	const char *dir = rte_eal_get_runtime_dir(), *slash = dir ? strrchr(dir, '/') : NULL;
+
+	if (!slash || slash == dir || (size_t)(slash - dir) >= sizeof(a->lo_dir))
+		return NULL;
+	snprintf(a->lo_dir, sizeof(a->lo_dir), "%.*s", (int)(slash - dir), dir);
+	return a->lo_dir;
+}
+
 int app_ctl_up(struct app *a)
 {
 	struct ctl_conf cc = {
@@ -123,6 +138,7 @@ int app_ctl_up(struct app *a)
 		.port_link = app_port_link,
 		.listens = app_listens,
 		.fec_shape = app_fec_shape,
+		.lo_dir = lo_dir(a),
 		.ctx = a,
 		.dials = a->conf->max_dials,
 		.dial_ms = a->conf->dial_timeout * 1000,

@@ -251,6 +251,8 @@ static int set_port(struct conf_args *a)
 		snprintf(p->ifname, sizeof(p->ifname), "eth0");
 	if (a->host->mtu)
 		p->mtu = a->host->mtu(a->host->ctx, p->ifname);
+	/* Who names lo has a peer on this host, which may be stock's. */
+	p->local_peers = !p->found && strcmp(p->ifname, "lo") == 0;
 	snprintf(device, sizeof(device), "net_af_packet0,iface=%s", p->ifname);
 	rc = set_text(a, a->r.ports, "name", conf_name_ok(p->ifname) ? p->ifname : "port0", "iface");
 	return rc == 0 ? set_text(a, a->r.ports, "device", device, "iface") : rc;

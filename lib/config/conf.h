@@ -66,6 +66,7 @@ struct conf_port {
 	unsigned mtu;	    /* 1500; 576..2030 */
 	unsigned vlan;	    /* 0: none; 1..4094; with a TAP, or AF_XDP beside the kernel */
 	unsigned punt_rate; /* 100000; frames a second for the kernel, 0: as many as come; tap only */
+	bool local_peers;   /* false; on lo: two of the kernel's switches are on for a stock peer on this host */
 	bool sockets;	    /* device "net_kudp0": the kernel's UDP sockets, on no interface */
 	int line;
 };

@@ -158,6 +158,9 @@ static const struct conf_item items[] = {
 		 "tags. By AF_XDP beside the kernel, ifname is the kernel's interface of that VLAN"},
 	{"punt_rate", .kind = CONF_UINT, PORT(punt_rate), .max = LIMIT_PUNT_RATE,
 	 .help = "frames a second that the TAP is given at most, 0: all; each kind of frame has a part of its own"},
+	{"local_peers", .kind = CONF_BOOL, PORT(local_peers),
+	 .help = "on lo, for a stock kcptun on this host as the peer by IPv4: net.ipv4.conf.lo.route_localnet and "
+		 "accept_local are on while the gateway runs"},
 	{NULL},
 };
 
@@ -354,6 +357,10 @@ int conf_port_finish(struct conf_reader *r, const struct conf_obj *o)
 				     "found a PCI address, and --no-pci in eal.args; allowed: one of the two");
 	if (!conf_obj_line(o, "exception"))
 		p->exception = is_shared(p) || p->sockets ? CONF_EXC_KERNEL : CONF_EXC_TAP;
+	if (p->local_peers && (p->sockets || p->exception != CONF_EXC_KERNEL))
+		return conf_obj_fail(r, o, "local_peers",
+				     "found true with %s; allowed: with net_af_packet on lo, and exception \"kernel\"",
+				     p->sockets ? p->device : "an interface of its own");
 	if (p->sockets)
 		return finish_sockets(r, o, p);
 	if (p->mtu > LIMIT_AFP_MTU && p->vdev && matches("^net_af_packet[0-9]*(,|$)", p->device))

@@ -69,6 +69,7 @@ struct ctl_port {
 	uint16_t vlan;			   /* whose tag all frames bear outside, 1..4094; 0: none */
 	const struct net_local *addresses; /* tap: to be configured; plen in bits of the 128-bit form; dev ignored */
 	unsigned n_addresses;
+	bool local_peers;	    /* on lo: the kernel's switches for a stock peer on this host, while we run */
 	const struct addr *gateway; /* tap: default routes to be set */
 	unsigned n_gateway;
 };
@@ -90,7 +91,9 @@ struct ctl_conf {
 	unsigned dials;		    /* under way at once, to all targets; 0: 512 */
 	uint32_t dial_ms;	    /* after which a dial has failed, waiting for its turn included; 0: 30 s */
 	unsigned descriptors;	    /* for connections and sessions' ports; 0: what RLIMIT_NOFILE leaves */
-	sigset_t signals;	    /* blocked by the caller in all threads; read here by signalfd */
+	const char
+		*lo_dir;  /* folder for the record of how those switches were; NULL: there is none, and they are left */
+	sigset_t signals; /* blocked by the caller in all threads; read here by signalfd */
 	/*
 	 * Opens a port's device on the interface `ifname`, or closes it, when no worker touches it: port_of ctl_port is
 	 * started, or not, afterwards.  0, or -errno and why.  NULL: ports are open, and stay so.

@@ -88,6 +88,11 @@ struct tunnel {
 	struct list turn; /* server: on ctl->dial_turn while any wait */
 };
 
+/* lo.c: the switches of the loopback interface. */
+struct lo {
+	int fd; /* the record of how they were, plus 1; 0: no part in it */
+};
+
 struct ctl {
 	struct ctl_conf conf;
 	struct ctl_stats stats;
@@ -134,6 +139,7 @@ struct ctl {
 	uint64_t published;	 /* gen of the snapshot that workers were given last */
 	uint64_t rules_told;	 /* nl.rules_gen when rules were told last */
 	int vrf_told[NET_DEV_MAX];
+	struct lo lo;
 	struct team *team;
 	struct ev team_ev;
 	uint64_t turned; /* ns: the last turn's end */

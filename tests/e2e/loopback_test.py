@@ -13,6 +13,7 @@ from lab import ROOT, Lab, eal, gateway_binary, wait_until
 
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
 PORT = 'ports = ( { name = "lo"; device = "net_af_packet0,iface=lo"; exception = "kernel"; } );\n'
+SWITCHES = "route_localnet", "accept_local"
 
 
 def tunnel(name, role, listen, far):
@@ -20,8 +21,9 @@ def tunnel(name, role, listen, far):
         name, role, listen, "target" if role == "server" else "remote", far)
 
 
-def conf(*tunnels, workers=1):
-    return eal(workers) + PORT + "tunnels = (\n" + ",\n".join(tunnels) + "\n);\n"
+def conf(*tunnels, workers=1, peers=False):
+    port = PORT.replace("; } );", "; local_peers = true; } );") if peers else PORT
+    return eal(workers) + port + "tunnels = (\n" + ",\n".join(tunnels) + "\n);\n"
 
 
 def stock(lab, role, *argv):
@@ -96,7 +98,7 @@ def test_stock_server():
             for key in ("all", "lo"):
                 lab.sysctl("h", "net.ipv4.conf.%s.rp_filter" % key, rp_filter)
             srv = stock(lab, "server", "-l", ":4000", "-t", "127.0.0.1:9000")
-            cli = lab.gateway("client", "h", conf(tunnel("c", "client", "127.0.0.1:13000", "127.0.0.1:4000")))
+            cli = lab.gateway("client", "h", conf(tunnel("c", "client", "127.0.0.1:13000", "127.0.0.1:4000"), peers=True))
             case.check("net.ipv4.conf.lo.route_localnet is on now" in cli.log(), cli.log())
             traffic(lab)
             once(cli, srv)
@@ -107,7 +109,7 @@ def test_stock_client():
     """A stock client's datagrams, whose checksums the kernel leaves half done on lo, reach our server once each."""
     with Lab("kl") as lab:
         host(lab)
-        srv = lab.gateway("server", "h", conf(tunnel("s", "server", ":4000", "127.0.0.1:9000")))
+        srv = lab.gateway("server", "h", conf(tunnel("s", "server", ":4000", "127.0.0.1:9000"), peers=True))
         cli = stock(lab, "client", "-l", "127.0.0.1:13000", "-r", "127.0.0.1:4000")
         traffic(lab)
         once(srv, cli)
@@ -137,7 +139,7 @@ def test_other_addresses():
         lab.add_ns("o")
         lab.veth("h", "d0", "o", "d1")
         lab.addr("h", "d0", "10.77.0.1/24")
-        srv = lab.gateway("server", "h", conf(tunnel("s", "server", ":4000", "127.0.0.1:9000")))
+        srv = lab.gateway("server", "h", conf(tunnel("s", "server", ":4000", "127.0.0.1:9000"), peers=True))
         for addr in ("127.0.0.2", "10.77.0.1"):
             cli = stock(lab, "client", "-l", "127.0.0.1:13000", "-r", addr + ":4000")
             traffic(lab)
@@ -146,7 +148,7 @@ def test_other_addresses():
         for addr in ("127.0.0.2", "10.77.0.1"):
             # One that listens on all addresses would answer from 127.0.0.1.
             srv = stock(lab, "server", "-l", addr + ":4000", "-t", "127.0.0.1:9000")
-            cli = lab.gateway("client-" + addr, "h", conf(tunnel("c", "client", "127.0.0.1:13000", addr + ":4000")))
+            cli = lab.gateway("client-" + addr, "h", conf(tunnel("c", "client", "127.0.0.1:13000", addr + ":4000"), peers=True))
             traffic(lab)
             case.check(cli.stop() == 0, "exit status")
             srv.stop()
@@ -171,6 +173,44 @@ def test_command_lines():
         cli = stock(lab, "client", "-l", "127.0.0.1:13000", "-r", "127.0.0.1:4000")
         traffic(lab)
         case.check(srv.stop() == 0, "exit status")
+
+
+def switches(lab):
+    return [lab.sh("h", "cat", "/proc/sys/net/ipv4/conf/lo/" + key).strip() for key in SWITCHES]
+
+
+def records():
+    return [f for f in os.listdir("/var/run/dpdk") if f.startswith("kcpgate-lo-")]
+
+
+def test_switches():
+    """The kernel's switches are touched where it was asked for, for as long as one gateway wants them, killed or not."""
+    srv, cli = (tunnel("s", "server", ":4000", "127.0.0.1:9000"), tunnel("c", "client", "127.0.0.1:13000", "127.0.0.1:4000"))
+    with Lab("kl") as lab:
+        host(lab)
+        before = records()
+        lab.sysctl("h", "net.ipv4.conf.lo.accept_local", 1)
+        gw = lab.gateway("unasked", "h", conf(srv))
+        case.check(switches(lab) == ["0", "1"] and "unless local_peers" in gw.log(), switches(lab), gw.log())
+        case.check(gw.stop() == 0, "exit status")
+        # Two that want them: the last one out puts back what was off, and leaves on what was.
+        one, two = lab.gateway("one", "h", conf(srv, peers=True)), lab.gateway("two", "h", conf(cli, peers=True))
+        case.check(switches(lab) == ["1", "1"], switches(lab))
+        case.check(one.stop() == 0 and switches(lab) == ["1", "1"], switches(lab))
+        off = "route_localnet is off again"
+        case.check(two.stop() == 0 and switches(lab) == ["0", "1"] and off in two.log(), switches(lab), two.log())
+        case.check(records() == before, records())
+        # Killed: the next one puts it back, though it has no port on lo, and another that lives is not disturbed.
+        one, two = lab.gateway("third", "h", conf(srv, peers=True)), lab.gateway("fourth", "h", conf(cli, peers=True))
+        one.stop(signal.SIGKILL)
+        other = conf(srv).replace(PORT, 'ports = ( { name = "s"; device = "net_kudp0"; } );\n')
+        gw = lab.gateway("beside", "h", other)
+        case.check(gw.stop() == 0 and switches(lab) == ["1", "1"], switches(lab))
+        two.stop(signal.SIGKILL)
+        case.check(switches(lab) == ["1", "1"], switches(lab))
+        gw = lab.gateway("next", "h", other)
+        case.check(switches(lab) == ["0", "1"] and "which a killed gateway" in gw.log(), switches(lab), gw.log())
+        case.check(gw.stop() == 0 and records() == before, records())
 
 
 if __name__ == "__main__":

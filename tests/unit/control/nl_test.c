@@ -285,15 +285,30 @@ Test(nl, gateway_kept_fresh, .init = setup, .fini = teardown)
 	lab_sh("ip neigh show 192.0.2.200 | grep -q STALE");
 }
 
-/* On loopback every address of the host is ours, by lo, and IPv4 input is told to let our frames in. */
+static void expect_lo(const char *want)
+{
+	static const char *const keys[] = {"route_localnet", "accept_local"};
+	char text[8];
+
+	for (unsigned i = 0; i < 2; i++) {
+		lab_read(text, sizeof(text), "cat /proc/sys/net/ipv4/conf/lo/%s", keys[i]);
+		cr_assert_str_eq(text, want);
+		lab_read(text, sizeof(text), "cat /proc/sys/net/ipv4/conf/all/%s", keys[i]);
+		cr_assert_str_eq(text, "0", "no other interface is touched");
+	}
+}
+
+/* On loopback every address of the host is ours, by lo; IPv4 input is told to let our frames in where that is asked
+ * for, while we run. */
 Test(nl, loopback_port, .init = setup)
 {
 	const char *const ours[] = {"127.0.0.1", "127.9.9.9", "::1", "192.0.2.1", "2001:db8::1"};
-	char text[8];
 
 	lab_sh("ip addr add 192.0.2.1/24 dev ve0; ip -6 addr add 2001:db8::1/64 dev ve0 nodad");
 	lab_sh("ip route add default via 192.0.2.254");
 	lab_port(&lab, 0, false, "lo");
+	lab.ports[0].local_peers = true;
+	lab.conf.lo_dir = "/tmp";
 	lab_start(&lab);
 	for (unsigned i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
 		cr_assert(local(ours[i]), "%s", ours[i]);
@@ -301,16 +316,10 @@ Test(nl, loopback_port, .init = setup)
 	}
 	cr_assert_not(local("192.0.2.2"));
 	cr_assert_not(goes("192.0.2.2", "192.0.2.2"), "ve0 is not ours");
-	for (unsigned i = 0; i < 2; i++) {
-		const char *key = i ? "accept_local" : "route_localnet";
-
-		lab_read(text, sizeof(text), "cat /proc/sys/net/ipv4/conf/lo/%s", key);
-		cr_assert_str_eq(text, "1");
-		lab_read(text, sizeof(text), "cat /proc/sys/net/ipv4/conf/all/%s", key);
-		cr_assert_str_eq(text, "0", "no other interface is touched");
-	}
+	expect_lo("1");
 	cr_assert(lab_logged(&lab, "port wan0: net.ipv4.conf.lo.accept_local is on now"));
 	lab_stop(&lab);
+	expect_lo("0");
 }
 
 /* With lo and another port, the host's own addresses are reached by lo, its neighbours by the other. */
