@@ -19,6 +19,7 @@
 #include "pages.h"
 #include "posture.h"
 #include "speed.h"
+#include "vault.h"
 
 #define EXIT_WRONG 2	/* a wrong command line or configuration */
 #define DRAIN_MS   4000 /* for what is under way to be delivered, at the stop */
@@ -266,7 +267,8 @@ static int run(const struct conf *c)
 	ret = posture_sandbox(c);
 	if (ret)
 		log_warn("sandbox: %s: system calls are not refused", strerror(-ret));
-	log_info("security: %s, sandbox %s", posture_text(text), posture_sandboxed() ? "on" : "off");
+	log_info("security: %s, sandbox %s, %s", posture_text(text), posture_sandboxed() ? "on" : "off",
+		 vault_unlocked() ? "keys not all locked (ulimit -l)" : "keys locked");
 	log_info("ready: %u workers, %u tunnels, %u ports", a.plan.workers, c->n_tunnels, c->n_ports);
 	if (a.plan.controls > 1)
 		log_debug("%u control lcores share the TCP connections", a.plan.controls);

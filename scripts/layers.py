@@ -31,7 +31,7 @@ PREFIXES = {
     "net": ["net"], "crypt": ["crypt"], "fec": ["fec"], "kcp": ["kcp"], "comp": ["comp"], "mux": ["mux", "qpp"],
     "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "fresh": ["fresh"], "lazy": ["lazy"], "config": ["conf"], "session": ["sess", "shard"],
     "pipeline": ["worker", "pl"], "kernel": ["nl", "rtnl"], "control": ["ctl", "resv", "mirror"], "telemetry": ["tlm", "snmplog", "gotime", "record"],
-    "capture": ["capture", "pcapng"], "util": ["logq", "cap", "devarg", "pci"], "port": ["port", "kudp"],
+    "capture": ["capture", "pcapng"], "util": ["logq", "cap", "devarg", "pci", "vault"], "port": ["port", "kudp"],
 }
 FUNCTION = re.compile(r"^(?![#/ \t*]|typedef\b|return\b)[A-Za-z_][\w \t*]*?\b([a-z]\w*)\(", re.M)
 # What makes a room depend on a machine: clocks, sockets, threads. fec's codec cache has the one lock, in set-up code.

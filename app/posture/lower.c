@@ -13,7 +13,7 @@
 
 #include "cap.h"
 #include "posture.h"
-#include "posture_int.h"
+#include "sanitized.h"
 
 #define CAPS 64 /* that two words of the kernel's may hold */
 
@@ -111,7 +111,7 @@ static int hide(const struct conf *c)
 {
 	struct rlimit none = {0, 0};
 
-	if (c->security.core_dumps || POSTURE_LOOKED_AT)
+	if (c->security.core_dumps || SANITIZED)
 		return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) ? -errno : 0; /* who has changed users is not, otherwise */
 	return setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ? -errno : 0;
 }

@@ -20,7 +20,7 @@
 
 #include "log.h"
 #include "posture.h"
-#include "posture_int.h"
+#include "sanitized.h"
 #include "sandbox.h"
 
 #define NUMBERS 512 /* of system calls that are told apart */
@@ -131,7 +131,7 @@ int posture_sandbox(const struct conf *c)
 	scmp_filter_ctx f;
 	int err;
 
-	if (!c->security.sandbox || POSTURE_LOOKED_AT)
+	if (!c->security.sandbox || SANITIZED)
 		return 0;
 	f = seccomp_init(SCMP_ACT_TRAP);
 	if (!f)

@@ -3,7 +3,6 @@
 /* The cipher table, and the dispatch of a mixed burst to the ciphers. */
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "crypt_int.h"
@@ -69,19 +68,15 @@ int crypt_create(struct crypt **out, const char *name, const uint8_t key[CRYPT_K
 {
 	const struct crypt_line *line = crypt_line_find(name);
 	struct crypt *c;
-	size_t size;
 	int rc;
 
 	if (!line)
 		return -ENOENT;
-	size = (sizeof(*c) + line->ops->size + 63) & ~(size_t)63;
-	c = aligned_alloc(64, size);
+	c = vault_get(sizeof(*c) + line->ops->size);
 	if (!c)
 		return -ENOMEM;
-	memset(c, 0, size);
 	c->ops = line->ops;
 	c->line = (uint32_t)(line - crypt_lines);
-	c->size = (uint32_t)size;
 	rc = c->ops->init ? c->ops->init(c, key) : 0;
 	if (rc) {
 		crypt_destroy(c);
@@ -93,10 +88,7 @@ int crypt_create(struct crypt **out, const char *name, const uint8_t key[CRYPT_K
 
 void crypt_destroy(struct crypt *c)
 {
-	if (!c)
-		return;
-	explicit_bzero(c, c->size);
-	free(c);
+	vault_put(c);
 }
 
 uint16_t crypt_head(const struct crypt *c)

@@ -17,6 +17,7 @@
 #include "crypt_wire.h"
 #include "le.h"
 #include "upper.h"
+#include "vault.h"
 
 #define CRYPT_BURST  128		  /* most packets that one call of an operation gets */
 #define CRYPT_STREAM (CRYPT_BURST * 2112) /* keystream bytes for them: holds a burst of full packets */
@@ -87,7 +88,6 @@ struct crypt_line {
 struct crypt {
 	const struct crypt_ops *ops;
 	uint32_t line; /* of the table, and so the group of a burst */
-	uint32_t size; /* of the whole allocation, to wipe */
 	_Alignas(64) uint8_t sched[];
 };
 

@@ -7,13 +7,21 @@
 
 #include "crypt_int.h"
 
+/* All that it has is in the vault: key schedules, and what a key is derived by. */
+static int is_kept(const void *p)
+{
+	(void)p;
+	return 1;
+}
+
 int crypt_gcrypt_up(void)
 {
 	if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
 		return 0;
 	if (!gcry_check_version("1.8.0"))
 		return -ENOTSUP;
-	/* Locked memory would need privileges and a quota; keys live in ordinary memory and are wiped. */
+	gcry_set_allocation_handler(vault_get, vault_get, is_kept, vault_resize, vault_put);
+	/* Its own pool of locked memory would be dumped all the same, and end the process where it is full. */
 	gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
 	gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
 	return 0;

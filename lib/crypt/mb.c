@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "crypt_int.h"
@@ -71,7 +70,7 @@ static bool cpu_runs(enum crypt_arch arch)
 	}
 }
 
-/* Our own memory, so that the whole of it can be wiped. */
+/* Our own memory, which is wiped, and never dumped or swapped. */
 int crypt_mgr_create(IMB_MGR **out, enum crypt_arch arch)
 {
 	size_t size = (imb_get_mb_mgr_size() + 63) & ~(size_t)63;
@@ -80,13 +79,12 @@ int crypt_mgr_create(IMB_MGR **out, enum crypt_arch arch)
 
 	if (!arches[arch].init || !cpu_runs(arch))
 		return -ENOTSUP;
-	mem = aligned_alloc(64, size);
+	mem = vault_get(size);
 	if (!mem)
 		return -ENOMEM;
-	memset(mem, 0, size);
 	mgr = imb_set_pointers_mb_mgr(mem, arches[arch].flags, 1);
 	if (!mgr) {
-		free(mem);
+		vault_put(mem);
 		return -ENOTSUP;
 	}
 	arches[arch].init(mgr);
@@ -101,10 +99,7 @@ int crypt_mgr_create(IMB_MGR **out, enum crypt_arch arch)
 
 void crypt_mgr_destroy(IMB_MGR *mgr)
 {
-	if (!mgr)
-		return;
-	explicit_bzero(mgr, imb_get_mb_mgr_size());
-	free(mgr);
+	vault_put(mgr);
 }
 
 void crypt_expand(IMB_MGR *mgr, const uint8_t *key, unsigned key_len, uint8_t *enc)
@@ -156,10 +151,9 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t
 
 	if (worker >= CRYPT_WORKERS)
 		return -EINVAL;
-	mb = aligned_alloc(64, sizeof(*mb));
+	mb = vault_get(sizeof(*mb));
 	if (!mb)
 		return -ENOMEM;
-	memset(mb, 0, sizeof(*mb));
 	rc = crypt_mgr_create(&mb->mgr, arch);
 	if (rc)
 		goto err_mgr;
@@ -177,7 +171,7 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t
 	return 0;
 
 err_mgr:
-	free(mb);
+	vault_put(mb);
 	return rc;
 }
 
@@ -192,6 +186,5 @@ void crypt_mb_destroy(struct crypt_mb *mb)
 		return;
 	crypt_owns_wipe(&mb->owns);
 	crypt_mgr_destroy(mb->mgr);
-	explicit_bzero(mb, sizeof(*mb));
-	free(mb);
+	vault_put(mb);
 }

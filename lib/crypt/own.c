@@ -8,17 +8,11 @@
 
 #include "crypt_int.h"
 
-static size_t part_size(const struct crypt_ops *ops)
-{
-	return (ops->own + 63u) & ~(size_t)63;
-}
-
 static void part_destroy(struct crypt_own *e)
 {
 	if (e->ops->detach)
 		e->ops->detach(e->part);
-	explicit_bzero(e->part, part_size(e->ops));
-	free(e->part);
+	vault_put(e->part);
 }
 
 /* Into a table that has room and does not hold e->c yet. */
@@ -60,14 +54,12 @@ int crypt_mb_attach(struct crypt_mb *mb, const struct crypt *c)
 		if (rc)
 			return rc;
 	}
-	e.part = aligned_alloc(64, part_size(c->ops));
+	e.part = vault_get(c->ops->own);
 	if (!e.part)
 		return -ENOMEM;
-	memset(e.part, 0, part_size(c->ops));
 	rc = c->ops->attach(mb, c, e.part);
 	if (rc) {
-		explicit_bzero(e.part, part_size(c->ops));
-		free(e.part);
+		vault_put(e.part);
 		return rc;
 	}
 	place(o, e);

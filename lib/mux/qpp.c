@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "le.h"
 #include "qpp_int.h"
+#include "vault.h"
 
 _Static_assert(sizeof(struct qpp_prng) == 48, "what a stream pays for each direction");
 
@@ -25,10 +25,7 @@ int qpp_pads_create(struct qpp_pads **out, const char *key, uint32_t key_len, un
 
 void qpp_pads_destroy(struct qpp_pads *q)
 {
-	if (!q)
-		return;
-	explicit_bzero(q, sizeof(*q) + 2 * q->count * sizeof(q->pad[0]));
-	free(q);
+	vault_put(q);
 }
 
 void qpp_prng_init(struct qpp_prng *r, const struct qpp_pads *q)

@@ -2,11 +2,11 @@
 #include <errno.h>
 #include <gcrypt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "le.h"
 #include "qpp_int.h"
+#include "vault.h"
 
 /* Pads and the generator's start from the key: wire.md section 7, set-up only. */
 
@@ -25,13 +25,19 @@ struct maker {
 	gcry_cipher_hd_t aes[CHUNKS];
 };
 
+static int is_kept(const void *p)
+{
+	(void)p;
+	return 1;
+}
+
 static int gcrypt_up(void)
 {
 	if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
 		return 0;
 	if (!gcry_check_version("1.8.0"))
 		return -ENOTSUP;
-	/* As in crypt: locked memory would need privileges, keys lie in ordinary memory and are wiped. */
+	gcry_set_allocation_handler(vault_get, vault_get, is_kept, vault_resize, vault_put); /* as in crypt */
 	gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
 	gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
 	return 0;
@@ -172,7 +178,7 @@ static int start_make(struct qpp_pads *q, const char *key, uint32_t n)
 
 int qpp_derive(struct qpp_pads **out, const char *key, uint32_t key_len, unsigned count)
 {
-	struct qpp_pads *q = calloc(1, sizeof(*q) + 2 * count * sizeof(q->pad[0]));
+	struct qpp_pads *q = vault_get(sizeof(*q) + 2 * count * sizeof(q->pad[0]));
 	struct maker m;
 	int ret;
 

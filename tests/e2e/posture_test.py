@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What the gateway keeps for itself, and from others: its binary, its rights, its memory, its sockets, what it leaves."""
+import hashlib
 import os
 import re
 import signal
@@ -226,6 +227,45 @@ def test_no_core():
                 core = re.search(r"Max core file size\s+(\S+)", f.read()).group(1)
             check(dumps or core == "0", core)
             check(gw.stop() == 0, "exit status")
+
+
+def mappings(gw):
+    """(readable, flags, bytes) of each mapping that a core file could have."""
+    with open("/proc/%d/smaps" % gw.p.pid) as f:
+        parts = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) (\S+) .*?^VmFlags: ([^\n]*)", f.read(), re.M | re.S)
+    with open("/proc/%d/mem" % gw.p.pid, "rb", buffering=0) as mem:
+        for begin, end, may, flags in parts:
+            if may[0] != "r":
+                continue
+            at, end = int(begin, 16), int(end, 16)
+            try:
+                mem.seek(at)
+                yield flags.split(), mem.read(end - at)
+            except (OSError, OverflowError):
+                continue  # the kernel's own
+
+
+def test_keys():
+    """The passphrase is nowhere, and a key only in memory that is in no core file (dd) and not swapped (lo)."""
+    words = "correct horse battery posture"
+    want = hashlib.pbkdf2_hmac("sha1", words.encode(), b"kcp-go", 4096, 32)[:16]
+    notes = []
+    for cipher in "aes", "aes-128-gcm", "salsa20", "blowfish":
+        with Lab("kF") as lab:
+            lab.add_ns("g")
+            text = conf(SOCKETS[1]).replace('key = "posture"', 'key = "%s"; crypt = "%s"; qpp = true' % (words, cipher))
+            gw = lab.gateway("server", "g", text)
+            places = 0
+            for flags, data in mappings(gw):
+                check(words.encode() not in data, cipher, "the passphrase is in a mapping", flags)
+                if want in data:
+                    check("dd" in flags and "lo" in flags, cipher, "the key is in a mapping", flags)
+                    places += 1
+            check("keys locked" in gw.log(), gw.log())
+            check(places or cipher == "salsa20", cipher, "the key was not found: the test sees nothing")
+            notes.append("%s %d" % (cipher, places))
+            check(gw.stop() == 0, "exit status")
+    return "mappings with the key: " + ", ".join(notes)
 
 
 # ---- sockets ----

@@ -114,7 +114,7 @@ Test(crypt_own, attached_twice)
 	struct crypt *c = crypt_new("blowfish", 1), *d = crypt_new("blowfish", 2);
 
 	cr_assert_eq(crypt_mb_attach(mb, c), 0);
-	memcpy(c, d, d->size);
+	memcpy(c, d, sizeof(*d) + d->ops->size);
 	cr_assert_eq(crypt_mb_attach(mb, c), 0);
 	cr_assert_eq(crypt_mb_attach(other, d), 0);
 	cr_assert_eq(mb->owns.n, 1);
