@@ -12,6 +12,7 @@
 
 #include "again.h"
 #include "app.h"
+#include "cap.h"
 #include "capture_cmd.h"
 #include "devices.h"
 #include "host.h"
@@ -344,6 +345,16 @@ static void check_memory(const struct conf *c)
 		       have);
 }
 
+/* As root would be left with; another user's folders are looked at as the one's who asks. */
+static void check_security(const struct conf *c)
+{
+	char text[CAP_TEXT];
+
+	printf("user               %s\n", c->security.user[0] ? c->security.user : "as it is started");
+	printf("capabilities       %s\n", cap_text(posture_wanted(c, !c->security.user[0]), text));
+	printf("sandbox            %s\n", c->security.sandbox ? "on" : "off");
+}
+
 /* What it takes is printed even where a device is wrong: hugepages are reserved before a card is bound. */
 static int check(const struct conf *c)
 {
@@ -367,6 +378,7 @@ static int check(const struct conf *c)
 		printf("%s: %u ports, %u tunnels: good\n", c->path, c->n_ports, c->n_tunnels);
 	plan_print(&p, c);
 	check_memory(c);
+	check_security(c);
 	return faults ? EXIT_WRONG : EXIT_SUCCESS;
 }
 

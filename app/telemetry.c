@@ -2,7 +2,25 @@
 
 /* What telemetry and snmplog look at. */
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include "app.h"
+#include "cap.h"
+#include "posture.h"
+#include "vault.h"
+
+static void security(struct tlm_security *s)
+{
+	char text[CAP_TEXT];
+
+	s->user = (unsigned)getuid();
+	snprintf(s->capabilities, sizeof(s->capabilities), "%s", cap_text(posture_caps(), text));
+	s->sandbox = posture_sandboxed();
+	s->refused = posture_refused();
+	s->keys = vault_size();
+	s->keys_unlocked = vault_unlocked();
+}
 
 int app_telemetry_up(struct app *a)
 {
@@ -19,6 +37,7 @@ int app_telemetry_up(struct app *a)
 		.pools = a->pools,
 		.n_pools = a->plan.place.n_pools,
 		.tsc_hz = a->clock.hz,
+		.security = security,
 	};
 	return a->conf->telemetry.enable ? tlm_start(&a->tlm) : 0;
 }

@@ -25,7 +25,7 @@ static int fail(char *why, size_t why_n, int err, const char *what)
 
 /* ---- capabilities ---- */
 
-static uint64_t caps_have(void)
+uint64_t posture_caps(void)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct v[2] = {0};
@@ -129,7 +129,7 @@ static bool any_xdp(const struct conf *c)
 int posture_lower(const struct conf *c, char *why, size_t why_n)
 {
 	bool root = getuid() == 0 && !c->security.user[0];
-	uint64_t have = caps_have(), keep;
+	uint64_t have = posture_caps(), keep;
 	int err;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
@@ -169,6 +169,6 @@ const char *posture_text(char buf[POSTURE_TEXT])
 {
 	char caps[CAP_TEXT];
 
-	snprintf(buf, POSTURE_TEXT, "user %u, capabilities %s", (unsigned)getuid(), cap_text(caps_have(), caps));
+	snprintf(buf, POSTURE_TEXT, "user %u, capabilities %s", (unsigned)getuid(), cap_text(posture_caps(), caps));
 	return buf;
 }

@@ -36,6 +36,9 @@ int posture_lower(const struct conf *c, char *why, size_t why_n);
 /* What is wrong with security.user on this machine, for `kcpgate check`; 0 or -errno. */
 int posture_check(const struct conf *c, char *why, size_t why_n);
 
+/* The capabilities of this thread, CAP_BIT of each. */
+uint64_t posture_caps(void);
+
 /* Who it has become and what it has kept: "user 0, capabilities NET_ADMIN, NET_RAW"; returns buf. */
 #define POSTURE_TEXT 600
 const char *posture_text(char buf[POSTURE_TEXT]);

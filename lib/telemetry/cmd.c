@@ -525,6 +525,7 @@ static const struct cmd cmds[] = {
 	{"/kcpgate/drops", cmd_drops, "Everything that was dropped, by reason. No parameters"},
 	{"/kcpgate/capture", tlm_cmd_capture,
 	 "The last capture. Parameters: [start[,NAME=VALUE...]], see kcpgate capture --help"},
+	{"/kcpgate/security", tlm_cmd_security, "What the process has kept of rights, and refused. No parameters"},
 	{"/kcpgate/version", cmd_version, "Versions of kcpgate and DPDK. No parameters"},
 };
 

@@ -26,5 +26,7 @@ void tlm_row(struct rte_tel_data *d, const char *name, struct rte_tel_data *row)
 int tlm_cmd_limits(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 /* cmd_port.c */
 int tlm_cmd_ports(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
+/* cmd_security.c */
+int tlm_cmd_security(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 /* cmd_capture.c */
 int tlm_cmd_capture(const struct tlm_src *src, const char *params, struct rte_tel_data *d);

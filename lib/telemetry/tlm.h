@@ -6,6 +6,7 @@
  * read where their workers write them; nothing here writes a worker's line.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,15 @@
 #include "ctl.h"
 #include "shard.h"
 #include "worker.h"
+
+/* What the process has given up for itself. */
+struct tlm_security {
+	unsigned user;
+	char capabilities[400]; /* "NET_ADMIN, NET_RAW", or "none" */
+	bool sandbox;
+	uint64_t refused;	    /* system calls */
+	size_t keys, keys_unlocked; /* bytes that hold keys; those of them that may be swapped out */
+};
 
 struct tlm_src {
 	const struct conf *conf;
@@ -27,6 +37,7 @@ struct tlm_src {
 	struct rte_mempool *const *pools; /* of packet buffers, one a NUMA node */
 	unsigned n_pools;
 	uint64_t tsc_hz;
+	void (*security)(struct tlm_security *out); /* NULL: nobody says */
 };
 
 /* Registers the commands; src and all that it names must live until tlm_stop.  0 or -errno. */

@@ -106,7 +106,7 @@ def test_binary():
 
 # ---- rights ----
 
-def test_capabilities():
+def test_capabilities_of_ports():
     """Root without a user: what the port needs, in every thread, in every set; traffic as ever."""
     notes = []
     for (name, port), want in ((SOCKETS, ()), (PACKET, ("NET_ADMIN", "NET_RAW")), (TAP, ("NET_ADMIN", "NET_RAW"))):
@@ -205,6 +205,10 @@ def test_sandbox():
             gw.p.send_signal(signal.SIGUSR1)
             gw.wait_for("KCP SNMP", 60)
             lab.telemetry(gw, "/kcpgate/sessions")
+            said = lab.telemetry(gw, "/kcpgate/security")
+            check(said["sandbox"] == ("on" if on else "off") and said["calls_refused"] == 0 and said["user"] == 0, said)
+            check(said["key_bytes"] > 0 and said["key_bytes_not_locked"] == 0, said)
+            check("capabilities %s, sandbox" % said["capabilities"] in gw.log(), said)
             check([p.stop() for p in (cli, gw)] == [0, 0], "exit status")
             check("system call refused" not in gw.log() + cli.log(), gw.log(), cli.log())
 
@@ -250,7 +254,7 @@ def test_keys():
     words = "correct horse battery posture"
     want = hashlib.pbkdf2_hmac("sha1", words.encode(), b"kcp-go", 4096, 32)[:16]
     notes = []
-    for cipher in "aes", "aes-128-gcm", "salsa20", "blowfish":
+    for cipher in "aes", "aes-128-gcm", "salsa20", "blowfish", "twofish":
         with Lab("kF") as lab:
             lab.add_ns("g")
             text = conf(SOCKETS[1]).replace('key = "posture"', 'key = "%s"; crypt = "%s"; qpp = true' % (words, cipher))
@@ -286,6 +290,74 @@ def test_sockets():
         check(other.returncode == 7, other.returncode)
         check(lab.telemetry(gw, "/kcpgate/drops") is not None, "ours")
         check(gw.stop() == 0, "exit status")
+
+
+# ---- what is left ----
+
+def in_ns(lab, *argv):
+    return lab.sh("g", *argv, check=False)
+
+
+def left(lab):
+    """All that a gateway could have left, by name, as text."""
+    volatile = re.compile(r"nf_conntrack_count|tcp_(mem|fastopen_key)|random|stable_secret")
+    inode = os.stat("/run/netns/" + lab.ns("g")).st_ino
+    links = in_ns(lab, "ip", "-o", "-d", "link")
+    return {
+        "links": sorted(re.findall(r"^\d+: ([^:@]+)", links, re.M)),
+        "flags": sorted(re.findall(r"^\d+: [^:]+: <[^>]*>", links, re.M)),
+        "programs": sorted(re.findall(r"xdp\S*|prog/\S+", links)),
+        "addresses": re.findall(r"inet6? \S+", in_ns(lab, "ip", "-o", "addr")),
+        "routes": sorted(in_ns(lab, "ip", "route", "show", "table", "all").splitlines() +
+                         in_ns(lab, "ip", "-6", "route", "show", "table", "all").splitlines()),
+        "rules": in_ns(lab, "ip", "rule") + in_ns(lab, "ip", "-6", "rule") + in_ns(lab, "nft", "list", "ruleset"),
+        "switches": [k for k in in_ns(lab, "sysctl", "-a", "-r", "^net").splitlines() if not volatile.search(k)],
+        "sockets": sorted(re.findall(r"^(\S+)\s+\S+\s+\d+\s+\d+\s+(\S+)", in_ns(lab, "ss", "-Hlnutwx"), re.M)),
+        "folders": sorted(f for f in os.listdir("/var/run/dpdk") if f.startswith(lab.tag) or f == "kcpgate-lo-%d" % inode),
+        "files": sorted(f for f in os.listdir(lab.dir) if not f.endswith((".log", ".conf"))),
+        "pinned": sorted(os.listdir("/sys/fs/bpf")) if os.path.isdir("/sys/fs/bpf") else [],
+    }
+
+
+def same(what, before, lab):
+    def differs():
+        return {k: (before[k], v) for k, v in left(lab).items() if v != before[k]}
+
+    try:  # the kernel takes its time over a removed interface's routes
+        wait_until("nothing left", lambda: not differs(), 10)
+    except Exception:
+        raise AssertionError("%s: left behind (before, after): %s" % (what, differs()))
+
+
+LO = "lo's", '{ name = "w"; device = "net_af_packet0,iface=lo"; exception = "kernel"; local_peers = true; }'
+
+
+def nothing_left(*ports):
+    for name, port in ports:
+        with Lab("kF") as lab:
+            link(lab, tap=port == TAP[1])
+            before = left(lab)
+            runs, unix = conf(port), conf(port, "client", listen=os.path.join(lab.dir, "in.sock"))
+            lab.gateway("stopped", "g", runs).stop()
+            same(name + " stopped", before, lab)
+            fails = lab.gateway("fails", "g", conf(port, "client", listen="127.0.0.1:9000"), ready=False)
+            check(fails.end() == 1, fails.log())
+            same(name + " start that failed", before, lab)
+            for text in runs, unix:
+                lab.gateway("killed", "g", text).stop(signal.SIGKILL)
+                check(text != unix or left(lab)["files"] != before["files"], name, "the test sees nothing")
+                check(lab.gateway("next", "g", text).stop() == 0, "exit status")
+                same(name + " killed, and started again", before, lab)
+
+
+def test_nothing_left():
+    """After a stop, a start that fails, and the next start after a kill, all is as it was: nothing of ours is there."""
+    nothing_left(SOCKETS, LO)
+
+
+def test_nothing_left_of_interfaces():
+    """Nor with interfaces that are shared, made, or have a program."""
+    nothing_left(PACKET, TAP, XDP)
 
 
 if __name__ == "__main__":
