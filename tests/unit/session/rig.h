@@ -115,7 +115,7 @@ struct rig {
 	uint64_t us;  /* what everything goes by */
 	uint64_t now; /* the same in ms */
 	uint64_t turns;
-	bool cut[2]; /* what this end sends is lost */
+	bool cut[2];  /* what this end sends is lost */
 	bool changed; /* what arrives is not always what was sent: bytes are not compared */
 	struct {
 		unsigned mtu;		    /* of the path that this end's packets take, 0: any size fits */
