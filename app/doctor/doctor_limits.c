@@ -98,6 +98,27 @@ static void low_ports(struct doctor *d)
 		    low);
 }
 
+/* ---- buffers of UDP sockets ---- */
+
+/* What a tunnel's sockbuf asks for, the kernel gives no more of, for we keep no right to more. */
+static void socket_buffers(struct doctor *d)
+{
+	bool sockets = false;
+	unsigned want = 0;
+	long long most;
+
+	for (unsigned i = 0; i < d->conf->n_ports; i++)
+		sockets |= d->conf->ports[i].sockets;
+	for (unsigned i = 0; i < d->conf->n_tunnels; i++)
+		if (d->conf->tunnels[i].sockbuf > want)
+			want = d->conf->tunnels[i].sockbuf;
+	if (!sockets || !doctor_number(d, &most, "/proc/sys/net/core/rmem_max") || most >= want)
+		return;
+	doctor_add(d, DOCTOR_HINT, "buffers of UDP sockets: %lld bytes at most, of %u that sockbuf asks for", most, want);
+	doctor_why(d, "where more comes at once than they hold, datagrams are lost");
+	doctor_mend(d, "sysctl -w net.core.rmem_max=%u net.core.wmem_max=%u", want, want);
+}
+
 /* ---- who else is there ---- */
 
 bool doctor_runs(const struct doctor *d)
@@ -134,6 +155,7 @@ void doctor_limits(struct doctor *d, const struct plan *p)
 	locked(d, p);
 	devices(d);
 	low_ports(d);
+	socket_buffers(d);
 	if (d->conf->telemetry.enable)
 		prefix(d);
 }

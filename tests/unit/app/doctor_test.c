@@ -647,6 +647,21 @@ Test(doctor, what_a_user_may_not)
 	cr_expect_eq(doctor_count(&d, DOCTOR_MISSING), 1, "%s", printed());
 }
 
+/* A host that says nothing of it (a container) is not blamed. */
+Test(doctor, socket_buffers)
+{
+	tunnel.sockbuf = 4194304;
+	sys_put("proc/sys/net/core/rmem_max", "212992\n");
+	run();
+	cr_expect_null(strstr(printed(), "buffers of UDP sockets"), "%s", printed());
+	port.sockets = true;
+	run();
+	EXPECT_MEND(DOCTOR_HINT, "buffers of UDP sockets: 212992 bytes", "net.core.rmem_max=4194304");
+	sys_put("proc/sys/net/core/rmem_max", "4194304\n");
+	run();
+	cr_expect_null(strstr(printed(), "buffers of UDP sockets"), "%s", printed());
+}
+
 /* The gateway raises its own limit to the hard one; who has no card at vfio locks nothing. */
 Test(doctor, locked_memory)
 {
