@@ -345,13 +345,12 @@ static void check_memory(const struct conf *c)
 		       have);
 }
 
-/* As root would be left with; another user's folders are looked at as the one's who asks. */
 static void check_security(const struct conf *c)
 {
 	char text[CAP_TEXT];
 
 	printf("user               %s\n", c->security.user[0] ? c->security.user : "as it is started");
-	printf("capabilities       %s\n", cap_text(posture_wanted(c, !c->security.user[0]), text));
+	printf("capabilities       %s\n", cap_text(posture_would_keep(c), text));
 	printf("sandbox            %s\n", c->security.sandbox ? "on" : "off");
 }
 

@@ -155,6 +155,17 @@ int posture_lower(const struct conf *c, char *why, size_t why_n)
 	return err ? fail(why, why_n, err, "core files") : 0;
 }
 
+/* Files are looked at without root's rights over them, for a moment. */
+uint64_t posture_would_keep(const struct conf *c)
+{
+	uint64_t have = posture_caps(), keep;
+
+	caps_set(have, 0);
+	keep = posture_wanted(c, getuid() == 0 && !c->security.user[0]);
+	caps_set(have, have);
+	return keep;
+}
+
 int posture_check(const struct conf *c, char *why, size_t why_n)
 {
 	struct passwd pw;

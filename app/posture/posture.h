@@ -33,6 +33,9 @@ uint64_t posture_wanted(const struct conf *c, bool root);
  */
 int posture_lower(const struct conf *c, char *why, size_t why_n);
 
+/* What posture_lower would keep; for `kcpgate check`. */
+uint64_t posture_would_keep(const struct conf *c);
+
 /* What is wrong with security.user on this machine, for `kcpgate check`; 0 or -errno. */
 int posture_check(const struct conf *c, char *why, size_t why_n);
 

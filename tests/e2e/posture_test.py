@@ -147,6 +147,8 @@ def test_low_port_and_files():
         extra = 'telemetry = { snmplog = "%s/snmp.log"; snmpperiod = 1; };\n' % folder
         gw = lab.gateway("server", "g", conf(SOCKETS[1], extra=extra, listen=":443"))
         rights(gw, mask("NET_BIND_SERVICE", "DAC_OVERRIDE"))
+        said = lab.sh("g", gateway_binary(), "check", "-c", os.path.join(lab.dir, "server.conf"))
+        check(re.search(r"^capabilities +DAC_OVERRIDE, NET_BIND_SERVICE$", said, re.M), said)
         wait_until("snmplog", lambda: os.path.exists(folder + "/snmp.log"))
         check(stat.S_IMODE(os.stat(folder + "/snmp.log").st_mode) & 0o007 == 0, "snmplog is everybody's")
         check(gw.stop() == 0, "exit status")
