@@ -70,7 +70,7 @@ static int user_find(const char *name, struct passwd *pw, char *buf, size_t n, c
 
 /*
  * This thread's alone, by the kernel's own calls: libc's would take the others along, of which there is one at most,
- * the keeper.  Its groups by libc, which looks them up, while no other thread is there.
+ * the keeper.  Its groups are looked up by libc, which may take whatever the machine has for that.
  */
 static int user_become(const struct passwd *pw)
 {

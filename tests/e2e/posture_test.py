@@ -4,6 +4,7 @@
 import hashlib
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -209,7 +210,7 @@ def test_sandbox():
             lab.telemetry(gw, "/kcpgate/sessions")
             said = lab.telemetry(gw, "/kcpgate/security")
             check(said["sandbox"] == ("on" if on else "off") and said["calls_refused"] == 0 and said["user"] == 0, said)
-            check(said["key_bytes"] > 0 and said["key_bytes_not_locked"] == 0, said)
+            check(said["key_bytes"] > 0 and (said["key_bytes_not_locked"] == 0 or not may_lock()), said)
             check("capabilities %s, sandbox" % said["capabilities"] in gw.log(), said)
             check([p.stop() for p in (cli, gw)] == [0, 0], "exit status")
             check("system call refused" not in gw.log() + cli.log(), gw.log(), cli.log())
@@ -233,6 +234,12 @@ def test_no_core():
                 core = re.search(r"Max core file size\s+(\S+)", f.read()).group(1)
             check(dumps or core == "0", core)
             check(gw.stop() == 0, "exit status")
+
+
+def may_lock():
+    """Whether the machine lets us lock what a gateway's keys take: a container may have next to nothing."""
+    most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    return most == resource.RLIM_INFINITY or most >= 4 << 20
 
 
 def mappings(gw):
@@ -265,9 +272,9 @@ def test_keys():
             for flags, data in mappings(gw):
                 check(words.encode() not in data, cipher, "the passphrase is in a mapping", flags)
                 if want in data:
-                    check("dd" in flags and "lo" in flags, cipher, "the key is in a mapping", flags)
+                    check("dd" in flags and ("lo" in flags or not may_lock()), cipher, "the key is in a mapping", flags)
                     places += 1
-            check("keys locked" in gw.log(), gw.log())
+            check("keys locked" in gw.log() or not may_lock(), gw.log())
             check(places or cipher == "salsa20", cipher, "the key was not found: the test sees nothing")
             notes.append("%s %d" % (cipher, places))
             check(gw.stop() == 0, "exit status")
