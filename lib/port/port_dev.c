@@ -190,6 +190,7 @@ int port_dev_find(const struct port_conf *conf, uint16_t *id, bool *probed, char
 		err = check_iface(conf, devargs, why, why_n);
 		if (err)
 			return err;
+		port_left_clear(conf->device);
 	}
 	err = probe(conf, devargs, why, why_n);
 	if (err)

@@ -47,6 +47,9 @@ bool port_intr_take(struct port *p);
 /* The device string with what its driver needs added; 0 or -E2BIG.  Pure. */
 int port_devargs(const struct port_conf *conf, char *buf, size_t n);
 
+/* port_left.c: removes the file of the socket that the device waits at for another program, if nobody listens there. */
+bool port_left_clear(const char *device);
+
 /*
  * port_afp.c: lets the AF_PACKET sockets that are bound to the interface take no frames that the kernel sends, and on a
  * shared port only what can be ours.  fd[0..max) gets the sockets, in the order of the queues that the driver opened

@@ -341,10 +341,17 @@ def same(what, before, lab):
 LO = "lo's", '{ name = "w"; device = "net_af_packet0,iface=lo"; exception = "kernel"; local_peers = true; }'
 
 
+def memif(lab):
+    """Which waits for another program at a socket's file."""
+    return "memif's", ('{ name = "w"; device = "net_memif0,role=server,socket=%s/memif,socket-abstract=no"; exception = "tap"; '
+                       'addresses = ["10.78.0.1/24"]; }' % lab.dir)
+
+
 def nothing_left(*ports):
-    for name, port in ports:
+    for port in ports:
         with Lab("kF") as lab:
-            link(lab, tap=port == TAP[1])
+            name, port = port(lab) if callable(port) else port
+            link(lab, tap="tap" in port)
             before = left(lab)
             runs, unix = conf(port), conf(port, "client", listen=os.path.join(lab.dir, "in.sock"))
             lab.gateway("stopped", "g", runs).stop()
@@ -366,7 +373,7 @@ def test_nothing_left():
 
 def test_nothing_left_of_interfaces():
     """Nor with interfaces that are shared, made, or have a program."""
-    nothing_left(PACKET, TAP, XDP)
+    nothing_left(PACKET, TAP, XDP, memif)
 
 
 if __name__ == "__main__":
