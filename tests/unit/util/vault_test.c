@@ -51,10 +51,11 @@ Test(vault, blocks)
 
 Test(vault, wiped)
 {
-	uint8_t *p = vault_get(1000);
+	uint8_t *p;
 
 	if (SANITIZED)
 		cr_skip_test("under a sanitizer it is malloc's");
+	p = vault_get(1000);
 	memset(p, 0x5a, 1000);
 	vault_put(p);
 	cr_expect(is_filled(p, 1000, 0));
@@ -97,10 +98,12 @@ static bool mapping_says(const void *p, const char *flag)
 
 Test(vault, neither_dumped_nor_swapped)
 {
-	void *small = vault_get(100), *large = vault_get(300000);
+	void *small, *large;
 
 	if (SANITIZED)
 		cr_skip_test("under a sanitizer it is malloc's");
+	small = vault_get(100);
+	large = vault_get(300000);
 	cr_expect(mapping_says(small, "dd") && mapping_says(large, "dd"));
 	cr_expect(vault_unlocked() || (mapping_says(small, "lo") && mapping_says(large, "lo")));
 	cr_expect_not(mapping_says(mapping_says, "dd"), "the test sees which are not");
