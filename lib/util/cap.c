@@ -101,6 +101,9 @@ uint64_t cap_mask(const char *device, bool vdev)
 	for (unsigned i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
 		if (needed_by(&needs[i], device, vdev))
 			mask |= CAP_BIT(needs[i].cap);
+	/* Its rings are locked: a few of them fit into ulimit -l. */
+	if (!strncmp(device, "net_af_packet", strlen("net_af_packet")))
+		mask |= CAP_BIT(CAP_IPC_LOCK);
 	return mask || is_plain(device) ? mask : ANY;
 }
 

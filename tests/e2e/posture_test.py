@@ -17,6 +17,7 @@ from lab import GUARD, ROOT, Lab, eal, gateway_binary, sh, wait_until
 
 LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
 CAPS = {"DAC_OVERRIDE": 1, "NET_BIND_SERVICE": 10, "NET_ADMIN": 12, "NET_RAW": 13, "IPC_LOCK": 14, "PERFMON": 38, "BPF": 39}
+WIRE = "NET_ADMIN", "NET_RAW", "IPC_LOCK"
 SETS = "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"
 SOCKETS = "kernel's", '{ name = "sock"; device = "net_kudp0"; }'
 PACKET = "a packet socket's", '{ name = "w"; device = "net_af_packet0,iface=g0"; exception = "kernel"; }'
@@ -110,7 +111,7 @@ def test_binary():
 def test_capabilities_of_ports():
     """Root without a user: what the port needs, in every thread, in every set; traffic as ever."""
     notes = []
-    for (name, port), want in ((SOCKETS, ()), (PACKET, ("NET_ADMIN", "NET_RAW")), (TAP, ("NET_ADMIN", "NET_RAW"))):
+    for (name, port), want in ((SOCKETS, ()), (PACKET, WIRE), (TAP, WIRE)):
         with Lab("kF") as lab:
             link(lab, tap=port == TAP[1])
             gw = lab.gateway("server", "g", conf(port))
@@ -157,7 +158,7 @@ def test_low_port_and_files():
 
 def test_user():
     """Another user, of whom every thread is; its log was made by root; a port goes, comes back, and serves."""
-    for name, port, want in (SOCKETS + ((),), PACKET + (("NET_ADMIN", "NET_RAW"),), TAP + (("NET_ADMIN", "NET_RAW"),)):
+    for name, port, want in (SOCKETS + ((),), PACKET + (WIRE,), TAP + (WIRE,)):
         with Lab("kF") as lab:
             link(lab, tap=port == TAP[1])
             os.chmod(lab.dir, 0o755)

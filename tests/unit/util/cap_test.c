@@ -67,7 +67,7 @@ Test(cap, kept)
 
 	cr_expect_eq(cap_mask("net_kudp0", true), 0);
 	cr_expect_eq(cap_mask("net_memif0,socket=/run/m", true), 0);
-	cr_expect_eq(cap_mask("net_af_packet0,iface=eth0", true), net);
+	cr_expect_eq(cap_mask("net_af_packet0,iface=eth0", true), net | CAP_BIT(CAP_IPC_LOCK));
 	cr_expect_eq(cap_mask("net_af_xdp0,iface=eth0", true),
 		     net | CAP_BIT(CAP_BPF) | CAP_BIT(CAP_PERFMON) | CAP_BIT(CAP_IPC_LOCK));
 	cr_expect_eq(cap_mask("net_pcap0,iface=eth0", true), cap_any());
