@@ -114,7 +114,8 @@ static void socket_buffers(struct doctor *d)
 			want = d->conf->tunnels[i].sockbuf;
 	if (!sockets || !doctor_number(d, &most, "/proc/sys/net/core/rmem_max") || most >= want)
 		return;
-	doctor_add(d, DOCTOR_HINT, "buffers of UDP sockets: %lld bytes at most, of %u that sockbuf asks for", most, want);
+	doctor_add(d, DOCTOR_HINT, "buffers of UDP sockets: %lld bytes at most, of %u that sockbuf asks for", most,
+		   want);
 	doctor_why(d, "where more comes at once than they hold, datagrams are lost");
 	doctor_mend(d, "sysctl -w net.core.rmem_max=%u net.core.wmem_max=%u", want, want);
 }

@@ -355,12 +355,14 @@ static bool is_news(const struct ref *r, const struct kcp_head *h)
 {
 	int32_t age = seq_diff(h->una, r->una);
 
-	return age > 0 || (age == 0 && (!r->told || h->wnd > r->rmt));
+	return r->credulous || age > 0 || (age == 0 && (!r->told || h->wnd > r->rmt));
 }
 
 /* Nor is a round trip seen in an acknowledgement of what had been acknowledged before this datagram. */
 static bool is_echo(const struct ref *r, const struct kcp_head *h, uint32_t una)
 {
+	if (r->credulous)
+		return true;
 	for (unsigned i = 0; i < r->n_sb; i++) {
 		const struct ref_seg *s = &r->sb[i];
 

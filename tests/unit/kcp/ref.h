@@ -36,7 +36,8 @@ struct ref {
 	uint32_t conv, mss;
 	uint32_t una, nxt, rcv, rmt, cwnd, ssthresh, incr, rto, probe, probe_wait, ts_probe;
 	int32_t srtt, rttvar;
-	bool dead, told;						       /* told: rmt is the peer's word */
+	bool dead, told; /* told: rmt is the peer's word */
+	bool credulous;	 /* as stock, to the letter: what comes late tells both */
 	struct ref_seg sq[REF_SEGS], sb[REF_SEGS], rq[REF_SEGS], rb[REF_SEGS]; /* rb by no order */
 	unsigned n_sq, n_sb, n_rq, n_rb;
 	struct ref_ack acks[REF_SEGS];

@@ -115,6 +115,7 @@ static void twins_run(const struct kcp_conf *c, uint32_t loss, uint64_t seed)
 
 	for (int e = 0; e < 2; e++) {
 		t[e].ref = ref_new(7, c);
+		t[e].ref->credulous = true;
 		t[e].ref->stock = true;
 		sk_init(&t[e].sk, &sc, 7, keep, &t[e].by_sk);
 		out[e] = sim_link_new(&link, seed + (uint64_t)e);
