@@ -160,6 +160,19 @@ static void cut(char *text, const char *from)
 		*at = '\0';
 }
 
+/* jansson passes over a NUL behind a number or a word: among the n bytes that it counts of the object is one then. */
+static int check_nul(struct conf_reader *r, const char *text, size_t n)
+{
+	const char *nul = memchr(text, '\0', n);
+	unsigned line = 1;
+
+	if (!nul)
+		return 0;
+	for (const char *p = text; p < nul; p++)
+		line += *p == '\n';
+	return conf_fail(r, line, "syntax error: found a NUL byte");
+}
+
 static int check_grammar(struct conf_reader *r, const char *text, size_t n)
 {
 	json_error_t e;
@@ -168,7 +181,7 @@ static int check_grammar(struct conf_reader *r, const char *text, size_t n)
 
 	json_decref(root);
 	if (object)
-		return 0;
+		return check_nul(r, text, (size_t)e.position);
 	if (root)
 		return conf_fail(r, 1, "syntax error: found an array; allowed: an object { ... }");
 	/* "... near 'TOKEN'" could show a part of the passphrase, "... without FLAG" is for programmers. */
