@@ -101,8 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	k.p = frame;
 	k.n = (uint16_t)in.n;
 	netbed_parse(&k, &key);
-	if (k.verdict == VERDICT_TAG) {
-		netbed_untag(&k);
+	if (k.verdict == VERDICT_TAG && netbed_untag(&k)) {
 		f = k.p;
 		netbed_parse(&k, &key);
 		fuzz_must(k.verdict != VERDICT_TAG, "a second tag is the kernel's");

@@ -49,13 +49,15 @@ void netbed_parse(struct pkt *k, struct flow_key *key)
 	fuzz_must(k->verdict < VERDICT_MAX);
 }
 
-void netbed_untag(struct pkt *k)
+bool netbed_untag(struct pkt *k)
 {
-	fuzz_must(k->n >= ETH_HEAD + ETH_VLAN);
+	if (k->n < ETH_HEAD + ETH_VLAN)
+		return false;
 	memmove(k->p + ETH_VLAN, k->p, 2 * 6);
 	k->p += ETH_VLAN;
 	k->n -= ETH_VLAN;
 	k->flags |= PKT_F_UNTAGGED;
+	return true;
 }
 
 unsigned netbed_ip(uint8_t *p, bool v6, uint8_t proto, unsigned n)

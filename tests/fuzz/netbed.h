@@ -16,8 +16,8 @@ const struct net_ports *netbed_ports(void);
 
 /* One frame; the verdict is in *k. */
 void netbed_parse(struct pkt *k, struct flow_key *key);
-/* Takes a VERDICT_TAG's tag off, as the pipeline does. */
-void netbed_untag(struct pkt *k);
+/* Takes a VERDICT_TAG's tag off, as the pipeline does; false: the frame ends within it. */
+bool netbed_untag(struct pkt *k);
 
 /* The header of an IPv4 or IPv6 packet of `n` bytes behind it from a peer to us, at p: its length. */
 unsigned netbed_ip(uint8_t *p, bool v6, uint8_t proto, unsigned n);

@@ -169,13 +169,15 @@ bool ref_block(const uint8_t *p, size_t n, struct bytes *plain)
 static bool ref_data(const uint8_t *body, uint32_t len, bool packed, struct bytes *plain)
 {
 	size_t from = plain->n;
+	const uint8_t *made;
 	bool ok = len >= 4 && len <= (packed ? COMP_CHUNK_MAX : COMP_BLOCK_MAX + 4);
 
 	if (ok && packed)
 		ok = ref_block(body + 4, len - 4, plain);
 	else if (ok)
 		bytes_add(plain, body + 4, len - 4);
-	if (ok && ref_masked(plain->p + from, plain->n - from) == le32_get(body))
+	made = plain->p ? plain->p + from : body; /* nothing is made of an empty chunk */
+	if (ok && ref_masked(made, plain->n - from) == le32_get(body))
 		return true;
 	plain->n = from;
 	return false;
