@@ -149,12 +149,12 @@ static void begin(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, unsigne
 	k->ask_send = k->ask_tell = false;
 	stamp(k, now);
 	if (kcp_is_auto(k)) {
+		k->m.flush_from = k->snd_sent; /* of those before it there may be none any more */
 		if (kind == KCP_FLUSH_ACKS) {
 			kcp_tick_after(k, now);
 			return;
 		}
 		k->loss->collect(k, false);
-		k->m.flush_from = k->snd_sent;
 		number_some(k, max);
 	} else {
 		new = number(k);
