@@ -2,7 +2,7 @@
 
 /*
  * Fragments of datagrams to us, in any order, overlapping, repeated, too many, never whole: what is put together is
- *what was cut, in one buffer, and no buffer is lost.
+ * what was cut, in one buffer, and no buffer is lost.
  *
  *	fragments: op(1) offset(1) length(1), or with 16 in op the bytes of an IP packet: length(1) bytes
  *	op: 1 IPv6, 2 and 4 which datagram, 8 more follow, 32 time passes: ms / 16 (1)

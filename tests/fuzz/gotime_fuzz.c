@@ -2,7 +2,7 @@
 
 /*
  * Go's time layouts, any text, at any time, into any room: what is told as the length is the text's, and a text that
- *fits does not depend on the room that is left.
+ * fits does not depend on the room that is left.
  *
  *	time(4) zone(2) room(1) layout
  */

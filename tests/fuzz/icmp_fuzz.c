@@ -2,7 +2,7 @@
 
 /*
  * "Too big" from a router, behind headers that are right: what the parser believes is whole, quotes a packet of a
- *tunnel of ours, and its numbers are those that it quotes.
+ * tunnel of ours, and its numbers are those that it quotes.
  *
  *	flags(1): 1 IPv6, 2 the checksum is put right, 4 the quote's source is us; message
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * One KCP session and a peer that may say anything, over many datagrams, with time that passes, bytes that are sent and
- * a reader that is slow.  What is delivered is what was sent, in order; what goes out is well formed, and a segment
- *that leaves again is what it was; counts agree with lists; all memory comes back.
+ * One KCP session and a peer that may say anything, over many datagrams, with time that passes, bytes that are sent
+ * and a reader that is slow.  What is delivered is what was sent, in order; what goes out is well formed, and a
+ * segment that leaves again is what it was; counts agree with lists; all memory comes back.
  *
  *	conf(2) start(1), steps: op(1) and what it takes
  */

@@ -2,8 +2,8 @@
 
 /*
  * KCP beside the plain reference of wire.md 4: both hear the same peer, send the same bytes and are read alike, and
- *must be alike in all that they say, deliver and count.  The peer may say anything, but that an ACK echoes the time at
- *which its segment was sent: that is what lib/kcp/loss.c counts by, without stock's walk over the window.
+ * must be alike in all that they say, deliver and count.  The peer may say anything, but that an ACK is of a segment
+ * that has been sent, and echoes when: that is what lib/kcp/loss.c counts by, without stock's walk over the window.
  *
  *	conf(2) start(1), steps: op(1) and what it takes
  */
@@ -87,9 +87,12 @@ static void echo(uint8_t *p, unsigned n)
 
 	for (; n >= KCP_HEAD; p += KCP_HEAD + h.len, n -= KCP_HEAD + h.len) {
 		kcp_head_get(&h, p);
-		for (unsigned i = 0; i < f->n_sb; i++)
-			if (h.cmd == KCP_ACK && f->sb[i].sn == h.sn)
-				le32_put(p + KCP_OFF_TS, f->sb[i].ts);
+		for (unsigned i = 0; i < f->n_sb; i++) {
+			if (h.cmd != KCP_ACK || f->sb[i].sn != h.sn)
+				continue;
+			le32_put(p + KCP_OFF_TS, f->sb[i].ts);
+			p[KCP_OFF_CMD] = f->sb[i].xmit ? KCP_ACK : KCP_WINS;
+		}
 		if (h.len > n - KCP_HEAD)
 			return;
 	}

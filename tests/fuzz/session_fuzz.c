@@ -3,7 +3,7 @@
 /*
  * A client's and a server's shard, two sessions between them, and an adversary on the way (hostile.h).  Bytes that an
  * application is given are those that its other end has sent, as far as it got, unless somebody with the key has
- *changed them; and when all is closed every byte of memory, every chunk, every stream is back.
+ * changed them; and when all is closed every byte of memory, every chunk, every stream is back.
  *
  *	conf(3), then steps: op(1) and what it takes; in between what becomes of each datagram, as they leave
  */

@@ -2,8 +2,8 @@
 
 /*
  * smux of both versions, as client and as server: a peer that may say anything, and a local side that opens, sends,
- *takes and closes.  What arrives is charged and given back exactly, what goes out is well formed, and all memory comes
- *back.
+ * takes and closes.  What arrives is charged and given back exactly, what goes out is well formed, and all memory
+ * comes back.
  *
  *	conf(1), steps: op(1) and what it takes
  */

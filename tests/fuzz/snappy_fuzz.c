@@ -2,7 +2,7 @@
 
 /*
  * The snappy framing, in pieces of any size, beside a plain reader of the whole: the same bytes, the same end.  And
- *what our side makes of the same bytes is what that reader makes the bytes of again.
+ * what our side makes of the same bytes is what that reader makes the bytes of again.
  *
  *	mode(1): 1 encode; piece(1) stream
  */
