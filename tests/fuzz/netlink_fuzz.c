@@ -41,9 +41,8 @@ static void message(struct nl *n, struct fuzz_in *in)
 	unsigned kind = fuzz_u8(in) % KINDS, flags = fuzz_u8(in);
 	struct fuzz_in b = fuzz_bytes(in, fuzz_u16(in));
 	size_t len = NLMSG_HDRLEN + b.n;
-	struct nlmsghdr *h = malloc(len);
+	struct nlmsghdr *h = calloc(1, NLMSG_ALIGN(len)); /* libmnl looks for attributes up to there */
 
-	memset(h, 0, NLMSG_HDRLEN);
 	if (b.n)
 		memcpy((char *)h + NLMSG_HDRLEN, b.p, b.n);
 	h->nlmsg_len = (uint32_t)len;

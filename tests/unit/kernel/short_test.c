@@ -18,7 +18,7 @@
 
 #define PAGE 4096
 
-/* A message of n bytes behind its header, which is followed by no memory. */
+/* A message of n bytes behind its header, which is followed by no memory but what aligns the next one. */
 static struct nlmsghdr *message(uint16_t type, const void *body, size_t n)
 {
 	uint8_t *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -26,7 +26,7 @@ static struct nlmsghdr *message(uint16_t type, const void *body, size_t n)
 
 	cr_assert_neq((void *)p, MAP_FAILED);
 	cr_assert_eq(mprotect(p + PAGE, PAGE, PROT_NONE), 0);
-	h = (struct nlmsghdr *)(p + PAGE - NLMSG_HDRLEN - n);
+	h = (struct nlmsghdr *)(p + PAGE - NLMSG_HDRLEN - NLMSG_ALIGN(n));
 	*h = (struct nlmsghdr){.nlmsg_len = (uint32_t)(NLMSG_HDRLEN + n), .nlmsg_type = type};
 	memcpy((char *)h + NLMSG_HDRLEN, body, n);
 	return h;
