@@ -42,7 +42,7 @@ static void put_member(struct nl_told *t, const struct nl_attrs *a, int link, un
 	if (t->way.n_member == NET_WAY_MEMBERS)
 		return;
 	m->weight = weight;
-	m->link = link;
+	m->link = link > 0 ? link : 0; /* net's numbers below 0 name ports */
 	if (!read_hop(a, t->family, &m->via)) {
 		memset(&m->via, 0, sizeof(m->via));
 		m->link = 0;

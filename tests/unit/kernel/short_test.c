@@ -51,6 +51,26 @@ Test(short_messages, route)
 	cr_expect_eq(t.plen, 96 + 24);
 }
 
+/* A link's number that no link has must not pass for a port's (NET_LINK_OF). */
+Test(short_messages, link_below_zero)
+{
+	struct {
+		struct rtmsg m;
+		struct nlattr a;
+		int32_t link;
+	} b = {{.rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN, .rtm_type = RTN_UNICAST},
+	       {.nla_len = 8, .nla_type = RTA_OIF},
+	       NET_LINK_OF(254)};
+	struct nl_told t;
+
+	cr_assert(nl_told_read(message(RTM_NEWROUTE, &b, sizeof(b)), &t));
+	cr_assert_eq(t.way.n_member, 1);
+	cr_expect_eq(t.way.member[0].link, 0, "link %d", t.way.member[0].link);
+	b.link = 7;
+	cr_assert(nl_told_read(message(RTM_NEWROUTE, &b, sizeof(b)), &t));
+	cr_expect_eq(t.way.member[0].link, 7);
+}
+
 static struct nl n;
 
 /* One link of this name; the mirror's entry. */
