@@ -92,7 +92,7 @@ static int eal_init_quiet(int argc, char **argv)
 /* Room for all of it, though it is taken as it is used. */
 static int ordinary_pages(struct app *a)
 {
-	unsigned have = pages_available_mb(), before = a->plan.memory_mb;
+	unsigned have = pages_available_mb(""), before = a->plan.memory_mb;
 	struct plan *p = &a->plan;
 
 	if (have)

@@ -332,7 +332,7 @@ static unsigned check_devices(const struct conf *c, const struct plan *p)
 /* What of it the start would use on this machine now, where it is not said to use hugepages only. */
 static void check_memory(const struct conf *c)
 {
-	unsigned have = pages_available_mb(), all;
+	unsigned have = pages_available_mb(""), all;
 	struct plan p;
 
 	if (c->eal.hugepages == CONF_HUGE_YES || have == 0)

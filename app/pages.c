@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "group.h"
 #include "pages.h"
 #include "sysfile.h"
 
@@ -79,18 +80,13 @@ int pages_missing(const char *sys, uint64_t has_memory, const unsigned node_mb[T
 	return ret;
 }
 
-/* Megabytes that a container may have in all; what of it is in use the kernel can mostly take back.  -1: no limit. */
-static long long group_mb(void)
+unsigned pages_available_mb(const char *root)
 {
-	long long most;
+	uint64_t most = group_memory(root) >> 20;
+	long long kb = 0;
+	char path[300];
 
-	return sysfile_number("/sys/fs/cgroup/memory.max", &most) ? most >> 20 : -1;
-}
-
-unsigned pages_available_mb(void)
-{
-	long long kb = 0, most = group_mb();
-
-	sysfile_field_number("/proc/meminfo", "MemAvailable", &kb);
-	return (unsigned)(most >= 0 && most < kb / 1024 ? most : kb / 1024);
+	snprintf(path, sizeof(path), "%.250s/proc/meminfo", root);
+	sysfile_field_number(path, "MemAvailable", &kb);
+	return (unsigned)(most < (uint64_t)kb / 1024 ? most : (uint64_t)kb / 1024);
 }

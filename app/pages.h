@@ -21,5 +21,8 @@ int pages_missing(const char *sys, uint64_t has_memory, const unsigned node_mb[T
 /* The command that makes `pages` of 2 MB of a node's, or of the machine's (node TOPO_ANY): all in all, not more. */
 void pages_command(char *buf, size_t n, int node, unsigned pages);
 
-/* Megabytes of ordinary pages that could be had now, and no more than a container's limit; 0: it cannot be told. */
-unsigned pages_available_mb(void);
+/*
+ * Megabytes of ordinary pages that could be had now, and no more than this process's control groups allow (what of that
+ * is in use the kernel can mostly take back); 0: it cannot be told.  root: "" but for tests.
+ */
+unsigned pages_available_mb(const char *root);

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import case
 from behaviour_test import conf, link, load, stock, target, total, tunnel
 from lab import Lab, gateway_binary, sh, wait_until
-from limits_test import Crowd, control
+from limits_test import Crowd, control, flood
 
 GUARD = 120
 
@@ -340,11 +340,18 @@ def test_clock_jumps():
 
 # ---- memory ----
 
+def controllers(path):
+    try:
+        with open(path + "/cgroup.controllers") as f:
+            return f.read().split()
+    except OSError:
+        return []
+
+
 def limited(lab, name, ns, text, mb):
-    """A gateway in a memory cgroup of its own; Skip where there is none to be had."""
-    v2 = next((p for p in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
-               if os.path.exists(p + "/cgroup.controllers") and "memory" in open(p + "/cgroup.controllers").read()), None)
-    base, limit = (v2, "memory.max") if v2 else ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+    """A gateway in a memory cgroup of its own, as a service has; Skip where there is none to be had."""
+    v2 = "memory" in controllers("/sys/fs/cgroup")
+    base, limit = ("/sys/fs/cgroup", "memory.max") if v2 else ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
     group = os.path.join(base, lab.tag + name)
     try:
         os.mkdir(group)
@@ -355,25 +362,40 @@ def limited(lab, name, ns, text, mb):
         raise case.Skip("no memory cgroup: %s" % e)
     prefix = "%s-%s" % (lab.tag, name)
     path = lab.file(name + ".conf", text.replace("@PREFIX@", prefix))
-    # From without: `ip netns exec` has a /sys of its own.
+    # `ip netns exec` gives a /sys without control groups: they are mounted again.
+    mount = ("mount -t cgroup2 none /sys/fs/cgroup" if v2 else
+             "mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/memory && "
+             "mount -t cgroup -o memory none /sys/fs/cgroup/memory")
     p = lab.run(name, None, "sh", "-c", 'echo $$ > "$0"/cgroup.procs && exec "$@"', group, "ip", "netns", "exec",
-                lab.ns(ns), gateway_binary(), "-c", path)
+                lab.ns(ns), "sh", "-c", mount + ' && exec "$@"', "sh", gateway_binary(), "-c", path)
     p.prefix = prefix
+    p.wait_for("ready:")
     return p
 
 
 def test_cgroup():
-    """A server in a memory cgroup that is smaller than what it would take: it serves, or says why it does not."""
+    """A service that may have 128 MB takes no more, and says so: peers without a key who fill what there is are refused,
+    and the kernel has no reason to kill it."""
     with Lab("kq") as lab:
         link(lab)
         target(lab)
-        srv = limited(lab, "server", "g", server(), 64)
-        srv.wait_for("ready:")
-        lab.gateway("client", "p", client())
-        load(lab, "p", "mixed", "127.0.0.1", 13000, 16 << 20, 200)
-        load(lab, "p", "small", "127.0.0.1", 13000, 200, "--at-once", 100)
-        case.check(srv.alive(), srv.log()[-1000:])
+        null = dict(crypt='"null"', datashard=0, parityshard=0)
+        srv = limited(lab, "server", "g", conf("g0", tunnel("null", "server", ":4000", "127.0.0.1:9000", **null),
+                                               tunnel("ok", "server", ":4001", "127.0.0.1:9000")), 128)
+        case.check("MB at most, for 128 MB are available" in srv.log(), srv.log())
+        lab.gateway("client", "p", conf("p0", tunnel("c", "client", "127.0.0.1:13001", "10.77.0.1:4001")))
+        big = load(lab, "p", "big", "127.0.0.1", 13001, 8 << 20, "--timeout", 140, wait=False)
+        p = lab.run("flood", "p", *flood(500, 400, 2))
+        p.p.wait(150)
+        case.check(p.p.returncode == 0, p.log())
+        big.p.wait(150)
+        case.check(srv.alive(), "killed:", srv.p.returncode, srv.log()[-500:])
+        case.check(big.p.returncode == 0, big.log())
+        seen, drops = lab.telemetry(srv, "/kcpgate/tunnels"), lab.telemetry(srv, "/kcpgate/drops")
+        case.check(drops["no_memory"] > 0, drops)
+        load(lab, "p", "mixed", "127.0.0.1", 13001, 4 << 20, 50)
         case.check(srv.stop() == 0, "exit status")
+        return "null holds %.1f MB of %.1f" % (seen["null"]["memory"] / 1e6, seen["null"]["memory_share"] / 1e6)
 
 
 if __name__ == "__main__":
