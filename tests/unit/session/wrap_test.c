@@ -6,6 +6,7 @@
 #include "eal.h"
 #include "kcp_state.h"
 #include "rig.h"
+#include "seeds.h"
 
 /*
  * Sessions that have lived long: each counter that wraps, or changes its sign, does so within one transfer.  Sequence
@@ -22,7 +23,7 @@ TestSuite(session_wrap, .init = eal_start);
 #define MS     60	    /* ms and */
 #define GROUPS 5	    /* groups of packets before the edge it goes on */
 #define LEAD   6000	    /* ms before the edge it begins */
-#define SEEDS  3
+#define SEEDS  SEEDS_OF(3, 1)
 
 static struct sess *sess_of(struct rig *r, enum rig_end e)
 {
