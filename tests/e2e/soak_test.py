@@ -77,9 +77,21 @@ def counts(lab, gw):
     for t in lab.telemetry(gw, "/kcpgate/tunnels").values():
         for k in ("sessions", "chunks", "streams", "memory", "descriptors"):
             got["tunnels' " + k] = got.get("tunnels' " + k, 0) + t[k]
+    time.sleep(0.5)  # for telemetry's own connections to be closed
     got["files"] = descriptors(gw)
     got["UDP ports"] = ports_taken(lab, gw.name)
     return got
+
+
+def settled(lab, gw):
+    """The counts, once they stay: what begins beside may be on its way yet."""
+    had = None
+    for _ in range(100):
+        got = counts(lab, gw)
+        if got == had:
+            return got
+        had = got
+    case.check(False, gw.name, "never rests", had)
 
 
 def differences(a, b):
@@ -120,7 +132,8 @@ def begin(lab):
     ours = [gateway(lab, role, *tunnels_of(role)) for role in ("server", "client")]
     keys = ["--key", "k", "--mode", "fast3", "--smuxver", "2"]
     lab.run("stock-server", "server", *stock("server", "-l", ":4003", "-t", "127.0.0.1:9000", *keys)).wait_for("quiet:")
-    before = [counts(lab, g) for g in ours]
+    wait_until("stock to listen", lambda: ":4003 " in lab.sh("server", "ss", "-uanH"))
+    before = [settled(lab, g) for g in ours]
     theirs = lab.run("stock-client", "client", *stock("client", "-l", "127.0.0.1:13002", "-r", Wan.SERVER + ":4002",
                                                       "--conn", "2", "--autoexpire", "15", "--scavengettl", "120", *keys))
     theirs.wait_for("quiet:")
@@ -159,7 +172,7 @@ def test_soak():
             try:
                 wait_until("all back", lambda: not differences(first, counts(lab, gw)), GONE)
             except Exception:
-                case.check(False, gw.name, "before and after:", differences(first, counts(lab, gw)))
+                case.check(False, gw.name, "before and after:", differences(first, counts(lab, gw)), str(watch))
         for way in ("up", "down"):
             for what in ("lost", "reordered", "dup", "corrupt"):
                 case.check(weather[way][what] > 0, "no weather", weather)
