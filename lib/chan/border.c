@@ -14,17 +14,27 @@
 
 #define NOTES 1024
 
+/* Of a lane: the part of `frames` that is its room, and of PARTS how many it has when control takes frames. */
+#define PARTS 16
+static const struct {
+	uint8_t room, part;
+} lanes[BORDER_LANES] = {{8, 2}, {8, 2}, {2, 6}, {8, 2}, {8, 2}, {2, 2}};
+
+static void frames_free(struct rte_ring *r)
+{
+	void *m;
+
+	while (r && rte_ring_sc_dequeue(r, &m) == 0)
+		rte_pktmbuf_free(m);
+	spsc_free(r);
+}
+
 /* Any part may be missing: border_create undoes itself with it. */
 static void border_free(struct border *b)
 {
-	struct rte_ring *frames[2] = {b->punt, b->inject};
-	void *m;
-
-	for (unsigned i = 0; i < 2; i++) {
-		while (frames[i] && rte_ring_sc_dequeue(frames[i], &m) == 0)
-			rte_pktmbuf_free(m);
-		spsc_free(frames[i]);
-	}
+	for (unsigned i = 0; i < BORDER_LANES; i++)
+		frames_free(b->punt[i]);
+	frames_free(b->inject);
 	spsc_free(b->notes);
 	mbox_destroy(b->to_ctl);
 	mbox_destroy(b->to_worker);
@@ -74,16 +84,20 @@ int border_create(struct border **out, unsigned worker, unsigned objects, unsign
 	char name[RTE_RING_NAMESIZE];
 	struct border *b;
 	int err = border_base(&b, NULL, worker, objects, socket);
+	bool whole = true;
 
 	if (err)
 		return err;
-	snprintf(name, sizeof(name), "punt_%u", worker);
-	b->punt = spsc_create(name, sizeof(void *), frames, socket);
+	for (unsigned i = 0; i < BORDER_LANES; i++) {
+		snprintf(name, sizeof(name), "punt%u_%u", i, worker);
+		b->punt[i] = spsc_create(name, sizeof(void *), (frames + lanes[i].room - 1) / lanes[i].room, socket);
+		whole &= b->punt[i] != NULL;
+	}
 	snprintf(name, sizeof(name), "inject_%u", worker);
 	b->inject = spsc_create(name, sizeof(void *), frames, socket);
 	snprintf(name, sizeof(name), "notes_%u", worker);
 	b->notes = spsc_create(name, sizeof(struct note), NOTES, socket);
-	if (!b->punt || !b->inject || !b->notes) {
+	if (!whole || !b->inject || !b->notes) {
 		border_free(b);
 		return -ENOMEM;
 	}
@@ -120,9 +134,33 @@ unsigned border_notes(struct border *b, struct note *v, unsigned max)
 	return rte_ring_sc_dequeue_burst_elem(b->notes, v, sizeof(*v), max, NULL);
 }
 
+bool border_punt(struct border *b, unsigned lane, struct rte_mbuf *m)
+{
+	return rte_ring_sp_enqueue(b->punt[lane], m) == 0;
+}
+
+unsigned border_punts(struct border *b, struct rte_mbuf **v, unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < BORDER_LANES; i++)
+		n += rte_ring_sc_dequeue_burst(b->punt[i], (void **)(v + n), max * lanes[i].part / PARTS, NULL);
+	for (unsigned i = 0; i < BORDER_LANES && n < max; i++)
+		n += rte_ring_sc_dequeue_burst(b->punt[i], (void **)(v + n), max - n, NULL);
+	return n;
+}
+
+static bool no_punts(const struct border *b)
+{
+	for (unsigned i = 0; i < BORDER_LANES; i++)
+		if (!spsc_empty(b->punt[i]))
+			return false;
+	return true;
+}
+
 static bool quiet_to_ctl(const struct border *b)
 {
-	return mbox_empty(b->to_ctl) && (b->joined || (spsc_empty(b->punt) && spsc_empty(b->notes)));
+	return mbox_empty(b->to_ctl) && (b->joined || (no_punts(b) && spsc_empty(b->notes)));
 }
 
 static bool quiet_to_worker(const struct border *b)

@@ -86,14 +86,20 @@ struct dial {
 	_Atomic uint32_t busy;
 };
 
+/*
+ * Frames for the kernel, in lanes that share nothing: by what they are to it (enum net_kind), those first that the host
+ * and its neighbours cannot do without.
+ */
+#define BORDER_LANES 6
+
 struct border {
 	struct mbox *to_ctl, *to_worker;
-	struct rte_ring *punt;	 /* worker -> control: mbufs, whole frames, mbuf->port as received */
-	struct rte_ring *inject; /* control -> worker: mbufs, whole frames, mbuf->port where to */
-	struct rte_ring *notes;	 /* worker -> control: struct note */
-	uint64_t notes_lost;	 /* writer: worker */
-	int ctl_bell;		 /* eventfd, rung by the worker between turns when mbox_wanted(to_ctl) */
-	int worker_bell;	 /* eventfd, rung by control when mbox_wanted(to_worker); the worker's only one */
+	struct rte_ring *punt[BORDER_LANES]; /* worker -> control: mbufs, whole frames, mbuf->port as received */
+	struct rte_ring *inject;	     /* control -> worker: mbufs, whole frames, mbuf->port where to */
+	struct rte_ring *notes;		     /* worker -> control: struct note */
+	uint64_t notes_lost;		     /* writer: worker */
+	int ctl_bell;			     /* eventfd, rung by the worker between turns when mbox_wanted(to_ctl) */
+	int worker_bell; /* eventfd, rung by control when mbox_wanted(to_worker); the worker's only one */
 	struct border *more[LIMIT_CONTROLS - 1]; /* the first one's: of the same worker with control 1, 2, ... */
 	unsigned n_more;
 	bool joined;			/* one of those: it has neither frames nor notes nor a table */
@@ -103,8 +109,8 @@ struct border {
 };
 
 /*
- * Everything but tbl; `objects`: chans and dials that can ever be posted, `frames`: room in each of punt and inject.
- * 0 or -errno.
+ * Everything but tbl; `objects`: chans and dials that can ever be posted, `frames`: room in inject, and in
+ * the lanes of punt an eighth or half of it each.  0 or -errno.
  */
 int border_create(struct border **out, unsigned worker, unsigned objects, unsigned frames, int socket);
 /* Frees the mbufs that are still in its rings too, and the borders that joined it; all threads must be done with them.
@@ -118,6 +124,14 @@ static inline struct border *border_of(struct border *b, unsigned ctl)
 {
 	return ctl ? b->more[ctl - 1] : b;
 }
+
+/* A frame for the kernel (worker only).  False: its lane is full. */
+bool border_punt(struct border *b, unsigned lane, struct rte_mbuf *m);
+/*
+ * Takes up to max of them (control only), lane after lane in their order: each its part of max first, so that none
+ * waits for ever, and then what is left.
+ */
+unsigned border_punts(struct border *b, struct rte_mbuf **v, unsigned max);
 
 /* Leaves a note (worker only); lost and counted when the ring is full. */
 void border_note(struct border *b, const struct note *n);

@@ -129,10 +129,10 @@ static void punt(struct ctl *c, struct rte_mbuf *m)
 
 void tap_punts(struct ctl *c)
 {
-	void *v[TAP_PUNTS];
+	struct rte_mbuf *v[TAP_PUNTS];
 
 	for (unsigned w = 0; w < c->conf.n_workers; w++) {
-		unsigned n = rte_ring_dequeue_burst(c->conf.borders[w]->punt, v, TAP_PUNTS, NULL);
+		unsigned n = border_punts(c->conf.borders[w], v, TAP_PUNTS);
 
 		for (unsigned i = 0; i < n; i++)
 			punt(c, v[i]);

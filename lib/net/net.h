@@ -232,7 +232,7 @@ bool net_sum_ok(const uint8_t *frame, const struct pkt *k);
 /* What a frame is to the kernel, and what it stands to lose when there are too many of another kind. */
 #define NET_KINDS_LIST(X)                                                                                          \
 	X(LINK, "link") /* ARP, neighbour discovery, LLDP, LACP, spanning tree: without them nothing is reached */ \
-	X(ROUTING, "routing") /* OSPF, VRRP, PIM, IS-IS, BFD of a neighbour; BGP is TCP */                         \
+	X(ROUTING, "routing") /* OSPF, VRRP, PIM, IS-IS; of a neighbour, by its TTL, BFD and BGP */                \
 	X(TCP, "tcp")	      /* of connections that stand, by their ACK: SSH, BGP */                              \
 	X(SYN, "syn")	      /* and of those that begin */                                                        \
 	X(ICMP, "icmp")	      /* ICMP, IGMP, MLD, DHCP, BFD over several hops */                                   \

@@ -91,7 +91,8 @@
 #define ICMP6_ND_FIRST 133 /* router solicitation .. redirect */
 #define ICMP6_ND_LAST  137
 
-#define TCP_HEAD     20 /* without options */
+#define TCP_HEAD     20	 /* without options */
+#define TCP_BGP	     179 /* port */
 #define TCP_SRC	     0
 #define TCP_DST	     2
 #define TCP_SEQ	     4

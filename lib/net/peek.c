@@ -140,14 +140,22 @@ static bool is_link_group(const uint8_t *p)
 	return memcmp(p, group, sizeof(group)) == 0;
 }
 
+/*
+ * BGP is TCP to the kernel; what a neighbour has sent of it with the TTL that proves it (RFC 5082) is with the routing,
+ * where nobody from farther away can follow.
+ */
 static enum net_kind kind_tcp(const uint8_t *p, const struct peek *k)
 {
 	unsigned flags;
+	bool bgp;
 
 	if (p[0] & 1 || k->l4_n < TCP_HEAD)
 		return NET_KIND_OTHER;
 	flags = p[k->l4 + TCP_FLAGS];
-	return (flags & (TCP_F_SYN | TCP_F_ACK)) == TCP_F_ACK ? NET_KIND_TCP : NET_KIND_SYN;
+	if ((flags & (TCP_F_SYN | TCP_F_ACK)) != TCP_F_ACK)
+		return NET_KIND_SYN;
+	bgp = be16_get(p + k->l4 + TCP_SRC) == TCP_BGP || be16_get(p + k->l4 + TCP_DST) == TCP_BGP;
+	return bgp && k->hops == HOPS_ON_LINK ? NET_KIND_ROUTING : NET_KIND_TCP;
 }
 
 /* Liveness of a next hop cannot come from farther away, and says so by its TTL (RFC 5881, 5; RFC 5883 for the other).

@@ -123,10 +123,12 @@ static bool needed(enum net_kind kind)
 	return kind <= NET_KIND_TCP;
 }
 
-/* The ring's last quarter is for that. */
-static bool has_room(const struct rte_ring *r, enum net_kind kind)
+_Static_assert(BORDER_LANES == NET_KINDS, "each kind has a lane to control of its own");
+
+/* Why a kind's frame is lost when there is no room for it. */
+static unsigned full(enum net_kind kind)
 {
-	return needed(kind) || rte_ring_free_count(r) > rte_ring_get_capacity(r) / 4;
+	return needed(kind) ? DROP_PUNT_FIRST_FULL : DROP_PUNT_FULL;
 }
 
 static unsigned burst_some(struct worker *w, unsigned dev, struct rte_mbuf **m, unsigned n)
@@ -144,7 +146,8 @@ static void burst_out(struct worker *w, unsigned dev)
 	unsigned first = burst_some(w, dev, b->first, b->n_first), rest = burst_some(w, dev, b->rest, b->n_rest);
 
 	w->stats.punted += first + rest;
-	pl_count(w, DROP_PUNT_FULL, b->n_first - first + b->n_rest - rest);
+	pl_count(w, DROP_PUNT_FIRST_FULL, b->n_first - first);
+	pl_count(w, DROP_PUNT_FULL, b->n_rest - rest);
 	rte_pktmbuf_free_bulk(b->first + first, b->n_first - first);
 	rte_pktmbuf_free_bulk(b->rest + rest, b->n_rest - rest);
 	b->n_first = b->n_rest = 0;
@@ -167,7 +170,6 @@ static void burst_add(struct worker *w, struct pkt *k, enum net_kind kind)
 
 void pl_punt_one(struct worker *w, struct pkt *k)
 {
-	struct rte_ring *r = w->conf.border->punt;
 	enum net_kind kind = net_kind(k->p, k->n);
 
 	if (!may_punt(w, k->dev, kind)) {
@@ -178,8 +180,8 @@ void pl_punt_one(struct worker *w, struct pkt *k)
 		burst_add(w, k, kind);
 		return;
 	}
-	if (!has_room(r, kind) || rte_ring_sp_enqueue(r, k->own)) {
-		k->verdict = DROP_PUNT_FULL;
+	if (!border_punt(w->conf.border, kind, k->own)) {
+		k->verdict = (uint8_t)full(kind);
 		return;
 	}
 	k->own = NULL;

@@ -27,7 +27,8 @@
 	X(MULTI_SEGMENT, "multi_segment", "received in more than one buffer")                                 \
 	X(SEGMENT, "segment", "from the kernel: said to be TCP that is to be cut up, and is not")             \
 	X(STEER_FULL, "steer_full", "ring to the home worker full")                                           \
-	X(PUNT_FULL, "punt_full", "ring to the exception path full")                                          \
+	X(PUNT_FULL, "punt_full", "no room to the kernel: TCP that begins, ICMP, UDP and all the rest")       \
+	X(PUNT_FIRST_FULL, "punt_first_full", "no room to the kernel: ARP, routing, standing TCP")            \
 	X(PUNT_LINK, "punt_link", "beyond punt_rate: ARP, neighbour discovery and the like")                  \
 	X(PUNT_ROUTING, "punt_routing", "beyond punt_rate: OSPF, VRRP, PIM, IS-IS, BFD")                      \
 	X(PUNT_TCP, "punt_tcp", "beyond punt_rate: TCP of standing connections")                              \

@@ -38,8 +38,10 @@ Test(border, starts_empty)
 
 	cr_assert_eq((uintptr_t)b % 64, 0);
 	cr_assert(mbox_empty(b->to_ctl) && mbox_empty(b->to_worker));
-	cr_assert(rte_ring_empty(b->punt) && rte_ring_empty(b->inject));
-	cr_assert_eq(rte_ring_get_capacity(b->punt), 64);
+	cr_assert(rte_ring_empty(b->inject));
+	for (unsigned i = 0; i < BORDER_LANES; i++)
+		cr_assert(rte_ring_empty(b->punt[i]));
+	cr_assert(rte_ring_get_capacity(b->punt[0]) == 8 && rte_ring_get_capacity(b->punt[2]) == 32);
 	cr_assert_eq(rte_ring_get_capacity(b->inject), 64);
 	cr_assert_eq(border_notes(b, &n, 1), 0);
 	cr_assert_null(atomic_load(&b->tbl));
@@ -95,7 +97,7 @@ Test(border, control_is_rung_only_when_it_sleeps_and_something_waits)
 	uint32_t ev;
 	void *frame = &n;
 
-	for (unsigned what = 0; what < 3; what++) {
+	for (unsigned what = 0; what < 2 + BORDER_LANES; what++) {
 		cr_assert(border_sleep_ctl(b));
 		border_ring_ctl(b);
 		cr_assert_not(rings(b->ctl_bell), "nothing waits");
@@ -104,7 +106,7 @@ Test(border, control_is_rung_only_when_it_sleeps_and_something_waits)
 		else if (what == 1)
 			border_note(b, &n);
 		else
-			rte_ring_sp_enqueue(b->punt, frame);
+			border_punt(b, what - 2, frame);
 		border_ring_ctl(b);
 		border_ring_ctl(b);
 		cr_assert(rings(b->ctl_bell));
@@ -116,7 +118,7 @@ Test(border, control_is_rung_only_when_it_sleeps_and_something_waits)
 		cr_assert_not(rings(b->ctl_bell), "it did not go to sleep");
 		mbox_get(b->to_ctl, &got, &ev, 1);
 		border_notes(b, &n, 1);
-		rte_ring_sc_dequeue(b->punt, &frame);
+		border_punts(b, (struct rte_mbuf **)&frame, 1);
 	}
 	cr_assert(border_sleep_ctl(b));
 	border_note(b, &n);
@@ -163,7 +165,7 @@ Test(border, destroy_frees_the_frames)
 	cr_assert_not_null(mp);
 	cr_assert_eq(border_create(&own, 0, 1, 64, 0), 0);
 	for (unsigned i = 0; i < 20; i++) {
-		rte_ring_sp_enqueue(own->punt, rte_pktmbuf_alloc(mp));
+		cr_assert(border_punt(own, i % BORDER_LANES, rte_pktmbuf_alloc(mp)));
 		rte_ring_sp_enqueue(own->inject, rte_pktmbuf_alloc(mp));
 	}
 	cr_assert_eq(rte_mempool_avail_count(mp), 23);
@@ -207,4 +209,25 @@ Test(border, joined)
 	border_up_worker(b);
 	cr_assert_not(rings(b->worker_bell));
 	cr_assert_eq(mbox_get(border_of(b, 7)->to_ctl, &got, &ev, 1), 1);
+}
+
+/* Of what waits control takes a part of each lane, and then what is left in their order. */
+Test(border, lanes_are_served_by_parts)
+{
+	static const unsigned want[2][BORDER_LANES] = {{8, 8, 32, 8, 0, 8}, {0, 0, 0, 0, 0, 24}};
+	static char at[BORDER_LANES];
+	struct rte_mbuf *v[64];
+
+	for (unsigned i = 0; i < BORDER_LANES; i++)
+		while (i != 4 && border_punt(b, i, (struct rte_mbuf *)&at[i]))
+			;
+	for (unsigned round = 0; round < 2; round++) {
+		unsigned got[BORDER_LANES] = {0}, n = border_punts(b, v, 64);
+
+		for (unsigned i = 0; i < n; i++)
+			got[(char *)v[i] - at]++;
+		for (unsigned i = 0; i < BORDER_LANES; i++)
+			cr_expect_eq(got[i], want[round][i], "round %u: %u of lane %u", round, got[i], i);
+	}
+	cr_assert_eq(border_punts(b, v, 64), 0);
 }

@@ -150,7 +150,7 @@ Test(tap, frames_both_ways, .init = setup, .fini = teardown)
 	m = rte_pktmbuf_alloc(lab.mbufs);
 	memcpy(rte_pktmbuf_append(m, sizeof(arp)), arp, sizeof(arp));
 	m->port = 5;
-	cr_assert_eq(rte_ring_enqueue(lab.borders[1]->punt, m), 0);
+	cr_assert(border_punt(lab.borders[1], 0, m));
 	for (uint64_t end = lab_ms() + SOON; !replied && lab_ms() < end;) {
 		m = injected();
 		if (!m)
@@ -242,7 +242,7 @@ static unsigned next_answer(void)
 
 static void give(struct rte_mbuf *m)
 {
-	cr_assert_eq(rte_ring_enqueue(lab.borders[0]->punt, m), 0);
+	cr_assert(border_punt(lab.borders[0], 0, m));
 }
 
 static void know_the_peer(void)
@@ -367,7 +367,7 @@ Test(tap, frames_for_nobody, .init = setup, .fini = teardown)
 
 		rte_pktmbuf_append(m, 60);
 		m->port = ports[i];
-		cr_assert_eq(rte_ring_enqueue(lab.borders[0]->punt, m), 0);
+		cr_assert(border_punt(lab.borders[0], 0, m));
 	}
 	cr_assert(lab_until(&lab, SOON, ctl_stats(lab.ctl)->punt_errors == 3));
 }

@@ -285,6 +285,8 @@ struct what {
 };
 
 #define TCP_WITH(flags) "\x30\x39\0\x16\0\0\0\0\0\0\0\0\x50" flags "\0\0\0\0\0\0"
+#define TCP_BGP(flags)	"\x30\x39\0\xb3\0\0\0\0\0\0\0\0\x50" flags "\0\0\0\0\0\0"
+#define BGP_TCP(flags)	"\0\xb3\x30\x39\0\0\0\0\0\0\0\0\x50" flags "\0\0\0\0\0\0"
 #define UDP_TO(port)	"\x30\x39" port "\0\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 #define ICMP_OF(type)	type "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 #define NONE		"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
@@ -316,6 +318,11 @@ static const struct what whats[] = {
 	{NET_KIND_TCP, US, 0x0800, 6, 64, TCP_WITH("\x10"), "ACK"},
 	{NET_KIND_TCP, US, 0x86dd, 6, 64, TCP_WITH("\x18"), "PSH and ACK"},
 	{NET_KIND_TCP, US, 0x0800, 6, 64, TCP_WITH("\x11"), "FIN and ACK"},
+	{NET_KIND_ROUTING, US, 0x0800, 6, 255, TCP_BGP("\x10"), "BGP of a neighbour"},
+	{NET_KIND_ROUTING, US, 0x86dd, 6, 255, BGP_TCP("\x18"), "its answer"},
+	{NET_KIND_TCP, US, 0x0800, 6, 254, TCP_BGP("\x10"), "BGP from behind a router"},
+	{NET_KIND_SYN, US, 0x0800, 6, 255, TCP_BGP("\x02"), "BGP that begins"},
+	{NET_KIND_TCP, US, 0x0800, 6, 255, TCP_WITH("\x10"), "SSH of a neighbour"},
 	{NET_KIND_SYN, US, 0x0800, 6, 64, TCP_WITH("\x02"), "SYN"},
 	{NET_KIND_SYN, US, 0x86dd, 6, 64, TCP_WITH("\x12"), "SYN and ACK"},
 	{NET_KIND_SYN, US, 0x0800, 6, 64, TCP_WITH("\x04"), "RST alone"},

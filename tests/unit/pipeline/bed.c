@@ -11,6 +11,8 @@
 #include <rte_mempool.h>
 
 #include "bed.h"
+
+#define BED_FRAMES 256 /* room for frames from the kernel, and by halves and eighths for it */
 #include "flow.h"
 #include "worker_int.h"
 
@@ -183,7 +185,7 @@ static void gate_worker(struct gate *g, int e, unsigned i, const struct bed_conf
 	region = (void *)(((uintptr_t)g->map[i] + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
 	sc.mem = mem_init(region, HEAP);
 	g->mem_idle[i] = mem_used(sc.mem);
-	cr_assert_eq(border_create(&g->border[i], sc.id, 64 + BED_CONN, 64, 0), 0);
+	cr_assert_eq(border_create(&g->border[i], sc.id, 64 + BED_CONN, BED_FRAMES, 0), 0);
 	sc.chans = &g->chans;
 	sc.border = g->border[i];
 	sc.dev_csum = g->bed->csum;

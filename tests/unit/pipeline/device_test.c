@@ -30,7 +30,7 @@ static struct rte_mbuf *punted(struct gate *g, unsigned w)
 {
 	struct rte_mbuf *m, *last = NULL;
 
-	while (rte_ring_sc_dequeue(g->border[w]->punt, (void **)&m) == 0) {
+	while (border_punts(g->border[w], &m, 1)) {
 		rte_pktmbuf_free(last);
 		last = m;
 	}

@@ -119,11 +119,11 @@ static void one_frame(uint64_t sleeps)
 {
 	uint8_t arp[46] = {0};
 	struct rte_mbuf *m = bed_frame(b, 0x806, arp, sizeof(arp));
-	void *out;
+	struct rte_mbuf *out;
 
 	await(see(w->stats.sleeps) > sleeps);
 	cr_assert_eq(rte_eth_tx_burst(host.id, 0, &m, 1), 1);
-	await(rte_ring_dequeue(b->g[CLIENT].border[0]->punt, &out) == 0);
+	await(border_punts(b->g[CLIENT].border[0], &out, 1));
 	rte_pktmbuf_free(out);
 }
 
@@ -238,7 +238,7 @@ Test(pipeline_idle, woken_by_others)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	struct worker_port *p;
-	void *out;
+	struct rte_mbuf *out;
 
 	b = bed_new(&(struct bed_conf){.cipher = "aes", .ports = 2});
 	bed_step(b);
@@ -262,7 +262,7 @@ Test(pipeline_idle, woken_by_others)
 		bed_receive(&b->g[CLIENT], bed_frame(b, 0x806, arp, sizeof(arp)));
 		while (w->stats.rx_packets == frames)
 			turn_armed();
-		cr_assert_eq(rte_ring_dequeue(b->g[CLIENT].border[0]->punt, &out), 0);
+		cr_assert_eq(border_punts(b->g[CLIENT].border[0], &out, 1), 1);
 		rte_pktmbuf_free(out);
 	}
 	cr_expect_eq(w->stats.interrupts_missed, 0, "%lu", w->stats.interrupts_missed);

@@ -72,11 +72,19 @@ static void take(struct gate *g, unsigned of[NET_KINDS])
 	struct rte_mbuf *m;
 
 	for (unsigned w = 0; w < g->n; w++) {
-		while (rte_ring_sc_dequeue(g->border[w]->punt, (void **)&m) == 0) {
+		while (border_punts(g->border[w], &m, 1)) {
 			of[net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len)]++;
 			rte_pktmbuf_free(m);
 		}
 	}
+}
+
+/* The frame that control would take first. */
+static struct rte_mbuf *first(struct gate *g)
+{
+	struct rte_mbuf *m;
+
+	return border_punts(g->border[0], &m, 1) ? m : NULL;
 }
 
 /* n frames of a kind within a millisecond, by queue q; what of them went to the kernel is added to *of. */
@@ -215,8 +223,8 @@ Test(pipeline_punt, small_and_none)
 	bed_end(b);
 }
 
-/* While control takes nothing, the ring's last quarter is for ARP, routing and standing connections. */
-Test(pipeline_punt, ring_keeps_room)
+/* While control takes nothing each kind has its room, and what there is none for is lost under its name. */
+Test(pipeline_punt, lanes_are_bounded)
 {
 	struct bed_conf conf = {.cipher = "aes"};
 	struct bed *b = bed_new(&conf);
@@ -229,11 +237,49 @@ Test(pipeline_punt, ring_keeps_room)
 		bed_receive(s, kind_frame(b, NET_KIND_TCP));
 	bed_step(b);
 	take(s, got);
-	cr_assert_eq(got[NET_KIND_TCP], 10);
-	cr_assert_eq(got[NET_KIND_OTHER] + got[NET_KIND_SYN], 48);
-	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 52);
+	cr_assert(got[NET_KIND_TCP] == 10 && got[NET_KIND_OTHER] == 50 && got[NET_KIND_SYN] == 32);
+	cr_assert(bed_drops(s, DROP_PUNT_FULL) == 18 && bed_drops(s, DROP_PUNT_FIRST_FULL) == 0);
+	for (unsigned i = 0; i < 140; i++)
+		bed_receive(s, kind_frame(b, i < 35 ? NET_KIND_LINK : NET_KIND_TCP));
+	bed_step(b);
+	cr_assert(bed_drops(s, DROP_PUNT_FULL) == 18 && bed_drops(s, DROP_PUNT_FIRST_FULL) == 3);
 	bed_end(b);
 }
+
+/* Whatever one kind fills, each other has room, and what neighbours wait for is taken first. */
+static void flood_beside_others(enum net_kind kind)
+{
+	struct bed_conf conf = {.cipher = "aes"};
+	struct bed *b = bed_new(&conf);
+	struct gate *s = &b->g[SERVER];
+	unsigned got[NET_KINDS] = {0};
+	struct rte_mbuf *m;
+
+	for (unsigned i = 0; i < 150; i++)
+		bed_receive(s, kind_frame(b, kind));
+	bed_step(b);
+	for (unsigned other = 0; other < NET_KINDS; other++)
+		for (unsigned i = 0; other != kind && i < 5; i++)
+			bed_receive(s, kind_frame(b, other));
+	bed_step(b);
+	m = first(s);
+	cr_assert_not_null(m);
+	cr_expect_eq(net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len), NET_KIND_LINK);
+	got[net_kind(rte_pktmbuf_mtod(m, uint8_t *), m->data_len)]++;
+	rte_pktmbuf_free(m);
+	take(s, got);
+	for (unsigned other = 0; other < NET_KINDS; other++)
+		cr_expect(got[other] >= 5, "%u of kind %u", got[other], other);
+	bed_end(b);
+}
+
+#define X(name, str)                                  \
+	Test(pipeline_punt, beside_flood_##name)      \
+	{                                             \
+		flood_beside_others(NET_KIND_##name); \
+	}
+NET_KINDS_LIST(X)
+#undef X
 
 /* ---- a kernel interface that is a device ---- */
 
@@ -299,7 +345,7 @@ Test(pipeline_punt, device_to_kernel)
 	m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
 	bed_receive(s, m);
 	bed_step(b);
-	cr_assert_eq(rte_ring_count(s->border[0]->punt), 0);
+	cr_assert_eq(border_punts(s->border[0], &got, 1), 0);
 	cr_assert_eq(rte_ring_sc_dequeue(x.to_kernel[0], (void **)&got), 0);
 	cr_assert_eq(got, m);
 	cr_assert_eq(got->ol_flags, 0);
@@ -350,7 +396,7 @@ Test(pipeline_punt, device_keeps_room)
 		bed_receive(s, kind_frame(b, NET_KIND_LINK));
 	bed_step(b);
 	cr_assert_eq(rte_ring_count(x.to_kernel[0]), EXC_RING);
-	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 310 - 2 * EXC_RING);
+	cr_assert_eq(bed_drops(s, DROP_PUNT_FIRST_FULL), 200 - EXC_RING);
 	exc_end(&x, b);
 }
 

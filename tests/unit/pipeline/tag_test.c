@@ -80,7 +80,7 @@ static struct rte_mbuf *punted(struct gate *g)
 {
 	struct rte_mbuf *m = NULL;
 
-	rte_ring_sc_dequeue(g->border[0]->punt, (void **)&m);
+	border_punts(g->border[0], &m, 1);
 	return m;
 }
 

@@ -182,7 +182,7 @@ Test(pipeline_tcp, strangers_are_punted)
 	segment(b, SERVER, 5000, BED_PORT + 1, SYN, 1, 0);
 	steps(b, 2);
 	cr_assert_eq(heard.n[CLIENT], 0);
-	cr_assert_eq(rte_ring_sc_dequeue(b->g[SERVER].border[0]->punt, (void **)&m), 0);
+	cr_assert_eq(border_punts(b->g[SERVER].border[0], &m, 1), 1);
 	cr_assert_eq(m->data_len, HEADERS);
 	rte_pktmbuf_free(m);
 	cr_assert_eq(bed_mbufs_out(b), 0);

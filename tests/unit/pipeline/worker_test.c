@@ -150,7 +150,7 @@ static unsigned punts(struct gate *g, unsigned w)
 	struct rte_mbuf *m;
 	unsigned n = 0;
 
-	for (; rte_ring_sc_dequeue(g->border[w]->punt, (void **)&m) == 0; n++) {
+	for (; border_punts(g->border[w], &m, 1); n++) {
 		cr_assert_eq(m->port, g->port);
 		rte_pktmbuf_free(m);
 	}
@@ -176,14 +176,14 @@ Test(pipeline_worker, punt)
 	bed_receive(s, arp_frame(b));
 	bed_step(b);
 	cr_assert_eq(punts(s, 0), 1);
-	/* Nobody takes them: the ring holds 64, the rest is dropped by name. */
+	/* Nobody takes them: their lane holds 32, the rest is dropped by name. */
 	for (unsigned i = 0; i < 100; i++)
 		bed_receive(s, arp_frame(b));
 	bed_step(b);
-	cr_assert_eq(punts(s, 0), 64);
-	cr_assert_eq(bed_drops(s, DROP_PUNT_FULL), 36);
-	cr_assert_eq(worker_stats(s->w[0])->punted, 65);
-	cr_assert_eq(other_drops(s, DROP_PUNT_FULL, 0), 0);
+	cr_assert_eq(punts(s, 0), 32);
+	cr_assert_eq(bed_drops(s, DROP_PUNT_FIRST_FULL), 68);
+	cr_assert_eq(worker_stats(s->w[0])->punted, 33);
+	cr_assert_eq(other_drops(s, DROP_PUNT_FIRST_FULL, 0), 0);
 	cr_assert_eq(bed_mbufs_out(b), 0);
 	bed_end(b);
 }
