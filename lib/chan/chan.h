@@ -98,7 +98,11 @@ struct chan {
 	void *ctl;			   /* control's side: its connection */
 	void *worker;			   /* worker's side: its stream */
 	uint16_t tunnel;		   /* index */
-	uint16_t slot;	    /* client: session slot of the tunnel; writer: control, then worker, before UP */
+	union {
+		uint16_t slot;	/* client: session slot of the tunnel; writer: control, then worker, before UP */
+		uint16_t place; /* server: streams of its session whose dials are not over; writer: worker, before OPEN
+				 */
+	};
 	uint16_t worker_id; /* the worker that owns the session */
 	uint16_t ctl_id;    /* the control instance that owns the socket */
 	union {

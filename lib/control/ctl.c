@@ -139,7 +139,8 @@ static int up_tunnels(struct ctl *c, char *why, size_t why_n)
 		list_init(&c->tunnels[i].blocked[0]);
 		list_init(&c->tunnels[i].blocked[1]);
 		list_init(&c->tunnels[i].waiting);
-		list_init(&c->tunnels[i].dial_wait);
+		for (unsigned k = 0; k < DIAL_CLASSES; k++)
+			list_init(&c->tunnels[i].dial_wait[k]);
 		list_init(&c->tunnels[i].turn);
 		name_init(&c->tunnels[i].host, t->client ? t->remote.host : t->target.host);
 	}

@@ -67,6 +67,8 @@ struct iface {
 	uint64_t link_changes;
 };
 
+#define DIAL_CLASSES 12
+
 /* A tunnel as it runs. */
 struct tunnel {
 	const struct ctl_tunnel *conf;
@@ -83,7 +85,7 @@ struct tunnel {
 	struct timer listen_retry;
 	bool listen_told; /* why it does not yet */
 	bool deaf;
-	struct list dial_wait; /* server: struct tcp.dial, in order */
+	struct list dial_wait[DIAL_CLASSES]; /* server: struct tcp.dial, in order, by class (tcp_dial.c) */
 	unsigned n_dial_wait;
 	struct list turn; /* server: on ctl->dial_turn while any wait */
 };

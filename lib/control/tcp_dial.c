@@ -166,6 +166,44 @@ static void dial_now(struct ctl *c, struct tcp *t)
 		tcp_dial_named(c, t);
 }
 
+/*
+ * Those that wait stand in classes by how many of their session come before them, in powers of two: who has few has his
+ * turn before who has many, and where there is no room for more the last of who has most gives way.
+ */
+static unsigned dial_class(const struct tcp *t)
+{
+	unsigned c = t->ch && t->ch->place ? 32 - (unsigned)__builtin_clz(t->ch->place) : 0;
+
+	return c < DIAL_CLASSES ? c : DIAL_CLASSES - 1;
+}
+
+static struct tcp *dial_first(const struct tunnel *tun)
+{
+	for (unsigned i = 0; i < DIAL_CLASSES; i++)
+		if (!list_empty(&tun->dial_wait[i]))
+			return container_of(tun->dial_wait[i].next, struct tcp, dial);
+	return NULL;
+}
+
+static struct tcp *dial_last(const struct tunnel *tun)
+{
+	for (unsigned i = DIAL_CLASSES; i-- > 0;)
+		if (!list_empty(&tun->dial_wait[i]))
+			return container_of(tun->dial_wait[i].prev, struct tcp, dial);
+	return NULL;
+}
+
+static void wait_in(struct ctl *c, struct tcp *t)
+{
+	struct tunnel *tun = &c->tunnels[t->tunnel];
+
+	list_add_tail(&tun->dial_wait[dial_class(t)], &t->dial);
+	tun->n_dial_wait++;
+	c->stats.dials_waiting++;
+	if (list_empty(&tun->turn))
+		list_add_tail(&c->dial_turn, &tun->turn);
+}
+
 void tcp_dial(struct ctl *c, struct tcp *t)
 {
 	struct tunnel *tun = &c->tunnels[t->tunnel];
@@ -175,16 +213,19 @@ void tcp_dial(struct ctl *c, struct tcp *t)
 	ctl_arm(c, &t->timer, c->dial_ms);
 	if (!tun->n_dial_wait && may_dial(c, t->tunnel)) {
 		dial_now(c, t);
-	} else if (tun->n_dial_wait >= c->dial_queue) {
-		c->stats.dial_refused++;
-		dial_failed(c, t, -CHAN_ERR_DIALS, "too many wait for their turn");
-	} else {
-		list_add_tail(&tun->dial_wait, &t->dial);
-		tun->n_dial_wait++;
-		c->stats.dials_waiting++;
-		if (list_empty(&tun->turn))
-			list_add_tail(&c->dial_turn, &tun->turn);
+		return;
 	}
+	if (tun->n_dial_wait >= c->dial_queue) {
+		struct tcp *out = dial_last(tun);
+
+		if (!out || dial_class(out) <= dial_class(t))
+			out = t;
+		c->stats.dial_refused++;
+		dial_failed(c, out, -CHAN_ERR_DIALS, "too many wait for their turn");
+		if (out == t)
+			return;
+	}
+	wait_in(c, t);
 }
 
 static void wait_over(struct ctl *c, struct tcp *t)
@@ -220,10 +261,10 @@ static bool dial_round(struct ctl *c)
 	list_splice_tail(&todo, &c->dial_turn);
 	while ((l = list_pop(&todo))) {
 		struct tunnel *tun = container_of(l, struct tunnel, turn);
-		struct tcp *t = container_of(tun->dial_wait.next, struct tcp, dial);
+		struct tcp *t = dial_first(tun);
 
 		list_add_tail(&c->dial_turn, &tun->turn);
-		if (!may_dial(c, (unsigned)(tun - c->tunnels)))
+		if (!t || !may_dial(c, (unsigned)(tun - c->tunnels)))
 			continue;
 		wait_over(c, t);
 		dial_now(c, t);

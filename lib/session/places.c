@@ -77,3 +77,47 @@ void places_give(struct sess *ss)
 	if (p->used-- > p->own)
 		s->places_over--;
 }
+
+/* ---- chans of sessions ---- */
+
+/*
+ * Where a session's chans are counted, those of streams that have ended included, which control still has: else who
+ * opens and closes streams without end would have them all.  Sessions are numbered in turn, so that two in one place
+ * are so many sessions apart as there can be at once.
+ */
+static uint32_t chans_at(const struct sess *ss)
+{
+	return (uint32_t)ss->id & ss->shard->chans_mask;
+}
+
+unsigned chans_of(const struct sess *ss)
+{
+	return ss->shard->chans_of[chans_at(ss)].all;
+}
+
+uint16_t chans_take(struct stream *st, const struct sess *ss)
+{
+	struct chans_of *of = &st->shard->chans_of[chans_at(ss)];
+
+	st->timer.counted = chans_at(ss) + 1;
+	of->all++;
+	return of->dials < UINT16_MAX ? (uint16_t)of->dials++ : UINT16_MAX;
+}
+
+void chans_dialled(struct stream *st)
+{
+	struct chans_of *of;
+
+	if (!st->timer.counted || (st->flags & ST_DIALLED))
+		return;
+	of = &st->shard->chans_of[st->timer.counted - 1];
+	st->flags |= ST_DIALLED;
+	of->dials -= of->dials != 0;
+}
+
+void chans_give(struct stream *st)
+{
+	chans_dialled(st);
+	if (st->timer.counted)
+		st->shard->chans_of[st->timer.counted - 1].all--;
+}

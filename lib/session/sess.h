@@ -58,6 +58,7 @@ struct spill {
 #define ST_FINISHING  0x80 /* FIN goes out behind the last bytes */
 #define ST_QPP	      0x100
 #define ST_RESET      0x200 /* TCP side failed: what it had sent before still goes out, then the peer is told */
+#define ST_DIALLED    0x800 /* server: its dial is over, and no longer counted */
 #define ST_ABORT      0x400 /* CLOSE is to say that bytes are missing: a reset instead of a FIN */
 
 enum { QPP_OUT, QPP_IN };
@@ -67,6 +68,7 @@ enum timer_kind { TIMER_SESS, TIMER_STREAM, TIMER_SLOT, TIMER_BAD_KEY };
 struct timer {
 	struct wheel_ent ent;
 	enum timer_kind kind;
+	uint32_t counted; /* a server's stream, in what would be padding: where in shard->chans_of, plus 1 */
 };
 
 /* What is known of the FEC that the peer sends, and so of what its decoder takes (shape.c). */
@@ -261,6 +263,11 @@ struct bad_key {
 	uint64_t errors, good; /* InCsumErrors and InPkts when the timer was armed */
 };
 
+/* A server session's: chans, and those of them whose dials are not over. */
+struct chans_of {
+	uint32_t all, dials;
+};
+
 struct shard {
 	struct shard_conf conf;
 	struct mem *mem;
@@ -294,7 +301,9 @@ struct shard {
 	struct sess *out_cur;		    /* session in the middle of a flush when the vector was full */
 	struct places *places;		    /* [tunnel] */
 	unsigned places_spare, places_over; /* nobody's; what tunnels have beyond their own */
-	struct sess **all;		    /* dense, for telemetry and shutdown */
+	struct chans_of *chans_of;	    /* stream.c: of a session, by its id */
+	uint32_t chans_mask;
+	struct sess **all; /* dense, for telemetry and shutdown */
 	uint32_t n_all;
 	struct slot **slots; /* [tunnel][slot], NULL for other workers' */
 	struct snmp *snmp;   /* [tunnel] */
@@ -371,6 +380,12 @@ void places_down(struct shard *s);
 bool places_may(const struct shard *s, unsigned tunnel);
 void places_take(struct sess *ss);
 void places_give(struct sess *ss);
+/* Of a server's session: chans, those included that control has still to give back. */
+unsigned chans_of(const struct sess *ss);
+/* st is one more of its; returns how many of its dials are not over.  st's dial is over; st's chan comes back. */
+uint16_t chans_take(struct stream *st, const struct sess *ss);
+void chans_dialled(struct stream *st);
+void chans_give(struct stream *st);
 
 /* share.c */
 int share_up(struct shard *s);

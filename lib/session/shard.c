@@ -20,6 +20,9 @@ static int shard_tables(struct shard *s)
 {
 	const struct shard_conf *c = &s->conf;
 
+	while (s->chans_mask < c->max_sessions)
+		s->chans_mask = 2 * s->chans_mask + 1;
+	s->chans_of = calloc((size_t)s->chans_mask + 1, sizeof(*s->chans_of));
 	s->all = calloc(c->max_sessions, sizeof(*s->all));
 	s->snmp = aligned_alloc(64, (c->n_tunnels * sizeof(*s->snmp) + 63) & ~(size_t)63);
 	s->fec_scratch = malloc(FEC_SCRATCH);
@@ -28,7 +31,7 @@ static int shard_tables(struct shard *s)
 	s->bad = calloc(c->n_tunnels, sizeof(*s->bad));
 	if (shard_has_qpp(s) && !(s->qpp_scratch = malloc(MUX_FRAME_MAX)))
 		return -ENOMEM;
-	if (!s->bad || !s->all || !s->snmp || !s->fec_scratch || !s->got || !s->comp)
+	if (!s->bad || !s->all || !s->chans_of || !s->snmp || !s->fec_scratch || !s->got || !s->comp)
 		return -ENOMEM;
 	memset(s->snmp, 0, c->n_tunnels * sizeof(*s->snmp));
 	for (unsigned t = 0; t < c->n_tunnels; t++) {
@@ -65,6 +68,7 @@ static void shard_free(struct shard *s)
 	free(s->bad);
 	free(s->snmp);
 	free(s->all);
+	free(s->chans_of);
 	free(s);
 }
 

@@ -95,6 +95,7 @@ static void stream_free(struct stream *st)
 	struct chan *c = st->chan;
 
 	stream_qpp_free(st);
+	chans_give(st);
 	mem_put(stream_mem(s, c), st, sizeof(*st));
 	s->ctl_streams[c->ctl_id]--;
 	chan_free(s->chans, c);
@@ -219,11 +220,11 @@ void stream_orphan(struct stream *st)
 static struct chan *accept_chan(const struct sess *ss)
 {
 	struct shard *s = ss->shard;
-	unsigned tunnel = (unsigned)(ss->tun - s->conf.tunnels);
+	unsigned tunnel = (unsigned)(ss->tun - s->conf.tunnels), chans = chans_of(ss);
 
 	if (ss->tun->client)
 		return NULL;
-	if (ss->mux.count > SESS_LOW_STREAMS && ss->mux.count > shares_room(&s->chans->chan_shares, tunnel))
+	if (chans > SESS_LOW_STREAMS && chans > shares_room(&s->chans->chan_shares, tunnel))
 		return NULL;
 	return chan_alloc(s->chans, tunnel);
 }
@@ -258,6 +259,7 @@ bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 		shard_drop(s, DROP_STREAM_LIMIT);
 		return false;
 	}
+	c->place = chans_take(st, ss);
 	st->sess = ss;
 	st->ms = ms;
 	ms->user = st;
@@ -506,6 +508,8 @@ void stream_event(struct shard *s, struct chan *c, uint32_t ev, uint64_t now)
 	}
 	if (!st || (st->flags & ST_CLOSED))
 		return;
+	if (ev & (CHAN_EV_UP | CHAN_EV_RESET))
+		chans_dialled(st);
 	if (ev & CHAN_EV_UP)
 		st->flags |= ST_UP;
 	if (ev & CHAN_EV_DATA)

@@ -183,6 +183,31 @@ Test(limits, too_many_wait, .init = enter)
 	finish();
 }
 
+/* A session with many dials neither keeps one with few out, nor waiting behind all its own. */
+Test(limits, who_has_few_dials_first, .init = enter)
+{
+	struct stream *few;
+
+	begin(1, 64);
+	lab_server(&lab, 4000, 4000, BLACK_HOLE, 80);
+	lab.conf.dials = 10;
+	lab_start(&lab);
+	for (uint16_t i = 0; i < 60; i++)
+		opens(0)->c->place = i;
+	turns(10);
+	cr_assert_eq(ctl_stats(lab.ctl)->dials_waiting, 40);
+	cr_assert_eq(ctl_stats(lab.ctl)->dial_refused, 10);
+	few = opens(0);
+	turns(10);
+	cr_expect_not(few->seen & CHAN_EV_RESET, "refused, for another session's wait");
+	cr_expect_eq(ctl_stats(lab.ctl)->dials_waiting, 40, "one of the many gave way");
+	cr_expect_eq(ctl_stats(lab.ctl)->dial_refused, 11);
+	closes(&streams[0], false);
+	turns(10);
+	cr_expect_eq(((const struct tcp *)few->c->ctl)->state, TCP_CONNECT, "behind all that came before");
+	finish();
+}
+
 /* ---- descriptors ---- */
 
 /* Connections of one tunnel without end; another's listener accepts all the same. */
