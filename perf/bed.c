@@ -160,6 +160,7 @@ static void gate_worker(struct bed_gate *g, int e)
 	g->mem_empty = mem_used(sc.mem);
 	sc.max_sessions = c->sessions + 1024;
 	bed_need(border_create(&g->border, sc.id, 2 * c->sessions * c->streams + 1024, 64, 0) == 0, "a border");
+	sc.origins = e == BED_SERVER ? c->origins : NULL;
 	sc.chans = g->chans;
 	sc.border = g->border;
 	sc.dev_csum = c->nic_csum ? nic_csum : no_csum;

@@ -25,17 +25,18 @@ struct bed_conf {
 	unsigned ds, ps; /* 0: no FEC */
 	unsigned wnd;	 /* KCP's send and receive window, segments */
 	bool comp;
-	bool nic_csum;		/* the ports compute checksums, as NICs do */
-	unsigned sessions;	/* conn */
-	unsigned streams;	/* of each */
-	unsigned loss_permille; /* of what the client sends */
-	unsigned step_us;	/* virtual time between two turns of a worker */
-	unsigned delay;		/* steps that a frame is on the wire: what is in flight grows with it */
-	uint64_t ratelimit;	/* bytes/s that a client's session sends, 0: unlimited */
-	bool model;		/* congestion auto instead of stock's; parity is left out, for nothing is lost */
-	uint64_t bandwidth;	/* bytes/s that the path is said to take; 0: the model finds out */
-	uint32_t ahead;		/* bytes that a source keeps in its chan; 0: 128 KiB */
-	size_t heap;		/* bytes of each worker; 0: 256 MiB */
+	bool nic_csum;		 /* the ports compute checksums, as NICs do */
+	unsigned sessions;	 /* conn */
+	unsigned streams;	 /* of each */
+	unsigned loss_permille;	 /* of what the client sends */
+	unsigned step_us;	 /* virtual time between two turns of a worker */
+	unsigned delay;		 /* steps that a frame is on the wire: what is in flight grows with it */
+	struct origins *origins; /* the servers'; NULL: sessions come from anywhere */
+	uint64_t ratelimit;	 /* bytes/s that a client's session sends, 0: unlimited */
+	bool model;		 /* congestion auto instead of stock's; parity is left out, for nothing is lost */
+	uint64_t bandwidth;	 /* bytes/s that the path is said to take; 0: the model finds out */
+	uint32_t ahead;		 /* bytes that a source keeps in its chan; 0: 128 KiB */
+	size_t heap;		 /* bytes of each worker; 0: 256 MiB */
 };
 
 /* Frames on their way to a gate. */
