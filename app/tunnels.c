@@ -199,6 +199,9 @@ static int tunnel_make(struct app *a, unsigned i)
 	};
 	if (getrandom(s->mux.hash_key, sizeof(s->mux.hash_key), 0) != sizeof(s->mux.hash_key))
 		return app_fail(a, -EIO, "random numbers");
+	if (!s->client && getrandom(&s->kcp.ts_key, sizeof(s->kcp.ts_key), 0) != sizeof(s->kcp.ts_key))
+		return app_fail(a, -EIO, "random numbers");
+	s->kcp.ts_key |= !s->client;
 	s->keepalive_ms = t->keepalive * 1000;
 	s->closewait_ms = t->closewait * 1000;
 	s->traffic_class = (uint8_t)(t->dscp << 2);

@@ -280,7 +280,7 @@ static bool write_as_of(struct kcp *k, struct lent *o, const struct kcp_seg *s, 
 
 static bool write_segment(struct kcp *k, struct lent *o, const struct kcp_seg *s)
 {
-	return write_as_of(k, o, s, (uint32_t)k->now);
+	return write_as_of(k, o, s, kcp_ts(k));
 }
 
 /* Segments that leave twice, as they were. */

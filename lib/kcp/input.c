@@ -16,7 +16,8 @@ struct intake {
 	uint32_t segs;
 };
 
-#define AHEAD 8 /* segments */
+#define AHEAD	 8     /* segments */
+#define PROOF_MS 60000 /* a segment that was sent again was first sent so long ago at most */
 
 /* Acknowledged segments lie in memory that was last used a round trip ago; those that follow are likely to be next. */
 static inline void ahead_prefetch(const struct kcp *k, uint32_t sn)
@@ -68,6 +69,8 @@ static void take_echo(struct kcp *k, const struct kcp_head *h, struct intake *in
 		s = seq_lt(h->sn, k->snd_nxt) ? kcp_snd_seg(k, h->sn) : NULL;
 		if (!s || !s->xmit || (seq_lt(h->ts, s->ts) && !s->resent))
 			return;
+		/* Of any of its transmissions. */
+		k->proved |= s->ts == h->ts || (s->resent && s->ts - h->ts < PROOF_MS);
 	}
 	in->acked = true;
 	in->ts = h->ts;
@@ -175,8 +178,8 @@ int kcp_input(struct kcp *k, const uint8_t *p, uint16_t n, unsigned flags, uint6
 	}
 	k->cnt->InSegs += in.segs;
 
-	if (in.acked && !in.recovered && seq_diff((uint32_t)now, in.ts) >= 0)
-		kcp_rtt_sample(k, seq_diff((uint32_t)now, in.ts));
+	if (in.acked && !in.recovered && seq_diff(kcp_ts(k), in.ts) >= 0)
+		kcp_rtt_sample(k, seq_diff(kcp_ts(k), in.ts));
 	if (k->snd_una != in.una || (kcp_is_auto(k) && k->m.news))
 		k->cc->acked(k);
 

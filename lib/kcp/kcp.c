@@ -33,6 +33,11 @@ void kcp_init(struct kcp *k, uint32_t conv, const struct kcp_conf *conf, struct 
 	kcp_model_init(k);
 }
 
+bool kcp_proved(const struct kcp *k)
+{
+	return k->proved;
+}
+
 void kcp_clock(struct kcp *k, uint64_t us)
 {
 	if (kcp_is_auto(k))

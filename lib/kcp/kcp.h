@@ -38,6 +38,12 @@ struct kcp_conf {
 	int resend;	    /* fast retransmit after so many later ACKs, more than 8 count as 8; <= 0: never */
 	int nc;		    /* 1: no congestion window */
 	bool acknodelay;
+	/*
+	 * The times that the wire carries, which peers only echo, are ahead of ours by a part of this and the
+	 * conversation, less than 2^29 ms.  Where nobody knows the key, an echo proves that its sender has received
+	 * what it acknowledges, and has not recorded an acknowledgement of another session.  0: they are ours.
+	 */
+	uint32_t ts_key;
 	bool message; /* kcp_send numbers fragments (never on kcptun's wire): for the vectors; input ignores them */
 };
 
@@ -58,6 +64,9 @@ void kcp_fini(struct kcp *k);
  * these count.  Only KCP_CONGESTION_AUTO looks at it.
  */
 void kcp_clock(struct kcp *k, uint64_t us);
+
+/* The peer has echoed, with an acknowledgement of what it acknowledges, the time at which that was sent: see ts_key. */
+bool kcp_proved(const struct kcp *k);
 
 /* ---- sending ---- */
 
@@ -155,6 +164,8 @@ unsigned kcp_flush(struct kcp *k, enum kcp_flush_kind kind, uint64_t now, struct
  */
 uint64_t kcp_next(const struct kcp *k);
 
+/* Asks for the peer's window with the next full flush, whatever it is: a peer that lives answers. */
+void kcp_wake(struct kcp *k);
 /* Where the peer has closed its window: asks for it with the next flush, ahead of the probe that is due.  False: it is
  * open. */
 bool kcp_ask(struct kcp *k);

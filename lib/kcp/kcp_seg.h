@@ -81,6 +81,12 @@ static inline uint32_t kcp_interval(const struct kcp *k)
 	return (uint32_t)(ms < KCP_INTERVAL_MIN ? KCP_INTERVAL_MIN : ms > KCP_INTERVAL_MAX ? KCP_INTERVAL_MAX : ms);
 }
 
+/* ms: the time, as it is written into segments. */
+static inline uint32_t kcp_ts(const struct kcp *k)
+{
+	return (uint32_t)k->now + (k->conv * k->conf->ts_key >> 3);
+}
+
 /* send.c */
 void kcp_seg_free(struct kcp *k, struct kcp_seg *s);
 

@@ -101,6 +101,7 @@ struct kcp {
 	bool ask_send : 1, ask_tell : 1; /* WASK, WINS requested */
 	bool fresh : 1;			 /* kcp_send since the last full flush */
 	bool wnd_told : 1;		 /* rmt_wnd is the peer's word */
+	bool proved : 1;		 /* kcp_proved */
 	bool stands : 1;		 /* size.c: the oldest segment was sent again; */
 	bool probing : 1, asked : 1;	 /* a probe is under way, or to leave */
 	struct list due, again, late;

@@ -95,8 +95,8 @@ static void counted_sent(struct kcp *k, struct kcp_seg *s)
 		s->xmit++;
 	if (s->xmit >= KCP_DEAD_XMIT)
 		k->dead = true;
-	s->ts = (uint32_t)k->now;
-	s->deadline = s->ts + s->rto;
+	s->ts = kcp_ts(k);
+	s->deadline = (uint32_t)k->now + s->rto;
 	kcp_due_add(k, s);
 }
 

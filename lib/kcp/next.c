@@ -47,6 +47,11 @@ uint64_t kcp_owes(const struct kcp *k)
 	return k->acks.n || k->ask_send || k->ask_tell ? k->tick : UINT64_MAX;
 }
 
+void kcp_wake(struct kcp *k)
+{
+	k->ask_send = true;
+}
+
 bool kcp_ask(struct kcp *k)
 {
 	if (k->rmt_wnd)

@@ -345,7 +345,7 @@ static void timed_sent(struct kcp *k, struct kcp_seg *s)
 	s->why = KCP_WHY_NONE;
 	if (s->xmit < UINT8_MAX)
 		s->xmit++;
-	s->ts = (uint32_t)k->now;
+	s->ts = kcp_ts(k);
 	s->sent_us = low(m->us);
 	s->had = m->delivered;
 	s->had_us = low(m->delivered_us);

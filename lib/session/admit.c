@@ -49,10 +49,15 @@ struct sess *admit(struct shard *s, struct pkt *k, uint64_t now)
 	}
 	if (!ss && !begins(s, k, &b))
 		return NULL;
+	if (ss && !confirm_yields(ss, now)) {
+		k->verdict = DROP_RIVAL;
+		return NULL;
+	}
 	if (!origin_admits(s, k, now))
 		return NULL;
 	if (ss)
 		sess_close(ss, DROP_REPLACED, now);
+	confirm_evict(s, now);
 	ss = sess_open(s, k->tunnel, k->key, k->hash, b.conv, now);
 	if (!ss)
 		k->verdict = mem_low(&s->accounts[k->tunnel]) ? DROP_NO_MEMORY : DROP_SESSION_LIMIT;

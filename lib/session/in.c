@@ -297,6 +297,8 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 		k->verdict = DROP_KCP_INPUT;
 	if (ss->closed)
 		return;
+	if (ss->unproved || (!ss->tun->client && ss->rival_at))
+		confirm_heard(ss, k->n + ss->tun->head + ss->tun->tail);
 	share_look(ss);
 	if (ss->want)
 		sess_ready(ss);

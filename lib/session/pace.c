@@ -167,6 +167,11 @@ static unsigned young_room(struct sess *ss, unsigned want, uint64_t now)
 unsigned pace_room(struct sess *ss, unsigned want, uint64_t now)
 {
 	pace_over(ss);
+	if (ss->unproved) {
+		want = confirm_room(ss, want, now);
+		if (!want)
+			return 0;
+	}
 	if (ss->young)
 		want = young_room(ss, want, now);
 	if (want && ss->tun->ratelimit)
@@ -184,6 +189,8 @@ void pace_spend(struct sess *ss, unsigned n, uint64_t bytes)
 		ss->young_left -= (int32_t)n;
 		ss->young = ss->young_left > 0;
 	}
+	if (ss->unproved)
+		ss->allowance -= (int32_t)bytes;
 	if (ss->tun->ratelimit)
 		ss->tokens -= (int64_t)(bytes * 1000);
 	if (sess_is_auto(ss) && ss->out_kind != KCP_FLUSH_ACKS)

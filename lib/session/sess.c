@@ -138,6 +138,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	places_take(ss);
 	origin_take(ss);
 	sess_layers(ss, now);
+	confirm_begin(ss);
 	sess_count_open(ss);
 	sess_note(ss, NOTE_SESS_OPEN, conv, ss->tun->mux.version);
 	if (ss->tun->client && key->proto == FLOW_TCP)
@@ -184,6 +185,7 @@ static void sess_unlink(struct sess *ss)
 	list_del(&ss->stalled_link);
 	list_del(&ss->knock);
 	list_del(&ss->ask);
+	confirm_end(ss);
 	share_close(ss);
 	places_give(ss);
 	origin_give(ss);

@@ -176,6 +176,7 @@ struct sess {
 	uint8_t proto;	    /* key.proto */
 	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
 	uint8_t out_kind : 3, peer_fec : 4, young : 1;
+	bool unproved : 1;  /* server: its peer has acknowledged nothing yet: on shard->unproved (confirm.c) */
 	bool pace_soft : 1; /* what is waited for is the path's pace: acknowledgements may leave */
 	bool pace_due : 1;  /* it was, when `credit` was last looked at */
 	uint8_t told_busy;  /* slot_tell */
@@ -227,7 +228,13 @@ struct sess {
 		struct { /* client: of the question last sent, and ms since when it is that one; 0: none */
 			uint64_t ask_token, ask_since;
 		};
-		uint32_t origin[2]; /* server: origin.c: its address's count, and its prefix's */
+		struct {		    /* server: */
+			uint32_t origin[2]; /* origin.c: its address's count, and its prefix's */
+			/* confirm.c: bytes that may be sent while it is unproved, negative: debt; and ms, low bits,
+			 * since when it is asked whether it lives, 0: it is not */
+			int32_t allowance;
+			uint32_t rival_at;
+		};
 	};
 	bool mac_known; /* reply_mac: link address that the peer's first packet came from */
 	uint8_t reply_mac[6];
@@ -246,7 +253,7 @@ struct sess {
 	int32_t portion, young_left;
 	uint64_t portion_at; /* ms: when `portion` was right */
 	struct list stalled_link;
-	struct list knock;  /* on shard->knocks when it is due */
+	struct list knock;  /* client: on shard->knocks when it is due; server: on shard->unproved while it is that */
 	struct list ask;    /* on shard->asks while a question is to go out */
 	struct list heavy;  /* on shard->heavy[weight] while it holds MEM_LEAST or more */
 	uint64_t path_from; /* ms: since then it was looked up path_looks times because routes had changed */
@@ -288,6 +295,8 @@ struct shard {
 	struct list dead;		  /* closed in this turn */
 	struct list knocks;		  /* sessions whose SYN is due */
 	struct list asks;		  /* sessions that ask whether their server knows them */
+	struct list unproved;		  /* sessions whose peers have acknowledged nothing, the oldest first; */
+	uint32_t n_unproved;		  /* as many */
 	struct list spilled;		  /* streams whose bytes wait for chunks */
 	struct mem_tunnel *accounts;	  /* [tunnel] */
 	struct list heavy[HEAVY_CLASSES]; /* sessions by what they hold, in powers of two */
@@ -492,6 +501,18 @@ bool replay_is(struct shard *s, const struct pkt *k, uint64_t now);
 /* And by another worker?  For what begins, replaces or moves a session: the flow, and so the worker, may be another
  * than where the datagram was recorded. */
 bool replay_elsewhere(const struct shard *s, const struct pkt *k);
+
+/* confirm.c: sessions whose peers have yet to prove that they receive what they are sent */
+void confirm_begin(struct sess *ss);
+void confirm_end(struct sess *ss);
+/* Closes the oldest, where there are too many for one more. */
+void confirm_evict(struct shard *s, uint64_t now);
+/* A datagram of `bytes` of UDP payload has been taken in. */
+void confirm_heard(struct sess *ss, uint32_t bytes);
+/* Datagrams that may go now, of `want`; 0: it waits. */
+unsigned confirm_room(struct sess *ss, unsigned want, uint64_t now);
+/* Somebody at its address begins another session.  True: it has had its time to speak, and was silent. */
+bool confirm_yields(struct sess *ss, uint64_t now);
 
 /* admit.c: which session a server's datagram is for, made where it begins one.  NULL: none, and its verdict says why.
  */

@@ -99,6 +99,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	list_init(&s->knocks);
 	list_init(&s->asks);
 	list_init(&s->spilled);
+	list_init(&s->unproved);
 	ret = shard_tables(s);
 	if (ret == 0)
 		ret = share_up(s);

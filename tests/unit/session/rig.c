@@ -69,6 +69,7 @@ static void side_tunnel(struct rig_side *s)
 		.nc = 1,
 		.congestion = c->congestion,
 		.bandwidth = c->bandwidth[s->end],
+		.ts_key = s->end == SERVER ? 0x5ec2e7a1 : 0,
 	};
 	t->mux = (struct mux_conf){
 		.version = c->smux,
