@@ -40,6 +40,7 @@ int app_fresh_up(struct app *a)
 	v = mmap(NULL, a->fresh_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (v == MAP_FAILED)
 		return app_fail(a, -errno, "filters of replays");
+	madvise(v, a->fresh_len, MADV_HUGEPAGE); /* where there are any: a line is a page's first, mostly */
 	a->fresh_lines = v;
 	for (unsigned w = 0; w < n; w++) {
 		a->fresh[w] = calloc(tunnels, sizeof(**a->fresh));

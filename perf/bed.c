@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <rte_eth_ring.h>
 #include <rte_ethdev.h>
@@ -22,7 +23,8 @@
 #define HEAP_UNIT 65536u
 #define PAIR	  2u /* beds side by side */
 #define AHEAD	  (128u << 10)
-#define CLIENT_ID 7 /* of its shard: names in EAL must differ */
+#define FILTER	  (1u << 18) /* lines: 16 MiB, as the program has */
+#define CLIENT_ID 7	     /* of its shard: names in EAL must differ */
 
 void bed_need(bool ok, const char *what)
 {
@@ -46,6 +48,7 @@ static void gate_tunnel(struct bed_gate *g, int e, const struct bed_conf *c)
 {
 	static const uint8_t key[CRYPT_KEY_LEN] = "a key of thirty-two bytes, just";
 	struct shard_tunnel *t = &g->tun;
+	unsigned at;
 
 	if (g->shares) {
 		*t = g->shares->tun;
@@ -57,6 +60,8 @@ static void gate_tunnel(struct bed_gate *g, int e, const struct bed_conf *c)
 	t->client = e == BED_CLIENT;
 	t->nocomp = !c->comp;
 	t->crypt = g->crypt;
+	t->mark_len = (uint8_t)crypt_mark(g->crypt, &at);
+	t->mark_at = (uint8_t)at;
 	t->head = crypt_head(g->crypt);
 	t->tail = crypt_tail(g->crypt);
 	if (c->ds)
@@ -164,6 +169,16 @@ static void gate_worker(struct bed_gate *g, int e)
 	sc.chans = g->chans;
 	sc.border = g->border;
 	sc.dev_csum = c->nic_csum ? nic_csum : no_csum;
+	if (!c->unfiltered) {
+		g->filter_mem = mmap(NULL, FILTER * sizeof(struct fresh_line), PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		bed_need(g->filter_mem != MAP_FAILED, "a filter");
+		madvise(g->filter_mem, FILTER * sizeof(struct fresh_line), MADV_HUGEPAGE);
+		fresh_init(&g->filter, g->filter_mem, FILTER, g->bed->us / 1000);
+		g->filters[sc.id] = &g->filter;
+		sc.fresh = g->filters;
+		sc.mark_seed = 77;
+	}
 	bed_need(shard_create(&g->shard, &sc, g->bed->us / 1000) == 0, "a shard");
 	bed_need(crypt_mb_create(&g->mb, seed, 0, (unsigned)e + 2 * g->bed->index, 0) == 0 &&
 			 crypt_mb_attach(g->mb, g->crypt) == 0,
@@ -300,6 +315,8 @@ static void gate_end(struct bed_gate *g, const char *name)
 	worker_destroy(g->w);
 	crypt_mb_destroy(g->mb);
 	shard_destroy(g->shard);
+	if (g->filter_mem)
+		munmap(g->filter_mem, FILTER * sizeof(struct fresh_line));
 	border_destroy(g->border);
 	rte_eth_dev_stop(g->port);
 	rte_eth_dev_close(g->port);

@@ -33,6 +33,7 @@ struct bed_conf {
 	unsigned delay;		 /* steps that a frame is on the wire: what is in flight grows with it */
 	struct origins *origins; /* the servers'; NULL: sessions come from anywhere */
 	uint64_t ratelimit;	 /* bytes/s that a client's session sends, 0: unlimited */
+	bool unfiltered;	 /* datagrams that come again are not looked for */
 	bool model;		 /* congestion auto instead of stock's; parity is left out, for nothing is lost */
 	uint64_t bandwidth;	 /* bytes/s that the path is said to take; 0: the model finds out */
 	uint32_t ahead;		 /* bytes that a source keeps in its chan; 0: 128 KiB */
@@ -49,6 +50,8 @@ struct bed_gate {
 	struct bed *bed;
 	struct bed_gate *shares; /* what is immutable, pools and the mesh are this one's; NULL: they are its own */
 	struct shard_tunnel tun;
+	struct fresh filter, *filters[16]; /* [shard's id] */
+	void *filter_mem;
 	struct chan_pool *chans, own_chans;
 	struct crypt *crypt;
 	struct worker_mesh *mesh;

@@ -150,6 +150,9 @@ static void variants(void)
 	c.nic_csum = false;
 	variant("aes, 10/3, checksums by us", c);
 	c = usual;
+	c.unfiltered = true;
+	variant("aes, 10/3, replaycheck off", c);
+	c = usual;
 	c.streams = 64;
 	variant("aes, 10/3, 64 streams", c);
 	c = usual;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
 
+#include <emmintrin.h>
+
 #include "fresh.h"
 
 static_assert(sizeof(struct fresh_line) == 64, "a question is one cache line");
@@ -49,13 +51,17 @@ static void look(struct fresh *f, uint64_t now)
 	f->since = now;
 }
 
+/*
+ * Sixteen numbers at once, `at` among them, which is less than FRESH_WAYS: no fingerprint is.  Whoever writes meanwhile
+ * writes one whole number.
+ */
 static bool has(const struct fresh_line *l, uint32_t print)
 {
-	bool found = false;
+	const __m128i *v = (const __m128i *)(const void *)l, want = _mm_set1_epi32((int)print);
+	__m128i a = _mm_cmpeq_epi32(_mm_load_si128(v), want), b = _mm_cmpeq_epi32(_mm_load_si128(v + 1), want);
+	__m128i c = _mm_cmpeq_epi32(_mm_load_si128(v + 2), want), d = _mm_cmpeq_epi32(_mm_load_si128(v + 3), want);
 
-	for (unsigned i = 0; i < FRESH_WAYS; i++)
-		found |= atomic_load_explicit(&l->print[i], memory_order_relaxed) == print;
-	return found;
+	return _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))) != 0;
 }
 
 bool fresh_seen(const struct fresh *f, uint64_t name)

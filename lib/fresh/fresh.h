@@ -67,7 +67,7 @@ static inline uint32_t fresh_print(uint64_t name)
 {
 	uint32_t p = (uint32_t)(name >> 32);
 
-	return p ? p : 1; /* 0: nothing yet */
+	return p < FRESH_WAYS ? p + FRESH_WAYS : p; /* 0: nothing yet; and none is taken for `at` */
 }
 
 static inline struct fresh_line *fresh_at(const struct fresh *f, uint64_t name)
