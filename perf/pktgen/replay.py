@@ -64,7 +64,7 @@ eal = { lcores = "%s"; hugepages = false; file_prefix = "@PREFIX@"; idle = "%s";
 limits = { sessions = %d; streams = %d; };
 ports = ( { name = "p0"; device = "%s"; exception = "tap"; ifname = "x0"; addresses = [ "%s" ]; gateway = [ "%s" ]; } );
 tunnels = ( { name = "t"; congestion = "stock"; role = "server"; listen = ":%d"; target = "127.0.0.1:%d"; key = "%s"; crypt = "%s";
-              datashard = %d; parityshard = %d; nocomp = %s; smuxver = %d; mtu = %d; mode = "fast3"; } );
+              datashard = %d; parityshard = %d; nocomp = %s; smuxver = %d; mtu = %d; mode = "fast3"; replaycheck = false; } );
 log = { level = "info"; };
 """ % (lcores, "poll" if poll else "adaptive", sessions, max(1024, 2 * e["streams"]), device, near, via, t["port"], PORT,
        t["key"], t["crypt"], t["datashard"], t["parityshard"], str(t["nocomp"]).lower(), t["smuxver"], t["mtu"])
