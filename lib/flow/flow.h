@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* Flow key -> session, for one worker; and flow key -> worker, by the NIC's arithmetic or by our own. */
+/*
+ * Flow key -> session, for one worker; and flow key -> worker, by the NIC's arithmetic or by our own; and where flows
+ * are that are not where that says.
+ */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -72,3 +75,41 @@ static inline uint16_t flow_home_sw(uint32_t hash, uint16_t workers)
 {
 	return (uint16_t)(((uint64_t)hash * workers) >> 32);
 }
+
+/*
+ * What several workers have to know of each other's sessions, because a server's session stays with its worker when its
+ * flow changes (lib/README.md, "How a session moves"): whose a conversation is, and which flows go to another worker
+ * than their home.  Two tables of single words: each is written by compare and swap, read by all, and nobody waits.
+ */
+struct flow_roam;
+
+#define FLOW_NOBODY  0xffff /* no worker */
+#define FLOW_PEND_MS 10000  /* so long a flow is sent to a worker that has not taken it yet */
+
+/* For `sessions` of all workers (of which there are 254 at most); key: secret.  0, -EINVAL or -ENOMEM. */
+int flow_roam_create(struct flow_roam **out, unsigned sessions, const uint64_t key[2]);
+/* Takes NULL. */
+void flow_roam_destroy(struct flow_roam *r);
+
+/* The worker has a session with this conversation id, or no longer; the same may be there several times.  One that
+ * finds no place is not known to others: flow_conv_partial is true from then on. */
+void flow_conv_add(struct flow_roam *r, uint16_t tunnel, uint32_t conv, uint16_t worker);
+void flow_conv_del(struct flow_roam *r, uint16_t tunnel, uint32_t conv, uint16_t worker);
+/* A worker other than `worker` that has one; FLOW_NOBODY: none is known. */
+uint16_t flow_conv_other(const struct flow_roam *r, uint16_t tunnel, uint32_t conv, uint16_t worker);
+bool flow_conv_partial(const struct flow_roam *r);
+
+/*
+ * The flow goes to this worker: for FLOW_PEND_MS, or until flow_move_end.  A flow for a while gives way to any other;
+ * false: as many as there is room for are there until their end.  hash: flow_hash(key).  now: ms of a clock that all
+ * workers share.
+ */
+bool flow_move(struct flow_roam *r, const struct flow_key *key, uint32_t hash, uint16_t worker, bool stays,
+	       uint64_t now);
+void flow_move_end(struct flow_roam *r, const struct flow_key *key, uint32_t hash);
+/* Where it goes; FLOW_NOBODY: home. */
+uint16_t flow_moved(const struct flow_roam *r, const struct flow_key *key, uint32_t hash, uint64_t now);
+/* Is any flow not at its home?  Costs one load. */
+bool flow_moved_any(const struct flow_roam *r);
+/* Now and then, while there are: forgets some of those whose time is over. */
+void flow_moved_sweep(struct flow_roam *r, uint64_t now);
