@@ -170,6 +170,20 @@ void kcp_wake(struct kcp *k);
  * open. */
 bool kcp_ask(struct kcp *k);
 
+/*
+ * A segment that the peer answers with an ACK which echoes `ts`, wherever it receives it, and that does it no harm:
+ * into p, of at most `room` bytes.  ts: in the future by 2^30 ms or more, so that the echo is no sample of a round
+ * trip. Returns the bytes written; 0: there is none as short, or nothing was ever sent.
+ */
+uint32_t kcp_prove_put(const struct kcp *k, uint8_t *p, uint32_t room, uint32_t ts);
+/* The next ACK of a datagram of this session, of which *p and *n are moved behind it: what it echoes.  False: no more.
+ */
+bool kcp_prove_next(const struct kcp *k, const uint8_t **p, uint32_t *n, uint32_t *ts);
+
+/* What is under way is lost, most likely: `max` of its segments, those whose time would come first, leave again with
+ * the next flush.  KCP_CONGESTION_AUTO needs no telling: it asks every 70 to 150 ms, and one answer tells the rest. */
+void kcp_lost(struct kcp *k, unsigned max);
+
 /* ---- receiving ---- */
 
 #define KCP_IN_RECOVERED 0x01 /* rebuilt by FEC: no window update, no RTT sample (wire.md 4.5) */

@@ -98,7 +98,8 @@ struct kcp_loss_ops {
 	bool (*ack)(struct kcp *k, uint32_t sn, uint32_t ts); /* an ACK was taken; true: "must flush" of wire.md 4.5 */
 	void (*una)(struct kcp *k);			      /* snd_una has moved */
 	void (*collect)(struct kcp *k, bool early);	      /* fills `again`, in order of sn */
-	bool (*early)(const struct kcp *k); /* a flush without new segments would send something again */
+	bool (*early)(const struct kcp *k);	   /* a flush without new segments would send something again */
+	void (*lost)(struct kcp *k, unsigned max); /* kcp_lost */
 	uint64_t (*next)(
 		const struct kcp *k); /* ms: when collect will find something; UINT64_MAX: when more is known */
 };

@@ -267,6 +267,16 @@ static void counted_collect(struct kcp *k, bool early)
 	settle(k);
 }
 
+/* Each as if for the first time: what was waited for in vain says nothing of what is to come. */
+static void counted_lost(struct kcp *k, unsigned max)
+{
+	struct kcp_seg *s;
+
+	for (; max && (s = kcp_due_head(k)); max--)
+		choose(k, s, KCP_WHY_FAST);
+	settle(k);
+}
+
 static uint64_t counted_next(const struct kcp *k)
 {
 	const struct kcp_seg *s = kcp_due_head(k);
@@ -281,5 +291,6 @@ const struct kcp_loss_ops kcp_loss_counted = {
 	.una = counted_una,
 	.collect = counted_collect,
 	.early = counted_early,
+	.lost = counted_lost,
 	.next = counted_next,
 };

@@ -368,6 +368,10 @@ static void timed_collect(struct kcp *k, bool early)
 		probe(k);
 }
 
+static void timed_lost(struct kcp *k, unsigned max)
+{
+}
+
 static bool timed_early(const struct kcp *k)
 {
 	return false;
@@ -391,5 +395,6 @@ const struct kcp_loss_ops kcp_loss_timed = {
 	.una = timed_una,
 	.collect = timed_collect,
 	.early = timed_early,
+	.lost = timed_lost,
 	.next = timed_next,
 };
