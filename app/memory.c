@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
@@ -72,6 +73,16 @@ static void warn(void *ctx, enum place_fault what, unsigned x, unsigned y)
 	log_warn("%s", text);
 }
 
+/* What workers have to know of each other's sessions. */
+static int roam_up(struct app *a)
+{
+	uint64_t key[2];
+
+	if (getrandom(key, sizeof(key), 0) != sizeof(key))
+		return -EIO;
+	return flow_roam_create(&a->mesh->roam, a->plan.workers * a->conf->max_sessions, key);
+}
+
 int app_memory_up(struct app *a)
 {
 	const struct place *at = &a->plan.place;
@@ -95,6 +106,8 @@ int app_memory_up(struct app *a)
 	for (unsigned w = 0; w < a->plan.workers; w++)
 		sockets[w] = at->worker[w];
 	ret = worker_mesh_create(&a->mesh, a->plan.workers, a->conf->n_ports, PLAN_RING_FRAMES, sockets);
+	if (ret == 0 && a->plan.workers > 1)
+		ret = roam_up(a);
 	for (unsigned i = 0; ret == 0 && i < a->conf->n_ports; i++)
 		worker_mesh_punt_rate(a->mesh, i, a->conf->ports[i].punt_rate);
 	return ret ? app_fail(a, ret, "rings between workers") : 0;

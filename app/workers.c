@@ -32,13 +32,15 @@ static int shard_up(struct app *a, unsigned w)
 		.mark_seed = a->mark_seed,
 		.mbufs_to_hold = a->plan.hold,
 		.socket = a->plan.place.worker[w],
+		.roam = a->mesh->roam,
 	};
 	int ret;
 
 	sc.mem = a->mems[w] = mem_init(a->heaps[w], a->plan.heap);
 	if (!sc.mem)
 		return app_fail(a, -ENOMEM, "sessions' memory");
-	if (getrandom(&sc.seed, sizeof(sc.seed), 0) != sizeof(sc.seed))
+	if (getrandom(&sc.seed, sizeof(sc.seed), 0) != sizeof(sc.seed) ||
+	    getrandom(sc.secret, sizeof(sc.secret), 0) != sizeof(sc.secret))
 		return app_fail(a, -EIO, "random numbers");
 	ret = shard_create(&a->shards[w], &sc, worker_clock_ms(&a->clock, rte_rdtsc()));
 	return ret ? app_fail(a, ret, "sessions' tables") : 0;

@@ -32,6 +32,7 @@ enum note_type {
 	NOTE_SHAPE,  /* the same, of a client whose shape it is to be sent: control makes the codec */
 	NOTE_WINDOW, /* key, id: a session that its peer's window limits; arg: segments that it has << 16 | should have;
 			arg2: kbit/s that it lets through; rtt: ms */
+	NOTE_MOVED,  /* key: a server's session, which goes on with this peer; arg: conv */
 	NOTE_MTU, /* key: a session whose path takes less than it was to send; arg: bytes of a full packet of it << 16 |
 		     of those that go; arg2: NOTE_MTU_* */
 };

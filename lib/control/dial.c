@@ -33,7 +33,8 @@ struct hold {
 	struct timer timer;
 	struct resv resv;
 	uint16_t tunnel;
-	bool kept; /* on ctl->kept: its session goes on, and counts for its tunnel's descriptors */
+	uint64_t lost; /* notes, when it began */
+	bool kept;     /* on ctl->kept: its session goes on, and counts for its tunnel's descriptors */
 };
 
 static void free_hold(struct ctl *c, struct hold *h)
@@ -48,9 +49,24 @@ static void free_hold(struct ctl *c, struct hold *h)
 	ctl_bury(c, &h->grave);
 }
 
+static uint64_t notes_lost(const struct ctl *c)
+{
+	uint64_t n = 0;
+
+	for (unsigned w = 0; w < c->conf.n_workers; w++)
+		n += c->conf.borders[w]->notes_lost;
+	return n;
+}
+
+/* The session that a port is kept for may go on for as long as it likes: but its end may have been among lost notes. */
 static void on_hold(struct ctl *c, struct timer *t)
 {
-	free_hold(c, container_of(t, struct hold, timer));
+	struct hold *h = container_of(t, struct hold, timer);
+
+	if (h->kept && h->lost == notes_lost(c))
+		ctl_arm(c, t, HOLD_MS);
+	else
+		free_hold(c, h);
 }
 
 bool dial_give_up(struct ctl *c)
@@ -88,6 +104,7 @@ static void hold(struct ctl *c, struct dialer *d, bool kept)
 	d->resv = (struct resv){.fd = -1};
 	h->timer.fn = on_hold;
 	h->tunnel = d->d->tunnel;
+	h->lost = notes_lost(c);
 	wheel_ent_init(&h->timer.ent);
 	if (!kept) {
 		hold_ended(c, h);

@@ -123,6 +123,16 @@ static void note_window(struct ctl *c, const struct note *n, struct tunnel *t)
 		 n->arg & UINT16_MAX);
 }
 
+static void moved(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	char peer[ADDR_STRLEN];
+
+	if (!allow(c, &t->sess_limit, t->conf->name, SESS_LINES, 1))
+		return;
+	addr_port_str(&n->key.peer, n->key.peer_port, peer);
+	log_info("tunnel %s: session %08x goes on from %s", t->conf->name, n->arg, peer);
+}
+
 /* A path that takes less than the tunnel's mtu makes; the session goes on with less. */
 static void note_mtu(struct ctl *c, const struct note *n, struct tunnel *t)
 {
@@ -171,6 +181,9 @@ static void take(struct ctl *c, const struct note *n)
 		break;
 	case NOTE_WINDOW:
 		note_window(c, n, t);
+		break;
+	case NOTE_MOVED:
+		moved(c, n, t);
 		break;
 	case NOTE_MTU:
 		note_mtu(c, n, t);

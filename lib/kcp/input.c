@@ -112,6 +112,8 @@ static void take_wnd(struct kcp *k, const struct kcp_head *h)
 static void take_segment(struct kcp *k, const struct kcp_head *h, const uint8_t *data, struct intake *in)
 {
 	if (!in->recovered)
+		k->backward = !h->una && k->snd_una;
+	if (!in->recovered)
 		take_wnd(k, h);
 	if (h->cmd == KCP_ACK)
 		take_echo(k, h, in);

@@ -172,8 +172,8 @@ bool kcp_ask(struct kcp *k);
 
 /*
  * A segment that the peer answers with an ACK which echoes `ts`, wherever it receives it, and that does it no harm:
- * into p, of at most `room` bytes.  ts: in the future by 2^30 ms or more, so that the echo is no sample of a round
- * trip. Returns the bytes written; 0: there is none as short, or nothing was ever sent.
+ * into p, of at most `room` bytes.  ts: ms of the clock of `now`, in the future by 2^30 ms or more, so that the echo is
+ * no sample of a round trip. Returns the bytes written; 0: there is no room.
  */
 uint32_t kcp_prove_put(const struct kcp *k, uint8_t *p, uint32_t room, uint32_t ts);
 /* The next ACK of a datagram of this session, of which *p and *n are moved behind it: what it echoes.  False: no more.
@@ -183,6 +183,12 @@ bool kcp_prove_next(const struct kcp *k, const uint8_t **p, uint32_t *n, uint32_
 /* What is under way is lost, most likely: `max` of its segments, those whose time would come first, leave again with
  * the next flush.  KCP_CONGESTION_AUTO needs no telling: it asks every 70 to 150 ms, and one answer tells the rest. */
 void kcp_lost(struct kcp *k, unsigned max);
+
+/* The last datagram said that the peer has nothing of ours, who has said before that it has: it is old, or of another
+ * session, which a server that has forgotten this one has made of what it was sent (wire.md 5.4). */
+bool kcp_backward(const struct kcp *k);
+/* ms since the oldest segment was sent for the second time; 0: it was not, or is another by now. */
+uint32_t kcp_waited(const struct kcp *k);
 
 /* ---- receiving ---- */
 

@@ -125,7 +125,8 @@ struct kcp {
 	struct kcp_police *police; /* NULL: nothing is lost without a queue */
 	struct kcp_told *told;	   /* what is to be told once more; NULL: nothing */
 	uint64_t acks_at;	   /* ms: last ACK */
-	bool knows;		   /* the peer makes sense of an ACK that comes again */
+	bool knows : 1;		   /* the peer makes sense of an ACK that comes again */
+	bool backward : 1;	   /* kcp_backward */
 	bool rcv_half;		   /* half of the window waited behind a hole, */
 	uint16_t probe_len;	   /* size.c: of the datagram */
 	uint32_t rcv_count;	   /* and so many segments came, since rcv_since */

@@ -1,34 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-#include <string.h>
-
 #include "kcp_seg.h"
 
 /*
  * Whether the peer receives where it seems to send from, asked by what every speaker of the protocol answers: a segment
- * is acknowledged however often it comes (wire.md trap 13), and its ts comes back.  One that was acknowledged before is
- * thrown away, and so has no need of its bytes.  What the answer echoes must tell nobody of a round trip: it lies in
- * the future, from which no sample is taken.
+ * is acknowledged however often it comes (wire.md trap 13), and its ts comes back.  The one below snd_una is old to the
+ * peer whatever it has received, be it nothing at all: it is thrown away, and has no need of bytes.  What the answer
+ * echoes must tell nobody of a round trip: it lies in the future, from which no sample is taken.
  */
 
 uint32_t kcp_prove_put(const struct kcp *k, uint8_t *p, uint32_t room, uint32_t ts)
 {
-	const bool again = k->snd_una != 0; /* the peer has said that it has what lies below */
-	const struct kcp_seg *s = !again && k->snd_sent ? kcp_snd_seg(k, 0) : NULL;
 	struct kcp_head h = {.conv = k->conv,
 			     .cmd = KCP_PUSH,
 			     .wnd = (uint16_t)(k->rcv_wnd - k->rcv_ordered),
-			     .ts = ts,
-			     .sn = k->snd_una - again,
-			     .una = k->rcv_nxt,
-			     .len = s ? s->len : 0};
+			     .ts = ts + (kcp_ts(k) - (uint32_t)k->now),
+			     .sn = k->snd_una - 1,
+			     .una = k->rcv_nxt};
 
-	if ((!again && !s) || room < KCP_HEAD + h.len)
+	if (room < KCP_HEAD)
 		return 0;
 	kcp_head_put(p, &h);
-	if (s)
-		memcpy(p + KCP_HEAD, s->data, s->len);
 	k->cnt->OutSegs++;
-	return KCP_HEAD + h.len;
+	return KCP_HEAD;
 }
 
 bool kcp_prove_next(const struct kcp *k, const uint8_t **p, uint32_t *n, uint32_t *ts)
@@ -42,11 +35,16 @@ bool kcp_prove_next(const struct kcp *k, const uint8_t **p, uint32_t *n, uint32_
 		*p += KCP_HEAD + h.len;
 		*n -= KCP_HEAD + h.len;
 		if (h.cmd == KCP_ACK) {
-			*ts = h.ts;
+			*ts = h.ts - (kcp_ts(k) - (uint32_t)k->now);
 			return true;
 		}
 	}
 	return false;
+}
+
+bool kcp_backward(const struct kcp *k)
+{
+	return k->backward;
 }
 
 void kcp_lost(struct kcp *k, unsigned max)

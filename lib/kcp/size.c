@@ -36,6 +36,11 @@ bool kcp_stands(const struct kcp *k)
 	return k->stands;
 }
 
+uint32_t kcp_waited(const struct kcp *k)
+{
+	return k->stands ? (uint32_t)k->now - k->stuck_at : 0;
+}
+
 unsigned kcp_stuck(const struct kcp *k)
 {
 	return k->stands && (uint32_t)k->now - k->stuck_at >= 2 * (uint32_t)k->srtt + STUCK_MS ? k->stuck : 0;

@@ -95,7 +95,8 @@ static bool out_run(struct mux *m, struct mux_out *o)
 /* What this end can do.  Only servers are asked. */
 static uint32_t hello(const struct mux *m)
 {
-	return SMUX_NOP_HELLO | SMUX_HELLO_HALF | SMUX_HELLO_RESET | (m->conf->client ? 0 : SMUX_HELLO_ANSWERS);
+	return SMUX_NOP_HELLO | SMUX_HELLO_HALF | SMUX_HELLO_RESET |
+	       (m->conf->client ? 0 : SMUX_HELLO_ANSWERS | SMUX_HELLO_ROAMS);
 }
 
 bool mux_out(struct mux *m, struct mux_out *o)

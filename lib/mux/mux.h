@@ -87,7 +87,7 @@ struct mux { /* two cache lines */
 	uint8_t have : 5;	    /* bytes of `head` */
 	bool nop : 1;		    /* keepalive due */
 	bool hello_due : 1, hello_sent : 1; /* section 14 */
-	bool peer_half : 1, peer_resets : 1, peer_answers : 1;
+	bool peer_half : 1, peer_resets : 1, peer_answers : 1, peer_roams : 1;
 	bool starved : 1; /* a stream has bytes, and has used up its window */
 	bool dead : 1;	  /* ids used up, or protocol error: no more streams can be opened */
 	bool broken : 1;  /* protocol error: mux_next fails for good */
@@ -214,6 +214,12 @@ static inline bool mux_can_reset(const struct mux *m)
 static inline bool mux_peer_answers(const struct mux *m)
 {
 	return m->peer_answers;
+}
+
+/* The peer is a server whose sessions go on from another address of their client's: HELLO said so. */
+static inline bool mux_peer_roams(const struct mux *m)
+{
+	return m->peer_roams;
 }
 
 /* One frame to write: header bytes, then n payload bytes of `stream` (0 for control frames). */

@@ -82,6 +82,7 @@ static void on_nop(struct mux *m, uint32_t sid, struct mux_ev *ev)
 		m->peer_half = true;
 		m->peer_resets = sid & SMUX_HELLO_RESET;
 		m->peer_answers = sid & SMUX_HELLO_ANSWERS;
+		m->peer_roams = sid & SMUX_HELLO_ROAMS;
 		ev->type = MUX_EV_HELLO;
 	}
 }

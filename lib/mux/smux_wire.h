@@ -35,6 +35,7 @@ enum smux_cmd {
 #define SMUX_HELLO_HALF	   0x00000001u /* understands half-close */
 #define SMUX_HELLO_RESET   0x00000002u /* understands a stream's reset */
 #define SMUX_HELLO_ANSWERS 0x00000004u /* a server: answers those who ask whether it knows a session */
+#define SMUX_HELLO_ROAMS   0x00000008u /* a server: a session goes on whatever address its client comes from */
 
 static_assert(SMUX_SID + 4 == MUX_HEAD, "frame header");
 static_assert(MUX_HEAD + SMUX_UPD_BODY <= sizeof(((struct mux_out *)0)->head), "a UPD goes out in one piece");

@@ -10,7 +10,7 @@
 /* A message with VERDICT_BIG, on its way home: no device has spread it by the flow that it is about. */
 void pl_big(struct worker *w, struct pkt *k)
 {
-	k->flags = (uint8_t)((k->flags & ~PKT_F_HOME) | PKT_F_BIG);
+	k->flags = (uint8_t)((k->flags & ~(PKT_F_HOME | PKT_F_STEERED)) | PKT_F_BIG);
 	k->verdict = VERDICT_OK;
 	w->n_big++;
 }

@@ -90,7 +90,7 @@ static unsigned rx_siblings(struct worker *w)
 		got = rte_ring_sc_dequeue_burst(mesh->steer[from * mesh->n + w->conf.id], (void **)m, PL_RX / 2 - n,
 						NULL);
 		w->stats.steered_in += got;
-		n = rx_wrap(w, m, got, n, PKT_F_HOME, &counted);
+		n = rx_wrap(w, m, got, n, PKT_F_HOME | PKT_F_STEERED, &counted);
 	}
 	return n;
 }
@@ -136,7 +136,7 @@ static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 	k->p = rte_pktmbuf_mtod(m, uint8_t *);
 	k->n = m->data_len;
 	k->verdict = VERDICT_OK;
-	k->flags &= (uint8_t) ~(PKT_F_HOME | PKT_F_L4_BAD);
+	k->flags &= (uint8_t) ~(PKT_F_HOME | PKT_F_STEERED | PKT_F_L4_BAD);
 	net_parse_burst(k, (struct flow_key *)&w->keys[k - w->rx], 1, w->tbl, w->conf.udp);
 	if (k->verdict == VERDICT_FRAG)
 		k->verdict = DROP_IP_FRAGMENT;
@@ -201,6 +201,8 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 static void pl_answer(struct worker *w, struct pkt *k)
 {
 	crypt_seal_burst(w->conf.mb, k, 1);
+	if (k->sess) /* a question of ours (roam.c) must not come back to us as its peer's word */
+		shard_sent(w->conf.shard, k, 1, w->now);
 	net_push_back(rte_pktmbuf_mtod((struct rte_mbuf *)k->own, const uint8_t *), k,
 		      shard_class(w->conf.shard, k->tunnel), 0);
 	pl_reply(w, k);

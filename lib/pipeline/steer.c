@@ -61,6 +61,7 @@ void worker_mesh_destroy(struct worker_mesh *m)
 		mesh_ring_free(m->steer[i]);
 	for (unsigned i = 0; m->tx && i < m->n * m->n_ports; i++)
 		mesh_ring_free(m->tx[i]);
+	flow_roam_destroy(m->roam);
 	free(m->steer);
 	free(m->tx);
 	free(m->worker);
@@ -76,6 +77,22 @@ static uint16_t steer_home(const struct worker *w, const struct pkt *k)
 	return rss && rss->hw ? flow_home(rss, k->key) : flow_home_sw(k->hash, (uint16_t)w->conf.mesh->n);
 }
 
+static bool any_moved(const struct worker_mesh *m)
+{
+	return m->roam && flow_moved_any(m->roam);
+}
+
+/* The same, where sessions stay with their workers although their flows have another home. */
+static uint16_t steer_moved(const struct worker *w, const struct pkt *k, uint16_t home)
+{
+	uint16_t to;
+
+	if (k->flags & PKT_F_STEERED || !any_moved(w->conf.mesh))
+		return home;
+	to = flow_moved(w->conf.mesh->roam, k->key, k->hash, w->now);
+	return to < w->conf.mesh->n ? to : home;
+}
+
 /*
  * RSS's twin: a packet from a port without RSS goes to the worker that its hash names.  Keeps this worker's packets at
  * the front of the vector; returns how many.
@@ -88,12 +105,15 @@ unsigned pl_steer(struct worker *w, unsigned n)
 	flow_hash_burst(w->rx, n);
 	if (mesh->n == 1)
 		return n;
+	if (any_moved(mesh))
+		flow_moved_sweep(mesh->roam, w->now);
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = &w->rx[i];
 		uint16_t home = w->conf.id;
 
 		if (!(k->flags & PKT_F_HOME))
 			home = steer_home(w, k);
+		home = steer_moved(w, k, home);
 		if (home == w->conf.id) {
 			if (i != kept)
 				w->rx[kept] = *k;

@@ -62,6 +62,7 @@ struct worker_mesh {
 	struct rte_ring **steer;    /* [from * n + to]: received frames on their way home */
 	struct rte_ring **tx; /* [from * n_ports + port]: frames for a port whose queue another owns, who reads it */
 	struct worker **worker;
+	struct flow_roam *roam; /* flows that are not at their home; NULL: none are.  Freed with the mesh */
 };
 
 /* socket[worker]: where the rings that it reads lie; those of ports, which the first workers own, by the first one. */

@@ -15,11 +15,13 @@
  */
 
 #include "ask_wire.h"
-#include "sess.h"
+#include "roam.h"
 
-#define ASK_AFTER_MS 1000  /* silence of a server that owes an acknowledgement */
-#define ASK_AGAIN_MS 500   /* between questions while it lasts */
-#define ASK_ANSWERS  10000 /* a second and worker: enough for all sessions of one to be told within seconds */
+#define ASK_AFTER_MS	1000  /* silence of a server that owes an acknowledgement */
+#define ASK_AGAIN_MS	500   /* between questions while it lasts */
+#define BACKWARD_MS	1000  /* a server says nothing but that it has nothing: for so long, */
+#define BACKWARD_ROUNDS 4     /* and so many round trips */
+#define ASK_ANSWERS	10000 /* a second and worker: enough for all sessions of one to be told within seconds */
 
 void ask_arm(struct sess *ss, uint64_t now)
 {
@@ -57,6 +59,36 @@ void ask_timer(struct sess *ss, uint64_t now)
 	ss->ask_at = now + ASK_AGAIN_MS;
 	if (list_empty(&ss->ask))
 		list_add_tail(&ss->shard->asks, &ss->ask);
+}
+
+/*
+ * A stock server makes a new session of what belongs to one that it has forgotten, or whose client's address is
+ * another now: that acknowledges single segments, for ever, and delivers nothing.  It says that it has nothing in
+ * order, and a server that once had does not: what says so now and then is old, what says nothing else for long is not
+ * ours.
+ */
+void ask_backward(struct sess *ss, uint64_t now)
+{
+	struct kcp_info k;
+
+	if (mux_peer_answers(&ss->mux))
+		return;
+	if (!kcp_backward(&ss->kcp)) {
+		ss->ask_since = 0;
+		return;
+	}
+	if (!ss->ask_since) {
+		ss->ask_since = now;
+		/* Where nothing more is owed it says no more: by then it is asked for a word. */
+		if (ss->keepalive_at > now + BACKWARD_MS)
+			ss->keepalive_at = now + BACKWARD_MS;
+		if (ss->keepalive_at < ss->slow_at)
+			ss->slow_at = ss->keepalive_at;
+		return;
+	}
+	kcp_info(&ss->kcp, &k);
+	if (now - ss->ask_since >= BACKWARD_MS && now - ss->ask_since >= BACKWARD_ROUNDS * (uint64_t)k.srtt)
+		sess_close(ss, DROP_FORGOTTEN, now);
 }
 
 unsigned ask_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now)
@@ -102,8 +134,9 @@ void ask_stranger(struct shard *s, struct pkt *k, uint64_t now)
 {
 	k->verdict = DROP_OOB;
 	s->snmp[k->tunnel].OOBPackets++;
+	/* A session whose client comes from elsewhere is known all the same. */
 	if (s->conf.tunnels[k->tunnel].mux.hello && ask_code(k->p, k->n) == ASK_QUERY)
-		answer(s, k, ASK_UNKNOWN, now);
+		answer(s, k, roam_knows(s, k, le32_get(k->p + ASK_OFF_CONV)) ? ASK_KNOWN : ASK_UNKNOWN, now);
 }
 
 /* What a client was told: nothing, unless it has asked this very thing. */
@@ -116,8 +149,13 @@ static void told(struct sess *ss, struct pkt *k, uint64_t now)
 	if (!ss->ask_token || le64_get(k->p + ASK_OFF_TOKEN) != ss->ask_token)
 		return;
 	k->verdict = VERDICT_OK;
-	if (code == ASK_UNKNOWN)
+	if (code == ASK_UNKNOWN) {
 		sess_close(ss, DROP_FORGOTTEN, now);
+		return;
+	}
+	/* It is there, and has not answered: maybe it is to be told anew where we are. */
+	kcp_lost(&ss->kcp, 1);
+	sess_ready(ss);
 }
 
 void ask_oob(struct sess *ss, struct pkt *k, uint64_t now)

@@ -8,7 +8,7 @@
  */
 
 #include "kcp_wire.h"
-#include "sess.h"
+#include "roam.h"
 
 struct begin begin_look(const struct pkt *k)
 {

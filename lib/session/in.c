@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
 #include <rte_mbuf.h>
 
 #include "acl.h"
 #include "fec_wire.h"
 #include "kcp_wire.h"
 #include "le.h"
+#include "roam.h"
 #include "warm.h"
 
 #define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
@@ -290,11 +293,15 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 		if (ss->peer_fec <= PEER_BARE && ret >= 0)
 			shape_heard(ss, true);
 		ss->peer_lone = ss->tun->client && le32_get(k->p + FEC_SEQID_OFF) == 0;
-		if (!ss->closed)
+		if (!ss->closed && ret != -EINVAL)
 			sess_fec(ss, k, now);
+		else if (!ss->closed && ss->dec)
+			fec_dec_doubt(ss->dec); /* another conversation's: so may be parity, which does not say so */
 	}
 	if (ret < 0)
 		k->verdict = DROP_KCP_INPUT;
+	if (!ss->closed && ss->tun->client && (kcp_backward(&ss->kcp) || ss->ask_since))
+		ask_backward(ss, now);
 	if (ss->closed)
 		return;
 	if (ss->unproved || (!ss->tun->client && ss->rival_at))
@@ -369,8 +376,8 @@ static struct sess *find_sess(struct shard *s, struct pkt *k, uint64_t now)
 {
 	const struct shard_tunnel *t = &s->conf.tunnels[k->tunnel];
 
-	/* The bulk lookup came before this burst opened or closed anything. */
-	if (!k->sess || k->sess->closed)
+	/* The bulk lookup came before this burst opened, closed or moved anything. */
+	if (!k->sess || k->sess->closed || s->burst_moved)
 		k->sess = flow_find(s->flows, k->key, k->hash);
 	if (k->n < MIN_PAYLOAD) {
 		k->verdict = DROP_SHORT;
@@ -410,6 +417,7 @@ static void input_warm(const struct pkt *v, unsigned i, unsigned n)
 
 void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 {
+	s->burst_moved = false;
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = &v[i];
 		struct sess *ss;

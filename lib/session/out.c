@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "roam.h"
 #include "warm.h"
 
 #define AHEAD_BYTES 4096

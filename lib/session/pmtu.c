@@ -166,6 +166,24 @@ void pmtu_link(struct sess *ss, unsigned mtu, uint64_t now)
 		p->raise_at = (uint32_t)now;
 }
 
+void pmtu_moved(struct sess *ss, uint64_t now)
+{
+	struct pmtu *p = &ss->pmtu;
+
+	probe_end(ss);
+	p->mark = (uint32_t)(shard_random(ss->shard) >> 32);
+	if (p->want == ss->tun->kcp.mtu + around(ss)) {
+		if (p->now < top(p))
+			p->raise_at = (uint32_t)now;
+		return;
+	}
+	/* The other family. */
+	p->want = p->high = (uint16_t)(ss->tun->kcp.mtu + around(ss));
+	p->link = UINT16_MAX;
+	p->doubt = false;
+	use(ss, p->want, SHARD_PMTU_CONFIGURED);
+}
+
 /* ---- ICMP ---- */
 
 /* Routers from before RFC 1191 do not tell: the next smaller size that links are known to have (7.1 of it). */

@@ -13,6 +13,7 @@ static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
 	r->age_ms = now - ss->born;
 	r->idle_ms = now - ss->last_in;
 	r->streams = ss->mux.count;
+	r->moves = ss->moves;
 	r->held = (uint32_t)(mux_held(&ss->mux));
 	if (ss->stalled)
 		r->waits = ss->lacks_room	    ? "memory"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <rte_mbuf.h>
 
-#include "sess.h"
+#include "roam.h"
 
 void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2)
 {
@@ -120,6 +120,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	ss->begin_at = ss->tun->client ? UINT64_MAX : now + SESS_BEGIN_MS;
 	ss->ask_at = UINT64_MAX;
 	sess_slow(ss);
+	ss->roam_at = (uint32_t)now;
 	ss->fec_quiet = true;
 	ss->timer.kind = TIMER_SESS;
 	wheel_ent_init(&ss->timer.ent);
@@ -139,6 +140,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	origin_take(ss);
 	sess_layers(ss, now);
 	confirm_begin(ss);
+	roam_opened(ss, now);
 	sess_count_open(ss);
 	sess_note(ss, NOTE_SESS_OPEN, conv, ss->tun->mux.version);
 	if (ss->tun->client && key->proto == FLOW_TCP)
@@ -179,6 +181,7 @@ static void sess_unlink(struct sess *ss)
 	struct shard *s = ss->shard;
 
 	flow_del(s->flows, &ss->key, ss->hash);
+	roam_closed(ss);
 	wheel_disarm(&s->wheel, &ss->timer.ent);
 	wheel_disarm(&s->fine, &ss->fine);
 	list_del(&ss->ready);

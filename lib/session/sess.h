@@ -28,11 +28,14 @@
 #define SLOT_LOOKS	 16   /* sessions looked at for the one with least to do */
 #define SLOT_QUIET	 8    /* segments under way: fewer are as good as none */
 #define SLOT_TELL	 3    /* slot_busy's: less is not worth telling control */
+#define SLOT_SILENT_MS	 2500 /* new connections do not wait longer for a server that owes an answer; */
+#define SLOT_UNHEARD	 4    /* so often twice as long, while none of theirs has answered either */
 #define SLOT_RETRY_MS	 1000 /* as stock's client */
 #define SLOT_GIVE_UP_MS	 30000 /* a connection that has waited so long for a session is refused */
 #define RESET_HOLD_MS \
-	3000		/* a client's reset waits so long for the session's first frame, which tells whom it is for */
-#define MEM_RETRY_MS  5 /* a frame that found no memory is tried again */
+	3000 /* a client's reset waits so long for the session's first frame, which tells whom it is for */
+#define HOME_MS	      1000 /* a client's own address that has gone may come back for so long */
+#define MEM_RETRY_MS  5	   /* a frame that found no memory is tried again */
 #define BAD_KEY_MS    1000 /* checksum failures are gathered for so long before control is told */
 #define SESS_AGE_MS   5000 /* an expired session is looked at so often: stock's scavenger */
 #define KNOCK_MS      1000 /* fake TCP: the SYN is repeated, as stock's client dials again */
@@ -151,7 +154,8 @@ struct slot {
 	struct sess *sess;
 	struct list waiting; /* streams, oldest first */
 	unsigned n_waiting;
-	bool asked; /* WANT was posted, no answer yet */
+	bool asked;	 /* WANT was posted, no answer yet */
+	uint8_t unheard; /* sessions left in a row that have never heard their server */
 };
 
 /*
@@ -194,8 +198,12 @@ struct sess {
 	uint64_t path_gen;   /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
 	bool path_ok : 1;
-	bool hop_waited : 1; /* for the next hop's address, for long enough */
-	uint8_t path_why;    /* DROP_* when not */
+	bool hop_waited : 1;  /* for the next hop's address, for long enough */
+	bool steered : 1;     /* roam.c: its flow is sent here from another home */
+	bool mac_known : 1;   /* reply_mac: link address that the peer's first packet came from */
+	bool fec_told : 1;    /* control knows that the two sides differ in FEC, */
+	bool shape_asked : 1; /* and that a codec of the client's shape is wanted */
+	uint8_t path_why;     /* DROP_* when not */
 	uint16_t reply_dev;
 	uint32_t frames_seen; /* mux.frames_in at the last check */
 	struct kcp kcp __attribute__((aligned(64)));
@@ -236,10 +244,8 @@ struct sess {
 			uint32_t rival_at;
 		};
 	};
-	bool mac_known; /* reply_mac: link address that the peer's first packet came from */
+	struct sess *conv_next; /* roam.c: server: in its chain of shard->convs */
 	uint8_t reply_mac[6];
-	bool fec_told;	   /* control knows that the two sides differ in FEC, */
-	bool shape_asked;  /* and that a codec of the client's shape is wanted */
 	uint16_t fec_fits; /* packets since the client's shape was proved */
 	/* with the path's pace: sess_warm asks for these with KCP's model */
 	struct wheel_ent fine; /* on shard->fine while the path's pace is waited for */
@@ -259,7 +265,15 @@ struct sess {
 	uint64_t path_from; /* ms: since then it was looked up path_looks times because routes had changed */
 	uint8_t weight;
 	uint8_t path_looks;
+	uint16_t moves;	  /* roam.c: how often it has moved; */
+	uint32_t roam_at; /* ms, low bits: before it nobody is asked whether he is its peer */
 	struct mux_out frame;
+};
+
+/* How much of something there was in the second that ends at `end` (ms). */
+struct roam_limit {
+	uint64_t end;
+	uint32_t n;
 };
 
 /* Checksum failures of one tunnel: nothing else than these means a wrong key. */
@@ -331,6 +345,11 @@ struct shard {
 	uint64_t marks[SHARD_MARKS]; /* of the packets at hand; 0: has none */
 	unsigned n_marks;	     /* 0: there are none */
 	unsigned at;		     /* of shard_input's vector, the one that is being taken in */
+	struct sess **convs;	     /* chains of servers' sessions, by conv */
+	uint32_t conv_mask;
+	struct roam_limit roam_asks, roam_wrong;
+	uint64_t gen_here, homes_at; /* of `tbl`; ms: when clients' own addresses are looked at */
+	bool burst_moved;	     /* a session has another flow than at the beginning of this burst */
 	struct shard_stats stats;
 	struct shard_query query;
 };
@@ -475,32 +494,14 @@ void bound_missed(struct sess *ss, double bytes);
 void pmtu_init(struct sess *ss);
 /* The path leaves by a port whose interface takes IP packets of `mtu`; 0: of any size. */
 void pmtu_link(struct sess *ss, unsigned mtu, uint64_t now);
+/* The session has moved: what is known of its former path may not hold. */
+void pmtu_moved(struct sess *ss, uint64_t now);
 /* UDP payload of a packet of that size. */
 unsigned pmtu_payload(const struct sess *ss);
 /* It is as small as it ever gets, and the path may take less: of IPv4, routers may cut it. */
 bool pmtu_is_least(const struct sess *ss);
 /* Before a flush: what probes and losses say. */
 void pmtu_look(struct sess *ss, uint64_t now);
-
-/* begin.c: which datagrams begin a session */
-/* What a server's datagram tells of its session (wire.md 5.2). */
-struct begin {
-	uint32_t conv;
-	bool known; /* conv is; parity, and what is too short, has none */
-	bool oob;   /* an out-of-band packet, which never begins one */
-	uint8_t at; /* where KCP begins */
-};
-struct begin begin_look(const struct pkt *k);
-/* The lowest sequence number of those in k that a peer sends who has heard nothing; UINT32_MAX: there is none. */
-uint32_t begin_sn(const struct pkt *k, const struct begin *b);
-
-/* replay.c: what was seen before */
-/* Of the packet that shard_input is taking in, which has opened.  True: it was seen before, by this worker, or sent;
- * else it is from now on. */
-bool replay_is(struct shard *s, const struct pkt *k, uint64_t now);
-/* And by another worker?  For what begins, replaces or moves a session: the flow, and so the worker, may be another
- * than where the datagram was recorded. */
-bool replay_elsewhere(const struct shard *s, const struct pkt *k);
 
 /* confirm.c: sessions whose peers have yet to prove that they receive what they are sent */
 void confirm_begin(struct sess *ss);
@@ -514,21 +515,17 @@ unsigned confirm_room(struct sess *ss, unsigned want, uint64_t now);
 /* Somebody at its address begins another session.  True: it has had its time to speak, and was silent. */
 bool confirm_yields(struct sess *ss, uint64_t now);
 
+/* replay.c: what was seen before */
+/* Of the packet that shard_input is taking in, which has opened.  True: it was seen before, by this worker, or sent;
+ * else it is from now on. */
+bool replay_is(struct shard *s, const struct pkt *k, uint64_t now);
+/* And by another worker?  For what begins, replaces or moves a session: the flow, and so the worker, may be another
+ * than where the datagram was recorded. */
+bool replay_elsewhere(const struct shard *s, const struct pkt *k);
+
 /* admit.c: which session a server's datagram is for, made where it begins one.  NULL: none, and its verdict says why.
  */
 struct sess *admit(struct shard *s, struct pkt *k, uint64_t now);
-
-/* ask.c: a client asks a silent server whether it knows the session */
-/* Output has gone out, with ask_ready. */
-void ask_arm(struct sess *ss, uint64_t now);
-/* ask_at has come. */
-void ask_timer(struct sess *ss, uint64_t now);
-/* Questions that are due, at most max. */
-unsigned ask_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now);
-/* An out-of-band packet of no session, at a server. */
-void ask_stranger(struct shard *s, struct pkt *k, uint64_t now);
-/* One of a session, which an answer may close. */
-void ask_oob(struct sess *ss, struct pkt *k, uint64_t now);
 
 /* out.c: completes packets that are the session's, as far as this room can */
 void sess_address(struct sess *ss, struct pkt *v, unsigned n, uint64_t now);

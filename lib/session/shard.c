@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "roam.h"
 #include "warm.h"
 
 #define RESUME_A_TURN 32
@@ -42,6 +43,16 @@ static int shard_tables(struct shard *s)
 	return slots_create(s);
 }
 
+/* A chain for each two sessions. */
+static int shard_convs(struct shard *s)
+{
+	s->conv_mask = 63;
+	while (s->conv_mask < s->conf.max_sessions / 2)
+		s->conv_mask = 2 * s->conv_mask + 1;
+	s->convs = calloc(s->conv_mask + 1ull, sizeof(*s->convs));
+	return s->convs ? 0 : -ENOMEM;
+}
+
 static unsigned widest_parity(const struct shard_conf *c)
 {
 	unsigned most = 0;
@@ -66,6 +77,7 @@ static void shard_free(struct shard *s)
 	free(s->qpp_scratch);
 	free(s->fec_scratch);
 	free(s->bad);
+	free(s->convs);
 	free(s->snmp);
 	free(s->all);
 	free(s->chans_of);
@@ -89,6 +101,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	s->rng = conf->seed | 1;
 	s->out_min = SHARD_OUT_MIN - FEC_MAX_SHARDS + widest_parity(conf);
 	s->next_id = ((uint64_t)conf->id << 48) + 1;
+	s->homes_at = UINT64_MAX;
 	wheel_init(&s->wheel, now);
 	wheel_init(&s->fine, SHARD_FINE(now * 1000));
 	list_init(&s->ready);
@@ -101,6 +114,8 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	list_init(&s->spilled);
 	list_init(&s->unproved);
 	ret = shard_tables(s);
+	if (ret == 0)
+		ret = shard_convs(s);
 	if (ret == 0)
 		ret = share_up(s);
 	if (ret == 0)
@@ -151,6 +166,10 @@ const struct flow_tbl *shard_flows(const struct shard *s)
 
 void shard_adopt(struct shard *s, const struct net_tbl *tbl)
 {
+	if (tbl && (!s->tbl || tbl->gen_here > s->gen_here))
+		s->homes_at = s->wheel.now + HOME_MS;
+	if (tbl)
+		s->gen_here = tbl->gen_here;
 	s->tbl = tbl;
 	list_splice_tail(&s->ready, &s->hopless); /* for some of them it may be known now */
 }
@@ -295,6 +314,8 @@ void shard_tick(struct shard *s, uint64_t now)
 
 	share_tick(s, now);
 	hop_tick(s, now);
+	if (now >= s->homes_at)
+		homes_look(s, now);
 	tick_fine(s, now);
 	while ((e = wheel_due(&s->wheel, now))) {
 		struct timer *t = container_of(e, struct timer, ent);
@@ -352,6 +373,8 @@ uint64_t shard_next(const struct shard *s)
 
 	if (fine != UINT64_MAX && (fine + 999) / 1000 < ms)
 		ms = (fine + 999) / 1000;
+	if (s->homes_at < ms)
+		ms = s->homes_at;
 	return hop < ms ? hop : ms;
 }
 

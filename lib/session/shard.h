@@ -74,6 +74,8 @@ struct shard_conf {
 	struct fresh *const *fresh;
 	unsigned n_fresh; /* workers */
 	uint64_t mark_seed;
+	uint64_t secret[2];	/* of what others may see and must not guess; none may be another shard's */
+	struct flow_roam *roam; /* shared with the other workers; NULL: there are none */
 	int socket;
 };
 
@@ -84,6 +86,9 @@ struct shard_stats {
 	uint64_t streams_opened, streams_closed;
 	uint64_t held_mbufs;	  /* now, by FEC groups */
 	uint64_t asked, answered; /* "do you know this session?" (lib/README.md) */
+	uint64_t challenged;	  /* peers asked whether they receive where they send from, */
+	uint64_t moves;		  /* and sessions that have moved there */
+	uint64_t given_up;	  /* clients' sessions that take no new connections, for their servers are silent */
 	uint64_t spilled;	  /* bytes now waiting in `mem` because no chunk could be had */
 };
 
@@ -250,6 +255,7 @@ struct shard_row {   /* one session, or one stream of it */
 	struct flow_key key;
 	uint64_t age_ms, idle_ms;
 	uint32_t streams, held;
+	uint32_t moves;	   /* server: how often its peer has come from elsewhere */
 	const char *waits; /* what its reading waits for; NULL: it does not wait */
 	uint64_t memory;   /* bytes of the worker's heap */
 	struct kcp_info kcp;

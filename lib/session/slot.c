@@ -95,6 +95,40 @@ static void slot_retire(struct slot *sl, uint64_t now)
 	slot_leave(sl, DIAL_EV_KEEP);
 }
 
+/*
+ * Its server owes an acknowledgement, and nothing has come for long.  Sessions that have never heard anything are left
+ * later and later, so that a server that is gone is not dialled for ever.
+ */
+static bool slot_silent(struct slot *sl, uint64_t now)
+{
+	const struct sess *ss = sl->sess;
+	uint64_t ms;
+
+	if (!ss)
+		return false;
+	if (ss->last_in > ss->born)
+		sl->unheard = 0;
+	ms = (uint64_t)SLOT_SILENT_MS << sl->unheard;
+	return now >= ss->last_in + ms && kcp_waited(&ss->kcp) + SLOT_SILENT_MS / 4 >= ms;
+}
+
+/* The session goes on by itself, for its server may only be late; what comes is for another. */
+static void slot_give_up(struct slot *sl, uint64_t now)
+{
+	struct sess *ss = sl->sess;
+
+	if (ss->last_in == ss->born && sl->unheard < SLOT_UNHEARD)
+		sl->unheard++;
+	ss->slot = NULL;
+	ss->old_at = now;
+	ss->age_at = now + SESS_AGE_MS; /* from then on it ends when it carries nothing */
+	if (ss->age_at < ss->slow_at)
+		ss->slow_at = ss->age_at;
+	sess_rearm(ss);
+	sl->shard->stats.given_up++;
+	slot_leave(sl, DIAL_EV_KEEP);
+}
+
 /* Has it a session that takes new connections? */
 static bool slot_open(const struct slot *sl, uint64_t now)
 {
@@ -170,6 +204,8 @@ void slot_connect(struct shard *s, struct stream *st, uint64_t now)
 	st->chan->slot = (uint16_t)(sl - s->slots[st->chan->tunnel]);
 	if (sl->sess && now >= sl->sess->old_at)
 		slot_retire(sl, now);
+	if (slot_silent(sl, now))
+		slot_give_up(sl, now);
 	if (sl->sess && stream_attach(st, sl->sess, now))
 		return;
 	/* A session whose stream ids are used up is replaced (wire.md 8.2). */

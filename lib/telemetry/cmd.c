@@ -227,6 +227,7 @@ static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct
 	dict_u64(d, "conv", r->kcp.conv);
 	dict_u64(d, "age_ms", r->age_ms);
 	dict_u64(d, "idle_ms", r->idle_ms);
+	dict_u64(d, "moves", r->moves);
 	dict_u64(d, "streams", r->streams);
 	dict_u64(d, "held_bytes", r->held);
 	rte_tel_data_add_dict_string(d, "reading_waits_for", r->waits ? r->waits : "");
@@ -378,6 +379,9 @@ static struct rte_tel_data *dict_of_worker(const struct tlm_src *src, unsigned i
 	dict_u64(d, "spilled_bytes", h->spilled);
 	dict_u64(d, "asked", h->asked);
 	dict_u64(d, "answered", h->answered);
+	dict_u64(d, "challenged", h->challenged);
+	dict_u64(d, "moves", h->moves);
+	dict_u64(d, "given_up", h->given_up);
 	dict_u64(d, "notes_lost", src->borders[i]->notes_lost);
 	return d;
 }

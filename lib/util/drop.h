@@ -53,6 +53,8 @@
 	X(SHORT, "short", "decrypted payload too short for KCP or FEC")                                       \
 	X(CONV, "conv", "conversation id of another session, and not a new one's start")                      \
 	X(STRAY, "stray", "datagram of a session that is not known, and that cannot begin one")               \
+	X(MOVING, "moving", "from where a session's peer has not shown that it receives")                     \
+	X(MOVE_LIMIT, "move_limit", "the same, beyond what is asked and judged of it a second")               \
 	X(PARITY_ALONE, "parity_alone", "parity without a session")                                           \
 	X(SESSION_LIMIT, "session_limit", "no room for a new session")                                        \
 	X(TUNNEL_LIMIT, "tunnel_limit", "no room for a new session in its tunnel's part")                     \
@@ -69,6 +71,7 @@
 	X(TIMEOUT, "timeout", "session closed: nothing heard from the peer")                                  \
 	X(NEVER_BEGAN, "never_began", "session closed: the peer's first bytes never came")                    \
 	X(FORGOTTEN, "forgotten", "session closed: the server says that it does not know it")                 \
+	X(ADDRESS_GONE, "address_gone", "session closed: our address is another now")                         \
 	X(REPLACED, "replaced", "session closed: the peer began a new one")                                   \
 	X(RIVAL, "rival", "began a session where another one is that may be alive: asked first")              \
 	X(UNCONFIRMED, "unconfirmed", "session closed: too many whose peers have acknowledged nothing yet")   \

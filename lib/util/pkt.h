@@ -17,7 +17,8 @@ struct sess;
 
 #define PKT_F_L4_BAD   0x01 /* the driver checked the UDP or TCP checksum and found it wrong */
 #define PKT_F_PARITY   0x02 /* out: an FEC parity packet */
-#define PKT_F_HOME     0x04 /* in: a sibling worker steered it here */
+#define PKT_F_STEERED  0x02 /* in: a sibling worker steered it here */
+#define PKT_F_HOME     0x04 /* in: it, or its port, has brought it to its flow's home */
 #define PKT_F_SYN      0x08 /* fake TCP: a segment of the handshake, in and out */
 #define PKT_F_ACK      0x10 /* fake TCP, in: the segment acknowledges: tcp_ack holds */
 #define PKT_F_UNTAGGED 0x20 /* in: an 802.1Q tag has been taken off: the port's VLAN, or a priority only */

@@ -589,7 +589,7 @@ Test(mux_stream, hello_of_a_server)
 	expect_nothing(&m);
 	feed(&m, SYN, 3, 0, 0);
 	mux_keepalive(&m);
-	expect_frame(&m, &o, NOP, 0x80000007, 0);
+	expect_frame(&m, &o, NOP, 0x8000000f, 0);
 	expect_frame(&m, &o, NOP, 0, 0);
 	feed(&m, SYN, 5, 0, 0);
 	expect_nothing(&m);
@@ -605,7 +605,7 @@ Test(mux_stream, hello_from_the_peer)
 	start(2, false);
 	conf.hello = true;
 	s = feed(&m, SYN, 3, 0, 0).stream;
-	expect_frame(&m, &o, NOP, 0x80000007, 0);
+	expect_frame(&m, &o, NOP, 0x8000000f, 0);
 	for (unsigned i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
 		cr_assert_eq(feed(&m, NOP, without[i], 0, 0).type, MUX_EV_NONE);
 		cr_assert_not(mux_can_half(&m));
@@ -642,7 +642,7 @@ Test(mux_stream, half_close_out)
 	start(2, false);
 	conf.hello = true;
 	s = feed(&m, SYN, 3, 0, 0).stream;
-	expect_frame(&m, &o, NOP, 0x80000007, 0);
+	expect_frame(&m, &o, NOP, 0x8000000f, 0);
 	feed(&m, NOP, 0x80000001, 0, 0);
 	mux_avail(&m, s, 10000);
 	cr_assert_eq(mux_half(&m, s), 0);
@@ -725,7 +725,7 @@ Test(mux_stream, reset_out)
 		conf.hello = true;
 		s = feed(&m, SYN, v[i].id, 0, 0).stream;
 		s->user = &m;
-		expect_frame(&m, &o, NOP, 0x80000007, 0);
+		expect_frame(&m, &o, NOP, 0x8000000f, 0);
 		if (v[i].hello)
 			feed(&m, NOP, v[i].hello, 0, 0);
 		cr_assert_eq(mux_can_reset(&m), v[i].hello == 0x80000003);
@@ -753,7 +753,7 @@ Test(mux_stream, reset_out_at_once)
 	start(2, false);
 	conf.hello = true;
 	s = feed(&m, SYN, 3, 0, 0).stream;
-	expect_frame(&m, &o, NOP, 0x80000007, 0);
+	expect_frame(&m, &o, NOP, 0x8000000f, 0);
 	feed(&m, NOP, 0x80000003, 0, 0);
 	mux_avail(&m, s, 10);
 	mux_close(&m, s, true);

@@ -174,8 +174,13 @@ static void gate_more(struct gate *g, int e, unsigned frames)
 
 static void gate_worker(struct gate *g, int e, unsigned i, const struct bed_conf *c)
 {
-	struct shard_conf sc = {
-		.id = e ? i : BED_CLIENT, .tunnels = &g->tun, .n_tunnels = 1, .max_sessions = 32, .seed = 5 + i};
+	struct shard_conf sc = {.id = e ? i : BED_CLIENT,
+				.tunnels = &g->tun,
+				.n_tunnels = 1,
+				.max_sessions = 32,
+				.seed = 5 + i,
+				.secret = {7 + i, 9},
+				.roam = g->mesh->roam};
 	struct worker_conf wc = {.id = i, .mesh = g->mesh, .udp = g->udp, .n_tunnels = 1};
 	uint8_t seed[32] = {(uint8_t)(1 + 2 * e + (int)i)};
 	void *region;
@@ -240,6 +245,8 @@ struct bed *bed_new(const struct bed_conf *c)
 			gate_more(g, e, c->ring ? c->ring : 2048);
 		g->udp = calloc(1, sizeof(*g->udp));
 		cr_assert_eq(worker_mesh_create(&g->mesh, g->n, b->n_ports, 1024, (const int[RTE_MAX_LCORE]){0}), 0);
+		if (g->n > 1)
+			cr_assert_eq(flow_roam_create(&g->mesh->roam, 64, (const uint64_t[2]){3, 4}), 0);
 		for (unsigned i = 0; i < g->n; i++)
 			gate_worker(g, e, i, c);
 	}

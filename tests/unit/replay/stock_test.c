@@ -7,6 +7,7 @@
 
 #include "../util/rnd.h"
 #include "receiver.h"
+#include "roam.h"
 #include "sess.h"
 
 #define MAX_PACKETS 64

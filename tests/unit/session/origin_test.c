@@ -39,7 +39,7 @@ static unsigned from(struct rig *r, unsigned tunnel, struct addr peer, uint16_t 
 
 	key.peer = peer;
 	k.hash = flow_hash(&key);
-	le32_put(p, conv);
+	le32_put(p, conv ^ k.hash); /* each client has its own */
 	p[KCP_OFF_CMD] = KCP_PUSH;
 	le16_put(p + KCP_OFF_WND, 128);
 	flow_find_burst(shard_flows(s), &k, 1);

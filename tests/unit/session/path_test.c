@@ -19,11 +19,13 @@ static const uint8_t mac_hop[6] = {2, 0, 0, 0, 9, 1}, mac_other[6] = {2, 0, 0, 0
 
 static struct net_tbl *table(uint64_t gen, unsigned routes, unsigned neighs)
 {
-	struct net_tbl *t = net_tbl_alloc(routes, neighs, 2);
+	struct net_tbl *t = net_tbl_alloc(routes, neighs, 3);
 
 	t->gen = gen;
 	t->n_dev = 2;
-	t->n_local = 2;
+	t->n_local = 3;
+	t->local[2] =
+		(struct net_local){.addr = addr_v4(0x0a000001), .plen = 120}; /* where the client is that is rigged */
 	for (unsigned i = 0; i < 2; i++) {
 		t->dev[i] = (struct net_dev){.mac = {2, 0, 0, 0, 0, (uint8_t)(1 + i)}, .mtu = 1500, .up = true};
 		t->local[i] =

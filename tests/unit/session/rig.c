@@ -121,6 +121,8 @@ static void side_new(struct rig *r, enum rig_end end)
 	sc.dev_csum = no_csum;
 	sc.mbufs_to_hold = 64;
 	sc.seed = c->seed * 2 + end;
+	sc.secret[0] = c->seed;
+	sc.secret[1] = end;
 	cr_assert_eq(shard_create(&s->shard, &sc, r->now), 0);
 	s->out = sim_link_new(&c->link, c->seed * 1000003 + end);
 }
@@ -373,7 +375,7 @@ static void conn_accept(struct rig_side *s, struct chan *ch)
 {
 	const struct rig_side *cl = &s->rig->side[CLIENT];
 	struct conn *c = conn_new(s, ch);
-	unsigned port = (unsigned)atoi(strrchr(ch->peer, ':') + 1);
+	unsigned port = (unsigned)atoi(strrchr(ch->peer, ':') + 1) - s->rig->nat;
 
 	for (unsigned i = 0; i < cl->n_conn; i++) {
 		struct conn *p = cl->conn[i];
@@ -486,6 +488,23 @@ static unsigned side_control(struct rig_side *s)
 
 /* ---- the worker's part ---- */
 
+/* What comes back to a port of the NAT's: to whom?  False: to nobody any more. */
+static bool nat_in(const struct rig *r, uint16_t *port)
+{
+	const struct rig_side *s = &r->side[CLIENT];
+
+	for (unsigned i = 0; i < s->shard->n_all; i++) {
+		uint16_t own = s->shard->all[i]->key.local_port;
+
+		if (*port != own + r->nat && !(r->nat_keeps && *port == own + r->nat_was))
+			continue;
+		*port = own;
+		return true;
+	}
+	*port -= r->nat;
+	return !r->nat;
+}
+
 static unsigned side_input(struct rig_side *s)
 {
 	static uint8_t buf[64][ROOM];
@@ -499,6 +518,8 @@ static unsigned side_input(struct rig_side *s)
 		uint16_t port;
 
 		memcpy(&port, buf[n], 2);
+		if (s->end == CLIENT && !nat_in(s->rig, &port))
+			continue;
 		keys[n] = side_key(s, port);
 		v[n] = (struct pkt){.p = buf[n] + 2, .n = (uint16_t)(len - 2), .key = &keys[n]};
 		v[n].hash = flow_hash(&keys[n]);
@@ -568,7 +589,8 @@ static unsigned side_output(struct rig_side *s)
 			v[i] = (struct pkt){.p = buf[i] + HEAD};
 		n = shard_output(s->shard, v, max, s->rig->now);
 		for (unsigned i = 0; i < n; i++) {
-			uint16_t port = s->end == CLIENT ? v[i].key->local_port : v[i].key->peer_port;
+			uint16_t port =
+				s->end == CLIENT ? (uint16_t)(v[i].key->local_port + s->rig->nat) : v[i].key->peer_port;
 			bool takes = path_takes(s, &v[i]);
 
 			cr_assert_leq(v[i].n, 1350);

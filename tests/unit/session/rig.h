@@ -117,6 +117,10 @@ struct rig {
 	uint64_t turns;
 	bool cut[2];  /* what this end sends is lost */
 	bool changed; /* what arrives is not always what was sent: bytes are not compared */
+	/* The server sees the client's ports so much higher: by a NAT, which forgets what it had before when that
+	 * changes (unless nat_keeps: then both ways stand). */
+	uint16_t nat, nat_was;
+	bool nat_keeps;
 	struct {
 		unsigned mtu;		    /* of the path that this end's packets take, 0: any size fits */
 		bool told;		    /* its router says so, by ICMP */

@@ -126,7 +126,7 @@ Test(session_scale, come_and_go, .timeout = 300)
 			if (i % 100 == 99)
 				run_for(r, 10);
 		}
-		cr_assert_eq(rig_feed(r, SERVER, 9999, p, newcomer(p, 1)), DROP_SESSION_LIMIT);
+		cr_assert_eq(rig_feed(r, SERVER, 9999, p, newcomer(p, UINT32_MAX)), DROP_SESSION_LIMIT);
 		cr_assert_eq(shard_stats(s->shard)->streams, ROOM);
 		full = mem_used(s->mem) - s->mem_idle;
 		cr_assert_geq(full, ROOM * sizeof(struct sess));
