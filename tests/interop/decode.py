@@ -340,8 +340,8 @@ class Smux:
             need(self.hello[way] is None and self.nops[way] == 1, "HELLO again, or after another NOP")
             need(frames > 0 or way == "s2c", "HELLO before the session's first frame")
             self.hello[way] = sid - (1 << 31)
-            # Half-close and reset; of a server, that it answers questions after sessions.
-            need(self.hello[way] & ~(7 if way == "s2c" else 3) == 0, "capability bits", self.hello[way])
+            # Half-close and reset; of a server, that it answers questions after sessions, and lets them move.
+            need(self.hello[way] & ~(15 if way == "s2c" else 3) == 0, "capability bits", self.hello[way])
             return
         need(sid in self.streams and not self.streams[sid].half[way], "half-close of stream", sid)
         need(self.hello[way] is not None, "half-close without a HELLO")

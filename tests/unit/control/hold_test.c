@@ -79,7 +79,8 @@ Test(hold, ended_session)
 	cr_assert(ours(second));
 }
 
-/* KEEP: the session goes on for as long as scavengettl lets it, and then its peer may still send for a minute. */
+/* KEEP: the session goes on for as long as scavengettl lets it, or longer; and then its peer may still send for a
+ * minute.  Where its end may have been told and was lost, it counts as over. */
 Test(hold, replaced_session_whose_end_is_not_heard)
 {
 	uint16_t first = dial(0), second = dial(DIAL_EV_KEEP);
@@ -89,6 +90,9 @@ Test(hold, replaced_session_whose_end_is_not_heard)
 	clock_skip(&lab, HOLD);
 	cr_assert(ours(first), "a minute is not over since it may have ended");
 	clock_skip(&lab, 2 * SECOND);
+	cr_assert(ours(first), "nobody has said so, and every word was heard");
+	lab.borders[0]->notes_lost++;
+	clock_skip(&lab, HOLD);
 	cr_assert_not(ours(first));
 	cr_assert(ours(second));
 }

@@ -180,6 +180,7 @@ static void feed_groups(struct rig *r, struct fec_enc *e, uint16_t port, unsigne
 		for (unsigned i = 0; i < ds + ps; i++) {
 			v[i] = (struct pkt){.p = buf[i] + FEC_HEAD, .n = i < ds ? DGRAM : 0};
 			byte(v[i].p, 0);
+			le32_put(v[i].p, CONV + port); /* each client has its own */
 			le32_put(v[i].p + KCP_OFF_TS, (e->next + i) * 0x9e3779b1);
 		}
 		cr_assert_eq(fec_enc_burst(e, v, ds, 1000), ps);

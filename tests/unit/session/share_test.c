@@ -182,15 +182,19 @@ Test(session_share, announced_chunks_hold_nothing)
 	le16_put(p + KCP_OFF_WND, 128);
 	le32_put(p + KCP_OFF_LEN, 10);
 	memcpy(p + KCP_HEAD, first, 10);
-	for (uint16_t i = 0; i < 1000; i++)
+	for (uint16_t i = 0; i < 1000; i++) {
+		le32_put(p, i);
 		rig_feed(r, SERVER, (uint16_t)(PORT + i), p, KCP_HEAD + 10);
+	}
 	cr_assert_eq(shard_stats(r->side[SERVER].shard)->sessions, 1000);
 	idle = used(r);
 	le32_put(p + KCP_OFF_SN, 1);
 	le32_put(p + KCP_OFF_LEN, 5);
 	le32_put(p + KCP_HEAD, 0x00 | 76494u << 8);
-	for (uint16_t i = 0; i < 1000; i++)
+	for (uint16_t i = 0; i < 1000; i++) {
+		le32_put(p, i);
 		rig_feed(r, SERVER, (uint16_t)(PORT + i), p, KCP_HEAD + 5);
+	}
 	printf("1000 sessions: %zu bytes idle, %zu with an announced chunk each\n", idle, used(r));
 	cr_assert_leq(used(r), idle + 1000 * 512);
 	cr_assert_eq(rig_other_drops(&r->side[SERVER], 0, 0), 0);
