@@ -78,7 +78,8 @@ struct mux { /* two cache lines */
 	const struct mux_conf *conf;
 	struct mux_stream **table; /* open addressing by id; NULL until the first stream */
 	uint32_t cap : 24;
-	uint32_t grown : 8; /* MiB: what the windows and the bucket have beyond conf's */
+	uint32_t opened : 1; /* the peer has opened a stream, ever */
+	uint32_t grown : 7;  /* MiB: what the windows and the bucket have beyond conf's */
 	uint32_t count;
 	int64_t bucket;		    /* smuxbuf minus what is held: at <= 0 the caller stops feeding (wire.md 8.4) */
 	struct mux_stream *body_of; /* stream of the PSH that arrives; NULL: unknown, thrown away */
@@ -90,6 +91,7 @@ struct mux { /* two cache lines */
 	bool peer_half : 1, peer_resets : 1, peer_answers : 1, peer_roams : 1;
 	bool starved : 1; /* a stream has bytes, and has used up its window */
 	bool dead : 1;	  /* ids used up, or protocol error: no more streams can be opened */
+	bool said : 1;	  /* a frame of a stream that the peer has opened has come */
 	bool broken : 1;  /* protocol error: mux_next fails for good */
 	uint8_t head[16]; /* header (and UPD body) while it arrives in pieces */
 	struct list run;  /* streams with something to send, in turn: new ones, then old ones (turn.c) */
@@ -220,6 +222,17 @@ static inline bool mux_peer_answers(const struct mux *m)
 static inline bool mux_peer_roams(const struct mux *m)
 {
 	return m->peer_roams;
+}
+
+/* At a server: the peer has opened a stream, or said something of one that it had opened, since mux_unsaid. */
+static inline bool mux_said(const struct mux *m)
+{
+	return m->said;
+}
+
+static inline void mux_unsaid(struct mux *m)
+{
+	m->said = false;
 }
 
 /* One frame to write: header bytes, then n payload bytes of `stream` (0 for control frames). */

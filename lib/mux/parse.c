@@ -128,11 +128,21 @@ static void on_body(struct mux *m, struct slice *in, struct mux_ev *ev)
 	m->body -= (uint16_t)n;
 }
 
+/* At a server, of a stream.  Who speaks of one and has opened none here is no client. */
+static void on_word(struct mux *m)
+{
+	if (m->head[SMUX_CMD] == SMUX_SYN)
+		m->opened = true;
+	m->said = m->said || m->opened;
+}
+
 /* A whole header, with a UPD's body.  SYN, FIN and NOP have none whatever their length says (wire.md 8.1). */
 static void on_frame(struct mux *m, struct mux_ev *ev)
 {
 	uint32_t sid = le32_get(m->head + SMUX_SID);
 
+	if (!m->conf->client && m->head[SMUX_CMD] != SMUX_NOP)
+		on_word(m);
 	switch (m->head[SMUX_CMD]) {
 	case SMUX_SYN:
 		on_syn(m, sid, ev);

@@ -11,7 +11,7 @@
  * The session is asked for a sign of life and keeps its place if one comes.
  */
 
-#include "sess.h"
+#include "mute.h"
 
 #define CONFIRM_FIRST	49152 /* bytes of UDP payload */
 #define CONFIRM_RATE	350   /* bytes a second more: a datagram every four */
@@ -65,6 +65,7 @@ void confirm_heard(struct sess *ss, uint32_t bytes)
 	ss->rival_at = 0;
 	if (!ss->unproved)
 		return;
+	mute_heard(ss);
 	if (kcp_proved(&ss->kcp))
 		confirm_end(ss);
 	else if (ss->allowance < CONFIRM_FIRST)

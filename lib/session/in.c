@@ -7,6 +7,7 @@
 #include "fec_wire.h"
 #include "kcp_wire.h"
 #include "le.h"
+#include "mute.h"
 #include "roam.h"
 #include "warm.h"
 
@@ -51,6 +52,7 @@ static void sess_event(struct sess *ss, const struct mux_ev *ev, uint64_t now)
 
 	switch (ev->type) {
 	case MUX_EV_OPEN:
+		mute_end(ss);
 		stream_accept(ss, ev->stream, now);
 		break;
 	case MUX_EV_DATA:

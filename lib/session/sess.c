@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <rte_mbuf.h>
 
+#include "mute.h"
 #include "roam.h"
 
 void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2)
@@ -236,8 +237,8 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 void sess_ready(struct sess *ss)
 {
 	/* Neither without tokens nor over a flow that does not stand yet. */
-	if (!ss->closed && (!pace_waits(ss) || ss->pace_soft) && ss->knock_at == UINT64_MAX && list_empty(&ss->ready) &&
-	    ss->shard->out_cur != ss)
+	if (!ss->closed && !ss->muted && (!pace_waits(ss) || ss->pace_soft) && ss->knock_at == UINT64_MAX &&
+	    list_empty(&ss->ready) && ss->shard->out_cur != ss)
 		list_add_tail(&ss->shard->ready, &ss->ready);
 }
 
@@ -249,6 +250,8 @@ static uint64_t sess_quiet_at(const struct sess *ss)
 /* When there is something to send, or to try to. */
 static uint64_t sess_work_at(const struct sess *ss)
 {
+	if (ss->muted)
+		return UINT64_MAX;
 	if (pace_waits(ss))
 		return ss->pace_soft ? min_u64(ss->pace_at, kcp_owes(&ss->kcp)) : ss->pace_at;
 	return min_u64(kcp_next(&ss->kcp), ss->retry_at);
@@ -306,11 +309,13 @@ static void sess_keepalive(struct sess *ss, uint64_t now)
 {
 	uint64_t ms = ss->tun->keepalive_ms;
 
+	ss->keepalive_at = now + ms;
+	if (mute_look(ss, now))
+		return;
 	if (kcp_ask(&ss->kcp))
-		ms = min_u64(ms, SESS_PROBE_MS);
+		ss->keepalive_at = now + min_u64(ms, SESS_PROBE_MS);
 	else if (ss->tun->client || sess_begun(ss))
 		mux_keepalive(&ss->mux);
-	ss->keepalive_at = now + ms;
 	sess_ready(ss);
 }
 

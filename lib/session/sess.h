@@ -181,6 +181,7 @@ struct sess {
 	/* of the flush under way, enum kcp_flush_kind; what the peer sends, enum peer_fec; few datagrams sent yet */
 	uint8_t out_kind : 3, peer_fec : 4, young : 1;
 	bool unproved : 1;  /* server: its peer has acknowledged nothing yet: on shard->unproved (confirm.c) */
+	bool muted : 1;	    /* server: its peer seems to be one too, and is sent nothing (mute.c) */
 	bool pace_soft : 1; /* what is waited for is the path's pace: acknowledgements may leave */
 	bool pace_due : 1;  /* it was, when `credit` was last looked at */
 	uint8_t told_busy;  /* slot_tell */
