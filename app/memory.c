@@ -100,6 +100,9 @@ int app_memory_up(struct app *a)
 	ret = chan_pool_create(&a->chans, a->plan.chunks, a->plan.chans, a->conf->n_tunnels, at->ctl);
 	if (ret)
 		return app_fail(a, ret, "stream buffers");
+	for (unsigned i = 0; i < a->conf->n_tunnels; i++)
+		if (a->conf->tunnels[i].memory)
+			chan_bound(&a->chans, i, (uint64_t)a->conf->tunnels[i].memory << 20);
 	a->udp = calloc(1, sizeof(*a->udp));
 	if (!a->udp)
 		return app_fail(a, -ENOMEM, "port map");

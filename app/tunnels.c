@@ -208,6 +208,7 @@ static int tunnel_make(struct app *a, unsigned i)
 	s->autoexpire_ms = to_ms(t->autoexpire);
 	s->scavenge_ms = to_ms(t->scavengettl);
 	s->max_sessions = t->sessions;
+	s->memory = ((size_t)t->memory << 20) / a->plan.workers;
 	s->ratelimit = t->ratelimit;
 	s->tcp = t->tcp;
 	s->conn = t->conn;

@@ -23,6 +23,7 @@ static int shard_up(struct app *a, unsigned w)
 		.tunnels = a->tunnels,
 		.n_tunnels = a->conf->n_tunnels,
 		.max_sessions = a->conf->max_sessions,
+		.session_bytes = a->conf->session_bytes,
 		.origins = a->origins,
 		.chans = &a->chans,
 		.border = a->borders[w],

@@ -103,6 +103,13 @@ void chan_pool_destroy(struct chan_pool *p)
 	chan_pool_leave(p);
 }
 
+void chan_bound(struct chan_pool *p, unsigned tunnel, uint64_t bytes)
+{
+	uint64_t most = bytes / CHUNK_DATA;
+
+	shares_bound(&p->chunk_shares, tunnel, most < UINT32_MAX ? (uint32_t)most : UINT32_MAX);
+}
+
 uint64_t chan_room(const struct chan_pool *p, unsigned tunnel)
 {
 	return (uint64_t)shares_room(&p->chunk_shares, tunnel) * CHUNK_DATA;

@@ -43,6 +43,8 @@ void chan_pool_destroy(struct chan_pool *p);
 /* The same at the end of the process: what is EAL's memory goes with EAL, which would first write zeros over all of it.
  */
 void chan_pool_leave(struct chan_pool *p);
+/* The tunnel never has chunks for more bytes than that.  Before it has any. */
+void chan_bound(struct chan_pool *p, unsigned tunnel, uint64_t bytes);
 /* Bytes that this tunnel could have chunks for now; any thread may ask. */
 uint64_t chan_room(const struct chan_pool *p, unsigned tunnel);
 /*

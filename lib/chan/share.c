@@ -27,6 +27,18 @@ void shares_fini(struct shares *s)
 	s->of = NULL;
 }
 
+void shares_bound(struct shares *s, unsigned i, uint32_t most)
+{
+	struct share *t = &s->of[i];
+
+	if (t->most > most)
+		t->most = most;
+	if (t->sure > most) {
+		s->common += t->sure - most;
+		t->sure = most;
+	}
+}
+
 /*
  * Each step of `used` beyond `sure` is one of common_used, whatever order the threads come in: a step from k to k + 1
  * takes from the common part just when k >= sure, and one from k + 1 to k gives back to it just then.

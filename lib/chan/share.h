@@ -28,6 +28,9 @@ struct shares {
 int shares_init(struct shares *s, uint32_t total, unsigned n);
 void shares_fini(struct shares *s);
 
+/* Tunnel i may hold no more than `most`; what it loses of its own part is common.  Before anything is taken. */
+void shares_bound(struct shares *s, unsigned i, uint32_t most);
+
 /* One object for tunnel i.  False, and counted: it has to wait. */
 bool shares_take(struct shares *s, unsigned i);
 void shares_give(struct shares *s, unsigned i);

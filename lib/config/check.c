@@ -347,6 +347,25 @@ static int check_sources(struct conf_reader *r)
 	return 0;
 }
 
+/* Less than what a session has in any case is no limit; and a worker whose part is nothing could open none. */
+static int check_memory(struct conf_reader *r)
+{
+	unsigned workers = conf_workers(r->c);
+
+	if (r->c->session_bytes && r->c->session_bytes < CONF_SESSION_BYTES_MIN)
+		return conf_obj_fail(r, &r->limits, "session_bytes", "found %u; allowed: %u or more, or 0: no limit",
+				     r->c->session_bytes, CONF_SESSION_BYTES_MIN);
+	for (unsigned i = 0; i < r->c->n_tunnels; i++) {
+		unsigned mb = r->c->tunnels[i].memory;
+
+		if (mb && mb < workers)
+			return conf_obj_fail(r, &r->tunnels[i], "memory",
+					     "found %u; allowed: 1 or more for each of %u workers, or 0: no limit", mb,
+					     workers);
+	}
+	return 0;
+}
+
 /* Another process maps our memory by its files, and only hugepages have any. */
 static int check_dumpcap(struct conf_reader *r)
 {
@@ -376,8 +395,8 @@ static int check_lcores(struct conf_reader *r)
 int conf_check(struct conf_reader *r)
 {
 	static int (*const rules[])(struct conf_reader *) = {
-		check_lcores,  check_dumpcap,	  check_ports, check_tunnel_port, check_zones,
-		check_tunnels, check_tcp_sockets, check_mtus,  check_sessions,	  check_sources,
+		check_lcores,	   check_dumpcap, check_ports,	  check_tunnel_port, check_zones,  check_tunnels,
+		check_tcp_sockets, check_mtus,	  check_sessions, check_sources,     check_memory,
 	};
 	int rc = check_presence(r);
 

@@ -103,9 +103,10 @@ struct conf_bandwidth {	   /* of the path, bits/s of frames with all their heads
 #define CONF_BANDWIDTH_MAX 48
 const char *conf_bandwidth_text(const struct conf_bandwidth *b, char buf[CONF_BANDWIDTH_MAX]);
 
-#define CONF_SOURCE_MIN 4096
-#define CONF_RATE_SPAN	4  /* s whose sessions may begin at once after a rest, */
-#define CONF_BURST_MIN	64 /* and so many in any case */
+#define CONF_SOURCE_MIN	       4096
+#define CONF_SESSION_BYTES_MIN 65536u /* MEM_LEAST (mem.h), which a session has in any case */
+#define CONF_RATE_SPAN	       4      /* s whose sessions may begin at once after a rest, */
+#define CONF_BURST_MIN	       64     /* and so many in any case */
 
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 
@@ -139,6 +140,7 @@ struct conf_tunnel {
 	unsigned smuxbuf, streambuf, framesize; /* 4194304, 2097152, 8192 */
 	struct conf_rule *rules; /* server: allow and deny; who is in none may come if there is no allow */
 	unsigned n_rules, n_allow;
+	unsigned memory;    /* MB; 0 (as there is), or 1 and more for each worker */
 	unsigned sessions;  /* server: 0 (as many as there is room for) */
 	unsigned keepalive; /* 10, 1..30 s */
 	unsigned closewait; /* s; client 30, server 0 (wire.md 14) */
@@ -195,8 +197,9 @@ struct conf {
 	unsigned max_address, max_prefix;
 	unsigned max_rate;    /* limits.address_rate: sessions a second that begin, of one address; 2000, 0: no limit */
 	unsigned max_streams; /* limits.streams: a session; 4096 */
-	unsigned max_dials;   /* limits.dials: under way at once, to all targets; 512 */
-	unsigned dial_timeout; /* limits.dialtimeout: s; 30 */
+	unsigned session_bytes; /* limits.session_bytes: 0 (no limit), or 65536 and more */
+	unsigned max_dials;	/* limits.dials: under way at once, to all targets; 512 */
+	unsigned dial_timeout;	/* limits.dialtimeout: s; 30 */
 	struct conf_telemetry telemetry;
 	struct conf_log log;
 	struct conf_security security;

@@ -129,6 +129,10 @@ static const struct conf_item items[] = {
 	 .allowed = PREFIX_ALLOWED, .help = "source prefixes that they may not come from; the longest prefix decides"},
 	{"sessions", UINT(sessions, 0, LIMIT_SESSIONS_ALL), .roles = CONF_R_SERVER,
 	 .help = "sessions of the tunnel, of all workers; 0: as many as limits.sessions leaves it"},
+	{"memory", UINT(memory, 0, 1048576),
+	 .help = "MB that its sessions may hold, and as many in transit to and from TCP, of all workers; 0: its part "
+		 "of "
+		 "what there is"},
 	{"mtu", UINT(mtu, 50, LIMIT_UDP), .help = "largest UDP payload"},
 	{"congestion", SETS(CONF_ENUM, congestion), .words = congestion_words,
 	 .help = "what bounds a session: a model of the path, or kcptun's windows and timers; with compat of a year "

@@ -393,6 +393,11 @@ size_t shard_mem_used(const struct shard *s)
 	return mem_used(s->mem);
 }
 
+size_t shard_mem_total(const struct shard *s)
+{
+	return mem_total(s->mem);
+}
+
 struct shard_who shard_who(const struct shard *s, const struct sess *sess)
 {
 	return (struct shard_who){

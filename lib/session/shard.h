@@ -48,6 +48,7 @@ struct shard_tunnel {
 	uint32_t scavenge_ms;	    /* client: and how much later it is closed */
 	const struct net_acl *acl;  /* server: who may begin sessions; NULL: anybody */
 	unsigned max_sessions;	    /* server: of all workers, 0: as many as there is room for (origin.h) */
+	size_t memory;		    /* bytes of one worker's that its sessions may hold; 0: as there is (share.c) */
 	uint64_t ratelimit;	    /* bytes/s that a session sends, 0: unlimited */
 	const struct qpp_pads *qpp; /* NULL: off; shared, immutable */
 	bool tcp;		    /* fake TCP (wire.md 10) */
@@ -60,6 +61,7 @@ struct shard_conf {
 	const struct shard_tunnel *tunnels;
 	unsigned n_tunnels;
 	unsigned max_sessions;
+	size_t session_bytes;	 /* that a session may hold, 0: its part of what there is (share.c) */
 	struct origins *origins; /* all workers'; NULL: nobody counts where sessions come from */
 	struct mem *mem;
 	struct chan_pool *chans;
@@ -228,6 +230,7 @@ uint64_t shard_next_us(const struct shard *s);
 const struct snmp *shard_snmp(const struct shard *s, unsigned tunnel);
 struct shard_stats *shard_stats(struct shard *s);
 size_t shard_mem_used(const struct shard *s);
+size_t shard_mem_total(const struct shard *s);
 /* Of the heap: what a tunnel's sessions hold here, and how much of it is theirs whatever others do. */
 size_t shard_tunnel_mem(const struct shard *s, unsigned tunnel);
 size_t shard_tunnel_share(const struct shard *s, unsigned tunnel);

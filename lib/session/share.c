@@ -12,6 +12,20 @@
 
 #define MOST_LOOKS 64 /* sessions that a search passes by, for they are in other tunnels' shares */
 
+static size_t or_all(size_t limit)
+{
+	return limit ? limit : SIZE_MAX;
+}
+
+/* What the tunnel may not have anyway is no share of its own. */
+static void account_open(struct shard *s, unsigned tunnel, size_t share)
+{
+	size_t most = or_all(s->conf.tunnels[tunnel].memory);
+
+	mem_tunnel(&s->accounts[tunnel], s->mem, share < most ? share : most);
+	mem_bound(&s->accounts[tunnel], most, or_all(s->conf.session_bytes));
+}
+
 /* Half of the heap is shared out among the tunnels, half is for whoever comes first; one tunnel has all of it. */
 int share_up(struct shard *s)
 {
@@ -24,7 +38,7 @@ int share_up(struct shard *s)
 	if (!s->accounts)
 		return -ENOMEM;
 	for (unsigned t = 0; t < n; t++)
-		mem_tunnel(&s->accounts[t], s->mem, share);
+		account_open(s, t, share);
 	return 0;
 }
 
@@ -33,12 +47,18 @@ void share_down(struct shard *s)
 	free(s->accounts);
 }
 
+static struct mem_tunnel *account_of(const struct sess *ss)
+{
+	return &ss->shard->accounts[sess_tunnel(ss)];
+}
+
 void share_open(struct sess *ss)
 {
-	struct mem_tunnel *t = &ss->shard->accounts[ss->tun - ss->shard->conf.tunnels];
+	struct mem_tunnel *t = account_of(ss);
 
 	mem_session(&ss->mem, t, false);
 	mem_session(&ss->mem_in, t, true);
+	mem_beside(&ss->mem, &ss->mem_in);
 	list_init(&ss->heavy);
 	ss->weight = 0;
 }
@@ -81,7 +101,7 @@ void share_look(struct sess *ss)
 		}
 	}
 	if (ss->mem.missed || ss->mem_in.missed) {
-		shard_drop(s, DROP_NO_MEMORY);
+		shard_drop(s, ss->mem.missed && ss->mem.full ? DROP_OVER_SHARE : DROP_NO_MEMORY);
 		/* One that has its MEM_LEAST goes on with it, slower, if nothing holds it up: nobody is closed for
 		 * that. */
 		if (!s->short_of_mem && share_why(ss) == DROP_NO_MEMORY &&
@@ -105,12 +125,14 @@ unsigned share_why(const struct sess *ss)
 	return greedy ? DROP_OVER_SHARE : DROP_NO_MEMORY;
 }
 
-/* May it be closed to make room for ss?  Not for one of another tunnel while its own is within its share. */
+/* May it be closed to make room for ss?  Not for one of another tunnel while its own is within its share, or where that
+ * would not help. */
 static bool may_pay(const struct sess *pays, const struct sess *ss)
 {
-	const struct mem_tunnel *t = &ss->shard->accounts[pays->tun - ss->shard->conf.tunnels];
+	const struct mem_tunnel *t = account_of(pays);
 
-	return held_by(pays) > 2 * held_by(ss) && (pays->tun == ss->tun || t->own.used > t->share);
+	return held_by(pays) > 2 * held_by(ss) &&
+	       (pays->tun == ss->tun || (t->own.used > t->share && !mem_is_bound(account_of(ss))));
 }
 
 bool share_relieve(struct sess *ss, uint64_t now)

@@ -134,6 +134,7 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	dict_share(d, "streams", &src->chans->chan_shares, i);
 	dict_u64(d, "memory", memory);
 	dict_u64(d, "memory_share", share);
+	dict_u64(d, "memory_limit", (uint64_t)t->memory << 20);
 	if (t->role == CONF_SERVER) {
 		dict_u64(d, "dials", parts.dials);
 		dict_u64(d, "dials_waiting", parts.dials_waiting);

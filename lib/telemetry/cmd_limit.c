@@ -49,6 +49,28 @@ static void of_workers(const struct tlm_src *src, struct rte_tel_data *d)
 	tlm_row(d, "session_streams", row(src->conf->max_streams, refused(src, DROP_STREAM_LIMIT)));
 }
 
+/* What memory the workers' sessions have in all, likewise; and what one session may hold of it. */
+static void of_memory(const struct tlm_src *src, struct rte_tel_data *d)
+{
+	uint64_t sum = 0, most = 0, limit = 0;
+	struct rte_tel_data *r;
+
+	for (unsigned w = 0; w < src->n_workers; w++) {
+		uint64_t n = shard_mem_used(src->shards[w]);
+
+		sum += n;
+		most = n > most ? n : most;
+		limit = shard_mem_total(src->shards[w]);
+	}
+	r = row(limit, refused(src, DROP_NO_MEMORY));
+	if (r) {
+		dict_u64(r, "used", sum);
+		dict_u64(r, "most", most);
+	}
+	tlm_row(d, "worker_bytes", r);
+	tlm_row(d, "session_bytes", row(src->conf->session_bytes, refused(src, DROP_OVER_SHARE)));
+}
+
 static void of_sources(const struct tlm_src *src, struct rte_tel_data *d)
 {
 	struct rte_tel_data *address, *prefix, *rate;
@@ -97,6 +119,7 @@ int tlm_cmd_limits(const struct tlm_src *src, const char *params, struct rte_tel
 	(void)params;
 	rte_tel_data_start_dict(d);
 	of_workers(src, d);
+	of_memory(src, d);
 	of_sources(src, d);
 	of_dials(src, d);
 	return 0;

@@ -78,7 +78,7 @@
 	X(STREAM_LIMIT, "stream_limit", "no room for a new stream")                                           \
 	X(TARGET, "target", "stream closed: the target could not be reached")                                 \
 	X(DIAL_LIMIT, "dial_limit", "stream closed: too many dials to the tunnel's target wait")              \
-	X(OVER_SHARE, "over_share", "session closed: it held most when memory ran out")                       \
+	X(OVER_SHARE, "over_share", "a session held most when memory ran out (closed), or all that it may")   \
 	X(NO_MEMORY, "no_memory", "the worker's memory budget is used up")
 
 /* Verdicts of a packet on its way in.  Anything from VERDICT_DROP on is a reason to drop it. */

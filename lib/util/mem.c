@@ -36,12 +36,36 @@ static size_t over_share(const struct mem_tunnel *t)
 	return t->own.used > t->share ? t->own.used - t->share : 0;
 }
 
-/* What a tunnel could still take. */
-static size_t left_for(const struct root *r, const struct mem_tunnel *t)
+/* What a tunnel could still take, if it may. */
+static size_t there_is(const struct root *r, const struct mem_tunnel *t)
 {
 	size_t own = t->share > t->own.used ? t->share - t->own.used : 0;
 
 	return own + (r->spare > r->over ? r->spare - r->over : 0);
+}
+
+static size_t may_have(const struct mem_tunnel *t)
+{
+	return t->most > t->own.used ? t->most - t->own.used : 0;
+}
+
+static size_t left_for(const struct root *r, const struct mem_tunnel *t)
+{
+	size_t a = there_is(r, t), b = may_have(t);
+
+	return a < b ? a : b;
+}
+
+/* m is a session's, which holds all that it may. */
+static bool is_full(const struct mem *m, const struct mem_tunnel *t, size_t n)
+{
+	size_t all = m->used + n;
+
+	if (t->session_most == SIZE_MAX || m->firm || all <= MEM_LEAST)
+		return false;
+	if (m->beside)
+		all += ((const struct mem *)((const char *)m + m->beside))->used;
+	return all > t->session_most;
 }
 
 /* m's tunnel has passed its share, or m what is surely left: looks at what is left for all. */
@@ -65,6 +89,11 @@ static bool charge(struct root *r, struct mem *m, size_t n)
 	struct mem_tunnel *t = tunnel_of(m);
 	size_t all = t->own.used + n;
 
+	m->full = is_full(m, t, n);
+	if (m->full) {
+		m->greedy = true;
+		return false;
+	}
 	if (m == &t->own || all > t->share || (!m->firm && m->used > t->share - all))
 		return charge_slow(r, m, t, n);
 	m->used += n;
@@ -86,13 +115,30 @@ static void discharge(struct root *r, struct mem *m, size_t n)
 
 void mem_tunnel(struct mem_tunnel *t, struct mem *heap, size_t share)
 {
-	*t = (struct mem_tunnel){.own = {.up = heap, .firm = true}, .share = share};
+	*t = (struct mem_tunnel){
+		.own = {.up = heap, .firm = true}, .share = share, .most = SIZE_MAX, .session_most = SIZE_MAX};
 	root_of(heap)->spare -= share;
+}
+
+void mem_bound(struct mem_tunnel *t, size_t most, size_t session_most)
+{
+	t->most = most;
+	t->session_most = session_most;
+}
+
+bool mem_is_bound(const struct mem_tunnel *t)
+{
+	return may_have(t) < there_is(root_of((struct mem *)&t->own), t);
 }
 
 void mem_session(struct mem *a, struct mem_tunnel *t, bool firm)
 {
 	*a = (struct mem){.up = &t->own, .firm = firm};
+}
+
+void mem_beside(struct mem *a, const struct mem *b)
+{
+	a->beside = (uint16_t)((const char *)b - (const char *)a);
 }
 
 size_t mem_spare(const struct mem *heap)
@@ -114,7 +160,9 @@ bool mem_low(const struct mem_tunnel *t)
 {
 	const struct root *r = root_of(&t->own);
 
-	return left_for(r, t) < (t->share + r->spare) / 16;
+	size_t all = t->share + r->spare;
+
+	return left_for(r, t) < (all < t->most ? all : t->most) / 16;
 }
 
 struct mem *mem_init(void *region, size_t len)

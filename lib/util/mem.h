@@ -24,16 +24,19 @@
  * each greedy one leaves half for those that come later, and where there is plenty nobody notices.
  */
 struct mem {
-	struct mem *up; /* its bytes count there too; NULL: the heap's own */
-	size_t used;	/* bytes out, in size classes; not kept in the heap's own */
-	bool firm;	/* may take all that its tunnel may: what it takes has bounds of its own */
-	bool missed;	/* a request was refused: for the owner to see, and to clear */
-	bool greedy;	/* and the last such one only because of what this account holds */
+	struct mem *up;	 /* its bytes count there too; NULL: the heap's own */
+	size_t used;	 /* bytes out, in size classes; not kept in the heap's own */
+	bool firm;	 /* may take all that its tunnel may: what it takes has bounds of its own */
+	bool missed;	 /* a request was refused: for the owner to see, and to clear */
+	bool greedy;	 /* and the last such one only because of what this account holds */
+	bool full;	 /* and that is all that a session may hold */
+	uint16_t beside; /* bytes from here to an account that counts against the same limit; 0: none */
 };
 
 struct mem_tunnel {
 	struct mem own; /* first */
 	size_t share;
+	size_t most, session_most; /* mem_bound */
 };
 
 /*
@@ -48,6 +51,15 @@ void mem_fini(struct mem *m);
 
 /* Opens a tunnel's account below the heap's own, with a share of what mem_spare says. */
 void mem_tunnel(struct mem_tunnel *t, struct mem *heap, size_t share);
+/*
+ * The tunnel never holds more than `most`, at least its share; and a session, that has MEM_LEAST in any case, takes
+ * nothing for an account that is not firm beyond session_most.  SIZE_MAX, as at first: what memory there is.
+ */
+void mem_bound(struct mem_tunnel *t, size_t most, size_t session_most);
+/* True when it is `most` that keeps it from having more, and not what others hold. */
+bool mem_is_bound(const struct mem_tunnel *t);
+/* What b holds counts against a's limit: another account in the same struct, behind it. */
+void mem_beside(struct mem *a, const struct mem *b);
 /* Bytes of the heap that are nobody's share; and how much of them tunnels hold. */
 size_t mem_spare(const struct mem *heap);
 size_t mem_over(const struct mem *heap);

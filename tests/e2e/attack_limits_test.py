@@ -116,13 +116,16 @@ def test_one_source_one_prefix_one_tunnel():
 
 
 def test_rate_and_prefixes():
-    """Sessions begun again and again from one address, and datagrams of addresses that may not come."""
+    """
+    Sessions begun again and again from one address, and datagrams of addresses that may not come; what is there already
+    has little memory, by its limits.
+    """
     with Lab("kA") as lab:
         link(lab)
         target(lab)
         srv = lab.gateway("server", "g", conf(
             "g0", tunnel("hit", "server", ":4000", "127.0.0.1:9000", allow='[ "10.77.0.0/24", "10.77.8.0/24" ]',
-                         deny='[ "10.77.8.9/32" ]', **NULL), more=limits(address_rate=1)))
+                         deny='[ "10.77.8.9/32" ]', memory=8, **NULL), more=limits(address_rate=1, session_bytes=262144)))
         lab.gateway("client", "p", conf("p0", tunnel("n", "client", "127.0.0.1:13000", "10.77.0.1:4000", ratelimit=SLOW, **NULL)))
         load(lab, "p", "small", "127.0.0.1", 13000, 4)
         mine = of_peer(lab, srv, "10.77.0.2")
@@ -138,6 +141,9 @@ def test_rate_and_prefixes():
         case.check(mine == of_peer(lab, srv, "10.77.0.2"), "a live session was ended")
         full, drops = seen(lab, srv)
         case.check(full["address_rate"]["refused"] == drops["session_rate"] and full["acl"]["refused"] == drops["acl"], full)
+        hit = lab.telemetry(srv, "/kcpgate/tunnels")["hit"]
+        case.check(full["session_bytes"]["limit"] == 262144 and hit["memory_limit"] == 8 << 20 > hit["memory"], full, hit)
+        case.check(full["worker_bytes"]["limit"] > full["worker_bytes"]["used"] > 0, full)
         return "session_rate %d of %d, acl %d" % (drops["session_rate"], n, drops["acl"])
 
 

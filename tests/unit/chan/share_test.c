@@ -30,6 +30,26 @@ Test(share, one_has_all)
 	shares_fini(&s);
 }
 
+/* A limit: what it takes from a tunnel's own part, others may have. */
+Test(share, bound)
+{
+	cr_assert_eq(shares_init(&s, 160, 4), 0); /* 20 each, 80 common */
+	shares_bound(&s, 1, 30);
+	shares_bound(&s, 2, 5);
+	shares_bound(&s, 3, 1000);
+	cr_assert_eq(shares_room(&s, 1), 30);
+	cr_assert_eq(shares_room(&s, 2), 5);
+	cr_assert_eq(take(1, 1000), 30);
+	cr_assert_eq(take(2, 1000), 5);
+	cr_assert_eq(take(3, 1000), 80);
+	cr_assert_eq(take(0, 1000), 45);
+	cr_assert_eq(s.of[0].used + s.of[1].used + s.of[2].used + s.of[3].used, 160);
+	for (unsigned i = 0; i < 5; i++)
+		shares_give(&s, 2);
+	cr_assert_eq(take(2, 1000), 5);
+	shares_fini(&s);
+}
+
 /* Whoever takes all that it can leaves the others what is theirs, and a quarter of what is common. */
 Test(share, greedy)
 {

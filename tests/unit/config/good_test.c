@@ -116,6 +116,7 @@ Test(good, defaults_of_the_file)
 	cr_expect_eq(c->max_streams, 4096);
 	cr_expect(c->max_dials == 512 && c->dial_timeout == 30);
 	cr_expect(c->max_address == 32768 && c->max_prefix == 49152 && c->max_rate == 2000);
+	cr_expect(c->session_bytes == 0 && c->tunnels[0].memory == 0);
 	cr_expect_eq(c->tunnels[0].sessions, 0);
 	cr_expect(c->telemetry.enable);
 	cr_expect_not(c->telemetry.allow_plaintext);
@@ -240,8 +241,9 @@ Test(good, dumpcap)
 /* allow and deny, in any order and of both families. */
 Test(good, prefixes)
 {
-	struct conf *c = load_tunnel(false, "key = \"k\"; deny = [ \"192.0.2.66/32\", \"::/0\" ]; sessions = 9;"
-					    "allow = [ \"192.0.2.0/24\", \"2001:db8::/32\", \"0.0.0.0/0\" ];");
+	struct conf *c =
+		load_tunnel(false, "key = \"k\"; deny = [ \"192.0.2.66/32\", \"::/0\" ]; sessions = 9; memory = 3;"
+				   "allow = [ \"192.0.2.0/24\", \"2001:db8::/32\", \"0.0.0.0/0\" ];");
 	const struct conf_tunnel *t = &c->tunnels[0];
 
 	cr_assert(t->n_rules == 5 && t->n_allow == 3);
@@ -251,7 +253,7 @@ Test(good, prefixes)
 	expect_addr(&t->rules[3].prefix, "2001:db8::");
 	cr_expect(t->rules[3].plen == 32 && t->rules[3].allow);
 	cr_expect(t->rules[4].plen == 0 && addr_is_v4(&t->rules[4].prefix));
-	cr_expect_eq(t->sessions, 9);
+	cr_expect(t->sessions == 9 && t->memory == 3);
 	conf_free(c);
 	c = load_tunnel(false, "key = \"k\"; deny = [ ];");
 	cr_expect_eq(c->tunnels[0].n_rules, 0, "nobody is denied");
@@ -262,7 +264,7 @@ static const char everything[] =
 	"eal = { lcores = \"0@0,(1-3)@(1,2),5\"; hugepages = false; memory = 512; dumpcap = false; file_prefix = "
 	"\"kg1\";\n"
 	"  args = [ \"--log-level=8\", \"--iova-mode=va\" ]; idle = \"poll\"; };\n"
-	"limits = { sessions = 10; streams = 20; dials = 30; dialtimeout = 40;\n"
+	"limits = { sessions = 10; streams = 20; session_bytes = 65536; dials = 30; dialtimeout = 40;\n"
 	"  address_sessions = 0; prefix_sessions = 7; address_rate = 0; };\n"
 	"telemetry = { enable = false; allow_plaintext = true; };\n"
 	"log = { level = \"error\"; file = \"/tmp/x.log\"; quiet = true; };\n"
@@ -294,6 +296,7 @@ Test(good, every_option_of_the_groups)
 	cr_expect_null(c->eal.args[2]);
 	cr_expect_eq(c->eal.idle, CONF_IDLE_POLL);
 	cr_expect(c->max_sessions == 10 && c->max_streams == 20);
+	cr_expect_eq(c->session_bytes, 65536);
 	cr_expect(c->max_dials == 30 && c->dial_timeout == 40);
 	cr_expect(c->max_address == 0 && c->max_prefix == 7 && c->max_rate == 0);
 	cr_expect_not(c->telemetry.enable);

@@ -104,8 +104,11 @@ static void side_new(struct rig *r, enum rig_end end)
 	side_tunnel(s);
 	if (end == SERVER) {
 		sc.n_tunnels = c->tunnels;
-		for (unsigned t = 1; t < c->tunnels; t++)
+		for (unsigned t = 0; t < c->tunnels; t++) {
 			s->tuns[t] = s->tun;
+			s->tuns[t].memory = c->memory[t];
+		}
+		sc.session_bytes = c->session_bytes;
 	}
 	s->map_len = c->heap[end] + ALIGN;
 	s->map = mmap(NULL, s->map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

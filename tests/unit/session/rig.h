@@ -40,8 +40,9 @@ struct rig_conf {
 	uint64_t bandwidth[2]; /* kcp_conf.bandwidth */
 	bool fine;	       /* turns come by the us, and the shards are told it (shard_clock); else by the ms */
 	size_t heap[2];
-	bool v6;	      /* the two ends' addresses */
-	struct sim_conf link; /* both ways */
+	size_t memory[RIG_TUNNELS], session_bytes; /* the server's limits; 0: none */
+	bool v6;				   /* the two ends' addresses */
+	struct sim_conf link;			   /* both ways */
 	uint64_t seed;
 };
 

@@ -60,6 +60,19 @@ static struct rig *bed(unsigned tunnels, unsigned mb)
 	return rig_new(&conf);
 }
 
+static struct rig *bounded(size_t session_bytes, size_t memory)
+{
+	struct rig_conf conf = rig_defaults();
+
+	conf.tunnels = 2;
+	conf.heap[SERVER] = 32 << 20;
+	conf.sessions = 4000;
+	conf.wnd = 4096;
+	conf.session_bytes = session_bytes;
+	conf.memory[1] = memory;
+	return rig_new(&conf);
+}
+
 static size_t used(const struct rig *r)
 {
 	return mem_used(r->side[SERVER].mem) - r->side[SERVER].mem_idle;
@@ -198,5 +211,70 @@ Test(session_share, announced_chunks_hold_nothing)
 	printf("1000 sessions: %zu bytes idle, %zu with an announced chunk each\n", idle, used(r));
 	cr_assert_leq(used(r), idle + 1000 * 512);
 	cr_assert_eq(rig_other_drops(&r->side[SERVER], 0, 0), 0);
+	rig_end(r);
+}
+
+/* What a session may hold at most, however much there is; it goes on with that. */
+Test(session_share, a_session_has_its_limit)
+{
+	struct rig *r = bounded(512 << 10, 0);
+	struct rig_side *s = &r->side[SERVER];
+	struct sess *ss;
+	struct conn *c;
+
+	for (uint16_t i = 0; i < 3; i++)
+		segments(r, 1, (uint16_t)(PORT + i), 1, 4000);
+	for (uint16_t i = 0; i < 3; i++) {
+		ss = sess_of(r, (uint16_t)(PORT + i));
+		cr_assert(ss, "nobody is closed for it");
+		cr_expect_leq(ss->mem.used + ss->mem_in.used, 512 << 10);
+		cr_expect_gt(ss->mem.used, 500 << 10);
+	}
+	cr_expect_gt(rig_drops(s, DROP_OVER_SHARE), 0);
+	cr_expect_eq(rig_other_drops(s, DROP_OVER_SHARE, 0), 0);
+	c = rig_connect(r, 0, 8000000, 8000000);
+	cr_assert(rig_finish(r, 200000));
+	conn_complete(c);
+	cr_expect_eq(shard_stats(s->shard)->sessions, 4);
+	rig_end(r);
+}
+
+static unsigned others_of(struct rig *r)
+{
+	unsigned n = 0;
+
+	for (uint16_t i = 0; i < 200; i++)
+		n += sess_of(r, (uint16_t)(PORT + 2000 + i)) != NULL;
+	return n;
+}
+
+/* What a tunnel's may; its own pay for what they lack, and the other one's have what is left. */
+Test(session_share, a_tunnel_has_its_limit)
+{
+	struct rig *r = bounded(0, 2 << 20);
+	struct rig_side *s = &r->side[SERVER];
+	unsigned others;
+	struct conn *c;
+
+	for (uint16_t i = 0; i < 200; i++)
+		segments(r, 0, (uint16_t)(PORT + 2000 + i), 1, 400);
+	run_for(r, 100);
+	others = others_of(r);
+	cr_assert_gt(shard_tunnel_mem(s->shard, 0), shard_tunnel_share(s->shard, 0), "beyond what is its own");
+	for (uint16_t i = 0; i < 1500; i++)
+		segments(r, 1, (uint16_t)(PORT + i), 1, 20);
+	for (uint16_t i = 0; i < 1500; i++) {
+		if (sess_of(r, (uint16_t)(PORT + i)))
+			segments(r, 1, (uint16_t)(PORT + i), 21, 4000);
+		run_for(r, 1);
+	}
+	cr_expect_leq(shard_tunnel_mem(s->shard, 1), 2 << 20);
+	cr_expect_gt(shard_tunnel_mem(s->shard, 1), 2 * 900 << 10);
+	cr_expect_eq(shard_tunnel_share(s->shard, 1), 2 << 20);
+	cr_expect_eq(others_of(r), others, "the other tunnel's do not pay");
+	cr_expect_gt(rig_drops(s, DROP_NO_MEMORY), 0);
+	c = rig_connect(r, 0, 3000000, 3000000);
+	cr_assert(rig_finish(r, 60000));
+	conn_complete(c);
 	rig_end(r);
 }
