@@ -97,6 +97,7 @@ class Proc:
 
 class Lab:
     _n = 0
+    _open = []
 
     def __init__(self, tag="kg"):
         Lab._n += 1
@@ -107,6 +108,7 @@ class Lab:
         self.keep = False
         self.lock, self.closing = threading.RLock(), False
         atexit.register(self.close)
+        Lab._open.append(self)
         for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sig, self._on_signal)
 
@@ -121,7 +123,11 @@ class Lab:
         self.close()
 
     def _on_signal(self, sig, frame):
-        self.close()
+        for lab in list(Lab._open):  # a test may have several
+            try:
+                lab.close()
+            except LabError as e:
+                sys.stderr.write("%s\n" % e)
         os._exit(128 + sig)
 
     def close(self):
@@ -142,6 +148,7 @@ class Lab:
         for argv in reversed(self.undo):
             subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.procs, self.undo, self.namespaces = [], [], []
+        Lab._open = [lab for lab in Lab._open if lab is not self]
         if os.path.isdir(self.dir) and not os.environ.get("KCPGATE_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
         if refused:
