@@ -21,6 +21,9 @@ struct crypt_mb; /* one worker's multi-buffer managers, scratch, nonce generator
 /* K of a passphrase of len bytes (wire.md 2.1): PBKDF2-HMAC-SHA1, salt "kcp-go", 4096 rounds.  0 or -errno. */
 int crypt_kdf(const char *pass, uint32_t len, uint8_t key[CRYPT_KEY_LEN]);
 
+/* n bytes that are no use for finding K, another string for each label: for what is stored.  0 or -errno. */
+int crypt_derive(const uint8_t key[CRYPT_KEY_LEN], const char *label, uint8_t *out, uint32_t n);
+
 /* The i-th cipher name that crypt_create takes, NULL beyond the last. */
 const char *crypt_name(unsigned i);
 

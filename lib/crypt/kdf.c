@@ -23,3 +23,8 @@ int crypt_kdf(const char *pass, uint32_t len, uint8_t key[CRYPT_KEY_LEN])
 {
 	return crypt_pbkdf2(pass, len, CRYPT_KDF_SALT, CRYPT_KDF_ROUNDS, key, CRYPT_KEY_LEN);
 }
+
+int crypt_derive(const uint8_t key[CRYPT_KEY_LEN], const char *label, uint8_t *out, uint32_t n)
+{
+	return crypt_pbkdf2(key, CRYPT_KEY_LEN, label, 1, out, n);
+}
