@@ -11,6 +11,7 @@
 #include "ctl.h"
 #include "plan.h"
 #include "port_exc.h"
+#include "recall.h"
 #include "snmplog.h"
 #include "tlm.h"
 #include "worker.h"
@@ -41,6 +42,8 @@ struct app {
 	struct worker_port **worker_ports;
 	struct fresh **fresh; /* [worker][tunnel], and their memory: */
 	struct fresh_line *fresh_lines;
+	struct fresh_book *books;	/* [tunnel]: of a key's first one; and which that is: */
+	struct recall_key *recall_keys; /* [tunnel] */
 	size_t fresh_len;
 	uint64_t mark_seed;
 	struct ctl_tunnel *ctl_tunnels;
@@ -81,7 +84,7 @@ int app_fail(struct app *a, int err, const char *what);
 int app_memory_up(struct app *a);
 void app_memory_down(struct app *a);
 
-/* fresh.c: filters of datagrams that were seen before */
+/* fresh.c: filters of datagrams that were seen before, and the conversations that there have been */
 int app_fresh_up(struct app *a);
 void app_fresh_down(struct app *a);
 

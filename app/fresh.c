@@ -7,12 +7,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 
 #include <rte_cycles.h>
 
 #include "app.h"
+#include "log.h"
 
 #define FRESH_BYTES ((size_t)16 << 20) /* a worker, at most: its tunnels share it evenly */
 
@@ -24,6 +26,53 @@ static uint32_t tunnel_lines(unsigned tunnels)
 	while (n > FRESH_LEAST && (uint64_t)n * tunnels > FRESH_BYTES / sizeof(struct fresh_line))
 		n /= 2;
 	return n;
+}
+
+/* Of tunnel i, in the folder, or else in memory. */
+static int book_open(struct app *a, unsigned i)
+{
+	const char *dir = a->conf->security.state, *name = a->conf->tunnels[i].name;
+	int how = dir[0] ? recall_open(&a->books[i], dir, &a->recall_keys[i]) : -ENOENT;
+
+	if (how >= 0) {
+		if (how == RECALL_DAMAGED)
+			log_warn("tunnel %s: its file in %s was damaged, and is begun anew", name, dir);
+		return 0;
+	}
+	if (dir[0])
+		log_warn("tunnel %s: recordings of before this start are not known: security.state: %s: %s", name, dir,
+			 strerror(-how));
+	how = recall_open(&a->books[i], NULL, &a->recall_keys[i]);
+	return how < 0 ? how : 0;
+}
+
+/* Tunnels with one key have one book: a recording of either opens at both. */
+static struct fresh_book *book_of(struct app *a, unsigned i)
+{
+	for (unsigned k = 0; k < i; k++)
+		if (a->books[k].v && !memcmp(&a->recall_keys[k], &a->recall_keys[i], sizeof(a->recall_keys[i])))
+			return &a->books[k];
+	return &a->books[i];
+}
+
+/* Where nothing can be known again ("null", replaycheck off) no conversation is doubted either. */
+static int books_up(struct app *a)
+{
+	int ret = 0;
+
+	a->books = calloc(a->conf->n_tunnels, sizeof(*a->books));
+	if (!a->books)
+		return app_fail(a, -ENOMEM, "conversations");
+	for (unsigned i = 0; i < a->conf->n_tunnels && ret == 0; i++) {
+		struct shard_tunnel *t = &a->tunnels[i];
+
+		if (t->client || !t->mark_len)
+			continue;
+		t->book = book_of(a, i);
+		if (!t->book->v)
+			ret = book_open(a, i);
+	}
+	return ret ? app_fail(a, ret, "conversations") : 0;
 }
 
 int app_fresh_up(struct app *a)
@@ -49,7 +98,7 @@ int app_fresh_up(struct app *a)
 		for (unsigned t = 0; t < tunnels; t++, v += lines)
 			fresh_init(&a->fresh[w][t], v, lines, now);
 	}
-	return 0;
+	return books_up(a);
 }
 
 void app_fresh_down(struct app *a)
@@ -57,6 +106,10 @@ void app_fresh_down(struct app *a)
 	for (unsigned w = 0; a->fresh && w < a->plan.workers; w++)
 		free(a->fresh[w]);
 	free(a->fresh);
+	for (unsigned i = 0; a->books && i < a->conf->n_tunnels; i++)
+		if (a->books[i].v)
+			recall_close(&a->books[i]);
+	free(a->books);
 	if (a->fresh_lines)
 		munmap(a->fresh_lines, a->fresh_len);
 }

@@ -38,6 +38,9 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	ret = crypt_kdf(t->key, t->key_len, key);
 	if (ret == 0)
 		ret = crypt_create(&a->crypts[i], t->crypt, key);
+	if (ret == 0)
+		ret = crypt_derive(key, "kcpgate conversations 1", (uint8_t *)&a->recall_keys[i],
+				   sizeof(a->recall_keys[i]));
 	explicit_bzero(key, sizeof(key));
 	return ret ? app_fail(a, ret, t->name) : 0;
 }
@@ -241,7 +244,8 @@ int app_tunnels_up(struct app *a)
 	a->crypts = calloc(n, sizeof(*a->crypts));
 	a->tunnels = calloc(n, sizeof(*a->tunnels));
 	a->slot_worker = calloc(n, sizeof(*a->slot_worker));
-	if (!a->crypts || !a->tunnels || !a->slot_worker)
+	a->recall_keys = calloc(n, sizeof(*a->recall_keys));
+	if (!a->crypts || !a->tunnels || !a->slot_worker || !a->recall_keys)
 		return app_fail(a, -ENOMEM, "tunnels");
 	log_info("initiating key derivation");
 	for (unsigned i = 0; i < n; i++) {
@@ -272,6 +276,9 @@ void app_tunnels_down(struct app *a)
 			crypt_destroy(a->crypts[i]);
 	}
 	origins_destroy(a->origins);
+	if (a->recall_keys)
+		explicit_bzero(a->recall_keys, a->conf->n_tunnels * sizeof(*a->recall_keys));
+	free(a->recall_keys);
 	free(a->slot_worker);
 	free(a->tunnels);
 	free(a->crypts);

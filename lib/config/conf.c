@@ -24,9 +24,13 @@ static int set_defaults(struct conf *c, const char *path)
 	c->log.file = strdup("");
 	c->security.user = strdup("");
 	c->security.sandbox = true;
+	c->security.state = strdup("/var/lib/kcpgate");
 	c->telemetry.snmplog = strdup("");
 	c->telemetry.snmpperiod = 60;
-	return c->path && c->eal.file_prefix && c->log.file && c->telemetry.snmplog && c->security.user ? 0 : -ENOMEM;
+	return c->path && c->eal.file_prefix && c->log.file && c->telemetry.snmplog && c->security.user &&
+			       c->security.state
+		       ? 0
+		       : -ENOMEM;
 }
 
 int conf_reader_open(struct conf_reader *r)
@@ -133,6 +137,7 @@ void conf_free(struct conf *c)
 	free(c->log.file);
 	free(c->telemetry.snmplog);
 	free(c->security.user);
+	free(c->security.state);
 	free(c->path);
 	free(c);
 }

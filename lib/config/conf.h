@@ -174,6 +174,7 @@ struct conf_security {
 	char *user;	 /* "": it stays who it is */
 	bool sandbox;	 /* true; seccomp */
 	bool core_dumps; /* false */
+	char *state;	 /* /var/lib/kcpgate; "": nothing is kept over restarts (app/recall.h) */
 };
 
 struct conf_log {

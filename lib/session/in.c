@@ -23,7 +23,7 @@ static bool sess_may_read(const struct sess *ss)
 	int64_t held = mux_held(&ss->mux);
 	unsigned tunnel;
 
-	if (!mux_may_read(&ss->mux))
+	if (ss->doubt || !mux_may_read(&ss->mux))
 		return false;
 	if (held < SESS_LOW_BYTES)
 		return true;
@@ -31,7 +31,7 @@ static bool sess_may_read(const struct sess *ss)
 	return (uint64_t)held < chan_room(ss->shard->chans, tunnel) / SESS_ROOM_PART;
 }
 
-static void sess_stall(struct sess *ss)
+void sess_stall(struct sess *ss)
 {
 	if (!ss->stalled) {
 		ss->stalled = true;
@@ -113,6 +113,8 @@ static bool sess_bytes(struct sess *ss, struct slice in, uint64_t now)
 	struct slice out;
 	int ret;
 
+	if (!ss->bytes_in)
+		confirm_begun(ss);
 	ss->bytes_in += in.n;
 	if (ss->tun->nocomp)
 		return sess_frames(ss, &in, now);
@@ -177,7 +179,7 @@ static int sess_kcp(struct sess *ss, const uint8_t *p, uint32_t n, unsigned flag
 			return 0;
 	if (ret > 0)
 		ss->want |= (uint8_t)ret;
-	if (kcp_queued(&ss->kcp) && !ss->stalled)
+	if (kcp_queued(&ss->kcp) && !ss->stalled && !ss->doubt)
 		sess_read(ss, now);
 	return ret;
 }

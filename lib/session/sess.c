@@ -339,8 +339,8 @@ static bool sess_seldom(struct sess *ss, uint64_t now)
 	}
 	if (now >= ss->begin_at) {
 		ss->begin_at = UINT64_MAX;
-		if (!sess_begun(ss)) {
-			sess_close(ss, DROP_NEVER_BEGAN, now);
+		if (ss->doubt || !sess_begun(ss)) {
+			sess_close(ss, ss->doubt ? DROP_DOUBTED : DROP_NEVER_BEGAN, now);
 			return false;
 		}
 	}

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
-
 /* The room's own view of sessions and streams.  Everything here belongs to one worker thread. */
 
 #include "comp.h"
@@ -182,6 +181,7 @@ struct sess {
 	uint8_t out_kind : 3, peer_fec : 4, young : 1;
 	bool unproved : 1;  /* server: its peer has acknowledged nothing yet: on shard->unproved (confirm.c) */
 	bool muted : 1;	    /* server: its peer seems to be one too, and is sent nothing (mute.c) */
+	bool doubt : 1;	    /* and its conversation is one of before: what it says is kept back until then */
 	bool pace_soft : 1; /* what is waited for is the path's pace: acknowledgements may leave */
 	bool pace_due : 1;  /* it was, when `credit` was last looked at */
 	uint8_t told_busy;  /* slot_tell */
@@ -437,8 +437,7 @@ void pace_init(struct sess *ss, uint64_t now);
 unsigned pace_room(struct sess *ss, unsigned want, uint64_t now);
 /* So many datagrams, and bytes of UDP payload, have gone. */
 void pace_spend(struct sess *ss, unsigned n, uint64_t bytes);
-/* Nothing is waited for any more. */
-void pace_over(struct sess *ss);
+void pace_over(struct sess *ss); /* nothing is waited for any more */
 /* So many of each group's parity packets are sent from now on, which the path's pace has to count in. */
 void pace_burden(struct sess *ss, unsigned parity);
 /* A rate limit has taken what could be sent at once. */
@@ -507,6 +506,7 @@ void pmtu_look(struct sess *ss, uint64_t now);
 /* confirm.c: sessions whose peers have yet to prove that they receive what they are sent */
 void confirm_begin(struct sess *ss);
 void confirm_end(struct sess *ss);
+void confirm_begun(struct sess *ss); /* its first bytes are handed on: others of its conv are in doubt */
 /* Closes the oldest, where there are too many for one more. */
 void confirm_evict(struct shard *s, uint64_t now);
 /* A datagram of `bytes` of UDP payload has been taken in. */
@@ -548,8 +548,9 @@ void sess_learn_mac(struct sess *ss, const struct pkt *k);
 
 /* in.c */
 /* Feeds what KCP has queued to the streams while they have room, a bounded number of segments: the rest follows with
- * the next turns.  Returns how many. */
+ * the next turns (sess_stall).  Returns how many. */
 unsigned sess_read(struct sess *ss, uint64_t now);
+void sess_stall(struct sess *ss);
 
 /* stream.c */
 struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now);

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "book.h"
 #include "border.h"
 #include "chan.h"
 #include "fec.h"
@@ -47,6 +48,7 @@ struct shard_tunnel {
 	uint32_t autoexpire_ms;	    /* client: age at which a session takes no more streams, 0: never */
 	uint32_t scavenge_ms;	    /* client: and how much later it is closed */
 	const struct net_acl *acl;  /* server: who may begin sessions; NULL: anybody */
+	struct fresh_book *book;    /* server: its conversations, all workers'; NULL: nobody remembers them */
 	unsigned max_sessions;	    /* server: of all workers, 0: as many as there is room for (origin.h) */
 	size_t memory;		    /* bytes of one worker's that its sessions may hold; 0: as there is (share.c) */
 	uint64_t ratelimit;	    /* bytes/s that a session sends, 0: unlimited */
@@ -87,6 +89,9 @@ struct shard_stats {
 	uint64_t sessions_opened, sessions_closed;
 	uint64_t streams_opened, streams_closed;
 	uint64_t held_mbufs;	  /* now, by FEC groups */
+	uint64_t unproved;	  /* sessions now whose peers have acknowledged nothing, */
+	uint64_t in_doubt;	  /* those of them whose conversations there have been before, */
+	uint64_t doubted;	  /* and how many such have begun */
 	uint64_t asked, answered; /* "do you know this session?" (lib/README.md) */
 	uint64_t challenged;	  /* peers asked whether they receive where they send from, */
 	uint64_t moves;		  /* and sessions that have moved there */

@@ -27,6 +27,27 @@ static struct rte_tel_data *row(uint64_t limit, uint64_t no)
 	return d;
 }
 
+/* Sessions whose peers have acknowledged nothing yet; in_doubt: of conversations that there had been (confirm.c). */
+static void unproved(const struct tlm_src *src, struct rte_tel_data *d)
+{
+	struct rte_tel_data *r = row(0, refused(src, DROP_UNCONFIRMED));
+	uint64_t used = 0, in_doubt = 0, doubted = 0;
+
+	for (unsigned w = 0; w < src->n_workers; w++) {
+		const struct shard_stats *st = shard_stats(src->shards[w]);
+
+		used += st->unproved;
+		in_doubt += st->in_doubt;
+		doubted += st->doubted;
+	}
+	if (r) {
+		dict_u64(r, "used", used);
+		dict_u64(r, "in_doubt", in_doubt);
+		dict_u64(r, "doubted", doubted);
+	}
+	tlm_row(d, "unproved_sessions", r);
+}
+
 /* A worker's own limits: of all together, and of the fullest. */
 static void of_workers(const struct tlm_src *src, struct rte_tel_data *d)
 {
@@ -44,6 +65,7 @@ static void of_workers(const struct tlm_src *src, struct rte_tel_data *d)
 		dict_u64(r, "most", most);
 	}
 	tlm_row(d, "worker_sessions", r);
+	unproved(src, d);
 	tlm_row(d, "tunnel_sessions", row(0, refused(src, DROP_TUNNEL_LIMIT)));
 	tlm_row(d, "acl", row(0, refused(src, DROP_ACL)));
 	tlm_row(d, "session_streams", row(src->conf->max_streams, refused(src, DROP_STREAM_LIMIT)));

@@ -53,12 +53,12 @@ print("sent", flush=True)
 """
 
 
-def conf(iface, role, listen, far, **opts):
+def conf(iface, role, listen, far, state="", **opts):
     o = dict(key='"k"', mode='"fast3"', **opts)
     return (eal() + 'ports = ( { name = "p0"; device = "net_af_packet0,iface=%s"; exception = "kernel"; } );\n' % iface +
             'tunnels = ( { name = "t"; role = "%s"; listen = "%s"; %s = "%s"; %s } );\n' % (
                 role, listen, "target" if role == "server" else "remote", far,
-                " ".join("%s = %s;" % kv for kv in o.items())) + 'log = { level = "info"; };\n')
+                " ".join("%s = %s;" % kv for kv in o.items())) + 'log = { level = "info"; };\nsecurity = { state = "%s"; };\n' % state)
 
 
 def up(lab):
@@ -190,6 +190,42 @@ def test_what_a_recording_is_sent():
         case.check(opened(lab, srv) == 1, "sessions")
         case.check(20000 < got < 60000 + paid, "%d bytes for %d" % (got, paid))
         return "%d bytes for %d" % (got, paid)
+
+
+def after_a_restart(sig):
+    """A download of before, recorded: the target hears nothing, and less comes back than was sent."""
+    with Lab("ka") as lab:
+        up(lab)
+        state = os.path.dirname(lab.file("state", ""))
+        first = server(lab, "first", state=state)
+        cli = client(lab, "client", 13000)
+        rec = Recording(lab, "rec")
+        done(load(lab, "half", "half", "127.0.0.1", 13000, 1000000))
+        frames = rec.stop().sent()
+        case.check(cli.stop() == 0, "exit status")
+        first.stop(sig)
+        srv = server(lab, "second", state=state)
+        client(lab, "other", 13001)
+        rec = Recording(lab, "back", "p")
+        replay(lab, "again", frames, 20001)
+        wait_until("in doubt", lambda: lab.telemetry(srv, "/kcpgate/limits")["unproved_sessions"]["in_doubt"] == 1)
+        done(load(lab, "beside", "small", "127.0.0.1", 13001, 5))
+        time.sleep(1)
+        got, paid = rec.stop().back(20001), sum(len(p) // 2 - 42 for p in frames)
+        limits, streams = lab.telemetry(srv, "/kcpgate/limits"), lab.telemetry(srv, "/kcpgate/sessions")
+        case.check(limits["unproved_sessions"]["doubted"] == 1, limits)
+        mine = [r for r in streams if r["peer"].endswith(":20001")]
+        case.check(len(mine) == 1 and mine[0]["streams"] == 0, mine)
+        case.check(0 < got <= paid, "%d bytes for %d" % (got, paid))
+        return "%d bytes for %d" % (got, paid)
+
+
+def test_recording_of_before_a_restart():
+    return after_a_restart(signal.SIGTERM)
+
+
+def test_recording_of_before_a_kill():
+    return after_a_restart(signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ static void side_tunnel(struct rig_side *s)
 	t->keepalive_ms = c->keepalive_ms;
 	t->closewait_ms = c->closewait_ms[s->end];
 	t->conn = t->client ? c->conn : 0;
+	t->book = t->client ? NULL : c->book;
 	t->dials = t->client ? s->rig->dials : NULL;
 }
 

@@ -43,6 +43,7 @@ struct rig_conf {
 	size_t memory[RIG_TUNNELS], session_bytes; /* the server's limits; 0: none */
 	bool v6;				   /* the two ends' addresses */
 	struct sim_conf link;			   /* both ways */
+	struct fresh_book *book;		   /* the server's; NULL: none */
 	uint64_t seed;
 };
 
