@@ -352,11 +352,10 @@ static void check_security(const struct conf *c)
 	printf("user               %s\n", c->security.user[0] ? c->security.user : "as it is started");
 	printf("capabilities       %s\n", cap_text(posture_would_keep(c), text));
 	printf("sandbox            %s\n", c->security.sandbox ? "on" : "off");
-	printf("state              %s\n", c->security.state[0] ? c->security.state : "none");
+	printf("state              %s", c->security.state[0] ? c->security.state : "none");
 	if (c->security.state[0] && access(c->security.state, W_OK | X_OK))
-		fprintf(stderr,
-			"kcpgate: warning: %s: security.state: %s: %s: recordings are not known over restarts\n",
-			c->path, c->security.state, strerror(errno));
+		printf(" (%s: recordings are not known over restarts)", strerror(errno));
+	printf("\n");
 }
 
 /* What it takes is printed even where a device is wrong: hugepages are reserved before a card is bound. */
