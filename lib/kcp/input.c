@@ -69,8 +69,10 @@ static void take_echo(struct kcp *k, const struct kcp_head *h, struct intake *in
 		s = seq_lt(h->sn, k->snd_nxt) ? kcp_snd_seg(k, h->sn) : NULL;
 		if (!s || !s->xmit || (seq_lt(h->ts, s->ts) && !s->resent))
 			return;
-		/* Of any of its transmissions. */
-		k->proved |= s->ts == h->ts || (s->resent && s->ts - h->ts < PROOF_MS);
+		/* Of any of its transmissions; and by nobody who has received more than was ever sent here: he knows
+		 * another session of this conversation. */
+		if (!seq_lt(k->snd_nxt, h->una))
+			k->proved |= s->ts == h->ts || (s->resent && s->ts - h->ts < PROOF_MS);
 	}
 	in->acked = true;
 	in->ts = h->ts;

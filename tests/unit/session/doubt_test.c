@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "eal.h"
+#include "kcp_seg.h"
 #include "kcp_wire.h"
 #include "le.h"
 #include "rig.h"
@@ -148,6 +149,44 @@ Test(session_doubt, a_conversation_is_remembered_when_it_begins)
 	cr_assert_eq(shard_stats(s->shard)->in_doubt, 1);
 	run_for(r, 100000);
 	end(r);
+}
+
+/*
+ * A recording at the address of the client that it is of, which has outlived the server's restart: the question is old
+ * to it, and it acknowledges that.  But it has received more than was ever sent here.
+ */
+static bool vouched(uint32_t una)
+{
+	struct rig_conf conf = rig_defaults();
+	uint8_t p[KCP_HEAD] = {0};
+	struct rig *r;
+	bool handed;
+
+	conf.nocomp = true;
+	r = rig_doubting(&conf);
+	fresh_book_add(&book, CONV);
+	for (uint32_t sn = 0; sn < 3; sn++)
+		recorded(r, 900, CONV, sn);
+	run_for(r, 100);
+	cr_assert(only(r)->doubt);
+	le32_put(p, CONV);
+	p[KCP_OFF_CMD] = KCP_ACK;
+	le16_put(p + KCP_OFF_WND, 1024);
+	le32_put(p + KCP_OFF_TS, kcp_snd_seg(&only(r)->kcp, 0)->ts);
+	le32_put(p + KCP_OFF_UNA, una);
+	cr_assert_eq(rig_feed(r, SERVER, 900, p, sizeof(p)), VERDICT_OK);
+	run_for(r, 100);
+	handed = r->side[SERVER].n_conn > 0;
+	cr_assert_eq(only(r)->doubt, !handed);
+	run_for(r, 100000);
+	end(r);
+	return handed;
+}
+
+Test(session_doubt, a_client_of_before_vouches_for_nothing)
+{
+	cr_assert(vouched(1), "one of now does");
+	cr_assert_not(vouched(40));
 }
 
 /* ---- a client whose number there has been before ---- */
