@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "sess.h"
+#include "siphash.h"
 
 #define WAYS	  8	     /* cells of a line of the caches */
 #define LINES	  2	     /* that one hash names */
@@ -77,49 +78,13 @@ void origins_destroy(struct origins *o)
 
 /* ---- where from ---- */
 
-static uint64_t rotl(uint64_t x, unsigned n)
-{
-	return x << n | x >> (64 - n);
-}
-
-static void sip_round(uint64_t v[4])
-{
-	v[0] += v[1];
-	v[1] = rotl(v[1], 13) ^ v[0];
-	v[0] = rotl(v[0], 32);
-	v[2] += v[3];
-	v[3] = rotl(v[3], 16) ^ v[2];
-	v[0] += v[3];
-	v[3] = rotl(v[3], 21) ^ v[0];
-	v[2] += v[1];
-	v[1] = rotl(v[1], 17) ^ v[2];
-	v[2] = rotl(v[2], 32);
-}
-
-/* SipHash-1-3 of three words. */
-static uint64_t hash(const uint64_t key[2], const uint64_t word[3])
-{
-	uint64_t v[4] = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
-			 key[1] ^ 0x7465646279746573};
-
-	for (unsigned i = 0; i < 3; i++) {
-		v[3] ^= word[i];
-		sip_round(v);
-		v[0] ^= word[i];
-	}
-	v[2] ^= 0xff;
-	for (unsigned i = 0; i < 3; i++)
-		sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
-
 /* A link-local address says nothing without its link. */
 static uint64_t hash_address(const struct origins *o, const struct flow_key *key)
 {
 	uint64_t word[3] = {0, 0, key->dev};
 
 	memcpy(word, &key->peer, sizeof(key->peer));
-	return hash(o->conf.key, word);
+	return siphash_words(o->conf.key, word, 3);
 }
 
 static uint64_t hash_prefix(const struct origins *o, const struct flow_key *key)
@@ -130,7 +95,7 @@ static uint64_t hash_prefix(const struct origins *o, const struct flow_key *key)
 
 	memset(a.b + bytes, 0, sizeof(a.b) - bytes);
 	memcpy(word, &a, sizeof(a));
-	return hash(o->conf.key, word);
+	return siphash_words(o->conf.key, word, 3);
 }
 
 /* The lines that a hash names, by bits that no tag has: the second by a multiple, to which the tag gives its part. */
@@ -170,21 +135,29 @@ static uint64_t count_of(const struct table *t, uint64_t h)
 	return sum;
 }
 
-/* Its own cell, or one that is nobody's; NULL: all are others'. */
+/* Its own cell, or one that is nobody's, of the line with more of those; NULL: all are others'. */
 static _Atomic uint64_t *cell_for(const struct table *t, uint64_t h)
 {
 	_Atomic uint64_t *none = NULL;
+	unsigned most = 0;
 
 	for (unsigned l = 0; l < LINES; l++) {
-		_Atomic uint64_t *line = line_of(t, h, l);
+		_Atomic uint64_t *line = line_of(t, h, l), *last = NULL;
+		unsigned n = 0;
 
 		for (unsigned i = 0; i < WAYS; i++) {
 			uint64_t v = look(&line[i]);
 
 			if (is_of(v, h))
 				return &line[i];
-			if (!none && !(v & COUNT_MASK))
-				none = &line[i];
+			if (!(v & COUNT_MASK)) {
+				last = &line[i];
+				n++;
+			}
+		}
+		if (n > most) {
+			most = n;
+			none = last;
 		}
 	}
 	return none;
@@ -220,21 +193,29 @@ static bool is_time_of(uint64_t v, uint64_t h)
 	return v >> TIME_BITS == h >> TIME_BITS;
 }
 
-/* Its own cell, or one whose time has gone by; NULL: all are others', who begin just now. */
+/* Its own cell, or one whose time has gone by, likewise; NULL: all are others', who begin just now. */
 static _Atomic uint64_t *time_for(const struct table *t, uint64_t h, uint64_t us)
 {
 	_Atomic uint64_t *gone = NULL;
+	unsigned most = 0;
 
 	for (unsigned l = 0; l < LINES; l++) {
-		_Atomic uint64_t *line = line_of(t, h, l);
+		_Atomic uint64_t *line = line_of(t, h, l), *last = NULL;
+		unsigned n = 0;
 
 		for (unsigned i = 0; i < WAYS; i++) {
 			uint64_t v = look(&line[i]);
 
 			if (is_time_of(v, h) && (v & TIME_MASK) > us)
 				return &line[i];
-			if (!gone && (v & TIME_MASK) <= us)
-				gone = &line[i];
+			if ((v & TIME_MASK) <= us) {
+				last = &line[i];
+				n++;
+			}
+		}
+		if (n > most) {
+			most = n;
+			gone = last;
 		}
 	}
 	return gone;
@@ -308,7 +289,7 @@ void origin_take(struct sess *ss)
 	ss->origin[1] = count_take(&o->prefix, hash_prefix(o, &ss->key));
 	if (!ss->origin[0] || !ss->origin[1])
 		atomic_fetch_add_explicit(&o->uncounted, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&o->tunnel[ss->tun - ss->shard->conf.tunnels], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&o->tunnel[sess_tunnel(ss)], 1, memory_order_relaxed);
 }
 
 void origin_give(struct sess *ss)
@@ -319,7 +300,7 @@ void origin_give(struct sess *ss)
 		return;
 	count_give(&o->address, ss->origin[0]);
 	count_give(&o->prefix, ss->origin[1]);
-	atomic_fetch_sub_explicit(&o->tunnel[ss->tun - ss->shard->conf.tunnels], 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&o->tunnel[sess_tunnel(ss)], 1, memory_order_relaxed);
 }
 
 /* ---- for telemetry ---- */

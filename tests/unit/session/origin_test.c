@@ -223,9 +223,9 @@ static struct lone *lone_new(struct origins *o)
 	return l;
 }
 
-static struct origins *lone_origins(uint64_t sessions)
+static struct origins *lone_origins(uint64_t sessions, uint64_t key)
 {
-	struct origins_conf conf = {.sessions = sessions, .n_tunnels = 1, .key = {1, 2}};
+	struct origins_conf conf = {.sessions = sessions, .n_tunnels = 1, .key = {key, 2}};
 	struct origins *o;
 
 	cr_assert_eq(origins_create(&o, &conf), 0);
@@ -233,9 +233,9 @@ static struct origins *lone_origins(uint64_t sessions)
 }
 
 /* As many sources as there may be sessions, each with one: the table holds them; far more: they go uncounted. */
-Test(session_origin, a_full_table)
+static void a_full_table(uint64_t key)
 {
-	struct origins *o = lone_origins(4096);
+	struct origins *o = lone_origins(4096, key);
 	struct lone *l = lone_new(o);
 	struct sess *ss = calloc(20000, sizeof(*ss));
 	struct origins_look look;
@@ -262,6 +262,13 @@ Test(session_origin, a_full_table)
 	free(ss);
 	free(l);
 	origins_destroy(o);
+}
+
+/* Whatever the hash makes of them. */
+Test(session_origin, full_tables)
+{
+	for (uint64_t key = 1; key <= 50; key++)
+		a_full_table(key);
 }
 
 #define WORKERS 3
@@ -293,7 +300,7 @@ static void *churn(void *arg)
 /* Workers that count at once lose nothing, and find their own again. */
 Test(session_origin, several_workers)
 {
-	struct origins *o = lone_origins(WORKERS * HELD);
+	struct origins *o = lone_origins(WORKERS * HELD, 1);
 	struct origins_look look;
 	struct lone *l[WORKERS];
 	pthread_t t[WORKERS];
