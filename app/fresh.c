@@ -2,7 +2,8 @@
 
 /*
  * The filters of datagrams that were seen before: one a worker and tunnel.  Their memory is address space of the
- * kernel's ordinary pages, of which they touch what the rate asks for: 4 KiB a tunnel at first.
+ * kernel's ordinary pages, of which they touch what the rate asks for: 4 KiB a tunnel at first.  What only a high rate
+ * comes to is in large pages, where there are any: there a line is a page's first, mostly.
  */
 
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include "log.h"
 
 #define FRESH_BYTES ((size_t)16 << 20) /* a worker, at most: its tunnels share it evenly */
+#define FRESH_SMALL ((size_t)2 << 20)  /* of a filter, in ordinary pages */
 
 /* Lines of each tunnel: a power of two. */
 static uint32_t tunnel_lines(unsigned tunnels)
@@ -75,6 +77,12 @@ static int books_up(struct app *a)
 	return ret ? app_fail(a, ret, "conversations") : 0;
 }
 
+static void large_pages(struct fresh_line *v, size_t n)
+{
+	if (n > FRESH_SMALL)
+		madvise((uint8_t *)v + FRESH_SMALL, n - FRESH_SMALL, MADV_HUGEPAGE);
+}
+
 int app_fresh_up(struct app *a)
 {
 	unsigned tunnels = a->conf->n_tunnels, n = a->plan.workers;
@@ -89,14 +97,15 @@ int app_fresh_up(struct app *a)
 	v = mmap(NULL, a->fresh_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (v == MAP_FAILED)
 		return app_fail(a, -errno, "filters of replays");
-	madvise(v, a->fresh_len, MADV_HUGEPAGE); /* where there are any: a line is a page's first, mostly */
 	a->fresh_lines = v;
 	for (unsigned w = 0; w < n; w++) {
 		a->fresh[w] = calloc(tunnels, sizeof(**a->fresh));
 		if (!a->fresh[w])
 			return app_fail(a, -ENOMEM, "filters of replays");
-		for (unsigned t = 0; t < tunnels; t++, v += lines)
+		for (unsigned t = 0; t < tunnels; t++, v += lines) {
+			large_pages(v, lines * sizeof(*v));
 			fresh_init(&a->fresh[w][t], v, lines, now);
+		}
 	}
 	return books_up(a);
 }

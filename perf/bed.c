@@ -16,15 +16,16 @@
 #include "pool.h"
 #include "worker_int.h"
 
-#define MBUFS	  24575u
-#define RING	  8192u
-#define CHUNKS	  4096u
-#define HEAP	  ((size_t)256 << 20)
-#define HEAP_UNIT 65536u
-#define PAIR	  2u /* beds side by side */
-#define AHEAD	  (128u << 10)
-#define FILTER	  (1u << 18) /* lines: 16 MiB, as the program has */
-#define CLIENT_ID 7	     /* of its shard: names in EAL must differ */
+#define MBUFS	     24575u
+#define RING	     8192u
+#define CHUNKS	     4096u
+#define HEAP	     ((size_t)256 << 20)
+#define HEAP_UNIT    65536u
+#define PAIR	     2u /* beds side by side */
+#define AHEAD	     (128u << 10)
+#define FILTER	     (1u << 18) /* lines: 16 MiB, as the program has */
+#define FILTER_SMALL (2u << 20) /* bytes of it in ordinary pages, likewise */
+#define CLIENT_ID    7		/* of its shard: names in EAL must differ */
 
 void bed_need(bool ok, const char *what)
 {
@@ -173,7 +174,8 @@ static void gate_worker(struct bed_gate *g, int e)
 		g->filter_mem = mmap(NULL, FILTER * sizeof(struct fresh_line), PROT_READ | PROT_WRITE,
 				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		bed_need(g->filter_mem != MAP_FAILED, "a filter");
-		madvise(g->filter_mem, FILTER * sizeof(struct fresh_line), MADV_HUGEPAGE);
+		madvise((uint8_t *)g->filter_mem + FILTER_SMALL, FILTER * sizeof(struct fresh_line) - FILTER_SMALL,
+			MADV_HUGEPAGE);
 		fresh_init(&g->filter, g->filter_mem, FILTER, g->bed->us / 1000);
 		g->filters[sc.id] = &g->filter;
 		sc.fresh = g->filters;
