@@ -20,6 +20,8 @@
 #define PL_STUCK_MS 3000 /* a port that has taken nothing for so long loses what waits for it */
 
 _Static_assert(PL_TX_LONG >= SHARD_OUT_MIN + 32, "a vector must hold a session's packets and their parity");
+_Static_assert(PL_RX <= SHARD_MARKS && PL_TX_LONG <= SHARD_MARKS,
+	       "of each packet there is a name, or it could come again");
 
 /* Frames for one port, in order; what the port does not take waits. */
 struct txq {

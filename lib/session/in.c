@@ -27,7 +27,7 @@ static bool sess_may_read(const struct sess *ss)
 		return false;
 	if (held < SESS_LOW_BYTES)
 		return true;
-	tunnel = (unsigned)(ss->tun - ss->shard->conf.tunnels);
+	tunnel = sess_tunnel(ss);
 	return (uint64_t)held < chan_room(ss->shard->chans, tunnel) / SESS_ROOM_PART;
 }
 

@@ -22,7 +22,7 @@ static void path_ask(const struct sess *ss, const struct net_hop *hop)
 {
 	struct note n = {.type = NOTE_NEIGH, .worker = (uint16_t)ss->shard->conf.id};
 
-	n.tunnel = (uint16_t)(ss->tun - ss->shard->conf.tunnels);
+	n.tunnel = (uint16_t)sess_tunnel(ss);
 	n.key.peer = hop->via;
 	n.key.dev = hop->dev;
 	border_note(ss->shard->border, &n);

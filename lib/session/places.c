@@ -63,7 +63,7 @@ bool places_may(const struct shard *s, unsigned tunnel)
 void places_take(struct sess *ss)
 {
 	struct shard *s = ss->shard;
-	struct places *p = &s->places[ss->tun - s->conf.tunnels];
+	struct places *p = &s->places[sess_tunnel(ss)];
 
 	if (p->used++ >= p->own)
 		s->places_over++;
@@ -72,7 +72,7 @@ void places_take(struct sess *ss)
 void places_give(struct sess *ss)
 {
 	struct shard *s = ss->shard;
-	struct places *p = &s->places[ss->tun - s->conf.tunnels];
+	struct places *p = &s->places[sess_tunnel(ss)];
 
 	if (p->used-- > p->own)
 		s->places_over--;

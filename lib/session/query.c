@@ -5,7 +5,7 @@ static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
 {
 	memset(r, 0, sizeof(*r));
 	r->id = ss->id;
-	r->tunnel = (uint16_t)(ss->tun - ss->shard->conf.tunnels);
+	r->tunnel = (uint16_t)sess_tunnel(ss);
 	r->worker = (uint16_t)ss->shard->conf.id;
 	r->client = ss->tun->client;
 	r->kcpgate_peer = mux_can_half(&ss->mux);

@@ -46,7 +46,7 @@ void roam_opened(struct sess *ss, uint64_t now)
 	*at = ss;
 	if (!has_elsewhere(s))
 		return;
-	flow_conv_add(s->conf.roam, (uint16_t)(ss->tun - s->conf.tunnels), ss->conv, (uint16_t)s->conf.id);
+	flow_conv_add(s->conf.roam, (uint16_t)sess_tunnel(ss), ss->conv, (uint16_t)s->conf.id);
 	/* It begins where its flow is sent for a while, because of another session: then it stays. */
 	if (flow_moved_any(s->conf.roam) && flow_moved(s->conf.roam, &ss->key, ss->hash, now) == s->conf.id)
 		ss->steered = flow_move(s->conf.roam, &ss->key, ss->hash, (uint16_t)s->conf.id, true, now);
@@ -73,7 +73,7 @@ void roam_closed(struct sess *ss)
 	*at = ss->conv_next;
 	if (!has_elsewhere(s))
 		return;
-	flow_conv_del(s->conf.roam, (uint16_t)(ss->tun - s->conf.tunnels), ss->conv, (uint16_t)s->conf.id);
+	flow_conv_del(s->conf.roam, (uint16_t)sess_tunnel(ss), ss->conv, (uint16_t)s->conf.id);
 	steer_end(ss);
 }
 

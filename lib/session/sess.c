@@ -10,14 +10,14 @@ void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2
 	struct note n = {
 		.type = (uint8_t)type, .worker = (uint16_t)s->conf.id, .arg = arg, .arg2 = arg2, .key = ss->key};
 
-	n.tunnel = (uint16_t)(ss->tun - s->conf.tunnels);
+	n.tunnel = (uint16_t)sess_tunnel(ss);
 	border_note(s->border, &n);
 }
 
 void sess_note_window(struct sess *ss, uint32_t has, uint32_t wants, uint32_t kbits, uint16_t rtt)
 {
 	struct note n = {.type = NOTE_WINDOW,
-			 .tunnel = (uint16_t)(ss->tun - ss->shard->conf.tunnels),
+			 .tunnel = (uint16_t)sess_tunnel(ss),
 			 .worker = (uint16_t)ss->shard->conf.id,
 			 .arg = has << 16 | wants,
 			 .arg2 = kbits,

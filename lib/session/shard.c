@@ -403,7 +403,7 @@ struct shard_who shard_who(const struct shard *s, const struct sess *sess)
 	return (struct shard_who){
 		.id = sess->id,
 		.key = &sess->key,
-		.tunnel = (uint16_t)(sess->tun - s->conf.tunnels),
+		.tunnel = (uint16_t)sess_tunnel(sess),
 		.dev = sess->path_ok ? sess->path.dev : sess->reply_dev,
 	};
 }

@@ -220,7 +220,7 @@ void stream_orphan(struct stream *st)
 static struct chan *accept_chan(const struct sess *ss)
 {
 	struct shard *s = ss->shard;
-	unsigned tunnel = (unsigned)(ss->tun - s->conf.tunnels), chans = chans_of(ss);
+	unsigned tunnel = sess_tunnel(ss), chans = chans_of(ss);
 
 	if (ss->tun->client)
 		return NULL;
