@@ -9,7 +9,7 @@ import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import case
-from attack_test import Recording, conf, load, replay, up
+from attack_test import Recording, conf, load, recorded, replay, up
 from behaviour_test import stock
 from lab import Lab, wait_until
 
@@ -139,10 +139,7 @@ def test_stock_serves_a_recording():
         up(lab)
         stock_server(lab)
         client = stock_client(lab, "client", 13000)
-        rec = Recording(lab, "rec")
-        p = load(lab, "big", "big", "127.0.0.1", 13000, 1000000)
-        case.check(p.end() == 0, p.log())
-        frames = rec.stop().sent()[:30]
+        frames = recorded(lab, 13000, "big", 1000000)[:30]
         client.stop()
         rec = Recording(lab, "back", "p")
         replay(lab, "again", frames, 20001)
@@ -158,10 +155,7 @@ def test_stock_loses_a_session_to_a_recording():
         up(lab)
         stock_server(lab)
         other = stock_client(lab, "other", 13001)
-        rec = Recording(lab, "rec")
-        p = load(lab, "small", "small", "127.0.0.1", 13001, 5)
-        case.check(p.end() == 0, p.log())
-        frames = rec.stop().sent()[:1]
+        frames = recorded(lab, 13001, "small", 5)[:1]
         other.stop()
         stock_client(lab, "victim", 13000)
         big = load(lab, "victims", "big", "127.0.0.1", 13000, 400000000)

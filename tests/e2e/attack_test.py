@@ -117,6 +117,13 @@ def replay(lab, name, frames, port):
     case.check("sent" in p.log(), p.log())
 
 
+def recorded(lab, port, what, n):
+    """The frames to the server of what a client's port is used for."""
+    rec = Recording(lab, "rec")
+    done(load(lab, what, what, "127.0.0.1", port, n))
+    return rec.stop().sent()
+
+
 def drops(lab, gw, name):
     return lab.telemetry(gw, "/kcpgate/drops")[name]
 
@@ -135,9 +142,7 @@ def test_recording_from_elsewhere():
         up(lab)
         srv = server(lab, "server")
         client(lab, "client", 13000)
-        rec = Recording(lab, "rec")
-        done(load(lab, "small", "small", "127.0.0.1", 13000, 5))
-        frames = rec.stop().sent()
+        frames = recorded(lab, 13000, "small", 5)
         case.check(len(frames) > 5, len(frames))
         had, before = opened(lab, srv), drops(lab, srv, "replayed")
         rec = Recording(lab, "back", "p")
@@ -154,9 +159,7 @@ def test_recording_at_a_session():
         up(lab)
         first = server(lab, "first")
         client(lab, "other", 13001)
-        rec = Recording(lab, "rec")
-        done(load(lab, "small", "small", "127.0.0.1", 13001, 5))
-        frames = rec.stop().sent()
+        frames = recorded(lab, 13001, "small", 5)
         case.check(first.stop() == 0, "exit status")
         srv = server(lab, "second")
         client(lab, "victim", 13000)
@@ -178,9 +181,7 @@ def test_what_a_recording_is_sent():
         up(lab)
         first = server(lab, "first")
         cli = client(lab, "client", 13000)
-        rec = Recording(lab, "rec")
-        done(load(lab, "half", "half", "127.0.0.1", 13000, 1000000))
-        frames = rec.stop().sent()[:30]
+        frames = recorded(lab, 13000, "half", 1000000)[:30]
         case.check(cli.stop() == 0 and first.stop() == 0, "exit status")
         srv = server(lab, "second")
         rec = Recording(lab, "back", "p")
@@ -199,9 +200,7 @@ def after_a_restart(sig):
         state = os.path.dirname(lab.file("state", ""))
         first = server(lab, "first", state=state)
         cli = client(lab, "client", 13000)
-        rec = Recording(lab, "rec")
-        done(load(lab, "half", "half", "127.0.0.1", 13000, 1000000))
-        frames = rec.stop().sent()
+        frames = recorded(lab, 13000, "half", 1000000)
         case.check(cli.stop() == 0, "exit status")
         first.stop(sig)
         srv = server(lab, "second", state=state)

@@ -529,6 +529,12 @@ void bed_step(struct bed *b)
 	carry(b, &b->g[SERVER], &b->g[CLIENT]);
 }
 
+void bed_steps(struct bed *b, unsigned ms)
+{
+	while (ms--)
+		bed_step(b);
+}
+
 bool bed_finish(struct bed *b, unsigned ms)
 {
 	for (unsigned t = 0; t < ms; t++) {
@@ -547,6 +553,16 @@ void app_complete(const struct app *a)
 {
 	cr_assert(a->closed && !a->aborted);
 	cr_assert_eq(a->got, a->to_send, "%u of %u bytes", a->got, a->to_send);
+}
+
+void bed_transfer(struct bed *b, uint32_t bytes)
+{
+	for (unsigned i = 0; i < BED_CONN; i++)
+		bed_connect(b, i, bytes);
+	cr_assert(bed_finish(b, 20000));
+	for (unsigned i = 0; i < b->n_app; i++)
+		app_complete(&b->app[i]);
+	bed_steps(b, 200);
 }
 
 uint64_t bed_drops(const struct gate *g, unsigned verdict)

@@ -94,9 +94,12 @@ void bed_end(struct bed *b);
 struct app *bed_connect(struct bed *b, unsigned slot, uint32_t bytes);
 /* A millisecond: turns of all workers, and what control does. */
 void bed_step(struct bed *b);
+void bed_steps(struct bed *b, unsigned ms);
 /* Steps until all connections are closed. */
 bool bed_finish(struct bed *b, unsigned ms);
 void app_complete(const struct app *a);
+/* A connection of so many bytes by each slot, whole, and what the sessions have to say after it. */
+void bed_transfer(struct bed *b, uint32_t bytes);
 
 /* Puts a frame into what the gateway's port receives: where its NIC does, or into this queue. */
 void bed_receive(struct gate *g, struct rte_mbuf *m);

@@ -37,15 +37,6 @@ static struct rte_mbuf *punted(struct gate *g, unsigned w)
 	return last;
 }
 
-static void transfer(struct bed *b, uint32_t bytes)
-{
-	for (unsigned i = 0; i < BED_CONN; i++)
-		bed_connect(b, i, bytes);
-	cr_assert(bed_finish(b, 20000));
-	for (unsigned i = 0; i < b->n_app; i++)
-		app_complete(&b->app[i]);
-}
-
 /* A datagram for the server's tunnel that no key has sealed: taken, it is dropped as crypt_bad. */
 static struct rte_mbuf *datagram(struct bed *b, unsigned payload)
 {
@@ -166,7 +157,7 @@ Test(pipeline_device, padded_fragments)
 	struct bed *b = bed_new(&(struct bed_conf){.cipher = "aes"});
 
 	b->wire = padded_fragments;
-	transfer(b, 50000);
+	bed_transfer(b, 50000);
 	cr_assert_gt(b->seen, 100);
 	cr_assert_eq(all_drops(&b->g[SERVER]) + all_drops(&b->g[CLIENT]), 0);
 	bed_end(b);
@@ -198,7 +189,7 @@ static void broken_without_a_cipher(bool tcp)
 
 	payload_at = tcp ? 54 : 42;
 	b->wire = spoil;
-	transfer(b, 200000);
+	bed_transfer(b, 200000);
 	for (int e = 0; e < 2; e++) {
 		found += bed_drops(&b->g[e], DROP_UDP_CHECKSUM);
 		cr_assert_eq(all_drops(&b->g[e]),
@@ -237,7 +228,7 @@ Test(pipeline_device, unfinished_without_a_cipher)
 	struct bed *b = bed_new(&(struct bed_conf){.cipher = "null"});
 
 	b->wire = unfinished;
-	transfer(b, 50000);
+	bed_transfer(b, 50000);
 	cr_assert_gt(b->seen, 200);
 	cr_assert_eq(all_drops(&b->g[SERVER]) + all_drops(&b->g[CLIENT]), 0);
 	bed_end(b);
@@ -258,7 +249,7 @@ Test(pipeline_device, good_without_a_cipher)
 	struct bed *b = bed_new(&(struct bed_conf){.cipher = "null"});
 
 	b->wire = found_good;
-	transfer(b, 50000);
+	bed_transfer(b, 50000);
 	cr_assert_eq(all_drops(&b->g[SERVER]) + all_drops(&b->g[CLIENT]), 0);
 	bed_end(b);
 }
@@ -355,7 +346,7 @@ static void no_frame_is_short(bool tcp)
 	struct bed *b = bed_new(&(struct bed_conf){.cipher = "null", .tcp = tcp});
 
 	b->wire = long_enough;
-	transfer(b, 20000);
+	bed_transfer(b, 20000);
 	cr_assert_gt(b->seen, 100);
 	bed_end(b);
 }
@@ -437,7 +428,7 @@ static void offloads(uint16_t vlan)
 		bed_publish(&b->g[e], t);
 	}
 	b->wire = as_a_device;
-	transfer(b, 50000);
+	bed_transfer(b, 50000);
 	cr_assert_gt(b->seen, 200);
 	cr_assert_eq(all_drops(&b->g[SERVER]) + all_drops(&b->g[CLIENT]), 0);
 	bed_end(b);

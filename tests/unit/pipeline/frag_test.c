@@ -18,12 +18,6 @@ static struct bed *bed(void)
 	return bed_new(&(struct bed_conf){.cipher = "aes"});
 }
 
-static void steps(struct bed *b, unsigned ms)
-{
-	while (ms--)
-		bed_step(b);
-}
-
 static uint64_t all_drops(const struct gate *g)
 {
 	uint64_t sum = 0;
@@ -107,14 +101,14 @@ static void sizes(bool v6)
 	send_large(b, v6, 1500, 1);
 	send_large(b, v6, room - 1, 2);
 	send_large(b, v6, room, 3);
-	steps(b, 3);
+	bed_steps(b, 3);
 	cr_assert_eq(bed_drops(s, DROP_CRYPT_BAD), 3);
 	cr_assert_eq(all_drops(s), 3);
 	/* One byte more, and far more: dropped as the fragments that they are, each counted, each freed. */
 	lost += send_large(b, v6, room + 1, 4);
 	lost += send_large(b, v6, room + 2, 5);
 	lost += send_large(b, v6, 5000, 6);
-	steps(b, 3);
+	bed_steps(b, 3);
 	cr_assert_eq(bed_drops(s, DROP_IP_FRAGMENT), lost, "%lu of %lu", bed_drops(s, DROP_IP_FRAGMENT), lost);
 	cr_assert_eq(bed_drops(s, DROP_CRYPT_BAD), 3, "nothing of them goes on");
 	cr_assert_eq(all_drops(s), 3 + lost);
@@ -187,13 +181,13 @@ Test(pipeline_frag, ids_do_not_mix)
 	whole_udp(&w, SERVER, false, 5000, BED_PORT, 1200);
 	bed_receive(s, cut(b, &w, 1, 0, 600));
 	bed_receive(s, cut(b, &w, 2, 600, 2000));
-	steps(b, 3);
+	bed_steps(b, 3);
 	cr_assert_eq(all_drops(s), 0, "both wait");
 	cr_assert_eq(bed_mbufs_out(b), 2);
 	bed_receive(s, cut(b, &w, 1, 600, 2000));
-	steps(b, 3);
+	bed_steps(b, 3);
 	cr_assert_eq(bed_drops(s, DROP_CRYPT_BAD), 1);
-	steps(b, 2500); /* FRAG_MS */
+	bed_steps(b, 2500); /* FRAG_MS */
 	cr_assert_eq(bed_drops(s, DROP_IP_FRAGMENT), 1);
 	cr_assert_eq(bed_mbufs_out(b), 0);
 	bed_end(b);
@@ -220,7 +214,7 @@ Test(pipeline_frag, behind_another_header)
 	*rte_pktmbuf_mtod_offset(m, uint8_t *, 20) = 60; /* destination options */
 	*rte_pktmbuf_mtod_offset(m, uint16_t *, 18) = rte_cpu_to_be_16((uint16_t)(m->data_len - 54));
 	bed_receive(s, m);
-	steps(b, 2);
+	bed_steps(b, 2);
 	cr_assert_eq(bed_drops(s, DROP_IP_FRAGMENT), 1);
 	cr_assert_eq(all_drops(s), 1);
 	cr_assert_eq(bed_mbufs_out(b), 0);
@@ -257,7 +251,7 @@ static void lossy(bool v6)
 			bed_step(b);
 	}
 	cr_expect_geq(bed_drops(s, DROP_CRYPT_BAD), whole * 99 / 100, "%lu of %u", bed_drops(s, DROP_CRYPT_BAD), whole);
-	steps(b, 2500);
+	bed_steps(b, 2500);
 	cr_expect_eq(bed_drops(s, DROP_IP_FRAGMENT), 6000 - whole + 2 * (whole - bed_drops(s, DROP_CRYPT_BAD)),
 		     "what was not whole is counted");
 	cr_expect_eq(bed_mbufs_out(b), 0);
@@ -289,13 +283,13 @@ Test(pipeline_frag, flood)
 			most = bed_mbufs_out(b);
 	}
 	cr_expect_leq(most, 512 + 64, "%u buffers", most);
-	steps(b, 600);
+	bed_steps(b, 600);
 	for (unsigned i = 0; i < 100; i++) {
 		two_parts(b, false, 100000 + i, true);
 		bed_step(b);
 	}
 	cr_expect_eq(bed_drops(s, DROP_CRYPT_BAD), 100, "%lu", bed_drops(s, DROP_CRYPT_BAD));
-	steps(b, 2500);
+	bed_steps(b, 2500);
 	cr_expect_eq(bed_drops(s, DROP_IP_FRAGMENT), 20000, "%lu", bed_drops(s, DROP_IP_FRAGMENT));
 	cr_expect_eq(bed_mbufs_out(b), 0);
 	bed_end(b);
@@ -322,7 +316,7 @@ static void overlapping(bool v6)
 		}
 		cr_expect_eq(bed_drops(s, DROP_CRYPT_BAD), 0, "kind %u went on", i);
 	}
-	steps(b, 2500);
+	bed_steps(b, 2500);
 	cr_expect_eq(bed_drops(s, DROP_IP_FRAGMENT), 12, "%lu", bed_drops(s, DROP_IP_FRAGMENT));
 	cr_expect_eq(all_drops(s), 12);
 	cr_expect_eq(bed_mbufs_out(b), 0);

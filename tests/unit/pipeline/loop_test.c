@@ -14,12 +14,6 @@
 
 TestSuite(pipeline_loop, .init = eal_start);
 
-static void steps(struct bed *b, unsigned ms)
-{
-	while (ms--)
-		bed_step(b);
-}
-
 /*
  * However much is ready, a turn sends 512 packets and then receives: two thousand segments that are overdue together,
  * for the worker was away, are no reason to leave a port's queue to itself.
@@ -32,11 +26,11 @@ Test(pipeline_loop, a_turn_sends_so_much)
 
 	for (unsigned i = 0; i < BED_CONN; i++)
 		bed_connect(b, i, 8000000);
-	steps(b, 100); /* the windows are open, and the sessions no longer young */
+	bed_steps(b, 100); /* the windows are open, and the sessions no longer young */
 	s->still[0] = s->still[1] = true;
-	steps(b, 15); /* and full */
+	bed_steps(b, 15); /* and full */
 	c->still[0] = true;
-	steps(b, 1000);
+	bed_steps(b, 1000);
 	c->still[0] = false;
 	for (unsigned i = 0; i < 4; i++) {
 		before = worker_stats(c->w[0])->tx_packets;
@@ -72,7 +66,7 @@ Test(pipeline_loop, closes_and_stops, .timeout = 90)
 	pthread_t t;
 
 	bed_connect(b, 0, 10000000);
-	steps(b, 10);
+	bed_steps(b, 10);
 	cr_assert_not(b->app[0].closed);
 	cr_assert_gt(shard_stats(c->shard[0])->sessions, 0);
 	cr_assert_not(worker_closed(c->w[0]));
@@ -113,7 +107,7 @@ Test(pipeline_loop, idle_turns, .timeout = 90)
 	const struct worker_stats *st = worker_stats(s->w[0]);
 	pthread_t t;
 
-	steps(b, 5);
+	bed_steps(b, 5);
 	cr_assert_eq(pthread_create(&t, NULL, loop, s->w[0]), 0);
 	await(__atomic_load_n(&st->turns, __ATOMIC_RELAXED) > 50);
 	worker_stop(s->w[0]);

@@ -12,12 +12,6 @@
 
 TestSuite(pipeline_port, .init = eal_start, .timeout = 60);
 
-static void steps(struct bed *b, unsigned ms)
-{
-	while (ms--)
-		bed_step(b);
-}
-
 /* The connections of one port are over, and whole. */
 static void complete(const struct bed *b, unsigned port)
 {
@@ -46,7 +40,7 @@ static struct bed *begin(const struct bed_conf *conf, uint32_t bytes)
 
 	for (unsigned i = 0; i < BED_CONN; i++)
 		bed_connect(b, i, bytes);
-	steps(b, 5);
+	bed_steps(b, 5);
 	return b;
 }
 
@@ -86,7 +80,7 @@ Test(pipeline_port, stuck)
 	unsigned out;
 
 	b->g[SERVER].no_carry = b->g[CLIENT].no_carry = 2;
-	steps(b, PL_STUCK_MS + 500);
+	bed_steps(b, PL_STUCK_MS + 500);
 	complete(b, 0);
 	cr_assert_gt(bed_drops(&b->g[CLIENT], DROP_TX_FULL), 0);
 	cr_assert_gt(bed_drops(&b->g[SERVER], DROP_TX_FULL), 0);
@@ -106,11 +100,11 @@ Test(pipeline_port, down)
 	uint64_t before;
 
 	set(b, 1, false, false);
-	steps(b, 5);
+	bed_steps(b, 5);
 	before = rte_ring_count(b->g[CLIENT].more.tx);
 	cr_assert(finish(b, 0, 20000));
 	complete(b, 0);
-	steps(b, 1000); /* for what is sent again */
+	bed_steps(b, 1000); /* for what is sent again */
 	cr_assert_eq(rte_ring_count(b->g[CLIENT].more.tx), before);
 	cr_assert_gt(bed_drops(&b->g[CLIENT], DROP_PORT_DOWN), 0);
 	cr_assert_gt(bed_drops(&b->g[SERVER], DROP_PORT_DOWN), 0);
@@ -154,7 +148,7 @@ Test(pipeline_port, goes_by_the_other)
 
 	cr_assert(!over(b, 1) && !over(b, 0));
 	detour(b);
-	steps(b, 5);
+	bed_steps(b, 5);
 	before = rte_ring_count(b->g[CLIENT].more.tx);
 	cr_assert(finish(b, 1, 20000), "the sessions of the port that is down stand still");
 	complete(b, 1);
@@ -175,7 +169,7 @@ Test(pipeline_port, closed_and_opened)
 	struct bed_port first = b->g[CLIENT].more;
 
 	b->g[SERVER].no_carry = b->g[CLIENT].no_carry = 2;
-	steps(b, 100);
+	bed_steps(b, 100);
 	set(b, 1, false, true);
 	/* Nobody looks at it: not at its queues either. */
 	for (int e = 0; e < 2; e++)
@@ -183,7 +177,7 @@ Test(pipeline_port, closed_and_opened)
 			b->g[e].wp[w][1] = (struct worker_port){.id = UINT16_MAX, .rxq = 9, .txq = 9};
 	cr_assert(finish(b, 0, 20000));
 	complete(b, 0);
-	steps(b, 1000);
+	bed_steps(b, 1000);
 	cr_assert_gt(bed_drops(&b->g[SERVER], DROP_PORT_DOWN), 0);
 	cr_assert_leq(bed_mbufs_out(b), 4 * 64);
 	for (int e = 0; e < 2; e++) {
@@ -222,15 +216,15 @@ Test(pipeline_port, ring_in_use)
 		m->port = c->port;
 		cr_assert_eq(rte_ring_sp_enqueue(c->border[0]->inject, m), 0);
 	}
-	steps(b, 5);
+	bed_steps(b, 5);
 	cr_assert_eq(rte_ring_count(c->tx[0]), 5);
 	/* Only a stamp is on it: free.  Beyond the end it goes on at the beginning. */
 	((struct tpacket2_hdr *)(ring + 5 * FRAME))->tp_status = TP_STATUS_TS_SOFTWARE;
 	((struct tpacket2_hdr *)(ring + 2 * FRAME))->tp_status = TP_STATUS_SEND_REQUEST;
-	steps(b, 5);
+	bed_steps(b, 5);
 	cr_assert_eq(rte_ring_count(c->tx[0]), 16 + 2);
 	((struct tpacket2_hdr *)(ring + 2 * FRAME))->tp_status = TP_STATUS_AVAILABLE;
-	steps(b, 5);
+	bed_steps(b, 5);
 	cr_assert_eq(rte_ring_count(c->tx[0]), 24);
 	cr_assert_eq(bed_drops(c, DROP_TX_FULL), 0);
 	bed_end(b);
@@ -259,11 +253,11 @@ Test(pipeline_port, full_ring_is_sent)
 	((struct tpacket2_hdr *)ring)->tp_status = TP_STATUS_SEND_REQUEST;
 	m->port = c->port;
 	cr_assert_eq(rte_ring_sp_enqueue(c->border[0]->inject, m), 0);
-	steps(b, 2);
+	bed_steps(b, 2);
 	worker_kick(c->w[0]);
 	cr_assert_eq(recv(fd[1], buf, sizeof(buf), 0), 0);
 	((struct tpacket2_hdr *)ring)->tp_status = TP_STATUS_AVAILABLE;
-	steps(b, 2);
+	bed_steps(b, 2);
 	worker_kick(c->w[0]);
 	cr_assert_eq(recv(fd[1], buf, sizeof(buf), 0), -1);
 	bed_end(b);
@@ -286,7 +280,7 @@ Test(pipeline_port, too_long_for_the_ring)
 	set(b, 0, true, false);
 	m->port = c->port;
 	cr_assert_eq(rte_ring_sp_enqueue(c->border[0]->inject, m), 0);
-	steps(b, 2);
+	bed_steps(b, 2);
 	cr_assert_eq(bed_drops(c, DROP_TX_LONG), 1);
 	cr_assert_eq(bed_mbufs_out(b), 0);
 	bed_end(b);

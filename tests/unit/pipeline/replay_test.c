@@ -42,22 +42,6 @@ static uint64_t other_drops(const struct gate *g, unsigned but)
 	return sum;
 }
 
-static void steps(struct bed *b, unsigned ms)
-{
-	while (ms--)
-		bed_step(b);
-}
-
-static void transfer(struct bed *b, uint32_t bytes)
-{
-	for (unsigned i = 0; i < BED_CONN; i++)
-		bed_connect(b, i, bytes);
-	cr_assert(bed_finish(b, 20000));
-	for (unsigned i = 0; i < b->n_app; i++)
-		app_complete(&b->app[i]);
-	steps(b, 200);
-}
-
 static struct rte_mbuf *copy_of(struct bed *b, const struct rte_mbuf *m)
 {
 	return bed_bytes(b, rte_pktmbuf_mtod(m, const void *), m->data_len);
@@ -78,7 +62,7 @@ static void double_it_all(const char *cipher)
 	struct bed *b = bed_new(&conf);
 
 	b->wire = double_it;
-	transfer(b, 20000);
+	bed_transfer(b, 20000);
 	cr_assert_eq(drops(&b->g[SERVER], DROP_REPLAYED) + drops(&b->g[CLIENT], DROP_REPLAYED), b->seen);
 	cr_assert_eq(other_drops(&b->g[SERVER], DROP_REPLAYED) + other_drops(&b->g[CLIENT], DROP_REPLAYED), 0);
 	bed_end(b);
@@ -99,7 +83,7 @@ Test(pipeline_replay, copies_without_a_cipher_are_kcps_affair)
 	struct bed *b = bed_new(&conf);
 
 	b->wire = double_it;
-	transfer(b, 20000);
+	bed_transfer(b, 20000);
 	cr_assert_eq(drops(&b->g[SERVER], DROP_REPLAYED), 0);
 	bed_end(b);
 }
@@ -144,7 +128,7 @@ static void reflect_all(const char *cipher)
 	struct bed *b = bed_new(&conf);
 
 	b->wire = reflect;
-	transfer(b, 20000);
+	bed_transfer(b, 20000);
 	cr_assert_eq(drops(&b->g[SERVER], DROP_REPLAYED) + drops(&b->g[CLIENT], DROP_REPLAYED), b->seen);
 	cr_assert_eq(other_drops(&b->g[SERVER], DROP_REPLAYED) + other_drops(&b->g[CLIENT], DROP_REPLAYED), 0);
 	bed_end(b);
@@ -187,7 +171,7 @@ Test(pipeline_replay, a_recording_begins_no_session_elsewhere)
 
 	n_kept = 0;
 	b->wire = record;
-	transfer(b, 3000);
+	bed_transfer(b, 3000);
 	cr_assert_gt(n_kept, 16);
 	b->wire = NULL;
 	opened = shard_stats(s->shard[0])->sessions_opened + shard_stats(s->shard[1])->sessions_opened;
@@ -199,9 +183,9 @@ Test(pipeline_replay, a_recording_begins_no_session_elsewhere)
 			udp->dgram_cksum = 0; /* of IPv4: none */
 			bed_receive(s, bed_bytes(b, kept[i].p, kept[i].n));
 			if (i % 32 == 31)
-				steps(b, 1);
+				bed_steps(b, 1);
 		}
-		steps(b, 1);
+		bed_steps(b, 1);
 	}
 	cr_assert_eq(drops(s, DROP_REPLAYED), 100 * n_kept);
 	for (unsigned w = 0; w < 2; w++)
@@ -227,7 +211,7 @@ Test(pipeline_replay, what_does_not_open_is_not_remembered)
 	struct bed *b = bed_new(&conf);
 
 	b->wire = spoil_a_copy;
-	transfer(b, 20000);
+	bed_transfer(b, 20000);
 	cr_assert_eq(drops(&b->g[SERVER], DROP_REPLAYED) + drops(&b->g[CLIENT], DROP_REPLAYED), 0);
 	cr_assert_geq(drops(&b->g[SERVER], DROP_CRYPT_BAD) + drops(&b->g[SERVER], DROP_UDP_CHECKSUM), b->seen / 3);
 	bed_end(b);

@@ -15,12 +15,6 @@ TestSuite(pipeline_rings, .init = eal_start);
 
 #define MESH 1023 /* frames that a ring between two workers holds */
 
-static void steps(struct bed *b, unsigned ms)
-{
-	while (ms--)
-		bed_step(b);
-}
-
 static uint64_t all_drops(const struct gate *g)
 {
 	uint64_t sum = 0;
@@ -51,14 +45,14 @@ Test(pipeline_rings, steer_full)
 	s->still[1] = true;
 	datagrams(b, 1, 3000);
 	datagrams(b, 0, 10);
-	steps(b, 20);
+	bed_steps(b, 20);
 	cr_assert_eq(worker_stats(s->w[0])->steered_out, MESH);
 	cr_assert_eq(bed_drops(s, DROP_STEER_FULL), 3000 - MESH);
 	cr_assert_eq(shard_stats(s->shard[0])->drops[DROP_CRYPT_BAD - VERDICT_DROP], 10, "worker 0 goes on");
 	cr_assert_eq(all_drops(s), 3000 - MESH + 10);
 	cr_assert_eq(bed_mbufs_out(b), MESH, "none but those that wait in the ring");
 	s->still[1] = false;
-	steps(b, 20);
+	bed_steps(b, 20);
 	cr_assert_eq(worker_stats(s->w[1])->steered_in, MESH);
 	cr_assert_eq(shard_stats(s->shard[1])->drops[DROP_CRYPT_BAD - VERDICT_DROP], MESH);
 	cr_assert_eq(bed_mbufs_out(b), 0);
@@ -77,7 +71,7 @@ Test(pipeline_rings, steered_once)
 	m = bed_bytes(b, w.p, w.n);
 	m->port = s->port;
 	cr_assert_eq(rte_ring_sp_enqueue(s->mesh->steer[0 * 2 + 1], m), 0);
-	steps(b, 3);
+	bed_steps(b, 3);
 	cr_assert_eq(shard_stats(s->shard[1])->drops[DROP_CRYPT_BAD - VERDICT_DROP], 1);
 	cr_assert_eq(worker_stats(s->w[1])->steered_in, 1);
 	cr_assert_eq(worker_stats(s->w[1])->steered_out, 0);
@@ -154,7 +148,7 @@ Test(pipeline_rings, tx_full)
 	cr_assert_eq(all_drops(s), bed_drops(s, DROP_TX_FULL));
 	cr_assert_eq(bed_mbufs_out(b), wait, "%u buffers, and %u wait", bed_mbufs_out(b), wait);
 	s->no_carry = false;
-	steps(b, 100);
+	bed_steps(b, 100);
 	cr_assert_eq(sent, wait);
 	cr_assert_eq(worker_stats(s->w[0])->tx_packets, wait);
 	cr_assert_eq(bed_mbufs_out(b), 0);
@@ -178,7 +172,7 @@ Test(pipeline_rings, tx_full_by_a_sibling)
 	cr_assert_eq(bed_mbufs_out(b), wait);
 	cr_assert_eq(s->w[1]->poked, 1, "worker 0 is to be woken");
 	s->still[0] = false;
-	steps(b, 100);
+	bed_steps(b, 100);
 	cr_assert_eq(sent, wait);
 	cr_assert_eq(worker_stats(s->w[0])->tx_packets, wait, "counted where they leave");
 	cr_assert_eq(worker_stats(s->w[1])->tx_packets, 0);
@@ -254,15 +248,15 @@ Test(pipeline_rings, a_turn_is_bounded)
 	bed_step(b);
 	cr_assert_eq(worker_stats(s->w[0])->rx_packets, 256);
 	cr_assert_eq(worker_stats(s->w[0])->max_burst, 256);
-	steps(b, 3);
+	bed_steps(b, 3);
 	cr_assert_eq(worker_stats(s->w[0])->rx_packets, 1000);
 	s->still[1] = true;
 	datagrams(b, 1, 1000);
-	steps(b, 4);
+	bed_steps(b, 4);
 	s->still[1] = false;
 	bed_step(b);
 	cr_assert_eq(worker_stats(s->w[1])->steered_in, 128);
-	steps(b, 7);
+	bed_steps(b, 7);
 	cr_assert_eq(worker_stats(s->w[1])->steered_in, 1000);
 	cr_assert_eq(bed_drops(s, DROP_CRYPT_BAD), 2000);
 	bed_end(b);
@@ -289,7 +283,7 @@ Test(pipeline_rings, driver_checksums)
 
 		m->ol_flags |= of[i].flag;
 		bed_receive(s, m);
-		steps(b, 2);
+		bed_steps(b, 2);
 		bad += of[i].bad;
 		other += !of[i].bad;
 		cr_assert_eq(bed_drops(s, DROP_UDP_CHECKSUM), bad, "%u", i);

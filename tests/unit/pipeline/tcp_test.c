@@ -23,12 +23,6 @@ static struct bed *bed(void)
 	return bed_new(&(struct bed_conf){.cipher = "aes", .tcp = true});
 }
 
-static void steps(struct bed *b, unsigned ms)
-{
-	while (ms--)
-		bed_step(b);
-}
-
 /* A segment from the other gateway's host to gateway e. */
 static void segment(struct bed *b, int e, uint16_t sport, uint16_t dport, uint8_t flags, uint32_t seq, uint32_t ack)
 {
@@ -91,7 +85,7 @@ Test(pipeline_tcp, server_answers)
 
 	b->wire = listen_in;
 	segment(b, SERVER, 5000, BED_PORT, SYN, 0x12345678, 0);
-	steps(b, 2);
+	bed_steps(b, 2);
 	cr_assert_eq(heard.n[CLIENT], 1);
 	cr_assert_eq(memcmp(heard.frame, "\2\0\0\0\0\1\2\0\0\0\0\2", 12), 0, "back to where it came from");
 	cr_assert_eq(ip->src_addr, rte_cpu_to_be_32(0x0a000002));
@@ -103,11 +97,11 @@ Test(pipeline_tcp, server_answers)
 	first = isn();
 	/* Said again, it is the same flow; another port's is another. */
 	segment(b, SERVER, 5000, BED_PORT, SYN, 0x12345678, 0);
-	steps(b, 2);
+	bed_steps(b, 2);
 	cr_assert_eq(heard.n[CLIENT], 2);
 	cr_assert_eq(isn(), first);
 	segment(b, SERVER, 5001, BED_PORT, SYN, 0x12345678, 0);
-	steps(b, 2);
+	bed_steps(b, 2);
 	cr_assert_eq(heard.n[CLIENT], 3);
 	cr_assert_neq(isn(), first);
 	cr_assert_eq(shard_stats(b->g[SERVER].shard[0])->sessions_opened, 0, "nothing is kept of a SYN");
@@ -126,7 +120,7 @@ Test(pipeline_tcp, no_answer_to_the_unwelcome)
 	b->g[SERVER].tun.acl = acl;
 	b->wire = listen_in;
 	segment(b, SERVER, 5000, BED_PORT, SYN, 0x12345678, 0);
-	steps(b, 2);
+	bed_steps(b, 2);
 	cr_assert_eq(heard.n[CLIENT], 0);
 	cr_assert_eq(bed_drops(&b->g[SERVER], DROP_ACL), 1);
 	cr_assert_eq(bed_mbufs_out(b), 0);
@@ -141,7 +135,7 @@ Test(pipeline_tcp, server_takes_no_answers)
 
 	b->wire = listen_in;
 	segment(b, SERVER, 5000, BED_PORT, SYN | ACK, 1, 2);
-	steps(b, 2);
+	bed_steps(b, 2);
 	cr_assert_eq(heard.n[CLIENT], 0);
 	cr_assert_eq(bed_drops(&b->g[SERVER], DROP_TCP_CONTROL), 1);
 	cr_assert_eq(bed_mbufs_out(b), 0);
@@ -158,14 +152,14 @@ Test(pipeline_tcp, client_answers_no_syn)
 	bed_connect(b, 0, 1000);
 	cr_assert(bed_finish(b, 10000));
 	app_complete(&b->app[0]);
-	steps(b, 200);
+	bed_steps(b, 200);
 	port = b->dials[0].key.local_port;
 	cr_assert_eq(b->g[CLIENT].udp->tcp[port], 1);
 	before = bed_drops(&b->g[CLIENT], DROP_TCP_CONTROL);
 	b->wire = listen_in;
 	segment(b, CLIENT, BED_PORT, port, SYN, 77, 0);	    /* by its own peer */
 	segment(b, CLIENT, BED_PORT + 1, port, SYN, 77, 0); /* by anybody */
-	steps(b, 5);
+	bed_steps(b, 5);
 	cr_assert_eq(heard.n[SERVER], 0, "%u answers to a SYN", heard.n[SERVER]);
 	cr_assert_eq(bed_drops(&b->g[CLIENT], DROP_TCP_CONTROL), before + 2);
 	cr_assert_eq(bed_mbufs_out(b), 0);
@@ -180,7 +174,7 @@ Test(pipeline_tcp, strangers_are_punted)
 
 	b->wire = listen_in;
 	segment(b, SERVER, 5000, BED_PORT + 1, SYN, 1, 0);
-	steps(b, 2);
+	bed_steps(b, 2);
 	cr_assert_eq(heard.n[CLIENT], 0);
 	cr_assert_eq(border_punts(b->g[SERVER].border[0], &m, 1), 1);
 	cr_assert_eq(m->data_len, HEADERS);
@@ -229,10 +223,10 @@ Test(pipeline_tcp, answer_to_another_syn)
 
 	b->g[CLIENT].no_carry = true;
 	bed_connect(b, 0, 1000);
-	steps(b, 50);
+	bed_steps(b, 50);
 	before = bed_drops(&b->g[CLIENT], DROP_TCP_CONTROL);
 	segment(b, CLIENT, BED_PORT, b->dials[0].key.local_port, SYN | ACK, 1, 0xdeadbeef);
-	steps(b, 2);
+	bed_steps(b, 2);
 	cr_assert_eq(bed_drops(&b->g[CLIENT], DROP_TCP_CONTROL), before + 1);
 	b->g[CLIENT].no_carry = false;
 	cr_assert(bed_finish(b, 20000));
@@ -265,11 +259,11 @@ Test(pipeline_tcp, no_buffer_to_knock)
 	struct bed *b = bed();
 	unsigned n = 0;
 
-	steps(b, 2);
+	bed_steps(b, 2);
 	while (rte_pktmbuf_alloc_bulk(b->pool, &all[n], 1) == 0)
 		n++;
 	bed_connect(b, 0, 1000);
-	steps(b, 20);
+	bed_steps(b, 20);
 	cr_assert_gt(bed_drops(&b->g[CLIENT], DROP_NO_MBUF), 0);
 	rte_pktmbuf_free_bulk(all, n);
 	cr_assert(bed_finish(b, 10000));

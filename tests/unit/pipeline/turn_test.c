@@ -13,12 +13,6 @@
 
 TestSuite(pipeline_turn, .init = eal_start);
 
-static void steps(struct bed *b, unsigned ms)
-{
-	while (ms--)
-		bed_step(b);
-}
-
 /* ---- snapshots ---- */
 
 static const uint8_t old_mac[6] = {2, 0, 0, 0, 0, 1}, new_mac[6] = {2, 0, 0, 0, 0xaa, 1};
@@ -66,7 +60,7 @@ Test(pipeline_turn, adopts_and_says_so)
 	bed_step(b);
 	for (unsigned w = 0; w < 2; w++)
 		cr_assert_eq(s->border[w]->adopted, 2, "worker %u uses the second", w);
-	steps(b, 2);
+	bed_steps(b, 2);
 	want = new_mac;
 	net_tbl_free(s->tbl);
 	s->tbl = t;
@@ -133,7 +127,7 @@ Test(pipeline_turn, sleeps_when_idle)
 	struct bed *b = bed_new(&(struct bed_conf){.cipher = "aes"});
 	struct gate *s = &b->g[SERVER];
 
-	steps(b, 5);
+	bed_steps(b, 5);
 	cr_assert_eq(sleeps(s, 0, 0, 1), 0, "it spins first");
 	cr_assert_eq(sleeps(s, 0, 0, 1000), 1);
 	cr_assert_eq(sleeps(s, 0, 1, 1000), 0, "this turn had work");
@@ -160,7 +154,7 @@ Test(pipeline_turn, nobody_sleeps_on_work)
 	struct rte_ring *rings[] = {s->mesh->steer[1 * 2 + 0], s->mesh->tx[1], s->border[0]->inject};
 	struct net_tbl *t = bed_tbl(SERVER, 2);
 
-	steps(b, 5);
+	bed_steps(b, 5);
 	cr_assert(lies_down(s, 0));
 	for (unsigned i = 0; i < 3; i++) {
 		struct rte_mbuf *m = bed_frame(b, RTE_ETHER_TYPE_ARP, (uint8_t[46]){0}, 46);
@@ -170,7 +164,7 @@ Test(pipeline_turn, nobody_sleeps_on_work)
 		cr_assert_not(lies_down(s, 0), "with a frame in ring %u", i);
 		if (i < 2)
 			cr_assert(lies_down(s, 1), "ring %u is not worker 1's", i);
-		steps(b, 2);
+		bed_steps(b, 2);
 		cr_assert(lies_down(s, 0), "ring %u is empty again", i);
 	}
 	atomic_store(&s->border[0]->tbl, t);
@@ -187,7 +181,7 @@ Test(pipeline_turn, nobody_sleeps_past_a_deadline)
 	struct gate *c = &b->g[CLIENT];
 
 	bed_connect(b, 0, 30000);
-	steps(b, 20);
+	bed_steps(b, 20);
 	c->still[0] = true;
 	for (unsigned i = 0; i < 1000 && shard_next(c->shard[0]) > b->ms; i++)
 		bed_step(b);

@@ -39,22 +39,6 @@ static void no_drops(const struct bed *b)
 	cr_assert_eq(other_drops(&b->g[CLIENT], 0, 0) + other_drops(&b->g[SERVER], 0, 0), 0);
 }
 
-static void steps(struct bed *b, unsigned ms)
-{
-	while (ms--)
-		bed_step(b);
-}
-
-static void transfer(struct bed *b, uint32_t bytes)
-{
-	for (unsigned i = 0; i < BED_CONN; i++)
-		bed_connect(b, i, bytes);
-	cr_assert(bed_finish(b, 20000));
-	for (unsigned i = 0; i < b->n_app; i++)
-		app_complete(&b->app[i]);
-	steps(b, 200);
-}
-
 /* One queue and two workers: sessions live where their hash says, and worker 1 receives and sends over worker 0. */
 static void steer(const char *cipher)
 {
@@ -63,7 +47,7 @@ static void steer(const char *cipher)
 	const struct gate *s = &b->g[SERVER];
 	const struct worker_stats *w0 = worker_stats(s->w[0]), *w1 = worker_stats(s->w[1]);
 
-	transfer(b, 200000);
+	bed_transfer(b, 200000);
 	for (unsigned w = 0; w < 2; w++) {
 		cr_assert_gt(shard_stats(s->shard[w])->sessions, 0, "no session at worker %u", w);
 		for (unsigned i = 0; i < s->shard[w]->n_all; i++)
@@ -105,10 +89,10 @@ static void hold(unsigned most)
 	struct bed *b = bed_new(&conf);
 
 	b->wire = lose_some;
-	transfer(b, 100000);
+	bed_transfer(b, 100000);
 	cr_assert_gt(b->most_held, most < 10 ? most - 1 : 10);
 	cr_assert_leq(b->most_held, most, "%lu held", b->most_held);
-	steps(b, 8000); /* SESS_IDLE_MS, and some */
+	bed_steps(b, 8000); /* SESS_IDLE_MS, and some */
 	cr_assert_eq(bed_mbufs_out(b), 0);
 	cr_assert_gt(shard_snmp(b->g[SERVER].shard[0], 0)->FECRecovered, 0);
 	cr_assert_eq(other_drops(&b->g[CLIENT], 0, 0), 0);
@@ -137,7 +121,7 @@ Test(pipeline_worker, end_with_held_buffers)
 	b->wire = lose_some;
 	for (unsigned i = 0; i < BED_CONN; i++)
 		bed_connect(b, i, 1000000);
-	steps(b, 50);
+	bed_steps(b, 50);
 	cr_assert_gt(b->most_held, 10);
 	b->wire = NULL;
 	bed_end(b);
@@ -257,7 +241,7 @@ Test(pipeline_worker, fragments)
 	struct bed *b = bed_new(&conf);
 
 	b->wire = in_three;
-	transfer(b, 50000);
+	bed_transfer(b, 50000);
 	cr_assert_gt(worker_stats(b->g[SERVER].w[1])->steered_in, 50);
 	no_drops(b);
 	cr_assert_eq(bed_mbufs_out(b), 0);
@@ -283,11 +267,11 @@ Test(pipeline_worker, fragments_without_end)
 	struct bed *b = bed_new(&conf);
 
 	b->wire = beside_rubbish;
-	transfer(b, 50000);
+	bed_transfer(b, 50000);
 	printf("%u buffers wait\n", bed_mbufs_out(b));
 	cr_assert_leq(bed_mbufs_out(b), 1024);
 	b->wire = NULL;
-	steps(b, 3000);
+	bed_steps(b, 3000);
 	cr_assert_eq(bed_mbufs_out(b), 0, "%u buffers still wait", bed_mbufs_out(b));
 	cr_assert_gt(bed_drops(&b->g[SERVER], DROP_IP_FRAGMENT), 100);
 	bed_end(b);
@@ -308,7 +292,7 @@ Test(pipeline_worker, spoiled_datagrams)
 	struct bed *b = bed_new(&conf);
 
 	b->wire = spoil;
-	transfer(b, 100000);
+	bed_transfer(b, 100000);
 	cr_assert_gt(bed_drops(&b->g[SERVER], DROP_CRYPT_BAD), 5);
 	cr_assert_gt(shard_snmp(b->g[SERVER].shard[1], 0)->InCsumErrors, 0);
 	cr_assert_eq(other_drops(&b->g[SERVER], DROP_CRYPT_BAD, 0), 0);
@@ -339,9 +323,9 @@ Test(pipeline_worker, port_stands_still)
 
 	for (unsigned i = 0; i < BED_CONN; i++)
 		bed_connect(b, i, 300000);
-	steps(b, 10);
+	bed_steps(b, 10);
 	b->g[SERVER].no_carry = b->g[CLIENT].no_carry = true;
-	steps(b, 2000);
+	bed_steps(b, 2000);
 	cr_assert_leq(bed_mbufs_out(b), 2 * 1024 + 2 * 1024 + 4 * 64);
 	b->g[SERVER].no_carry = b->g[CLIENT].no_carry = false;
 	cr_assert(bed_finish(b, 20000));
@@ -361,20 +345,20 @@ static void forgotten(const char *cipher, unsigned ds, unsigned ps)
 	struct bed *b = bed_new(&conf);
 	struct gate *s = &b->g[SERVER];
 
-	transfer(b, 20000);
+	bed_transfer(b, 20000);
 	for (unsigned w = 0; w < 2; w++) {
 		cr_assert_gt(s->shard[w]->n_all, 0);
 		while (s->shard[w]->n_all)
 			sess_close(s->shard[w]->all[0], 0, b->ms);
 	}
-	steps(b, 12000); /* a keepalive, and the silence after it */
+	bed_steps(b, 12000); /* a keepalive, and the silence after it */
 	cr_assert_eq(bed_drops(&b->g[CLIENT], DROP_FORGOTTEN), BED_CONN);
 	cr_assert_eq(other_drops(&b->g[CLIENT], DROP_FORGOTTEN, 0), 0);
 	cr_assert_eq(other_drops(s, DROP_STRAY, DROP_PARITY_ALONE), 0);
 	cr_assert_eq(shard_stats(s->shard[0])->answered + shard_stats(s->shard[1])->answered, BED_CONN);
 	cr_assert_gt(shard_stats(s->shard[1])->answered, 0);
 	cr_assert_eq(shard_stats(s->shard[0])->sessions + shard_stats(s->shard[1])->sessions, 0);
-	transfer(b, 20000);
+	bed_transfer(b, 20000);
 	bed_end(b);
 }
 
@@ -409,7 +393,7 @@ Test(pipeline_worker, no_buffers)
 	while (rte_pktmbuf_alloc_bulk(b->pool, &all[n], 1) == 0)
 		n++;
 	bed_connect(b, 0, 10000);
-	steps(b, 100);
+	bed_steps(b, 100);
 	cr_assert_gt(bed_drops(&b->g[CLIENT], DROP_NO_MBUF), 0);
 	rte_pktmbuf_free_bulk(all, n);
 	cr_assert(bed_finish(b, 5000));
