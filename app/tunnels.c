@@ -173,6 +173,8 @@ static int tunnel_make(struct app *a, unsigned i)
 
 		s->mark_len = (uint8_t)crypt_mark(s->crypt, &at);
 		s->mark_at = (uint8_t)at;
+		crypt_set_side(a->crypts[i], s->client ? CRYPT_SIDE_CLIENT : CRYPT_SIDE_SERVER);
+		s->knows_own = crypt_knows_own(s->crypt);
 	}
 	s->dev = port_index(a->conf, t->port);
 	if (!s->client)

@@ -47,24 +47,21 @@ static int shard_up(struct app *a, unsigned w)
 	return ret ? app_fail(a, ret, "sessions' tables") : 0;
 }
 
-static int crypt_up(struct app *a, unsigned w)
+static int crypt_up(struct app *a, unsigned w, const uint8_t seed[32])
 {
 	struct timespec now;
-	uint8_t seed[32];
 	int ret;
 
-	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
-		return app_fail(a, -EIO, "random numbers");
 	clock_gettime(CLOCK_REALTIME, &now);
 	ret = crypt_mb_create(&a->mbs[w], seed, (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, w,
 			      (uint32_t)getpid());
-	explicit_bzero(seed, sizeof(seed));
 	for (unsigned i = 0; ret == 0 && i < a->conf->n_tunnels; i++)
 		ret = crypt_mb_attach(a->mbs[w], a->crypts[i]);
 	return ret ? app_fail(a, ret, "multi-buffer crypto") : 0;
 }
 
-static int worker_up(struct app *a, unsigned w, unsigned objects)
+/* seed: of the process's nonces (crypt_mb_create). */
+static int worker_up(struct app *a, unsigned w, unsigned objects, const uint8_t seed[32])
 {
 	struct worker_conf wc = {
 		.id = w,
@@ -86,7 +83,7 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 	ret = shard_up(a, w);
 	if (ret)
 		return ret;
-	ret = crypt_up(a, w);
+	ret = crypt_up(a, w, seed);
 	if (ret)
 		return ret;
 	a->worker_ports[w] = calloc(a->conf->n_ports, sizeof(struct worker_port));
@@ -104,8 +101,11 @@ static int worker_up(struct app *a, unsigned w, unsigned objects)
 int app_workers_up(struct app *a)
 {
 	unsigned n = a->plan.workers, objects = a->plan.chans;
+	uint8_t seed[32];
 	int ret;
 
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+		return app_fail(a, -EIO, "random numbers");
 	for (unsigned i = 0; i < a->conf->n_tunnels; i++)
 		objects += a->tunnels[i].client ? a->tunnels[i].conn : 0;
 	a->borders = calloc(n, sizeof(*a->borders));
@@ -118,7 +118,8 @@ int app_workers_up(struct app *a)
 		return app_fail(a, -ENOMEM, "workers");
 	ret = app_fresh_up(a);
 	for (unsigned w = 0; ret == 0 && w < n; w++)
-		ret = worker_up(a, w, objects);
+		ret = worker_up(a, w, objects, seed);
+	explicit_bzero(seed, sizeof(seed));
 	return ret;
 }
 

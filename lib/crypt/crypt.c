@@ -138,7 +138,7 @@ static inline void nonce_put(struct crypt_mb *mb, struct pkt *k, const uint8_t *
 {
 	switch (k->crypt->ops->nonce) {
 	case CRYPT_NONCE_SECRET:
-		memcpy(k->p, given ? given : crypt_nonce(&mb->nonces, mb->mgr), CRYPT_NONCE_LEN);
+		memcpy(k->p, given ? given : crypt_nonce(&mb->nonces, mb->mgr, k->crypt->side), CRYPT_NONCE_LEN);
 		break;
 	case CRYPT_NONCE_COUNTED:
 		if (given)

@@ -6,6 +6,7 @@
  * by side, so that the multi-buffer lanes stay full.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "pkt.h"
@@ -49,12 +50,21 @@ uint16_t crypt_tail(const struct crypt *c);
 unsigned crypt_mark(const struct crypt *c, unsigned *at);
 
 /*
- * One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes, other ones for every worker:
- * equal seeds give equal nonces.  `now_us` is the wall clock, microseconds since 1970, at this start of the process;
- * `worker` < CRYPT_WORKERS differs between the workers of a process, `pid` between processes that run at the same time
- * on a host: together they keep GCM's nonces apart (nonce.c).
- * Not to be shared.  0, -EINVAL: no such worker, -ENOMEM, or -ENOTSUP: the CPU cannot, or computes wrongly by the
- * library's own power-up test.  The caller owns *out and frees it with crypt_mb_destroy, which wipes it.
+ * The end of its tunnel that c seals for, so that what comes back is known for our own (crypt_reflected): what is
+ * sealed for one end is good at the other.  Before the first burst; NONE, to begin with: all is taken as it comes.
+ */
+enum crypt_side { CRYPT_SIDE_NONE, CRYPT_SIDE_CLIENT, CRYPT_SIDE_SERVER };
+void crypt_set_side(struct crypt *c, enum crypt_side side);
+/* It has a side, and nonces that tell of it. */
+bool crypt_knows_own(const struct crypt *c);
+
+/*
+ * One worker's scratch; `seed` keys its nonce generator and must be fresh random bytes, the same for all workers of the
+ * process, which know each other's by it.  `now_us` is the wall clock, microseconds since 1970, at this start of the
+ * process; `worker` < CRYPT_WORKERS differs between the workers of a process, `pid` between processes that run at the
+ * same time on a host: together they keep GCM's nonces apart (nonce.c). Not to be shared.  0, -EINVAL: no such worker,
+ * -ENOMEM, or -ENOTSUP: the CPU cannot, or computes wrongly by the library's own power-up test.  The caller owns *out
+ * and frees it with crypt_mb_destroy, which wipes it.
  */
 int crypt_mb_create(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker, uint32_t pid);
 void crypt_mb_destroy(struct crypt_mb *mb);
@@ -74,6 +84,12 @@ void crypt_mb_detach(struct crypt_mb *mb, const struct crypt *c);
  * Any n; packets of up to 2048 bytes.  Longer ones are handled too, if slower.
  */
 void crypt_open_burst(struct crypt_mb *mb, struct pkt *v, unsigned n);
+
+/*
+ * Of v[0..n), just opened: DROP_REFLECTED for what a worker of this process has sealed for the same side, where
+ * crypt_knows_own.
+ */
+void crypt_reflected(struct crypt_mb *mb, struct pkt *v, unsigned n);
 
 /*
  * Seals v[0..n) in place: p/n is the payload on entry, with crypt_head() writable bytes before and crypt_tail() behind;

@@ -88,15 +88,20 @@ struct crypt_line {
 struct crypt {
 	const struct crypt_ops *ops;
 	uint32_t line; /* of the table, and so the group of a burst */
+	uint8_t side;  /* enum crypt_side */
 	_Alignas(64) uint8_t sched[];
 };
 
-/* Unique for the life of its key: a counter under AES-256, made in bulk. */
+#define CRYPT_SIDES 3 /* of enum crypt_side */
+#define CRYPT_POOL  256
+
+/* Unique for the life of its key: a counter under AES-256, made in bulk, for each side of its own. */
 struct crypt_nonces {
-	_Alignas(64) uint8_t enc[15 * CRYPT_BLOCK];
-	_Alignas(64) uint8_t buf[256][CRYPT_NONCE_LEN];
-	uint64_t count; /* nonces made so far */
-	unsigned at;	/* next in buf */
+	_Alignas(64) uint8_t enc[15 * CRYPT_BLOCK], dec[15 * CRYPT_BLOCK];
+	_Alignas(64) uint8_t buf[CRYPT_SIDES][CRYPT_POOL][CRYPT_NONCE_LEN];
+	uint64_t count;		  /* nonces made so far */
+	unsigned at[CRYPT_SIDES]; /* next in buf; CRYPT_POOL: none */
+	uint8_t worker;
 };
 
 /* Unique for certain: see nonce.c. */
@@ -199,8 +204,12 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t
 /* AES-ECB encryption of len bytes, a multiple of 16, under the schedule of a key of key_len bytes.  In place allowed.
  */
 void crypt_ecb(IMB_MGR *mgr, const void *enc, unsigned key_len, const uint8_t *src, uint8_t *dst, uint32_t len);
+/* The same of AES-256, backward: under the schedule that crypt_expand_both puts at dec. */
+void crypt_ecb_back(IMB_MGR *mgr, const void *dec, const uint8_t *src, uint8_t *dst, uint32_t len);
 /* The encryption schedule, (key_len / 4 + 7) blocks of 16 bytes at enc. */
 void crypt_expand(IMB_MGR *mgr, const uint8_t *key, unsigned key_len, uint8_t *enc);
+/* Of a key of 32 bytes, and that for decryption, likewise. */
+void crypt_expand_both(IMB_MGR *mgr, const uint8_t *key, uint8_t *enc, uint8_t *dec);
 
 /* crypt.c */
 extern const struct crypt_line crypt_lines[];
@@ -249,18 +258,20 @@ const struct crypt_cfb_form *crypt_cfb_form(void);
 crypt_salsa_fn *crypt_salsa_form(void);
 
 /* nonce.c */
-void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32]);
-void crypt_nonces_fill(struct crypt_nonces *g, IMB_MGR *mgr);
+void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32], unsigned worker);
+void crypt_nonces_fill(struct crypt_nonces *g, IMB_MGR *mgr, unsigned side);
+/* Of a block that was encrypted for a nonce: was it for `side`? */
+bool crypt_nonce_was(const uint8_t block[CRYPT_NONCE_LEN], unsigned side);
 
 void crypt_counted_init(struct crypt_counted *t, struct crypt_nonces *g, IMB_MGR *mgr, uint64_t now_us, unsigned worker,
 			uint32_t pid);
 void crypt_counted_put(struct crypt_counted *t, uint8_t nonce[CRYPT_GCM_NONCE]);
 
-static inline const uint8_t *crypt_nonce(struct crypt_nonces *g, IMB_MGR *mgr)
+static inline const uint8_t *crypt_nonce(struct crypt_nonces *g, IMB_MGR *mgr, unsigned side)
 {
-	if (g->at == sizeof(g->buf) / sizeof(g->buf[0]))
-		crypt_nonces_fill(g, mgr);
-	return g->buf[g->at++];
+	if (g->at[side] == CRYPT_POOL)
+		crypt_nonces_fill(g, mgr, side);
+	return g->buf[side][g->at[side]++];
 }
 
 /* own.c */

@@ -102,6 +102,11 @@ void crypt_mgr_destroy(IMB_MGR *mgr)
 	vault_put(mgr);
 }
 
+void crypt_expand_both(IMB_MGR *mgr, const uint8_t *key, uint8_t *enc, uint8_t *dec)
+{
+	IMB_AES_KEYEXP_256(mgr, key, enc, dec);
+}
+
 void crypt_expand(IMB_MGR *mgr, const uint8_t *key, unsigned key_len, uint8_t *enc)
 {
 	_Alignas(64) uint8_t dec[15 * CRYPT_BLOCK];
@@ -120,18 +125,19 @@ void crypt_expand(IMB_MGR *mgr, const uint8_t *key, unsigned key_len, uint8_t *e
 	explicit_bzero(dec, sizeof(dec));
 }
 
-void crypt_ecb(IMB_MGR *mgr, const void *enc, unsigned key_len, const uint8_t *src, uint8_t *dst, uint32_t len)
+static void ecb(IMB_MGR *mgr, IMB_CIPHER_DIRECTION way, const void *keys, unsigned key_len, const uint8_t *src,
+		uint8_t *dst, uint32_t len)
 {
 	/* IPsec-MB does ECB at once within the submit, vectorised over the blocks: nothing to collect from other lanes.
 	 */
 	IMB_JOB *job = IMB_GET_NEXT_JOB(mgr);
 
 	job->cipher_mode = IMB_CIPHER_ECB;
-	job->cipher_direction = IMB_DIR_ENCRYPT;
+	job->cipher_direction = way;
 	job->chain_order = IMB_ORDER_CIPHER_HASH;
 	job->hash_alg = IMB_AUTH_NULL;
-	job->enc_keys = enc;
-	job->dec_keys = enc;
+	job->enc_keys = keys;
+	job->dec_keys = keys;
 	job->key_len_in_bytes = key_len;
 	job->src = src;
 	job->dst = dst;
@@ -141,6 +147,16 @@ void crypt_ecb(IMB_MGR *mgr, const void *enc, unsigned key_len, const uint8_t *s
 	job->iv_len_in_bytes = 0;
 	IMB_SUBMIT_JOB_NOCHECK(mgr);
 	crypt_upper_clean();
+}
+
+void crypt_ecb(IMB_MGR *mgr, const void *enc, unsigned key_len, const uint8_t *src, uint8_t *dst, uint32_t len)
+{
+	ecb(mgr, IMB_DIR_ENCRYPT, enc, key_len, src, dst, len);
+}
+
+void crypt_ecb_back(IMB_MGR *mgr, const void *dec, const uint8_t *src, uint8_t *dst, uint32_t len)
+{
+	ecb(mgr, IMB_DIR_DECRYPT, dec, 32, src, dst, len);
 }
 
 int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t now_us, unsigned worker, uint32_t pid,
@@ -165,7 +181,7 @@ int crypt_mb_create_arch(struct crypt_mb **out, const uint8_t seed[32], uint64_t
 		mb->salsa = crypt_salsa_form();
 	if (arches[arch].vectors >= VAES_VECTORS)
 		mb->cfb = crypt_cfb_form();
-	crypt_nonces_init(&mb->nonces, mb->mgr, seed);
+	crypt_nonces_init(&mb->nonces, mb->mgr, seed, worker);
 	crypt_counted_init(&mb->counted, &mb->nonces, mb->mgr, now_us, worker, pid);
 	*out = mb;
 	return 0;

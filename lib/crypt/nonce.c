@@ -5,7 +5,9 @@
  *
  * In the 20-byte header family the nonce is the first CFB block: what follows is as secret as that block is
  * unpredictable, and as safe from repetition as it is unique.  A counter under a secret AES key is both, since
- * encryption is a permutation of the counters.
+ * encryption is a permutation of the counters.  Workers of a process share the key, and differ in a byte of what is
+ * counted: so whichever of them meets a nonce knows it for the process's own, and which end of a tunnel it was sealed
+ * at, by a block's decryption and without a memory of what was sent (reflect.c).
  *
  * aes-128-gcm lives on never repeating a nonce under one key, and a passphrase outlives the process.  Its nonces are
  *
@@ -22,21 +24,33 @@
 
 #include "crypt_int.h"
 
-void crypt_nonces_fill(struct crypt_nonces *g, IMB_MGR *mgr)
+/* The block: count (8 bytes) | side | worker | zeros. */
+void crypt_nonces_fill(struct crypt_nonces *g, IMB_MGR *mgr, unsigned side)
 {
-	for (unsigned i = 0; i < sizeof(g->buf) / sizeof(g->buf[0]); i++) {
-		le64_put(g->buf[i], g->count++);
-		le64_put(g->buf[i] + 8, 0);
+	uint8_t(*buf)[CRYPT_NONCE_LEN] = g->buf[side];
+
+	for (unsigned i = 0; i < CRYPT_POOL; i++) {
+		le64_put(buf[i], g->count++);
+		le64_put(buf[i] + 8, side | (uint64_t)g->worker << 8);
 	}
-	crypt_ecb(mgr, g->enc, 32, g->buf[0], g->buf[0], sizeof(g->buf));
-	g->at = 0;
+	crypt_ecb(mgr, g->enc, 32, buf[0], buf[0], sizeof(g->buf[side]));
+	g->at[side] = 0;
 }
 
-void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32])
+bool crypt_nonce_was(const uint8_t block[CRYPT_NONCE_LEN], unsigned side)
 {
-	crypt_expand(mgr, seed, 32, g->enc);
+	uint64_t high = le64_get(block + 8);
+
+	return (high & 0xff) == side && high >> 8 < CRYPT_WORKERS;
+}
+
+void crypt_nonces_init(struct crypt_nonces *g, IMB_MGR *mgr, const uint8_t seed[32], unsigned worker)
+{
+	crypt_expand_both(mgr, seed, g->enc, g->dec);
 	g->count = 0;
-	crypt_nonces_fill(g, mgr);
+	g->worker = (uint8_t)worker;
+	for (unsigned side = 0; side < CRYPT_SIDES; side++)
+		g->at[side] = CRYPT_POOL;
 }
 
 #define COUNT_PER_US   32
@@ -49,7 +63,8 @@ static_assert(CRYPT_GCM_NONCE == 12, "count, worker and process fill the nonce")
 void crypt_counted_init(struct crypt_counted *t, struct crypt_nonces *g, IMB_MGR *mgr, uint64_t now_us, unsigned worker,
 			uint32_t pid)
 {
-	uint8_t block[CRYPT_NONCE_LEN] = {[8] = 1}; /* beyond all counters of crypt_nonces_fill */
+	/* None of crypt_nonces_fill's. */
+	uint8_t block[CRYPT_NONCE_LEN] = {[9] = (uint8_t)worker, [10] = 1};
 
 	crypt_ecb(mgr, g->enc, 32, block, block, sizeof(block));
 	t->count = now_us * COUNT_PER_US;

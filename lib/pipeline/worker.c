@@ -104,6 +104,7 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	shard_mark(w->conf.shard, w->rx, n);
 	pl_lap(w, WORKER_FIND);
 	crypt_open_burst(w->conf.mb, w->rx, n);
+	crypt_reflected(w->conf.mb, w->rx, n);
 	if (unlikely(pl_capture(w)))
 		pl_copy_opened(w, n);
 	pl_lap(w, WORKER_OPEN);

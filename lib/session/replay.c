@@ -4,6 +4,8 @@
  * Datagrams that come again: a network's copies, and what a stranger has recorded and sends again, from wherever.  One
  * that we have sent is known as well: both ends of a tunnel have one key, so that it opens where it came from, too.
  *
+ * The latter some ciphers know by themselves (crypt_reflected), and it need not be remembered.
+ *
  * A datagram's name is of its ciphertext, before it is opened, which is in place.  It is remembered once it has opened:
  * what a stranger makes up displaces nothing.
  */
@@ -57,21 +59,25 @@ bool replay_elsewhere(const struct shard *s, const struct pkt *k)
 	return seen;
 }
 
+/* The same of a packet that was sealed, but for those that are known without. */
+static uint64_t name_sent(const struct shard *s, const struct pkt *k)
+{
+	const struct shard_tunnel *t = k->sess->tun;
+
+	return t->knows_own ? 0 : name(s, t, k);
+}
+
 void shard_sent(struct shard *s, const struct pkt *v, unsigned n, uint64_t now)
 {
-	struct fresh *f;
-
 	if (!s->conf.fresh || n > SHARD_MARKS)
 		return;
 	for (unsigned i = 0; i < n; i++) {
-		s->marks[i] = name(s, v[i].sess->tun, &v[i]);
+		s->marks[i] = name_sent(s, &v[i]);
 		if (s->marks[i])
 			fresh_prefetch(filter(s, s->conf.id, sess_tunnel(v[i].sess)), s->marks[i]);
 	}
-	for (unsigned i = 0; i < n; i++) {
-		f = filter(s, s->conf.id, sess_tunnel(v[i].sess));
+	for (unsigned i = 0; i < n; i++)
 		if (s->marks[i])
-			fresh_add(f, s->marks[i], now);
-	}
+			fresh_add(filter(s, s->conf.id, sess_tunnel(v[i].sess)), s->marks[i], now);
 	s->n_marks = 0;
 }

@@ -35,6 +35,7 @@ struct shard_tunnel {
 	bool nocomp;
 	uint16_t head, tail;	   /* crypt_head, crypt_tail */
 	uint8_t mark_at, mark_len; /* crypt_mark; without it, or with mark_len 0, nothing is known again */
+	bool knows_own;		   /* crypt_knows_own: what it has sent need not be remembered */
 	uint16_t dev;		   /* gateway port: server: all it hears; client: dialled by; UINT16_MAX: any */
 	struct addr local;	   /* server: the address that it listens on; unspecified: any */
 	const struct crypt *crypt; /* carried through to the packets, not used here */
@@ -145,7 +146,7 @@ void shard_screen(struct shard *s, struct pkt *v, unsigned n);
 /*
  * Before decryption, after shard_screen: the names of v[0..n), n <= SHARD_MARKS, by which datagrams that come again are
  * known (`replayed`), for the shard_input that follows with the same v.  shard_sent: the same of what was sealed, which
- * somebody may send back to us.
+ * somebody may send back to us; where its cipher does not know it again (crypt_reflected).
  */
 #define SHARD_MARKS 512
 void shard_mark(struct shard *s, const struct pkt *v, unsigned n);

@@ -47,6 +47,7 @@
 	X(CRYPT_BAD, "crypt_bad", "checksum or tag wrong: wrong key, cipher or noise")                        \
 	/* session */                                                                                         \
 	X(REPLAYED, "replayed", "was seen before, or is one that we have sent")                               \
+	X(REFLECTED, "reflected", "is one that we have sent, and somebody has sent back")                     \
 	X(NO_LISTENER, "no_listener", "the tunnel does not listen on this address or port")                   \
 	X(ACL, "acl", "from an address that the tunnel's allow and deny keep out")                            \
 	X(FOREIGN, "foreign", "datagram from an address that is not the session's peer")                      \

@@ -9,15 +9,15 @@
 
 #define MANY 5000
 
-static uint8_t (*nonces(const uint8_t seed[32]))[CRYPT_NONCE_LEN]
+static uint8_t (*nonces(const uint8_t seed[32], unsigned worker, unsigned side))[CRYPT_NONCE_LEN]
 {
 	uint8_t(*all)[CRYPT_NONCE_LEN] = calloc(MANY, sizeof(*all));
 	struct crypt_mb *mb;
 
 	cr_assert_not_null(all);
-	cr_assert_eq(crypt_mb_create(&mb, seed, 0, 0, 0), 0);
+	cr_assert_eq(crypt_mb_create(&mb, seed, 0, worker, 0), 0);
 	for (unsigned i = 0; i < MANY; i++)
-		memcpy(all[i], crypt_nonce(&mb->nonces, mb->mgr), sizeof(all[i]));
+		memcpy(all[i], crypt_nonce(&mb->nonces, mb->mgr, side), sizeof(all[i]));
 	crypt_mb_destroy(mb);
 	return all;
 }
@@ -27,7 +27,7 @@ static int compare(const void *a, const void *b)
 	return memcmp(a, b, CRYPT_NONCE_LEN);
 }
 
-/* The counters 0, 1, ... under AES-256 of the seed, by another library. */
+/* The counters 0, 1, ... beside side and worker, under AES-256 of the seed, by another library. */
 Test(crypt_nonce, is_the_counter_encrypted)
 {
 	uint8_t seed[32];
@@ -36,7 +36,7 @@ Test(crypt_nonce, is_the_counter_encrypted)
 
 	for (unsigned i = 0; i < 32; i++)
 		seed[i] = (uint8_t)(i * 9 + 1);
-	all = nonces(seed);
+	all = nonces(seed, 5, CRYPT_SIDE_SERVER);
 	cr_assert_eq(crypt_gcrypt_up(), 0);
 	cr_assert_eq(gcry_cipher_open(&hd, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_ECB, 0), 0);
 	cr_assert_eq(gcry_cipher_setkey(hd, seed, 32), 0);
@@ -44,6 +44,8 @@ Test(crypt_nonce, is_the_counter_encrypted)
 		uint8_t block[CRYPT_NONCE_LEN] = {0};
 
 		le64_put(block, i);
+		block[8] = CRYPT_SIDE_SERVER;
+		block[9] = 5;
 		cr_assert_eq(gcry_cipher_encrypt(hd, block, 16, NULL, 0), 0);
 		cr_assert_arr_eq(all[i], block, 16, "nonce %u", i);
 	}
@@ -51,19 +53,21 @@ Test(crypt_nonce, is_the_counter_encrypted)
 	free(all);
 }
 
-Test(crypt_nonce, unique_over_refills_and_workers)
+/* All workers of a process have one seed. */
+Test(crypt_nonce, unique_over_refills_workers_and_sides)
 {
-	uint8_t seed[2][32] = {{1}, {2}};
-	uint8_t(*all)[CRYPT_NONCE_LEN] = calloc(2 * MANY, sizeof(*all));
+	enum { SETS = 4 };
+	const uint8_t seed[32] = {1};
+	uint8_t(*all)[CRYPT_NONCE_LEN] = calloc(SETS * MANY, sizeof(*all));
 
-	for (unsigned w = 0; w < 2; w++) {
-		uint8_t(*one)[CRYPT_NONCE_LEN] = nonces(seed[w]);
+	for (unsigned i = 0; i < SETS; i++) {
+		uint8_t(*one)[CRYPT_NONCE_LEN] = nonces(seed, i / 2, i % 2 ? CRYPT_SIDE_SERVER : CRYPT_SIDE_CLIENT);
 
-		memcpy(all + w * MANY, one, MANY * sizeof(*one));
+		memcpy(all + (size_t)i * MANY, one, MANY * sizeof(*one));
 		free(one);
 	}
-	qsort(all, 2 * MANY, sizeof(*all), compare);
-	for (unsigned i = 1; i < 2 * MANY; i++)
+	qsort(all, SETS * MANY, sizeof(*all), compare);
+	for (unsigned i = 1; i < SETS * MANY; i++)
 		cr_assert_neq(memcmp(all[i - 1], all[i], sizeof(*all)), 0);
 	free(all);
 }
@@ -74,7 +78,7 @@ Test(crypt_nonce, seal_uses_each_once)
 	static uint8_t buf[700][64];
 	static struct pkt v[700];
 	const uint8_t seed[32] = {7}, key[CRYPT_KEY_LEN] = {0};
-	uint8_t(*all)[CRYPT_NONCE_LEN] = nonces(seed);
+	uint8_t(*all)[CRYPT_NONCE_LEN] = nonces(seed, 0, CRYPT_SIDE_NONE);
 	struct crypt_mb *mb;
 	struct crypt *none;
 

@@ -36,6 +36,8 @@ static void gate_tunnel(struct gate *g, int e, const struct bed_conf *c)
 	t->crypt = g->crypt;
 	t->mark_len = (uint8_t)crypt_mark(g->crypt, &at);
 	t->mark_at = (uint8_t)at;
+	crypt_set_side(g->crypt, e == CLIENT ? CRYPT_SIDE_CLIENT : CRYPT_SIDE_SERVER);
+	t->knows_own = crypt_knows_own(g->crypt);
 	t->head = crypt_head(g->crypt);
 	t->tail = crypt_tail(g->crypt);
 	if (c->ds)

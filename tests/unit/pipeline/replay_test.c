@@ -121,16 +121,20 @@ static bool reflect(struct bed *b, struct gate *to, struct rte_mbuf *m)
 	return false;
 }
 
-/* To a session, what it has sent looks like its peer's: one key, one conversation, nothing says which way. */
+/*
+ * To a session, what it has sent looks like its peer's: one key, one conversation, nothing says which way.  Ciphers
+ * with secret nonces that nobody can change know it by those, the others remember it.
+ */
 static void reflect_all(const char *cipher)
 {
 	struct bed_conf conf = {.cipher = cipher};
 	struct bed *b = bed_new(&conf);
+	unsigned reason = b->g[SERVER].tun.knows_own ? DROP_REFLECTED : DROP_REPLAYED;
 
 	b->wire = reflect;
 	bed_transfer(b, 20000);
-	cr_assert_eq(drops(&b->g[SERVER], DROP_REPLAYED) + drops(&b->g[CLIENT], DROP_REPLAYED), b->seen);
-	cr_assert_eq(other_drops(&b->g[SERVER], DROP_REPLAYED) + other_drops(&b->g[CLIENT], DROP_REPLAYED), 0);
+	cr_assert_eq(drops(&b->g[SERVER], reason) + drops(&b->g[CLIENT], reason), b->seen);
+	cr_assert_eq(other_drops(&b->g[SERVER], reason) + other_drops(&b->g[CLIENT], reason), 0);
 	bed_end(b);
 }
 
