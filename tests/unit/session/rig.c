@@ -374,6 +374,29 @@ void conn_eof(struct conn *c)
 	conn_write(c);
 }
 
+/* The conversation of the session with that port of the client's, 0: there is none, any more. */
+static uint32_t conv_at(const struct rig_side *s, unsigned port)
+{
+	for (unsigned i = 0; i < s->shard->n_all; i++) {
+		const struct sess *ss = s->shard->all[i];
+
+		if ((s->end == CLIENT ? ss->key.local_port : ss->key.peer_port) == port)
+			return ss->conv;
+	}
+	return 0;
+}
+
+/*
+ * Somebody has sent a session's first datagram from another's port: what comes there is the former's stream, and the
+ * copy is taken for one, since the filter of copies lies above the rig.
+ */
+static bool other_conv(const struct rig_side *s, const struct conn *p, unsigned port)
+{
+	uint32_t here = conv_at(s, port), there = conv_at(&s->rig->side[CLIENT], p->port);
+
+	return here && there && here != there;
+}
+
 /* The server's end of a stream: finds the client's by port and stream id. */
 static void conn_accept(struct rig_side *s, struct chan *ch)
 {
@@ -384,7 +407,7 @@ static void conn_accept(struct rig_side *s, struct chan *ch)
 	for (unsigned i = 0; i < cl->n_conn; i++) {
 		struct conn *p = cl->conn[i];
 
-		if (p->peer || !p->port || p->sid != ch->sid || p->port != port)
+		if (p->peer || !p->port || p->sid != ch->sid || p->port != port || other_conv(s, p, port + s->rig->nat))
 			continue;
 		p->peer = c;
 		c->peer = p;
