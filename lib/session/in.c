@@ -5,6 +5,7 @@
 
 #include "acl.h"
 #include "fec_wire.h"
+#include "replay.h"
 #include "kcp_wire.h"
 #include "le.h"
 #include "mute.h"
@@ -427,6 +428,8 @@ void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 		struct sess *ss;
 
 		input_warm(v, i, n);
+		if (i + WARM_STEP < n)
+			replay_warm(s, &v[i + WARM_STEP], i + WARM_STEP);
 		if (k->verdict == DROP_CRYPT_BAD)
 			shard_bad_key(s, k, now);
 		if (k->verdict != VERDICT_OK)

@@ -76,6 +76,27 @@ static void double_it_all(const char *cipher)
 CIPHERS(X)
 #undef X
 
+/*
+ * So long that its datagrams are known by their numbers alone, parity and what has none but in between.  With so many
+ * at once some do not get to the session's worker, the first or the second of two.
+ */
+Test(pipeline_replay, copies_within_a_long_session)
+{
+	uint64_t replayed, lost;
+	struct bed_conf conf = {.cipher = "aes", .ds = 10, .ps = 3};
+	struct bed *b = bed_new(&conf);
+
+	b->wire = double_it;
+	bed_transfer(b, 4000000);
+	replayed = drops(&b->g[SERVER], DROP_REPLAYED) + drops(&b->g[CLIENT], DROP_REPLAYED);
+	lost = other_drops(&b->g[SERVER], DROP_REPLAYED) + other_drops(&b->g[CLIENT], DROP_REPLAYED);
+	cr_assert_leq(replayed, b->seen);
+	cr_assert_geq(replayed, b->seen - lost);
+	cr_assert_eq(lost, drops(&b->g[SERVER], DROP_STEER_FULL) + drops(&b->g[CLIENT], DROP_STEER_FULL));
+	cr_assert_lt(lost, b->seen / 2);
+	bed_end(b);
+}
+
 /* What has no nonce is not known again. */
 Test(pipeline_replay, copies_without_a_cipher_are_kcps_affair)
 {
@@ -195,6 +216,56 @@ Test(pipeline_replay, a_recording_begins_no_session_elsewhere)
 	for (unsigned w = 0; w < 2; w++)
 		cr_assert_gt(shard_stats(s->shard[w])->drops[DROP_REPLAYED - VERDICT_DROP], 30 * n_kept);
 	cr_assert_eq(shard_stats(s->shard[0])->sessions_opened + shard_stats(s->shard[1])->sessions_opened, opened);
+	bed_end(b);
+}
+
+/* The latest, once there are KEPT. */
+static bool record_late(struct bed *b, struct gate *to, struct rte_mbuf *m)
+{
+	if (to == &b->g[SERVER] && n_kept == KEPT) {
+		memmove(kept, kept + 1, sizeof(kept) - sizeof(kept[0]));
+		n_kept--;
+	}
+	return record(b, to, m);
+}
+
+static unsigned challenged(const struct gate *g)
+{
+	return (unsigned)(shard_stats(g->shard[0])->challenged + shard_stats(g->shard[1])->challenged);
+}
+
+/*
+ * What was recorded far into a session, sent from elsewhere while it lives: nobody is asked whether he is its peer.  At
+ * another worker nobody knows it, and its flow is sent to the session's.
+ */
+Test(pipeline_replay, a_recording_of_a_session_that_lives_moves_nothing)
+{
+	struct bed_conf conf = {.cipher = "aes", .ds = 10, .ps = 3};
+	struct bed *b = bed_new(&conf);
+	struct gate *s = &b->g[SERVER];
+	uint64_t moving, replayed;
+
+	n_kept = 0;
+	b->wire = record_late;
+	bed_transfer(b, 4000000);
+	cr_assert_eq(n_kept, KEPT);
+	b->wire = NULL;
+	for (unsigned port = 0; port < 20; port++)
+		for (unsigned i = 0; i < n_kept; i++) {
+			struct rte_udp_hdr *udp = (void *)(kept[i].p + 34);
+
+			udp->src_port = rte_cpu_to_be_16((uint16_t)(50000 + port));
+			udp->dgram_cksum = 0;
+			bed_receive(s, bed_bytes(b, kept[i].p, kept[i].n));
+			bed_steps(b, 1);
+		}
+	moving = drops(s, DROP_MOVING);
+	replayed = drops(s, DROP_REPLAYED);
+	other_drops(s, DROP_REPLAYED);
+	printf("%lu replayed, %lu moving, %lu parity\n", replayed, moving, drops(s, DROP_PARITY_ALONE));
+	cr_assert_eq(replayed + moving + drops(s, DROP_PARITY_ALONE), 20 * KEPT);
+	cr_assert_leq(moving, 20);
+	cr_assert_eq(challenged(s), 0);
 	bed_end(b);
 }
 
