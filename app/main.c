@@ -17,6 +17,7 @@
 #include "devices.h"
 #include "host.h"
 #include "log.h"
+#include "notify.h"
 #include "pages.h"
 #include "posture.h"
 #include "speed.h"
@@ -186,10 +187,12 @@ static void serve(struct app *a, uint64_t signals)
 {
 	while (!(signals & END_SIGNALS)) {
 		signals = ctl_turn(a->ctl, TURN_MS);
+		notify_watchdog();
 		posture_tell();
 		if (signals & 1ull << SIGUSR1)
 			print_snmp(a);
 	}
+	notify_stopping();
 	log_info("stopping on %s", signals & 1ull << SIGTERM ? "SIGTERM" : "SIGINT");
 	drain(a);
 }
@@ -251,6 +254,7 @@ static int run(const struct conf *c)
 
 	block_signals();
 	raise_limits();
+	notify_open();
 	if (begin(c))
 		return EXIT_FAILURE;
 	banner(c);
@@ -274,6 +278,7 @@ static int run(const struct conf *c)
 	if (a.plan.controls > 1)
 		log_debug("%u control lcores share the TCP connections", a.plan.controls);
 	app_say_ready(c);
+	notify_ready();
 	serve(&a, signals);
 	steps_down(&a, N_STEPS);
 	posture_tell();
