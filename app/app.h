@@ -70,6 +70,9 @@ void app_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Behind the log's "ready": the interface that nobody named, and last the key that is missing. */
 void app_say_ready(const struct conf *c);
 
+/* version.c: ours, the commit, and those of the libraries, on stdout */
+void app_version(void);
+
 /* doctor_cmd.c: `kcpgate doctor`, of a file or (c NULL) of the machine alone; the exit status. */
 int app_doctor(const struct conf *c, bool json);
 

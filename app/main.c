@@ -437,7 +437,7 @@ static int role(int argc, char **argv, conf_fn *fn)
 	if (ret == CONF_ARGS_HELP)
 		return conf_help(stdout, of) ? EXIT_FAILURE : EXIT_SUCCESS;
 	if (ret == CONF_ARGS_VERSION) {
-		puts("kcpgate version " KCPGATE_VERSION);
+		app_version();
 		return EXIT_SUCCESS;
 	}
 	return ret ? wrong(why) : with_conf(c, fn);
@@ -487,7 +487,7 @@ static int file(int argc, char **argv, conf_fn *fn)
 			return EXIT_SUCCESS;
 		}
 		if (opt == 'v') {
-			puts("kcpgate version " KCPGATE_VERSION);
+			app_version();
 			return EXIT_SUCCESS;
 		}
 		if (opt != 'c')
