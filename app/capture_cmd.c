@@ -28,6 +28,7 @@
 
 #include "capture_cmd.h"
 #include "conf.h"
+#include "folders.h"
 
 #define EXIT_WRONG 2
 #define TELEMETRY  "dpdk_telemetry.v2"
@@ -87,16 +88,6 @@ static int wrong(const char *fmt, ...)
 
 /* ---- the telemetry socket ---- */
 
-/* DPDK's folder of all processes of this user. */
-static void dpdk_dir(char buf[PATH_MAX])
-{
-	const char *dir = getenv("RUNTIME_DIRECTORY");
-
-	if (!dir && getuid() != 0)
-		dir = getenv("XDG_RUNTIME_DIR");
-	snprintf(buf, PATH_MAX, "%s/dpdk", dir ? dir : getuid() == 0 ? "/var/run" : "/tmp");
-}
-
 static int connect_to(const char *dir, const char *name, int type)
 {
 	const struct timeval patience = {.tv_sec = ANSWER_S};
@@ -154,16 +145,13 @@ static bool is_gateway(const char *dir)
 	return is;
 }
 
-/* The folder of the one gateway that runs here.  0 or an exit status. */
-static int find_gateway(char dir[PATH_MAX])
+/* Counts the gateways in a folder, up to two, and notes the last one's. */
+static unsigned gateways_in(const char *parent, char dir[PATH_MAX], unsigned found)
 {
-	char parent[PATH_MAX], one[PATH_MAX];
-	unsigned found = 0;
+	char one[PATH_MAX];
 	struct dirent *e;
-	DIR *d;
+	DIR *d = opendir(parent);
 
-	dpdk_dir(parent);
-	d = opendir(parent);
 	while (d && found < 2 && (e = readdir(d))) {
 		if (e->d_name[0] == '.' || snprintf(one, sizeof(one), "%s/%s", parent, e->d_name) >= (int)sizeof(one) ||
 		    !is_gateway(one))
@@ -173,21 +161,35 @@ static int find_gateway(char dir[PATH_MAX])
 	}
 	if (d)
 		closedir(d);
+	return found;
+}
+
+/* The folder of the one gateway that runs here.  0 or an exit status. */
+static int find_gateway(char dir[PATH_MAX])
+{
+	char parent[FOLDERS_MAX][PATH_MAX];
+	unsigned n = folders(parent), found = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		found = gateways_in(parent[i], dir, found);
 	if (found == 0)
-		return wrong("no gateway of this user runs here (%s)", parent);
+		return wrong("no gateway of this user runs here (%s%s%s)", parent[0], n > 1 ? ", " : "",
+			     n > 1 ? parent[1] : "");
 	return found == 1 ? 0 : wrong("several gateways run here: -f PREFIX says which");
 }
 
 static int gateway_dir(const struct ask *a, char dir[PATH_MAX])
 {
-	char parent[PATH_MAX];
+	char parent[FOLDERS_MAX][PATH_MAX];
+	unsigned n = folders(parent);
 
 	if (!a->prefix)
 		return find_gateway(dir);
-	dpdk_dir(parent);
-	if (snprintf(dir, PATH_MAX, "%s/%s", parent, a->prefix) >= PATH_MAX || !is_gateway(dir))
-		return wrong("no gateway %s runs here, or it does not answer (%s)", a->prefix, dir);
-	return 0;
+	for (unsigned i = 0; i < n; i++)
+		if (snprintf(dir, PATH_MAX, "%s/%s", parent[i], a->prefix) < PATH_MAX && is_gateway(dir))
+			return 0;
+	return wrong("no gateway %s runs here, or it does not answer (%s%s%s)", a->prefix, parent[0], n > 1 ? ", " : "",
+		     n > 1 ? parent[1] : "");
 }
 
 /* ---- the file ---- */

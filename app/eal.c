@@ -226,7 +226,7 @@ int app_eal_up(struct app *a)
 		return -ENODEV;
 	named = drivers_of(a->conf, RTE_EAL_PMD_PATH, &few) && plugins_only_named();
 	eal_args_make(&args, a->conf, &a->plan, named ? &few : NULL, log_on(LOG_DEBUG));
-	if (!runtime_place(NULL)) {
+	if (!runtime_place(getenv("RUNTIME_DIRECTORY"))) {
 		log_warn("no folder for DPDK's telemetry can be made: there is none");
 		args.argv[args.n++] = (char *)"--no-telemetry";
 		args.argv[args.n] = NULL;
