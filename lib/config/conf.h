@@ -249,6 +249,13 @@ int conf_args(enum conf_role role, int argc, char **argv, const struct conf_host
 int conf_help(FILE *f, enum conf_role role);
 
 /*
+ * The tables as mdoc(7), for manual pages: all settings of a file, group by group, and all options of kcptun's command
+ * line.  0, or -errno.
+ */
+int conf_manual(FILE *f);
+int conf_manual_options(FILE *f);
+
+/*
  * Writes the configuration file that does what kcptun's JSON file does, with a comment for all that is unsafe or has no
  * effect.  It holds the passphrase.  role NULL: by the file's keys.  0, or -errno with one line in why.
  */
