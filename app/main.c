@@ -41,8 +41,10 @@ static const char usage[] =
 	"  kcpgate check|doctor client|server OPTIONS\n"
 	"  kcpgate capture [OPTIONS] -w FILE\n"
 	"                                  a running gateway's datagrams as a pcapng file; --help lists the options\n"
-	"  kcpgate import FILE.json [--role client|server]\n"
-	"                                  print the FILE for -c that does what kcptun's JSON file does\n"
+	"  kcpgate import FILE [--role client|server]\n"
+	"                                  print the FILE for -c that does what a file of kcptun's (JSON), mihomo's "
+	"or\n"
+	"                                  gost's (YAML) does\n"
 	"  kcpgate --help\n"
 	"  kcpgate --version\n"
 	"\n"
@@ -455,12 +457,12 @@ static int import(int argc, char **argv)
 		else if (!strncmp(argv[i], "--role=", 7))
 			name = argv[i] + 7;
 		else if (argv[i][0] == '-' || path)
-			return wrong("import: allowed: FILE.json [--role client|server]");
+			return wrong("import: allowed: FILE [--role client|server]");
 		else
 			path = argv[i];
 	}
 	if (!path)
-		return wrong("import: found no file; allowed: FILE.json [--role client|server]");
+		return wrong("import: found no file; allowed: FILE [--role client|server]");
 	if (name && !strcmp(name, "client"))
 		of = CONF_CLIENT;
 	else if (name && strcmp(name, "server") != 0)

@@ -256,8 +256,9 @@ int conf_manual(FILE *f);
 int conf_manual_options(FILE *f);
 
 /*
- * Writes the configuration file that does what kcptun's JSON file does, with a comment for all that is unsafe or has no
- * effect.  It holds the passphrase.  role NULL: by the file's keys.  0, or -errno with one line in why.
+ * Writes the configuration file that does what a file of kcptun's (JSON), mihomo's or gost's (YAML; wire.md 11.1) does,
+ * with a comment for all that is unsafe, has no effect, or has to be said to the other program.  It holds passphrases.
+ * role NULL: by the file's keys.  0, or -errno with one line in why.
  */
 int conf_import(FILE *f, const char *path, const enum conf_role *role, char *why, size_t why_n);
 

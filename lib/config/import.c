@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "flags.h"
+#include "import.h"
 
 /* kcptun's JSON file as a configuration file of ours: what conf_args would make of it, written down. */
 
@@ -45,7 +45,7 @@ static int guess_role(struct conf_args *a)
 
 /* ---- writing ---- */
 
-static void print_comment(FILE *f, const char *indent, const char *text)
+void conf_import_comment(FILE *f, const char *indent, const char *text)
 {
 	fprintf(f, "%s# ", indent);
 	for (; *text != '\0'; text++)
@@ -74,7 +74,7 @@ static void print_warnings(FILE *f, const char *indent, struct conf_args *a, con
 
 		if (strncmp(*w, begin, (size_t)n) != 0)
 			continue;
-		print_comment(f, indent, *w);
+		conf_import_comment(f, indent, *w);
 		(*w)[0] = '\0';
 	}
 	free(begin);
@@ -117,9 +117,9 @@ static void print_rest(FILE *f, struct conf_args *a)
 		if (a->r.c->warnings[i][0] == '\0')
 			continue;
 		if (first)
-			print_comment(f, "\t\t", "left out:");
+			conf_import_comment(f, "\t\t", "left out:");
 		first = false;
-		print_comment(f, "\t\t", a->r.c->warnings[i]);
+		conf_import_comment(f, "\t\t", a->r.c->warnings[i]);
 	}
 }
 
@@ -136,31 +136,81 @@ static void print_single(FILE *f, struct conf_args *a, const char *name, const s
 	fputs("};\n", f);
 }
 
-static void print_all(FILE *f, struct conf_args *a)
+void conf_import_head(FILE *f, const struct conf_args *a)
 {
 	struct conf_item mtu = *conf_item_find(&conf_port_table, "mtu");
 	const struct conf_port *p = a->r.c->ports;
 
 	fputs("# A configuration file of kcpgate's, by `kcpgate import' from\n", f);
-	print_comment(f, "", a->r.path);
+	conf_import_comment(f, "", a->r.path);
 	fputs("# conf/server.conf and conf/client.conf explain what else it may say.\n", f);
-	fputs("\nports = (\n\t{\n\t\t# The interface that the packets take: to be set to this machine's.  It stays "
-	      "with the "
-	      "kernel.\n",
-	      f);
-	fprintf(f, "\t\tname = \"%s\";\n\t\tdevice = \"%s\";\n\t\texception = \"kernel\";\n\t\tmtu = ", p->name,
-		p->device);
-	conf_item_print(f, &mtu, p);
-	fputs(";\n\t}\n);\n\ntunnels = (\n\t{\n", f);
+	fputs("\nports = (\n\t{\n", f);
+	if (p->sockets) {
+		fprintf(f,
+			"\t\t# The kernel's UDP sockets, on all interfaces.\n\t\tname = \"%s\";\n\t\tdevice = "
+			"\"%s\";\n",
+			p->name, p->device);
+	} else {
+		fputs("\t\t# The interface that the packets take: to be set to this machine's.  It stays with the "
+		      "kernel.\n",
+		      f);
+		fprintf(f, "\t\tname = \"%s\";\n\t\tdevice = \"%s\";\n\t\texception = \"kernel\";\n\t\tmtu = ", p->name,
+			p->device);
+		conf_item_print(f, &mtu, p);
+		fputs(";\n", f);
+	}
+	fputs("\t}\n);\n", f);
+}
+
+void conf_import_tunnel(FILE *f, struct conf_args *a, const char *notes)
+{
+	fputs("\t{\n", f);
+	if (notes)
+		fputs(notes, f);
 	print_obj(f, "\t\t", a, a->r.tunnels);
 	print_rest(f, a);
-	fputs("\t}\n);\n", f);
+	fputs("\t}", f);
+}
+
+static void print_all(FILE *f, struct conf_args *a)
+{
+	conf_import_head(f, a);
+	fputs("\ntunnels = (\n", f);
+	conf_import_tunnel(f, a, NULL);
+	fputs("\n);\n", f);
 	print_single(f, a, "telemetry", &a->r.telemetry);
 	print_single(f, a, "log", &a->r.log);
 	print_single(f, a, "security", &a->r.security);
 }
 
-int conf_import(FILE *f, const char *path, const enum conf_role *role, char *why, size_t why_n)
+/* ---- which program's? ---- */
+
+static int see_key(void *ctx, const char *key, struct conf_value *v)
+{
+	bool *peer = ctx;
+
+	*peer |= conf_import_is_peer(key);
+	return 0;
+}
+
+/* kcptun's file is JSON, and begins with a bracket; so may gost's, which has other keys.  0, or -errno and why. */
+static int is_peer(const char *path, char *why, size_t why_n, bool *peer)
+{
+	struct conf_reader r = {.path = path, .why = why, .why_n = why_n};
+	size_t n;
+	int rc = 0;
+	char *text = conf_file_read(&r, &n, &rc);
+
+	if (!text)
+		return rc;
+	*peer = text[strspn(text, " \t\r\n")] != '{';
+	conf_text_free(text, n);
+	if (!*peer)
+		conf_json_each(&r, see_key, peer); /* what is wrong with it kcptun's reader says */
+	return 0;
+}
+
+static int import_kcptun(FILE *f, const char *path, const enum conf_role *role, char *why, size_t why_n)
 {
 	static const struct conf_host nowhere = {0};
 	struct conf_args a = {
@@ -183,4 +233,14 @@ int conf_import(FILE *f, const char *path, const enum conf_role *role, char *why
 	rc = conf_reader_close(&a.r, rc, &c);
 	conf_free(c);
 	return rc;
+}
+
+int conf_import(FILE *f, const char *path, const enum conf_role *role, char *why, size_t why_n)
+{
+	bool peer = false;
+	int rc = is_peer(path, why, why_n, &peer);
+
+	if (rc < 0)
+		return rc;
+	return peer ? conf_import_peer(f, path, role, why, why_n) : import_kcptun(f, path, role, why, why_n);
 }

@@ -112,7 +112,7 @@ def test_wrong():
              '009-mtu-string.json:2: mtu: found "1350"; allowed: an integer from 50 to 1500'),
             (("import", os.path.join(JSON, "020-smuxver.json"), "--role", "client"),
              "020-smuxver.json:2: smuxver: found 3; allowed: an integer from 1 to 2"),
-            (("import",), "import: found no file; allowed: FILE.json [--role client|server]")):
+            (("import",), "import: found no file; allowed: FILE [--role client|server]")):
         p = run(*argv)
         case.check(p.returncode == 2 and p.stderr.count("\n") == 1 and words in p.stderr, argv, p.returncode, p.stderr)
 
