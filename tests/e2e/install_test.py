@@ -17,7 +17,7 @@ BUILD = os.path.dirname(os.path.dirname(gateway_binary()))
 UNITS = "lib/systemd/system/kcpgate.service", "lib/systemd/system/kcpgate@.service"
 FILES = ("bin/kcpgate", *UNITS, "lib/sysusers.d/kcpgate.conf", "lib/tmpfiles.d/kcpgate.conf", "share/man/man5/kcpgate.conf.5",
          "share/man/man8/kcpgate.8", "share/bash-completion/completions/kcpgate", "share/zsh/site-functions/_kcpgate",
-         "share/doc/kcpgate/README.md", "share/doc/kcpgate/SECURITY.md", "share/doc/kcpgate/CHANGELOG.md",
+         "share/doc/kcpgate/MOVING.md", "share/doc/kcpgate/README.md", "share/doc/kcpgate/SECURITY.md", "share/doc/kcpgate/CHANGELOG.md",
          *("share/doc/kcpgate/examples/%s" % name for name in os.listdir(os.path.join(ROOT, "conf")) if
            name.endswith(".conf")))
 folder = None
