@@ -51,7 +51,10 @@ static void say_ends(const struct conf *c, const struct conf_tunnel *t)
 {
 	char text[300];
 
-	say(c, t, "smux version: %u", t->smuxver);
+	if (t->smuxver)
+		say(c, t, "smux version: %u", t->smuxver);
+	else
+		say(c, t, "smux version: auto");
 	say(c, t, "listening on: %s", hostport(text, sizeof(text), &t->listen, t->role == CONF_CLIENT ? "[::]" : ""));
 	if (t->role == CONF_SERVER)
 		say(c, t, "target: %s", hostport(text, sizeof(text), &t->target, ""));
@@ -75,7 +78,7 @@ static void say_sizes(const struct conf *c, const struct conf_tunnel *t)
 	char snd[12], rcv[12];
 
 	say(c, t, "sndwnd: %s rcvwnd: %s", window(snd, t->sndwnd), window(rcv, t->rcvwnd));
-	say(c, t, "compression: %s", yes(!t->nocomp));
+	say(c, t, "compression: %s", t->nocomp == CONF_NOCOMP_AUTO ? "auto" : yes(!t->nocomp));
 	say(c, t, "mtu: %u", t->mtu);
 	say(c, t, "ratelimit: %llu", (unsigned long long)t->ratelimit);
 	say(c, t, "datashard: %u parityshard: %u", t->datashard, t->parityshard);

@@ -90,7 +90,7 @@ static int tunnel_slots(struct app *a, unsigned i)
 /* A frame and its header make one chunk of the compression layer, which takes no more (wire.md section 6). */
 static uint16_t framesize(const struct conf_tunnel *t)
 {
-	unsigned max = t->nocomp ? MUX_FRAME_MAX : COMP_BLOCK_MAX - MUX_HEAD;
+	unsigned max = t->nocomp == 1 ? MUX_FRAME_MAX : COMP_BLOCK_MAX - MUX_HEAD;
 
 	return (uint16_t)(t->framesize < max ? t->framesize : max);
 }
@@ -164,7 +164,8 @@ static int tunnel_make(struct app *a, unsigned i)
 	if (ret)
 		return ret;
 	s->client = t->role == CONF_CLIENT;
-	s->nocomp = t->nocomp;
+	s->nocomp = t->nocomp == 1;
+	s->nocomp_auto = t->nocomp == CONF_NOCOMP_AUTO;
 	s->crypt = a->crypts[i];
 	s->head = crypt_head(s->crypt);
 	s->tail = crypt_tail(s->crypt);

@@ -24,17 +24,22 @@ struct rte_ring;
 
 /* What a worker has to tell: control makes log lines of it, or acts.  Lost when the ring is full, which is counted. */
 enum note_type {
-	NOTE_SESS_OPEN = 1, /* key: the new session; arg: conv; arg2: smux version */
-	NOTE_SESS_CLOSE,    /* key; arg: a DROP_* reason, 0 for an ordinary end; arg2: NOTE_AGED_* */
-	NOTE_NEIGH,	    /* key.peer: next hop whose link address is wanted, key.dev: its port */
-	NOTE_BAD_KEY,	    /* tunnel: nothing but checksum failures; arg: how many in the last second */
-	NOTE_FEC,    /* key: a session whose sides differ in FEC; arg: the peer's, arg2: ours, as NOTE_FEC_SHAPE */
-	NOTE_SHAPE,  /* the same, of a client whose shape it is to be sent: control makes the codec */
+	NOTE_SESS_OPEN =
+		1,	 /* key: the new session; arg: conv; arg2: smux version, 0: the peer's, as NOTE_SPEAKS tells */
+	NOTE_SESS_CLOSE, /* key; arg: a DROP_* reason, 0 for an ordinary end; arg2: NOTE_AGED_* */
+	NOTE_NEIGH,	 /* key.peer: next hop whose link address is wanted, key.dev: its port */
+	NOTE_BAD_KEY,	 /* tunnel: nothing but checksum failures; arg: how many in the last second */
+	NOTE_FEC,	 /* key: a session whose sides differ in FEC; arg: the peer's, arg2: ours, as NOTE_FEC_SHAPE */
+	NOTE_SHAPE,	 /* the same, of a client whose shape it is to be sent: control makes the codec */
 	NOTE_WINDOW, /* key, id: a session that its peer's window limits; arg: segments that it has << 16 | should have;
 			arg2: kbit/s that it lets through; rtt: ms */
 	NOTE_MOVED,  /* key: a server's session, which goes on with this peer; arg: conv */
 	NOTE_MTU, /* key: a session whose path takes less than it was to send; arg: bytes of a full packet of it << 16 |
 		     of those that go; arg2: NOTE_MTU_* */
+	NOTE_SPEAKS, /* key: a server's session whose client has said what it speaks; arg: smux version; arg2: 1: snappy
+		      */
+	NOTE_MISFIT, /* key: a session whose two sides cannot understand each other; arg: NOTE_MISFIT_*; arg2: of smux,
+			the peer's version << 16 | ours */
 };
 
 /* A client session that ended for its age (wire.md 9.1): with nothing to carry, or with its streams. */
@@ -42,6 +47,9 @@ enum { NOTE_AGED_NOT, NOTE_AGED_IDLE, NOTE_AGED_TTL };
 
 /* How that is known. */
 enum { NOTE_MTU_INTERFACE = 1, NOTE_MTU_ICMP, NOTE_MTU_LOSS };
+
+/* What they differ in: smux's version; the peer sends no snappy; it sends some. */
+enum { NOTE_MISFIT_SMUX = 1, NOTE_MISFIT_PLAIN, NOTE_MISFIT_SNAPPY };
 
 /* Data and parity packets of a group; 0: no FEC. */
 #define NOTE_FEC_SHAPE(ds, ps) ((uint32_t)(ds) << 16 | (uint32_t)(ps))

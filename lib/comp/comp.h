@@ -71,6 +71,12 @@ int comp_dec(struct comp_dec *d, struct comp_scratch *s, struct slice *in, struc
  */
 bool comp_dec_room(struct comp_dec *d, uint32_t n);
 
+/* The chunk's head that comp_dec failed at, 4 bytes, for who wants to say why. */
+static inline const uint8_t *comp_dec_failed_at(const struct comp_dec *d)
+{
+	return d->head;
+}
+
 /* True while part of a chunk waits for the rest of it. */
 static inline bool comp_dec_partial(const struct comp_dec *d)
 {

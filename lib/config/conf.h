@@ -108,6 +108,8 @@ const char *conf_bandwidth_text(const struct conf_bandwidth *b, char buf[CONF_BA
 #define CONF_RATE_SPAN	       4      /* s whose sessions may begin at once after a rest, */
 #define CONF_BURST_MIN	       64     /* and so many in any case */
 
+#define CONF_NOCOMP_AUTO 2
+
 enum conf_role { CONF_SERVER, CONF_CLIENT };
 
 struct conf_tunnel {
@@ -135,8 +137,9 @@ struct conf_tunnel {
 	 */
 	unsigned sndwnd, rcvwnd;
 	unsigned datashard, parityshard; /* 10, 3; sum at most 256; FEC is off when both are 0: one alone never is */
-	bool nocomp, acknodelay;
-	unsigned smuxver;			/* 2 */
+	uint8_t nocomp;			 /* 0, 1; server: CONF_NOCOMP_AUTO, as each client has it */
+	bool acknodelay;
+	unsigned smuxver;			/* client: 2; server: 0, as each client has it */
 	unsigned smuxbuf, streambuf, framesize; /* 4194304, 2097152, 8192 */
 	struct conf_rule *rules; /* server: allow and deny; who is in none may come if there is no allow */
 	unsigned n_rules, n_allow;

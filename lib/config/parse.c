@@ -164,10 +164,12 @@ const char *conf_item_allowed(const struct conf_item *it, char buf[CONF_ALLOWED_
 	switch (it->kind) {
 	case CONF_BOOL:
 	case CONF_AUTO:
-		return "true or false";
+		n = (size_t)snprintf(buf, CONF_ALLOWED_MAX, "true%s false", it->word ? "," : " or");
+		break;
 	case CONF_UINT:
 	case CONF_INT:
-		snprintf(buf, CONF_ALLOWED_MAX, "an integer from %lld to %lld", (long long)it->min, (long long)it->max);
+		n = (size_t)snprintf(buf, CONF_ALLOWED_MAX, "an integer from %lld to %lld", (long long)it->min,
+				     (long long)it->max);
 		break;
 	case CONF_RATE:
 		snprintf(buf, CONF_ALLOWED_MAX, "an integer up to %lld", (long long)it->max);
@@ -182,6 +184,8 @@ const char *conf_item_allowed(const struct conf_item *it, char buf[CONF_ALLOWED_
 			 it->allowed);
 		break;
 	}
+	if (it->word)
+		snprintf(buf + n, CONF_ALLOWED_MAX - n, " or \"%s\"", it->word);
 	return buf;
 }
 
@@ -195,18 +199,32 @@ static int word_index(const char *const *words, const char *text)
 	return -1;
 }
 
+/* The word of a row that has one: false when that is not what v is. */
+static bool store_word(const struct conf_item *it, void *field, const struct conf_value *v)
+{
+	if (!it->word || v->kind != CONF_V_TEXT || strcmp(it->word, v->text) != 0)
+		return false;
+	if (it->kind == CONF_BOOL)
+		*(uint8_t *)field = it->word_value;
+	else
+		*(unsigned *)field = it->word_value;
+	return true;
+}
+
 /* The field of each kind.  -EINVAL: not of the kind, or out of range; *allowed may say more. */
 static int store(const struct conf_item *it, void *field, const struct conf_value *v, const char **allowed)
 {
 	int i;
 
+	if (store_word(it, field, v))
+		return 0;
 	switch (it->kind) {
 	case CONF_BOOL:
 	case CONF_AUTO:
 		if (v->kind != CONF_V_BOOL)
 			return -EINVAL;
 		if (it->kind == CONF_BOOL)
-			*(bool *)field = v->i;
+			*(uint8_t *)field = v->i != 0;
 		else
 			*(enum conf_hugepages *)field = v->i ? CONF_HUGE_YES : CONF_HUGE_NO;
 		return 0;

@@ -39,7 +39,7 @@ struct conf_value {
 /* ---- tables ---- */
 
 enum conf_kind {
-	CONF_BOOL, /* bool */
+	CONF_BOOL, /* bool; with `word`, uint8_t */
 	CONF_AUTO, /* enum conf_hugepages: absent, true, false */
 	CONF_UINT, /* unsigned, min..max */
 	CONF_INT,  /* int, min..max */
@@ -65,6 +65,8 @@ struct conf_item {
 	unsigned alias_roles; /* the same for the alias */
 	size_t offset, size;  /* of the field in the group's struct; offset 0 with a put that wants the struct itself */
 	int64_t min, max;
+	const char *word; /* UINT, BOOL: the text that stands for word_value, which no number does */
+	uint8_t word_value;
 	const char *const *words; /* NULL-terminated */
 	const char *const *later; /* words of kcptun or of a later version, known and refused; may be NULL */
 	/* Stores text.  0, -ENOMEM or -EINVAL; may set *allowed to say better than the row what would have been right.

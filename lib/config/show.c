@@ -35,13 +35,24 @@ static void print_text(FILE *f, const struct conf_item *it, const void *field)
 	free(text);
 }
 
+static bool is_word(const struct conf_item *it, const void *field)
+{
+	if (!it->word)
+		return false;
+	return (it->kind == CONF_BOOL ? *(const uint8_t *)field : *(const unsigned *)field) == it->word_value;
+}
+
 void conf_item_print(FILE *f, const struct conf_item *it, const void *base)
 {
 	const void *field = (const char *)base + it->offset;
 
+	if (is_word(it, field)) {
+		print_quoted(f, it->word);
+		return;
+	}
 	switch (it->kind) {
 	case CONF_BOOL:
-		fputs(*(const bool *)field ? "true" : "false", f);
+		fputs(*(const uint8_t *)field ? "true" : "false", f);
 		break;
 	case CONF_AUTO:
 		fputs(*(const enum conf_hugepages *)field == CONF_HUGE_NO ? "false" : "true", f);

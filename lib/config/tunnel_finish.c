@@ -42,7 +42,7 @@ static void finish_unsigned(const struct conf_obj *o, struct conf_tunnel *t)
 		{ROW(conn), {{0, 1}, {0, 1}, {0, 1}, {0, 1}}},
 		{ROW(sndwnd), {{1024, 128}, {1024, 128}, {1024, 128}, {1024, 128}}},
 		{ROW(rcvwnd), {{1024, 512}, {1024, 1024}, {1024, 512}, {1024, 512}}},
-		{ROW(smuxver), {{2, 2}, {1, 1}, {1, 1}, {2, 2}}},
+		{ROW(smuxver), {{0, 2}, {1, 1}, {1, 1}, {2, 2}}},
 		/* 2021's limit is 32768, but it reads 4096 bytes at a time */
 		{ROW(framesize), {{8192, 8192}, {4096, 4096}, {4096, 4096}, {8192, 8192}}},
 		{ROW(closewait), {{0, 30}, {0, 0}, {0, 0}, {30, 0}}},
@@ -163,7 +163,7 @@ static void warn_generation(struct conf_reader *r, const struct conf_obj *o, con
 		conf_obj_warn(r, o, "qpp", "kcptun of %s does not know it", year);
 	if (y16 && t->tcp)
 		conf_obj_warn(r, o, "tcp", "kcptun of 2016 does not know it");
-	if (y16 && t->smuxver != 1)
+	if (y16 && t->smuxver > 1)
 		conf_obj_warn(r, o, "smuxver", "kcptun of 2016 knows 1 only");
 }
 
@@ -252,6 +252,18 @@ static int finish_qpp(struct conf_reader *r, const struct conf_obj *o, struct co
 			     LIMIT_QPP_MIN, LIMIT_QPP_MAX);
 }
 
+/* Who speaks first decides, which is the client. */
+static int finish_speech(struct conf_reader *r, const struct conf_obj *o, struct conf_tunnel *t)
+{
+	if (t->role != CONF_CLIENT)
+		return 0;
+	if (t->nocomp == CONF_NOCOMP_AUTO)
+		return conf_obj_fail(r, o, "nocomp", "found \"auto\" in a client; allowed: there, true or false");
+	if (t->smuxver == 0)
+		return conf_obj_fail(r, o, "smuxver", "found \"auto\" in a client; allowed: there, 1 or 2");
+	return 0;
+}
+
 /* Stock sends what its windows let through, whatever the path takes. */
 static int finish_bandwidth(struct conf_reader *r, const struct conf_obj *o, struct conf_tunnel *t)
 {
@@ -275,7 +287,8 @@ static int finish_allow(struct conf_reader *r, const struct conf_obj *o, struct 
 int conf_tunnel_finish(struct conf_reader *r, const struct conf_obj *o)
 {
 	static int (*const rules[])(struct conf_reader *, const struct conf_obj *, struct conf_tunnel *) = {
-		finish_fec, finish_mtu, finish_addresses, finish_buffers, finish_qpp, finish_bandwidth, finish_allow,
+		finish_fec, finish_mtu,	   finish_addresses, finish_buffers,
+		finish_qpp, finish_speech, finish_bandwidth, finish_allow,
 	};
 	static void (*const warns[])(struct conf_reader *, const struct conf_obj *, const struct conf_tunnel *) = {
 		warn_mode, warn_timers, warn_crypt, warn_generation, warn_idle,

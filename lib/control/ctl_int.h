@@ -74,7 +74,7 @@ struct tunnel {
 	const struct ctl_tunnel *conf;
 	struct name host;  /* client: remote; server: target */
 	unsigned accepted; /* client: connections so far, which picks the slot */
-	struct log_limit dial_limit, key_limit, sess_limit, share_limit, fec_limit, wnd_limit, mtu_limit;
+	struct log_limit dial_limit, key_limit, sess_limit, share_limit, fec_limit, wnd_limit, mtu_limit, misfit_limit;
 	struct list blocked[2]; /* struct tcp.blocked, longest first: streams, and [1] those whose CLOSE has come */
 	struct list waiting;	/* struct tcp.waiting, longest first */
 	uint64_t refused;	/* what the tunnel's share of chunks had counted at the last look */

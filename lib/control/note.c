@@ -15,6 +15,8 @@
 #define WND_PERIOD     60
 #define MTU_LINES      4
 #define MTU_PERIOD     60
+#define MISFIT_LINES   1
+#define MISFIT_PERIOD  60
 
 static bool allow(struct ctl *c, struct log_limit *l, const char *tunnel, unsigned lines, unsigned period_s)
 {
@@ -41,6 +43,40 @@ static void opened(struct ctl *c, const struct note *n, struct tunnel *t)
 		log_info("smux version: %u on connection: %s -> %s", n->arg2, local, peer);
 	else if (t->conf->client)
 		log_info("connection: %s -> %s", local, peer);
+}
+
+/* Of a server that takes its clients as they speak. */
+static void speaks(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	char peer[ADDR_STRLEN], local[ADDR_STRLEN];
+
+	if (!allow(c, &t->sess_limit, t->conf->name, SESS_LINES, 1))
+		return;
+	addr_port_str(&n->key.peer, n->key.peer_port, peer);
+	addr_port_str(&n->key.local, n->key.local_port, local);
+	log_info("smux version: %u on connection: %s -> %s", n->arg, local, peer);
+}
+
+/* The two sides cannot understand each other: which option of which side is to be changed. */
+static void misfit(struct ctl *c, const struct note *n, struct tunnel *t)
+{
+	unsigned theirs = n->arg2 >> 16, ours = n->arg2 & UINT16_MAX;
+	const char *name = t->conf->name, *open = t->conf->client ? "" : ", or \"auto\"";
+	char peer[ADDR_STRLEN];
+
+	if (!allow(c, &t->misfit_limit, name, MISFIT_LINES, MISFIT_PERIOD))
+		return;
+	addr_port_str(&n->key.peer, n->key.peer_port, peer);
+	if (n->arg == NOTE_MISFIT_SMUX)
+		log_warn("tunnel %s: %s: peer speaks smux %u, smuxver is %u: set smuxver to %u here%s, or to %u there",
+			 name, peer, theirs, ours, theirs, open, ours);
+	else if (n->arg == NOTE_MISFIT_PLAIN)
+		log_warn("tunnel %s: %s: peer does not compress, nocomp is false: set nocomp to true here%s, or to "
+			 "false there",
+			 name, peer, open);
+	else
+		log_warn("tunnel %s: %s: peer compresses, nocomp is true: set nocomp to false here%s, or to true there",
+			 name, peer, open);
 }
 
 static void closed(struct ctl *c, const struct note *n, struct tunnel *t)
@@ -187,6 +223,12 @@ static void take(struct ctl *c, const struct note *n)
 		break;
 	case NOTE_MTU:
 		note_mtu(c, n, t);
+		break;
+	case NOTE_SPEAKS:
+		speaks(c, n, t);
+		break;
+	case NOTE_MISFIT:
+		misfit(c, n, t);
 		break;
 	}
 }

@@ -7,7 +7,7 @@
 /* The header of a frame with `len` bytes of payload. */
 static bool head(const struct mux *m, struct mux_out *o, enum smux_cmd cmd, uint32_t sid, uint32_t len)
 {
-	o->head[SMUX_VER] = m->conf->version;
+	o->head[SMUX_VER] = m->version;
 	o->head[SMUX_CMD] = (uint8_t)cmd;
 	le16_put(o->head + SMUX_LEN, (uint16_t)len);
 	le32_put(o->head + SMUX_SID, sid);
@@ -102,6 +102,8 @@ static uint32_t hello(const struct mux *m)
 bool mux_out(struct mux *m, struct mux_out *o)
 {
 	*o = (struct mux_out){};
+	if (!m->version)
+		return false;
 	if (m->hello_due) {
 		m->hello_due = false;
 		m->hello_sent = true;
@@ -122,5 +124,5 @@ bool mux_out(struct mux *m, struct mux_out *o)
 
 bool mux_pending(const struct mux *m)
 {
-	return m->hello_due || m->nop || m->refused || !list_empty(&m->ctl) || !list_empty(&m->run);
+	return m->version && (m->hello_due || m->nop || m->refused || !list_empty(&m->ctl) || !list_empty(&m->run));
 }

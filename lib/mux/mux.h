@@ -23,7 +23,7 @@
 #define MUX_REFUSED_MAX	   1024	  /* refused SYNs that wait for their FIN; more are left unanswered (stock's backlog) */
 
 struct mux_conf {
-	uint8_t version;      /* 1 or 2 */
+	uint8_t version;      /* 1 or 2; 0: a server's, whichever its client speaks */
 	bool client;	      /* odd ids from 3 */
 	uint16_t framesize;   /* largest payload of a PSH that we send, 1..65535 */
 	uint32_t smuxbuf;     /* bytes received and not yet consumed, whole session, before reading stops */
@@ -72,14 +72,15 @@ struct mux_refused {
 };
 
 #define MUX_GROW_BITS 20
-#define MUX_GROW_MAX  (16u << 20)
+#define MUX_GROW_MAX  (16u << 20) /* `grown` holds it */
 
 struct mux { /* two cache lines */
 	const struct mux_conf *conf;
 	struct mux_stream **table; /* open addressing by id; NULL until the first stream */
 	uint32_t cap : 24;
-	uint32_t opened : 1; /* the peer has opened a stream, ever */
-	uint32_t grown : 7;  /* MiB: what the windows and the bucket have beyond conf's */
+	uint32_t version : 2; /* 1 or 2; 0: the peer's, which has not said anything yet: nor do we */
+	uint32_t opened : 1;  /* the peer has opened a stream, ever */
+	uint32_t grown : 5;   /* MiB: what the windows and the bucket have beyond conf's */
 	uint32_t count;
 	int64_t bucket;		    /* smuxbuf minus what is held: at <= 0 the caller stops feeding (wire.md 8.4) */
 	struct mux_stream *body_of; /* stream of the PSH that arrives; NULL: unknown, thrown away */
@@ -116,6 +117,33 @@ void mux_fini(struct mux *m);
  * added, closed or sent for (mux_out) between.
  */
 struct mux_stream *mux_each(struct mux *m, uint32_t *cursor);
+
+/*
+ * A server's session does not say anything before its client has, whose version it then takes if conf has none.  For
+ * who has to see the client's first frame before anything can be sent at all; at once behind mux_init.
+ */
+static inline void mux_listen(struct mux *m)
+{
+	m->version = 0;
+}
+
+/*
+ * The peer's first frame has, or will have, this version: what mux_next does by itself.  False: it is none, or another
+ * than conf's.
+ */
+bool mux_hear(struct mux *m, uint8_t version);
+
+/* 1 or 2; 0: not known yet. */
+static inline unsigned mux_version(const struct mux *m)
+{
+	return m->version;
+}
+
+/* The frame header that mux_next failed at, MUX_HEAD bytes, for who wants to say why. */
+static inline const uint8_t *mux_failed_at(const struct mux *m)
+{
+	return m->head;
+}
 
 /* ---- arriving ---- */
 

@@ -164,13 +164,25 @@ static void on_frame(struct mux *m, struct mux_ev *ev)
 	}
 }
 
+bool mux_hear(struct mux *m, uint8_t version)
+{
+	if (version != 1 && version != 2)
+		return false;
+	if (m->conf->version && version != m->conf->version)
+		return false;
+	m->version = version & 3;
+	return true;
+}
+
 /* Checks a header that has just become complete. */
 static int on_head(struct mux *m)
 {
 	enum smux_cmd cmd = m->head[SMUX_CMD];
 
 	m->frames_in++;
-	if (m->head[SMUX_VER] != m->conf->version || cmd > SMUX_UPD || (cmd == SMUX_UPD && m->conf->version == 1))
+	if (!m->version && !mux_hear(m, m->head[SMUX_VER]))
+		return broken(m);
+	if (m->head[SMUX_VER] != m->version || cmd > SMUX_UPD || (cmd == SMUX_UPD && m->version == 1))
 		return broken(m);
 	/* A server answers with its HELLO; a client's follows its first SYN. */
 	if (m->conf->hello && !m->conf->client && !m->hello_sent)

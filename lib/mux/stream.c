@@ -145,6 +145,7 @@ void mux_init(struct mux *m, const struct mux_conf *conf, struct mem *mem)
 	*m = (struct mux){
 		.conf = conf,
 		.mem = mem,
+		.version = conf->version & 3,
 		.bucket = conf->smuxbuf,
 		.next_id = conf->client ? 1 : 0, /* counted up before use (wire.md 8.2) */
 	};
@@ -192,7 +193,7 @@ uint32_t mux_credit(const struct mux *m, const struct mux_stream *s)
 {
 	uint32_t flying = s->sent - s->peer_consumed, window = s->peer_window;
 
-	if (m->conf->version == 1)
+	if (m->version == 1)
 		return UINT32_MAX;
 	/* What flies stays below 2^31, lest an honest UPD look like one that claims too much. */
 	if (window > INT32_MAX)
@@ -221,7 +222,7 @@ void mux_consumed(struct mux *m, struct mux_stream *s, uint32_t n)
 
 	s->taken += n;
 	/* A window is of use only to one who may still send. */
-	if (!n || m->conf->version == 1 || s->flags & (MUX_S_FIN_IN | MUX_S_HALF_IN | MUX_S_GONE))
+	if (!n || m->version == 1 || s->flags & (MUX_S_FIN_IN | MUX_S_HALF_IN | MUX_S_GONE))
 		return;
 	s->flags |= MUX_S_READ;
 	/* Stock tells by halves; whoever tells by eighths has more of the window at work. */
@@ -236,7 +237,7 @@ void mux_grow(struct mux *m, uint32_t bytes)
 	if (n <= m->grown)
 		return;
 	m->bucket += (int64_t)(n - m->grown) << MUX_GROW_BITS;
-	m->grown = n & 0xff;
+	m->grown = n & 0x1f;
 }
 
 void mux_taken(struct mux *m, struct mux_stream *s, uint32_t n)

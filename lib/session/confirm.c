@@ -17,6 +17,7 @@
 
 #include "kcp_wire.h"
 #include "mute.h"
+#include "speak.h"
 
 #define CONFIRM_FIRST	49152 /* bytes of UDP payload */
 #define CONFIRM_RATE	350   /* bytes a second more: a datagram every four */
@@ -94,7 +95,7 @@ static void confirmed(struct sess *ss)
  */
 static void doubt_asks(struct sess *ss)
 {
-	if (ss->bytes_out || !kcp_queued(&ss->kcp))
+	if (ss->bytes_out || !kcp_queued(&ss->kcp) || !speak_known(ss))
 		return;
 	mux_keepalive(&ss->mux);
 	sess_ready(ss);
@@ -123,7 +124,7 @@ static int32_t doubt_needs(const struct sess *ss)
 {
 	const struct kcp *k = &ss->kcp;
 	uint32_t over = ss->tun->head + ss->tun->tail + (ss->tun->fec ? FEC_HEAD : 0), most = over + ss->pmtu.kcp;
-	uint32_t frame = KCP_HEAD + MUX_HEAD + (ss->tun->nocomp ? 0 : DOUBT_COMP);
+	uint32_t frame = KCP_HEAD + MUX_HEAD + (ss->plain ? 0 : DOUBT_COMP);
 	uint32_t frames = kcp_backlog(k) + (mux_pending(&ss->mux) || ss->held_frame);
 	uint32_t n = over + KCP_HEAD * (k->acks.n + k->ask_send + k->ask_tell) + frame * frames;
 

@@ -10,6 +10,7 @@
 #include "le.h"
 #include "mute.h"
 #include "roam.h"
+#include "speak.h"
 #include "warm.h"
 
 #define MIN_PAYLOAD 12 /* shorter ones no listener looks at (wire.md 5.2) */
@@ -43,7 +44,7 @@ void sess_stall(struct sess *ss)
 /* Can what is taken from KCP be kept until its chunk is whole?  Otherwise KCP has to keep it, or the peer. */
 static bool sess_has_room(struct sess *ss, uint32_t n)
 {
-	ss->lacks_room = !ss->tun->nocomp && !comp_dec_room(&ss->comp_dec, n);
+	ss->lacks_room = !ss->plain && !comp_dec_room(&ss->comp_dec, n);
 	return !ss->lacks_room;
 }
 
@@ -98,11 +99,14 @@ static bool sess_frames(struct sess *ss, struct slice *in, uint64_t now)
 
 	do {
 		if (mux_next(&ss->mux, in, &ev)) {
+			speak_misfit(ss, mux_failed_at(&ss->mux));
 			sess_close(ss, DROP_MUX, now);
 			return false;
 		}
 		sess_event(ss, &ev, now);
 	} while (ev.type != MUX_EV_NONE);
+	if (!ss->tongue_told)
+		speak_tell(ss);
 	if (mux_pending(&ss->mux))
 		sess_ready(ss);
 	return true;
@@ -117,7 +121,9 @@ static bool sess_bytes(struct sess *ss, struct slice in, uint64_t now)
 	if (!ss->bytes_in)
 		confirm_begun(ss);
 	ss->bytes_in += in.n;
-	if (ss->tun->nocomp)
+	if (ss->plain_open)
+		speak_hear(ss, in.p[0]);
+	if (ss->plain)
 		return sess_frames(ss, &in, now);
 	do {
 		while ((ret = comp_dec(&ss->comp_dec, ss->shard->comp, &in, &out)) > 0)
@@ -126,6 +132,8 @@ static bool sess_bytes(struct sess *ss, struct slice in, uint64_t now)
 	} while (ret == -ENOMEM && share_relieve(ss, now));
 	if (ret == 0)
 		return true;
+	if (ret != -ENOMEM)
+		speak_misfit(ss, comp_dec_failed_at(&ss->comp_dec));
 	sess_close(ss, ret == -ENOMEM ? share_why(ss) : DROP_COMP, now);
 	return false;
 }

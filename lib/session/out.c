@@ -61,7 +61,7 @@ static bool sess_send_frame(struct sess *ss, const struct mux_out *f)
 		qpp_undo = st->qpp[QPP_OUT];
 		n = frame_permute(ss, st, in, n);
 	}
-	if (!ss->tun->nocomp) {
+	if (!ss->plain) {
 		n = comp_enc(&ss->comp_enc, ss->shard->comp, in, n, packed);
 		out = packed;
 	}

@@ -9,6 +9,8 @@ static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
 	r->worker = (uint16_t)ss->shard->conf.id;
 	r->client = ss->tun->client;
 	r->kcpgate_peer = mux_can_half(&ss->mux);
+	r->smux = (uint8_t)mux_version(&ss->mux);
+	r->snappy = !ss->plain && !ss->plain_open;
 	r->key = ss->key;
 	r->age_ms = now - ss->born;
 	r->idle_ms = now - ss->last_in;

@@ -3,6 +3,7 @@
 
 #include "mute.h"
 #include "roam.h"
+#include "speak.h"
 
 void sess_note(struct sess *ss, enum note_type type, uint32_t arg, uint32_t arg2)
 {
@@ -35,6 +36,7 @@ static void sess_layers(struct sess *ss, uint64_t now)
 	share_open(ss);
 	kcp_init(&ss->kcp, ss->conv, &t->kcp, &ss->mem, ss->cnt, now);
 	mux_init(&ss->mux, &t->mux, &ss->mem_in);
+	speak_begin(ss);
 	comp_enc_init(&ss->comp_enc);
 	comp_dec_init(&ss->comp_dec, &ss->mem_in);
 	if (t->fec && t->client) {
@@ -143,7 +145,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	confirm_begin(ss);
 	roam_opened(ss, now);
 	sess_count_open(ss);
-	sess_note(ss, NOTE_SESS_OPEN, conv, ss->tun->mux.version);
+	sess_note(ss, NOTE_SESS_OPEN, conv, mux_version(&ss->mux));
 	if (ss->tun->client && key->proto == FLOW_TCP)
 		tcp_begin(ss, now);
 	sess_rearm(ss);

@@ -185,8 +185,10 @@ struct sess {
 	bool doubt : 1;	    /* and its conversation is one of before: what it says is kept back until then */
 	bool pace_soft : 1; /* what is waited for is the path's pace: acknowledgements may leave */
 	bool pace_due : 1;  /* it was, when `credit` was last looked at */
-	uint8_t told_busy;  /* slot_tell */
-	bool lacks_room;    /* what came last could not be taken in for want of memory */
+	/* speak.h: no snappy; whether there is any is its client's to say, or control's to be told */
+	bool plain : 1, plain_open : 1, tongue_told : 1;
+	uint8_t told_busy; /* slot_tell */
+	bool lacks_room;   /* what came last could not be taken in for want of memory */
 	uint32_t conv;
 	struct comp_enc comp_enc;
 	uint64_t last_in; /* ms: last authenticated datagram */
@@ -277,14 +279,6 @@ struct sess {
 struct roam_limit {
 	uint64_t end;
 	uint32_t n;
-};
-
-/* Checksum failures of one tunnel: nothing else than these means a wrong key. */
-struct bad_key {
-	struct timer timer;
-	struct shard *shard;
-	struct flow_key last;  /* where the latest came from */
-	uint64_t errors, good; /* InCsumErrors and InPkts when the timer was armed */
 };
 
 /* A server session's: chans, and those of them whose dials are not over. */

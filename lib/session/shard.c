@@ -8,6 +8,14 @@
 
 #define RESUME_A_TURN 32
 
+/* Checksum failures of one tunnel: nothing else than these means a wrong key. */
+struct bad_key {
+	struct timer timer;
+	struct shard *shard;
+	struct flow_key last;  /* where the latest came from */
+	uint64_t errors, good; /* InCsumErrors and InPkts when the timer was armed */
+};
+
 static bool shard_has_qpp(const struct shard *s)
 {
 	for (unsigned t = 0; t < s->conf.n_tunnels; t++)

@@ -33,6 +33,7 @@ struct shard;
 struct shard_tunnel {
 	bool client;
 	bool nocomp;
+	bool nocomp_auto;	   /* server: as each client has it, whatever nocomp says; mux.version 0: likewise */
 	uint16_t head, tail;	   /* crypt_head, crypt_tail */
 	uint8_t mark_at, mark_len; /* crypt_mark; without it, or with mark_len 0, nothing is known again */
 	bool knows_own;		   /* crypt_knows_own: what it has sent need not be remembered */
@@ -261,6 +262,8 @@ struct shard_row {   /* one session, or one stream of it */
 	uint64_t id; /* of the session, unique in the process's life */
 	uint16_t tunnel, worker;
 	bool client, kcpgate_peer;
+	uint8_t smux; /* version; 0: the peer has not said anything yet */
+	bool snappy;
 	struct flow_key key;
 	uint64_t age_ms, idle_ms;
 	uint32_t streams, held;

@@ -123,7 +123,10 @@ static struct rte_tel_data *tunnel_dict(const struct tlm_src *src, unsigned i)
 	rte_tel_data_add_dict_string(d, "mode", t->mode);
 	snprintf(text, sizeof(text), "%u/%u", t->datashard, t->parityshard);
 	rte_tel_data_add_dict_string(d, "fec", text);
-	dict_u64(d, "smuxver", t->smuxver);
+	if (t->smuxver)
+		dict_u64(d, "smuxver", t->smuxver);
+	else
+		rte_tel_data_add_dict_string(d, "smuxver", "auto");
 	dict_u64(d, "sessions", sum.CurrEstab);
 	if (t->role == CONF_SERVER)
 		dict_u64(d, "sessions_limit", t->sessions);
@@ -224,6 +227,7 @@ static struct rte_tel_data *session_dict(const struct tlm_src *src, const struct
 	rte_tel_data_add_dict_string(d, "peer", peer);
 	rte_tel_data_add_dict_string(d, "local", addr_port_str(&r->key.local, r->key.local_port, text));
 	rte_tel_data_add_dict_string(d, "peer_is", r->kcpgate_peer ? "kcpgate" : "stock");
+	dict_u64(d, "smux", r->smux);
 	dict_u64(d, "worker", r->worker);
 	dict_u64(d, "conv", r->kcp.conv);
 	dict_u64(d, "age_ms", r->age_ms);

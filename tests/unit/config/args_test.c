@@ -395,7 +395,7 @@ static const struct {
 	{"client --ds 200 --ps 57",
 	 "--parityshard: found datashard 200 + parityshard 57; allowed: a sum of at most 256"},
 	{"client --framesize 65536", "--framesize: found 65536; allowed: an integer from 1 to 65535"},
-	{"client --smuxver 3", "--smuxver: found 3; allowed: an integer from 1 to 2"},
+	{"client --smuxver 3", "--smuxver: found 3; allowed: an integer from 1 to 2 or \"auto\""},
 	{"client --dscp 64", "--dscp: found 64; allowed: an integer from 0 to 63"},
 	{"client --dscp -1", "--dscp: found -1; allowed: an integer from 0 to 63"},
 	{"client -r h:9-8", "--remoteaddr: found \"h:9-8\"; allowed: a range of ports MIN-MAX with MIN up to MAX"},
@@ -404,7 +404,7 @@ static const struct {
 	{"client -l :1-2", "--localaddr: found a range of ports, 1-2; allowed: one TCP port"},
 	{"server -l /run/k", "--listen: found the path of a Unix socket; allowed: HOST:PORT, :PORT or HOST:MIN-MAX"},
 	{"server -t :80", "--target: found \":80\"; allowed: HOST:PORT with a host to send to"},
-	{"client --nocomp=maybe", "--nocomp: found \"maybe\"; allowed: true or false"},
+	{"client --nocomp=maybe", "--nocomp: found \"maybe\"; allowed: true, false or \"auto\""},
 	{"client --nocomp true", "\"true\": found an argument; allowed: options only"},
 	{"client -- --mtu 3", "\"--\": found an argument; allowed: options only"},
 	{"client -", "\"-\": found an argument; allowed: options only"},
@@ -516,4 +516,17 @@ Test(args, help_names_every_flag)
 	cr_expect(strstr(text, "--target VALUE, -t VALUE") && strstr(text, "(default: \"127.0.0.1:12948\")"));
 	cr_expect_null(strstr(text, "--conn"));
 	free(text);
+}
+
+Test(args, as_each_client_has_it)
+{
+	struct conf *c = args_good("server --smuxver auto --nocomp=auto");
+
+	cr_expect_eq(c->tunnels[0].smuxver, 0);
+	cr_expect_eq(c->tunnels[0].nocomp, CONF_NOCOMP_AUTO);
+	conf_free(c);
+	c = args_good("server --nocomp");
+	cr_expect_eq(c->tunnels[0].smuxver, 0, "its default");
+	cr_expect_eq(c->tunnels[0].nocomp, 1);
+	conf_free(c);
 }

@@ -14,7 +14,7 @@ struct defaults {
 #define STOCK CONF_CONGESTION_STOCK
 
 static const struct defaults tables[] = {
-	{"", false, 0, 0, 0, 2, 8192, 0, AUTO},
+	{"", false, 0, 0, 0, 0, 8192, 0, AUTO},
 	{"", true, 1, 0, 0, 2, 8192, 30, AUTO},
 	{"compat = \"kcpgate\";", true, 1, 0, 0, 2, 8192, 30, AUTO},
 	{"compat = \"2016\";", false, 0, 1024, 1024, 1, 4096, 0, STOCK},
@@ -23,7 +23,7 @@ static const struct defaults tables[] = {
 	{"compat = \"2021\";", true, 1, 128, 512, 1, 4096, 0, STOCK},
 	{"compat = \"2026\";", false, 0, 1024, 1024, 2, 8192, 30, STOCK},
 	{"compat = \"2026\";", true, 1, 128, 512, 2, 8192, 0, STOCK},
-	{"congestion = \"stock\";", false, 0, 1024, 1024, 2, 8192, 0, STOCK},
+	{"congestion = \"stock\";", false, 0, 1024, 1024, 0, 8192, 0, STOCK},
 	{"congestion = \"stock\"; compat = \"kcpgate\";", true, 1, 128, 512, 2, 8192, 30, STOCK},
 	/* What a year gives is to the letter, also where it is only the most that a window may grow to. */
 	{"congestion = \"auto\"; compat = \"2016\";", true, 1, 128, 1024, 1, 4096, 0, AUTO},

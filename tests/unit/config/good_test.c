@@ -146,7 +146,7 @@ static void expect_common_defaults(const struct conf_tunnel *t)
 	cr_expect_eq(t->mtu, 1350);
 	cr_expect(t->datashard == 10 && t->parityshard == 3);
 	cr_expect(!t->nocomp && !t->acknodelay);
-	cr_expect_eq(t->smuxver, 2);
+	cr_expect_eq(t->smuxver, t->role == CONF_SERVER ? 0 : 2);
 	cr_expect(t->smuxbuf == 4194304 && t->streambuf == 2097152 && t->framesize == 8192);
 	cr_expect_eq(t->keepalive, 10);
 	cr_expect(t->replaycheck);
@@ -463,4 +463,18 @@ Test(good, forms_of_devices)
 		cr_expect_eq(c->ports[0].exception, i == 6 ? CONF_EXC_KERNEL : CONF_EXC_TAP);
 		conf_free(c);
 	}
+}
+
+/* What a server takes from each client is a word, wherever it is given. */
+Test(good, as_each_client_has_it)
+{
+	struct conf *c = load_tunnel(false, "key = \"k\"; smuxver = \"auto\"; nocomp = \"auto\"; compat = \"2021\";");
+
+	cr_expect_eq(c->tunnels[0].smuxver, 0);
+	cr_expect_eq(c->tunnels[0].nocomp, CONF_NOCOMP_AUTO);
+	conf_free(c);
+	c = load_tunnel(false, "key = \"k\"; smuxver = 1; nocomp = true;");
+	cr_expect_eq(c->tunnels[0].smuxver, 1);
+	cr_expect_eq(c->tunnels[0].nocomp, 1);
+	conf_free(c);
 }

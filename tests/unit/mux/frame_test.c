@@ -99,7 +99,7 @@ Test(mux_frame, fair)
 	static struct mux_stream *s[1000];
 	struct mux_out o;
 
-	conf.version = 1;
+	conf.version = m.version = 1;
 	for (unsigned i = 0; i < 1000; i++) {
 		s[i] = mux_open(&m, &got[i]);
 		mux_avail(&m, s[i], 1000000);
@@ -123,7 +123,7 @@ Test(mux_frame, late_comer_gets_its_turn)
 	struct mux_out o;
 	int mark;
 
-	conf.version = 1;
+	conf.version = m.version = 1;
 	late = mux_open(&m, &mark);
 	for (unsigned i = 0; i < 100; i++)
 		mux_avail(&m, mux_open(&m, NULL), 1000000);
