@@ -261,7 +261,9 @@ static void sess_fec(struct sess *ss, struct pkt *k, uint64_t now)
 	}
 	if (k->n < FEC_HOLD_MIN)
 		in.own = NULL;
+	ss->parity_in += k->p[4] == FEC_TYPE_PAR;
 	why = fec_dec_packet(ss->dec, &in, s->fec_scratch, got);
+	ss->fec_recovered += got->n_data;
 	if (got->n_freed)
 		shard_fec_freed(s, got->freed, got->n_freed);
 	if (got->tuned)

@@ -54,7 +54,7 @@ void pace_init(struct sess *ss, uint64_t now)
 	ss->credit_us = shard_us(ss->shard, now);
 	ss->credit = (PACE_AT_ONCE - 1) * dgram_len(ss);
 	ss->young_left = PACE_YOUNG;
-	ss->portion_at = now;
+	ss->portion_at = (uint32_t)now;
 	ss->portion = PACE_PORTION;
 }
 
@@ -152,10 +152,10 @@ static unsigned rate_room(struct sess *ss, unsigned want, uint64_t now)
 /* Of a young session's datagrams. */
 static unsigned young_room(struct sess *ss, unsigned want, uint64_t now)
 {
-	uint64_t came = (now - ss->portion_at) * PACE_PORTION;
+	uint64_t came = (uint64_t)((uint32_t)now - ss->portion_at) * PACE_PORTION;
 	uint32_t room = (uint32_t)(PACE_PORTION - ss->portion);
 
-	ss->portion_at = now;
+	ss->portion_at = (uint32_t)now;
 	ss->portion += (int32_t)(came < room ? came : room);
 	if (ss->portion <= 0) {
 		ss->pace_at = now + 1;

@@ -86,8 +86,8 @@ static bool path_old(struct sess *ss, uint64_t now)
 		return false;
 	if (t->gen_here > ss->path_gen)
 		return true;
-	if (now - ss->path_from >= PATH_LOOK_MS) {
-		ss->path_from = now;
+	if ((uint32_t)now - ss->path_from >= PATH_LOOK_MS) {
+		ss->path_from = (uint32_t)now;
 		ss->path_looks = 0;
 	}
 	return ss->path_looks < PATH_LOOKS && ++ss->path_looks;

@@ -261,12 +261,12 @@ struct sess {
 	struct bound bound;
 	/* datagrams: of this ms, while it is young, and until it no longer is */
 	int32_t portion, young_left;
-	uint64_t portion_at; /* ms: when `portion` was right */
+	uint32_t portion_at, fec_recovered; /* ms, low bits: when `portion` was right; datagrams that FEC rebuilt, */
 	struct list stalled_link;
-	struct list knock;  /* client: on shard->knocks when it is due; server: on shard->unproved while it is that */
-	struct list ask;    /* on shard->asks while a question is to go out */
-	struct list heavy;  /* on shard->heavy[weight] while it holds MEM_LEAST or more */
-	uint64_t path_from; /* ms: since then it was looked up path_looks times because routes had changed */
+	struct list knock; /* client: on shard->knocks when it is due; server: on shard->unproved while it is that */
+	struct list ask;   /* on shard->asks while a question is to go out */
+	struct list heavy; /* on shard->heavy[weight] while it holds MEM_LEAST or more */
+	uint32_t parity_in, path_from; /* parity that came; ms: looked up path_looks times since for changed routes */
 	uint8_t weight;
 	uint8_t path_looks;
 	uint16_t moves;		    /* roam.c: how often it has moved; */

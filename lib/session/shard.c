@@ -108,7 +108,7 @@ int shard_create(struct shard **out, const struct shard_conf *conf, uint64_t now
 	s->chans = conf->chans;
 	s->rng = conf->seed | 1;
 	s->out_min = SHARD_OUT_MIN - FEC_MAX_SHARDS + widest_parity(conf);
-	s->next_id = ((uint64_t)conf->id << 48) + 1;
+	s->next_id = ((uint64_t)conf->id << SHARD_ID_WORKER) + 1;
 	s->homes_at = UINT64_MAX;
 	wheel_init(&s->wheel, now);
 	wheel_init(&s->fine, SHARD_FINE(now * 1000));

@@ -258,8 +258,8 @@ enum shard_pmtu {
 };
 const char *shard_pmtu_name(unsigned how);
 
-struct shard_row {   /* one session, or one stream of it */
-	uint64_t id; /* of the session, unique in the process's life */
+struct shard_row {   /* one session */
+	uint64_t id; /* unique in the process's life; SHARD_ID_WORKER tells whose it is */
 	uint16_t tunnel, worker;
 	bool client, kcpgate_peer;
 	uint8_t smux; /* version; 0: the peer has not said anything yet */
@@ -280,23 +280,56 @@ struct shard_row {   /* one session, or one stream of it */
 	uint16_t path_mtu, datagram; /* bytes: IP packets that go whole, and the UDP payload of those */
 	const char *mtu_from;	     /* how that is known */
 	uint64_t parity_sent, parity_left;
-	uint64_t bytes_in, bytes_out; /* above KCP */
-	unsigned fec_ds, fec_ps;      /* of what arrives, 0 when none did */
+	uint64_t bytes_in, bytes_out;	   /* above KCP */
+	unsigned fec_ds, fec_ps;	   /* of what arrives, 0 when none did */
+	unsigned sends_ds, sends_ps;	   /* of what is sent, likewise */
+	uint32_t parity_in, fec_recovered; /* parity packets that came, datagrams that were rebuilt; they wrap */
+	uint8_t smux;			   /* version */
+	bool compressed;
+	bool unproved; /* server: its peer has acknowledged nothing yet, */
+	bool in_doubt; /* and its conversation is one of before */
+};
+
+#define SHARD_ID_WORKER 48 /* bits of a session's id below its worker's number */
+
+struct shard_stream {		    /* one stream of a session */
+	uint32_t id;		    /* smux's */
+	bool local_ends, peer_ends; /* TCP's side, or the peer's, sends no more */
+	bool closing;		    /* we have let go of it, and its last bytes are on their way */
+	uint64_t up, down;	    /* bytes that TCP has sent, and has been given */
+	uint64_t to_send;	    /* bytes of TCP's that wait to be sent; what KCP has is not among them */
+	uint64_t to_tcp;	    /* bytes of the peer's that wait for TCP */
+	int64_t window;		    /* smux 2: bytes that the peer takes still; else -1 */
+	const char *waits;	    /* what it waits for; NULL: for nothing */
+	char peer[CHAN_PEER];	    /* client: the application's address; server: the session's peer */
 };
 
 #define SHARD_QUERY_ROWS 32
 /*
- * A question that telemetry puts to a worker; the worker answers between two turns.  Asker: set `cursor` to 0, store
- * SHARD_Q_ASKED, wait for SHARD_Q_DONE, read the rows, and ask again while `more`; store SHARD_Q_IDLE at the end.
- * Sessions that come or go between two portions may be missed or told twice.
+ * A question that telemetry puts to a worker; the worker answers between two turns.  Asker: set `what`, `id`, and
+ * `cursor` and `at` to 0, store SHARD_Q_ASKED, wait for SHARD_Q_DONE, read the rows, and ask again while `more`, which
+ * a portion without rows may say, too; store SHARD_Q_IDLE at the end.
+ * Sessions that come or go between two portions may be missed or told twice, and so may streams.
  */
 enum { SHARD_Q_IDLE, SHARD_Q_ASKED, SHARD_Q_DONE };
+enum shard_what {
+	SHARD_SESSIONS, /* all */
+	SHARD_SESSION,	/* the one with this id: one row, or none */
+	SHARD_STREAMS,	/* of the one with this id */
+};
 struct shard_query {
 	_Atomic int state; /* writer: asker IDLE->ASKED and DONE->IDLE, worker ASKED->DONE */
 	uint32_t cursor;   /* asker: 0 at first; worker: where to go on */
+	uint32_t at;	   /* where the session with the id was looked for, likewise */
+	enum shard_what what;
+	uint64_t id;
 	bool more;
+	bool found; /* worker: there is a session with the id */
 	unsigned n;
-	struct shard_row row[SHARD_QUERY_ROWS];
+	union {
+		struct shard_row row[SHARD_QUERY_ROWS];
+		struct shard_stream stream[SHARD_QUERY_ROWS];
+	};
 };
 struct shard_query *shard_query(struct shard *s);
 /* Worker, between turns: answers a question if there is one. */
