@@ -265,6 +265,26 @@ int conf_manual_options(FILE *f);
  */
 int conf_import(FILE *f, const char *path, const enum conf_role *role, char *why, size_t why_n);
 
+/*
+ * What is in force, for who looks at a running gateway: the objects of a configuration in the order eal, limits,
+ * telemetry, log, security, the ports, the tunnels; and of each object its settings in its table's order, those that
+ * nobody gave included.  No passphrase is among them.
+ */
+struct conf_object {
+	const char *section; /* "tunnels" */
+	const char *name;    /* of a port or tunnel; else NULL */
+};
+struct conf_setting {
+	const char *name;
+	bool is_number;
+	int64_t number;
+	const char *text; /* of those that are no numbers: as one would type it, without quotes; a list with commas */
+};
+unsigned conf_objects(const struct conf *c);
+struct conf_object conf_object(const struct conf *c, unsigned i);
+/* Until fn returns what is not 0, which is returned; or -ENOMEM. */
+int conf_object_each(const struct conf *c, unsigned i, int (*fn)(void *ctx, const struct conf_setting *s), void *ctx);
+
 struct conf_lcore {
 	unsigned id;
 	int8_t node; /* that all its CPUs lie on; -1: on several */
