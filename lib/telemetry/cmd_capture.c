@@ -9,13 +9,6 @@
 #include "cmd_int.h"
 #include "record.h"
 
-/* DPDK tells a caller nothing of a command that fails. */
-static int sorry(struct rte_tel_data *d, const char *why)
-{
-	rte_tel_data_add_dict_string(d, "error", why);
-	return 0;
-}
-
 int tlm_cmd_capture(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
 	char name[RECORD_NAME], why[256] = "";
@@ -27,10 +20,10 @@ int tlm_cmd_capture(const struct tlm_src *src, const char *params, struct rte_te
 		size_t n = strcspn(params, ",");
 
 		if (n != strlen("start") || strncmp(params, "start", n) != 0)
-			return sorry(d, "allowed: start[,NAME=VALUE...]");
+			return tlm_sorry(d, "found %s; allowed: start[,NAME=VALUE...]", params);
 		if (record_parse(src, params + n + (params[n] == ','), &ask, why, sizeof(why)) ||
 		    record_start(src, &ask, rte_eal_get_runtime_dir(), name, why, sizeof(why)))
-			return sorry(d, why);
+			return tlm_sorry(d, "%s", why);
 		rte_tel_data_add_dict_string(d, "socket", name);
 	}
 	record_now(&now);

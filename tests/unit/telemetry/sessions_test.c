@@ -25,10 +25,17 @@ struct rte_tel_data {
 	size_t n;
 };
 
+#define COMMANDS 32
+
 static telemetry_cb sessions;
+static struct {
+	const char *name;
+	telemetry_cb fn;
+} commands[COMMANDS];
+static unsigned n_commands;
 static struct shard_query query;
 static struct shard_row all[ROWS];
-static unsigned n_all;
+static unsigned n_all, n_streams;
 
 static void put(struct rte_tel_data *d, const char *name, const char *value)
 {
@@ -38,6 +45,11 @@ static void put(struct rte_tel_data *d, const char *name, const char *value)
 
 int rte_telemetry_register_cmd(const char *cmd, telemetry_cb fn, const char *help)
 {
+	if (strncmp(cmd, "/kcpgate/", 9) != 0) /* DPDK's libraries' */
+		return 0;
+	cr_assert_lt(n_commands, COMMANDS);
+	commands[n_commands].name = cmd;
+	commands[n_commands++].fn = fn;
 	if (!strcmp(cmd, "/kcpgate/sessions"))
 		sessions = fn;
 	return 0;
@@ -56,6 +68,7 @@ void rte_tel_data_free(struct rte_tel_data *d)
 int rte_tel_data_start_dict(struct rte_tel_data *d)
 {
 	d->n = 0;
+	d->text[0] = '\0';
 	return 0;
 }
 
@@ -65,6 +78,15 @@ int rte_tel_data_add_dict_string(struct rte_tel_data *d, const char *name, const
 
 	snprintf(quoted, sizeof(quoted), "\"%s\"", val);
 	put(d, name, quoted);
+	return 0;
+}
+
+int rte_tel_data_add_dict_int(struct rte_tel_data *d, const char *name, int val)
+{
+	char number[24];
+
+	snprintf(number, sizeof(number), "%d", val);
+	put(d, name, number);
 	return 0;
 }
 
@@ -103,13 +125,41 @@ struct shard_query *shard_query(struct shard *s)
 	return &query;
 }
 
+/* One at a time is looked at, so that a search goes on over portions. */
+static void tell_one(void)
+{
+	query.found = query.at < n_all && all[query.at].id == query.id;
+	if (query.found && query.what == SHARD_SESSION)
+		query.row[query.n++] = all[query.at];
+	if (!query.found)
+		query.more = ++query.at < n_all;
+	while (query.found && query.what == SHARD_STREAMS && query.n < SHARD_QUERY_ROWS && query.cursor < n_streams) {
+		struct shard_stream *s = &query.stream[query.n++];
+
+		*s = (struct shard_stream){.id = 2 * query.cursor++ + 3,
+					   .up = UINT64_MAX / 10,
+					   .down = UINT64_MAX / 10,
+					   .to_send = UINT32_MAX,
+					   .to_tcp = UINT32_MAX,
+					   .window = UINT32_MAX,
+					   .local_ends = true,
+					   .waits = "the target's answer to the dial"};
+		memset(s->peer, 'f', sizeof(s->peer) - 1);
+	}
+	query.more |= query.found && query.what == SHARD_STREAMS && query.cursor < n_streams;
+}
+
 void shard_answer(struct shard *s, uint64_t now)
 {
 	if (atomic_load(&query.state) != SHARD_Q_ASKED)
 		return;
-	for (query.n = 0; query.n < SHARD_QUERY_ROWS && query.cursor < n_all;)
+	query.n = 0;
+	query.more = query.found = false;
+	if (query.what != SHARD_SESSIONS)
+		tell_one();
+	while (query.what == SHARD_SESSIONS && query.n < SHARD_QUERY_ROWS && query.cursor < n_all)
 		query.row[query.n++] = all[query.cursor++];
-	query.more = query.cursor < n_all;
+	query.more |= query.what == SHARD_SESSIONS && query.cursor < n_all;
 	atomic_store(&query.state, SHARD_Q_DONE);
 }
 
@@ -166,6 +216,8 @@ Test(telemetry_sessions, what_limits)
 		.wants_peer_rcvwnd = 2300,
 		.parity_sent = 30,
 		.parity_left = 270,
+		.parity_in = 40,
+		.fec_recovered = 12,
 		.kcp = {.rmt_wnd = 512},
 		.look = {.rate = 6750000,
 			 .min_rtt = 100125,
@@ -188,7 +240,7 @@ Test(telemetry_sessions, what_limits)
 	has("\"rmt_wnd\":512,");
 	has("\"wants_peer_rcvwnd\":2300,");
 	has("\"retrans\":12,\"retrans_fast\":5,\"retrans_twice\":4,\"retrans_probe\":3,\"retrans_needless\":2,");
-	has("\"parity_sent\":30,\"parity_left_out\":270,");
+	has("\"parity_sent\":30,\"parity_left_out\":270,\"parity_in\":40,\"fec_recovered\":12,");
 	all[0].modelled = false;
 	cr_assert_eq(sessions("/kcpgate/sessions", "hk", &answer), 0);
 	has("\"congestion\":\"stock\",");
@@ -217,12 +269,16 @@ static void longest(struct shard_row *r, unsigned i)
 		.parity_left = much,
 		.bytes_in = much,
 		.bytes_out = much,
+		.parity_in = UINT32_MAX,
+		.fec_recovered = UINT32_MAX,
 		.kcp = {.conv = UINT32_MAX,
 			.srtt = 30000,
 			.rto = 60000,
 			.rmt_wnd = 65535,
 			.snd_buf = 65535,
 			.snd_queue = 65535,
+			.snd_nxt = UINT32_MAX,
+			.rcv_nxt = UINT32_MAX,
 			.rcv_buf = 65535,
 			.rcv_queue = 65535},
 		.look = {.rate = much / 100000,
@@ -241,6 +297,15 @@ static void longest(struct shard_row *r, unsigned i)
 	memset(&r->key.peer, 0xfd, sizeof(r->key.peer));
 	memset(&r->key.local, 0xfd, sizeof(r->key.local));
 	r->key.peer_port = r->key.local_port = 65535;
+}
+
+static telemetry_cb command(const char *name)
+{
+	for (unsigned i = 0; i < n_commands; i++)
+		if (!strcmp(commands[i].name, name))
+			return commands[i].fn;
+	cr_assert_fail("no %s", name);
+	return NULL;
 }
 
 /* How often `what` is in the answer. */
@@ -273,4 +338,101 @@ Test(telemetry_sessions, pages_fit)
 	} while (next && pages <= ROWS);
 	cr_assert_eq(seen, ROWS);
 	cr_assert_leq(pages, 12, "%u pages", pages);
+}
+
+/* ---- one session, and its streams ---- */
+
+static void some_sessions(void)
+{
+	for (n_all = 0; n_all < 5; n_all++)
+		all[n_all] = (struct shard_row){.id = 100 + n_all, .limited_by = "nothing", .streams = n_all};
+}
+
+Test(telemetry_sessions, one)
+{
+	telemetry_cb one = command("/kcpgate/session");
+
+	some_sessions();
+	all[3].client = true;
+	all[3].parity_in = 40;
+	all[3].fec_recovered = 12;
+	all[3].sends_ds = 10;
+	all[3].sends_ps = 3;
+	all[3].smux = 2;
+	cr_assert_eq(one("/kcpgate/session", "103", &answer), 0);
+	has("\"streams\":3,");
+	has("\"id\":\"103\",\"role\":\"client\",");
+	has("\"smuxver\":2,\"compressed\":\"no\",\"fec_in\":\"off\",\"fec_out\":\"10/3\",\"parity_in_wasted\":28,");
+	cr_assert_eq(one("/kcpgate/session", "99", &answer), 0);
+	cr_assert_str_eq(answer.text, "\"error\":\"no session 99 (/kcpgate/sessions tells which there are)\",");
+	cr_assert_eq(one("/kcpgate/session", "281474976710657", &answer), 0); /* of a worker that there is not */
+	has("\"error\":\"no session 281474976710657");
+}
+
+Test(telemetry_sessions, streams_by_pages)
+{
+	telemetry_cb streams = command("/kcpgate/streams");
+	char params[40] = "102", name[24];
+	unsigned pages = 0;
+	const char *next;
+
+	some_sessions();
+	n_streams = 150;
+	char *seen = calloc(n_streams, 1);
+	do {
+		cr_assert_eq(streams("/kcpgate/streams", params, &answer), 0);
+		cr_assert_leq(answer.n + strlen("{\"/kcpgate/streams\":{}}"), ANSWER_MAX, "%zu bytes", answer.n);
+		for (unsigned i = 0; i < n_streams; i++) {
+			snprintf(name, sizeof(name), "\"stream\":%u,", 2 * i + 3);
+			seen[i] = (char)(seen[i] + (strstr(answer.text, name) != NULL));
+		}
+		pages++;
+		next = strstr(answer.text, "\"next\":\"");
+		if (next)
+			snprintf(params, sizeof(params), "102,%.*s", (int)strcspn(next + 8, "\""), next + 8);
+	} while (next && pages <= n_streams);
+	cr_assert_leq(pages, 6);
+	for (unsigned i = 0; i < n_streams; i++)
+		cr_assert_eq(seen[i], 1, "stream %u: %d times", 2 * i + 3, seen[i]);
+	free(seen);
+	cr_assert_eq(streams("/kcpgate/streams", "99", &answer), 0);
+	has("\"error\":\"no session 99");
+	n_streams = 0;
+	cr_assert_eq(streams("/kcpgate/streams", "102", &answer), 0);
+	cr_assert_str_eq(answer.text, "");
+}
+
+/* ---- what nobody can answer ---- */
+
+/* Every command, with what it does not know: an object that says so, and what would have been right. */
+Test(telemetry_sessions, wrong_parameters)
+{
+	static const char *const wrong[] = {"nobody",  "hk,",  "hk,1",
+					    "hk,1.2x", ",-1",  ",99999999999999999999.1",
+					    "1.2",     ",0.",  "18446744073709551616",
+					    "\"\\\n",  "0x10", " 1",
+					    "102,7.32"};
+
+	some_sessions();
+	for (unsigned i = 0; i < n_commands; i++) {
+		for (unsigned k = 0; k < sizeof(wrong) / sizeof(wrong[0]); k++) {
+			memset(&answer, 0, sizeof(answer));
+			cr_assert_eq(commands[i].fn(commands[i].name, wrong[k], &answer), 0, "%s,%s", commands[i].name,
+				     wrong[k]);
+			cr_assert_eq(strncmp(answer.text, "\"error\":\"", 9), 0, "%s,%s: %s", commands[i].name,
+				     wrong[k], answer.text);
+			cr_assert_eq(times("\""), 4, "%s", answer.text);
+			cr_assert_eq(times("allowed: ") + times("no session"), 1, "%s", answer.text);
+		}
+	}
+	cr_assert_geq(n_commands, 15);
+}
+
+Test(telemetry_sessions, ended)
+{
+	tlm_stop();
+	for (unsigned i = 0; i < n_commands; i++) {
+		cr_assert_eq(commands[i].fn(commands[i].name, NULL, &answer), 0);
+		cr_assert_str_eq(answer.text, "\"error\":\"the gateway is starting, or has ended\",");
+	}
 }
