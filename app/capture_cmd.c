@@ -5,7 +5,6 @@
  * file is this user's, and made by this process: the gateway opens none.
  */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -20,21 +19,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "capture_cmd.h"
 #include "conf.h"
-#include "folders.h"
+#include "look.h"
 
 #define EXIT_WRONG 2
-#define TELEMETRY  "dpdk_telemetry.v2"
 #define COMMAND	   "/kcpgate/capture"
-#define ANSWER	   16384 /* bytes, DPDK's longest */
-#define ANSWER_S   30	 /* for a gateway that does not answer */
 
 static const char usage[] =
 	"kcpgate capture: a running gateway's datagrams as a pcapng file, for Wireshark and tcpdump\n"
@@ -84,112 +78,6 @@ static int wrong(const char *fmt, ...)
 	va_end(ap);
 	fputc('\n', stderr);
 	return EXIT_FAILURE;
-}
-
-/* ---- the telemetry socket ---- */
-
-static int connect_to(const char *dir, const char *name, int type)
-{
-	const struct timeval patience = {.tv_sec = ANSWER_S};
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	int fd;
-
-	if (snprintf(un.sun_path, sizeof(un.sun_path), "%s/%s", dir, name) >= (int)sizeof(un.sun_path))
-		return -ENAMETOOLONG;
-	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&un, sizeof(un))) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	return fd;
-}
-
-/* One command; the object that answers it, or NULL. */
-static json_t *question(const char *dir, const char *command)
-{
-	char *answer = malloc(ANSWER);
-	int fd = connect_to(dir, TELEMETRY, SOCK_SEQPACKET);
-	json_t *all = NULL, *object = NULL;
-	ssize_t n = -1;
-
-	/* It says who it is first. */
-	if (answer && fd >= 0 && recv(fd, answer, ANSWER, 0) > 0 &&
-	    send(fd, command, strlen(command), MSG_NOSIGNAL) > 0)
-		n = recv(fd, answer, ANSWER, 0);
-	if (n > 0)
-		all = json_loadb(answer, (size_t)n, 0, NULL);
-	if (all)
-		object = json_object_iter_value(json_object_iter(all));
-	if (object && json_is_object(object))
-		json_incref(object);
-	else
-		object = NULL;
-	json_decref(all);
-	free(answer);
-	if (fd >= 0)
-		close(fd);
-	return object;
-}
-
-static bool is_gateway(const char *dir)
-{
-	json_t *o = question(dir, "/kcpgate/version");
-	bool is = o && json_object_get(o, "kcpgate");
-
-	json_decref(o);
-	return is;
-}
-
-/* Counts the gateways in a folder, up to two, and notes the last one's. */
-static unsigned gateways_in(const char *parent, char dir[PATH_MAX], unsigned found)
-{
-	char one[PATH_MAX];
-	struct dirent *e;
-	DIR *d = opendir(parent);
-
-	while (d && found < 2 && (e = readdir(d))) {
-		if (e->d_name[0] == '.' || snprintf(one, sizeof(one), "%s/%s", parent, e->d_name) >= (int)sizeof(one) ||
-		    !is_gateway(one))
-			continue;
-		memcpy(dir, one, sizeof(one));
-		found++;
-	}
-	if (d)
-		closedir(d);
-	return found;
-}
-
-/* The folder of the one gateway that runs here.  0 or an exit status. */
-static int find_gateway(char dir[PATH_MAX])
-{
-	char parent[FOLDERS_MAX][PATH_MAX];
-	unsigned n = folders(parent), found = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		found = gateways_in(parent[i], dir, found);
-	if (found == 0)
-		return wrong("no gateway of this user runs here (%s%s%s)", parent[0], n > 1 ? ", " : "",
-			     n > 1 ? parent[1] : "");
-	return found == 1 ? 0 : wrong("several gateways run here: -f PREFIX says which");
-}
-
-static int gateway_dir(const struct ask *a, char dir[PATH_MAX])
-{
-	char parent[FOLDERS_MAX][PATH_MAX];
-	unsigned n = folders(parent);
-
-	if (!a->prefix)
-		return find_gateway(dir);
-	for (unsigned i = 0; i < n; i++)
-		if (snprintf(dir, PATH_MAX, "%s/%s", parent[i], a->prefix) < PATH_MAX && is_gateway(dir))
-			return 0;
-	return wrong("no gateway %s runs here, or it does not answer (%s%s%s)", a->prefix, parent[0], n > 1 ? ", " : "",
-		     n > 1 ? parent[1] : "");
 }
 
 /* ---- the file ---- */
@@ -275,7 +163,7 @@ static uint64_t counted(json_t *o, const char *name)
 /* What became of it, unless it is another one's by now. */
 static int tell_end(const char *dir, uint64_t id)
 {
-	json_t *o = question(dir, COMMAND);
+	json_t *o = look_once(dir, COMMAND);
 	int ret = EXIT_SUCCESS;
 
 	if (!o)
@@ -290,7 +178,7 @@ static int tell_end(const char *dir, uint64_t id)
 
 static int run(const struct ask *a, const char *dir)
 {
-	json_t *o = question(dir, a->text);
+	json_t *o = look_once(dir, a->text);
 	const char *error = o ? json_string_value(json_object_get(o, "error")) : "the gateway does not answer";
 	const char *name = json_string_value(json_object_get(o, "socket"));
 	uint64_t id = counted(o, "id");
@@ -301,7 +189,7 @@ static int run(const struct ask *a, const char *dir)
 		json_decref(o);
 		return ret;
 	}
-	from = connect_to(dir, name, SOCK_STREAM);
+	from = look_connect(dir, name, SOCK_STREAM);
 	json_decref(o);
 	if (from < 0)
 		return wrong("cannot reach the gateway: %s", strerror(-from));
@@ -391,6 +279,7 @@ int app_capture(int argc, char **argv)
 	if (ret)
 		return ret < 0 ? EXIT_SUCCESS : ret;
 	catch_signals();
-	ret = gateway_dir(&a, dir);
-	return ret ? ret : run(&a, dir);
+	if (look_find(a.prefix, dir, a.why, sizeof(a.why)))
+		return wrong("%s", a.why);
+	return run(&a, dir);
 }

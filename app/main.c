@@ -17,6 +17,7 @@
 #include "devices.h"
 #include "host.h"
 #include "log.h"
+#include "look_cmd.h"
 #include "notify.h"
 #include "pages.h"
 #include "posture.h"
@@ -41,6 +42,9 @@ static const char usage[] =
 	"  kcpgate check|doctor client|server OPTIONS\n"
 	"  kcpgate capture [OPTIONS] -w FILE\n"
 	"                                  a running gateway's datagrams as a pcapng file; --help lists the options\n"
+	"  kcpgate show [WHAT] [--json]    a running gateway: tunnels, sessions, streams, workers, drops ...; --help "
+	"lists\n"
+	"                                  them, and `show dump', lines for programs\n"
 	"  kcpgate import FILE [--role client|server]\n"
 	"                                  print the FILE for -c that does what a file of kcptun's (JSON), mihomo's "
 	"or\n"
@@ -521,6 +525,7 @@ static bool take(int *argc, char **argv, const char *word)
 int main(int argc, char **argv)
 {
 	conf_fn *fn = run;
+	int ret;
 
 	app_say_open();
 	again_keep(argv);
@@ -537,6 +542,8 @@ int main(int argc, char **argv)
 		return role(argc - 1, argv + 1, fn);
 	if (argc > 1 && !strcmp(argv[1], "capture"))
 		return app_capture(argc - 1, argv + 1);
+	if (argc > 1 && look_cmd(argc - 1, argv + 1, &ret))
+		return ret;
 	if (argc > 1 && !strcmp(argv[1], "import"))
 		return import(argc - 1, argv + 1);
 	return file(argc, argv, fn);

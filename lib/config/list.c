@@ -124,6 +124,15 @@ static void put_deny(FILE *f, const void *base)
 	put_rules(f, base, false);
 }
 
+static void put_bandwidth(FILE *f, const void *base)
+{
+	const struct conf_tunnel *t = base;
+	char text[CONF_BANDWIDTH_MAX];
+
+	if (t->bandwidth.up)
+		fputs(conf_bandwidth_text(&t->bandwidth, text), f);
+}
+
 static const struct special {
 	const struct conf_table *table;
 	const char *name;
@@ -137,6 +146,7 @@ static const struct special {
 	{&conf_port_table, "gateway", put_gateway},
 	{&conf_tunnel_table, "allow", put_allow},
 	{&conf_tunnel_table, "deny", put_deny},
+	{&conf_tunnel_table, "bandwidth", put_bandwidth},
 };
 
 static const struct special *special(const struct conf_table *table, const char *name)

@@ -77,6 +77,7 @@ Test(config_list, all_in_force)
 		"tunnels.us.remote = 192.0.2.9:4000",
 		"tunnels.us.resend = 3",
 		"tunnels.us.bandwidth = 20M/100M",
+		"tunnels.hk.bandwidth = ",
 		"tunnels.us.datashard = 10",
 		"tunnels.us.conn = 1",
 	};

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+
+/* `kcpgate show` and its like: a running gateway's telemetry socket is asked, and the answers are printed. */
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+#include "look.h"
+#include "look_cmd.h"
+
+#define EXIT_WRONG 2
+#define WORDS_MAX  2
+
+struct look_args {
+	const char *command;
+	const char *prefix; /* NULL: the one gateway that runs here */
+	char *of_file;	    /* prefix, allocated */
+	bool json;
+	const char *word[WORDS_MAX];
+	unsigned n_words;
+};
+
+static const char where[] =
+	"  -f PREFIX          the gateway's eal.file_prefix; -c FILE: that of a configuration file.  Neither: the\n"
+	"                     one gateway that runs here\n";
+
+static void show_help(FILE *f)
+{
+	fputs("kcpgate show: what a running gateway does\n"
+	      "\n"
+	      "  kcpgate show [-f PREFIX | -c FILE] [--json] [WHAT [PARAMETER]]\n"
+	      "\n",
+	      f);
+	fputs(where, f);
+	fputs("  --json             for programs: telemetry's own names and numbers\n"
+	      "\n"
+	      "WHAT, without which it is an overview:\n\n",
+	      f);
+	look_show_words(f);
+	fputs("\nThe lines of `show dump' (and `kcpgate dump'), with a tab between columns, whose order stays.  \"-\" "
+	      "is what\n"
+	      "there is not; WHAT is one kind of them:\n\n",
+	      f);
+	look_dump_columns(f);
+}
+
+static int wrong(const struct look_args *a, const char *why)
+{
+	fprintf(stderr, "kcpgate: %s: %s\n", a->command, why);
+	return EXIT_FAILURE;
+}
+
+/* 0, or an exit status. */
+static int prefix_of(struct look_args *a, const char *path)
+{
+	char why[512];
+	struct conf *c;
+
+	if (conf_load(path, &c, why, sizeof(why))) {
+		fprintf(stderr, "kcpgate: %s\n", why);
+		return EXIT_WRONG;
+	}
+	free(a->of_file);
+	a->prefix = a->of_file = strdup(c->eal.file_prefix);
+	conf_free(c);
+	return a->prefix ? 0 : EXIT_FAILURE;
+}
+
+static int option(struct look_args *a, int opt)
+{
+	switch (opt) {
+	case 'c':
+		return prefix_of(a, optarg);
+	case 'f':
+		a->prefix = optarg;
+		return 0;
+	case 'j':
+		a->json = true;
+		return 0;
+	default:
+		return EXIT_WRONG;
+	}
+}
+
+/* 0, -1 when help was asked for, or an exit status. */
+static int parse(struct look_args *a, int argc, char **argv)
+{
+	static const struct option opts[] = {
+		{"json", no_argument, NULL, 'j'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int opt;
+
+	a->command = argv[0];
+	while ((opt = getopt_long(argc, argv, "c:f:h", opts, NULL)) != -1) {
+		int ret = opt == 'h' ? -1 : option(a, opt);
+
+		if (ret)
+			return ret;
+	}
+	for (; optind < argc; optind++) {
+		if (a->n_words == WORDS_MAX) {
+			fprintf(stderr, "kcpgate: %s: unknown argument: %s (see kcpgate %s --help)\n", a->command,
+				argv[optind], a->command);
+			return EXIT_WRONG;
+		}
+		a->word[a->n_words++] = argv[optind];
+	}
+	return 0;
+}
+
+/* ---- the commands ---- */
+
+static int overview(struct look *l)
+{
+	json_t *v = look_get(l, "/kcpgate/version", NULL);
+	int ret;
+
+	if (!v)
+		return -EPROTO;
+	printf("kcpgate %s, %s, %s\n\n", look_str(v, "kcpgate"), look_str(v, "dpdk"), l->dir);
+	json_decref(v);
+	ret = look_show(l, "tunnels", NULL, false, stdout);
+	if (ret)
+		return ret;
+	putchar('\n');
+	ret = look_show(l, "workers", NULL, false, stdout);
+	if (ret)
+		return ret;
+	putchar('\n');
+	return look_show(l, "drops", NULL, false, stdout);
+}
+
+static int do_show(struct look *l, const struct look_args *a)
+{
+	if (a->n_words && !strcmp(a->word[0], "dump"))
+		return look_dump(l, a->n_words > 1 ? a->word[1] : NULL, stdout);
+	if (a->n_words)
+		return look_show(l, a->word[0], a->n_words > 1 ? a->word[1] : NULL, a->json, stdout);
+	return a->json ? look_show(l, "tunnels", NULL, true, stdout) : overview(l);
+}
+
+static int do_dump(struct look *l, const struct look_args *a)
+{
+	if (a->n_words > 1) {
+		snprintf(l->why, sizeof(l->why), "unknown argument: %.100s", a->word[1]);
+		return -EINVAL;
+	}
+	return look_dump(l, a->word[0], stdout);
+}
+
+static const struct command {
+	const char *name;
+	int (*run)(struct look *l, const struct look_args *a);
+	void (*help)(FILE *f);
+} commands[] = {
+	{"show", do_show, show_help},
+	{"dump", do_dump, show_help},
+};
+
+static int run(const struct command *c, const struct look_args *a)
+{
+	struct look l;
+	int ret = look_open(&l, a->prefix);
+
+	if (!ret)
+		ret = c->run(&l, a);
+	look_close(&l);
+	if (ret)
+		wrong(a, l.why);
+	if (fflush(stdout) || ferror(stdout))
+		ret = -EIO;
+	return !ret ? EXIT_SUCCESS : ret == -EINVAL ? EXIT_WRONG : EXIT_FAILURE;
+}
+
+bool look_cmd(int argc, char **argv, int *ret)
+{
+	struct look_args a = {0};
+
+	for (unsigned i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, argv[0]) != 0)
+			continue;
+		*ret = parse(&a, argc, argv);
+		if (*ret < 0)
+			commands[i].help(stdout);
+		*ret = *ret < 0 ? EXIT_SUCCESS : *ret ? *ret : run(&commands[i], &a);
+		free(a.of_file);
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""kcpgate show, dump and their like: what they print of a running gateway, and what telemetry answers to whatever it is asked."""
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "lab"))
+import capture_test
+import case
+from lab import GUARD, Lab, gateway_binary, telemetry, wait_until
+
+
+# Three connections that say nothing.
+HOLD = "import socket, time; s = [socket.create_connection(('127.0.0.1', 13001)) for _ in range(3)]; time.sleep(300)"
+
+
+def tool(gw, *argv, status=0):
+    """What a command of kcpgate's says of a gateway: the words on its standard output, or on the other one where it fails."""
+    p = subprocess.run([gateway_binary(), argv[0], "-f", gw.prefix, *argv[1:]], capture_output=True, text=True, timeout=GUARD)
+    case.check(p.returncode == status, argv, p.returncode, p.stdout, p.stderr)
+    case.check(not (status == 0 and p.stderr), argv, p.stderr)
+    return p.stdout if status == 0 else p.stderr
+
+
+def table(text):
+    """Rows by their heads. Columns are cut where their heads stand: to the left, or to the right where the cells are numbers."""
+    lines = text.splitlines()
+    return [dict(zip(re.split(r"\s{2,}", lines[0].strip()), re.split(r"\s{2,}", line.strip()))) for line in lines[1:]]
+
+
+def test_everything():
+    """Each WHAT, as a table, as JSON, and as lines whose columns the help names; no key anywhere."""
+    with Lab("kK") as lab:
+        srv = capture_test.gateways(lab)
+        capture_test.exchange(lab, 1, 200000)
+        held = lab.run("hold", "p", sys.executable, "-c", HOLD)
+        wait_until("the streams to be there", lambda: sum(r["streams"] for r in lab.telemetry(srv, "/kcpgate/sessions")) == 3)
+        said = {}
+        for what in ("tunnels", "sessions", "workers", "drops", "ports", "limits", "control", "security", "snmp", "config"):
+            said[what] = tool(srv, "show", what)
+            case.check(json.loads(tool(srv, "show", what, "--json")), what)
+        case.check([t["TUNNEL"] for t in table(said["tunnels"])] == ["s1", "s2"], said["tunnels"])
+        rows = table(said["sessions"])
+        case.check(len(rows) == 1 and rows[0]["IS"] == "kcpgate" and rows[0]["STREAMS"] == "3", said["sessions"])
+        session = rows[0]["SESSION"]
+        one = json.loads(tool(srv, "show", "session", session, "--json"))
+        case.check(one["id"] == session and one["tunnel"] == "s1" and one["fec_in"] == "10/3" and one["smuxver"] == 2, one)
+        case.check(one["bytes_in"] > 200000 and one["segs_in"] > 100, one)
+        case.check("peer" in tool(srv, "show", "session", session), "a session's lines")
+        streams = table(tool(srv, "show", "streams", session))
+        case.check(len(streams) == 3 and all(s["STATE"] == "open" for s in streams), streams)
+        config = json.loads(tool(srv, "show", "config", "--json"))
+        tunnel = next(o for o in config.values() if o["section"] == "tunnels")
+        case.check(tunnel["name"] == "s1" and tunnel["crypt"] == "aes" and tunnel["sndwnd"] == 256, tunnel)
+        everything = "".join(said.values()) + json.dumps(config)
+        case.check(capture_test.KEY not in everything and "listen" in everything, "a key is shown")
+        dump(srv, session)
+        case.check("s1" in tool(srv, "show") and "WORKER" in tool(srv, "show"), "the overview")
+        held.stop()
+        case.check(srv.stop() == 0, "exit status")
+        return "%d words of configuration" % len(said["config"].split())
+
+
+def dump(srv, session):
+    columns = {}
+    for line in tool(srv, "show", "--help").split("one kind of them:")[1].strip("\n").splitlines():
+        if re.match(r"  \S", line):
+            kind = line.split()[0]
+            columns[kind] = []
+        columns[kind] += line.split()[0 if line.startswith("     ") else 1:]
+    rows = [line.split("\t") for line in tool(srv, "dump").splitlines()]
+    for row in rows:
+        case.check(len(row) == 1 + len(columns[row[0]]) and all(row), row, columns[row[0]])
+    kinds = {row[0] for row in rows}
+    case.check(kinds == {"tunnel", "session", "worker", "drop", "snmp"}, kinds)
+    ours = next(dict(zip(columns["session"], row[1:])) for row in rows if row[0] == "session")
+    case.check(ours["id"] == session and ours["tunnel"] == "s1" and int(ours["bytes_in"]) > 200000, ours)
+    case.check(tool(srv, "show", "dump", "session").splitlines()[0].split("\t")[0] == "session", "one kind")
+
+
+def test_refused():
+    """What there is not is refused with a word of what there is; so is a gateway that does not run."""
+    with Lab("kK") as lab:
+        srv = capture_test.gateways(lab)
+        for argv, word, status in ((["show", "sesions"], "allowed: tunnels, sessions", 2),
+                                   (["show", "tunnels", "nobody"], "allowed: the name of a tunnel", 1),
+                                   (["show", "session"], "ID is needed", 2), (["show", "session", "x"], "the id of a session", 1),
+                                   (["show", "session", "999"], "no session 999", 1), (["show", "workers", "0"], "nothing", 2),
+                                   (["show", "a", "b", "c"], "unknown argument: c", 2), (["show", "dump", "x"], "allowed", 2),
+                                   (["show", "-f", "nobody"], "no gateway nobody", 1), (["show", "--jso"], "", 0),
+                                   (["show", "-c", "/nonexistent"], "/nonexistent", 2)):
+            text = tool(srv, *argv, status=status)
+            case.check(word in text, argv, text)
+        for command in ("/kcpgate/workers,x", "/kcpgate/drops,", "/kcpgate/sessions,s1,x", "/kcpgate/tunnels,,9",
+                        "/kcpgate/config,hk", "/kcpgate/streams", "/kcpgate/capture,stop", "/kcpgate/snmp,s3"):
+            answer = telemetry(srv.prefix, command)
+            case.check(("error" in answer) == (command != "/kcpgate/drops,"), command, answer)
+        case.check(telemetry(srv.prefix, "/kcpgate/nothing") is None, "DPDK's answer to what it does not know")
+        case.check(srv.stop() == 0, "exit status")
+
+
+def connect(srv):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect("/var/run/dpdk/%s/dpdk_telemetry.v2" % srv.prefix)  # which waits where others are before it
+    s.settimeout(GUARD)
+    s.recv(16384)
+    return s
+
+
+def test_many_askers():
+    """Clients that ask at the same time, each its own question, get each its own answer; those that read nothing, or stay
+    connected, delay neither these nor a tunnel."""
+    with Lab("kK") as lab:
+        srv = capture_test.gateways(lab)
+        capture_test.exchange(lab, 1, 1000)
+        idle, slow = connect(srv), connect(srv)
+        slow.setblocking(False)
+        asked = 0
+        try:
+            while asked < 100000:  # until its answers fill the socket, and the gateway's thread waits
+                slow.send(b"/kcpgate/config")
+                asked += 1
+        except BlockingIOError:
+            pass
+        case.check(asked < 100000, "the gateway never waited for a reader")
+        wrong, good, lock = [], [], threading.Lock()
+
+        def asker(name):
+            s = connect(srv)
+            for _ in range(1500):
+                s.send(("/kcpgate/tunnels,%s" % name).encode())
+                answer = json.loads(s.recv(65536).decode())["/kcpgate/tunnels"]
+                if list(answer) != [name]:
+                    with lock:
+                        wrong.append((name, answer))
+            s.close()
+            good.append(name)
+
+        threads = [threading.Thread(target=asker, args=(name,)) for name in ("s1", "s2") * 2]
+        for t in threads:
+            t.start()
+        capture_test.exchange(lab, 2, 300000)
+        for t in threads:
+            t.join()
+        case.check(len(good) == len(threads), good)
+        case.check(not wrong, len(wrong), "of 6000 answers were another's:", wrong[:1])
+        idle.close()
+        slow.close()
+        case.check(srv.stop() == 0, "exit status")
+        return "6000 answers beside a reader that took none of %d" % asked
+
+
+if __name__ == "__main__":
+    case.main(sys.modules[__name__])
