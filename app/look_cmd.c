@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "explain.h"
 #include "look.h"
 #include "look_cmd.h"
 
@@ -45,6 +46,24 @@ static void show_help(FILE *f)
 	      "there is not; WHAT is one kind of them:\n\n",
 	      f);
 	look_dump_columns(f);
+}
+
+static void explain_help(FILE *f)
+{
+	fputs("kcpgate explain: what bounds a gateway's throughput now, and what to change on which side\n"
+	      "\n"
+	      "  kcpgate explain [-f PREFIX | -c FILE] [--json] [TUNNEL|SESSION]\n"
+	      "\n",
+	      f);
+	fputs(where, f);
+	fputs("  --json             the same for programs\n"
+	      "\n"
+	      "It looks for a second: at the busiest sessions, of a tunnel if one is named, or at one session by its\n"
+	      "number (kcpgate show sessions).  \"->\" is what to change: in this gateway's file, on the peer (a\n"
+	      "kcpgate's option, or a stock kcptun's flag), or around them.  What bounds the other direction, the "
+	      "peer\n"
+	      "knows: ask there, too.\n",
+	      f);
 }
 
 static int wrong(const struct look_args *a, const char *why)
@@ -153,6 +172,15 @@ static int do_dump(struct look *l, const struct look_args *a)
 	return look_dump(l, a->word[0], stdout);
 }
 
+static int do_explain(struct look *l, const struct look_args *a)
+{
+	if (a->n_words > 1) {
+		snprintf(l->why, sizeof(l->why), "unknown argument: %.100s", a->word[1]);
+		return -EINVAL;
+	}
+	return look_explain(l, a->word[0], a->json, stdout);
+}
+
 static const struct command {
 	const char *name;
 	int (*run)(struct look *l, const struct look_args *a);
@@ -160,6 +188,7 @@ static const struct command {
 } commands[] = {
 	{"show", do_show, show_help},
 	{"dump", do_dump, show_help},
+	{"explain", do_explain, explain_help},
 };
 
 static int run(const struct command *c, const struct look_args *a)

@@ -13,7 +13,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lab"))
 import capture_test
 import case
-from lab import GUARD, Lab, gateway_binary, telemetry, wait_until
+from lab import GUARD, Lab, eal, gateway_binary, telemetry, wait_until
+from wan import Wan
+
+STOCK = os.environ.get("KCPTUN_SERVER", "kcptun-server")
 
 
 # Three connections that say nothing.
@@ -154,6 +157,67 @@ def test_many_askers():
         slow.close()
         case.check(srv.stop() == 0, "exit status")
         return "6000 answers beside a reader that took none of %d" % asked
+
+
+TUNNEL = ('{ name = "%s"; role = "%s"; listen = "%s"; %s = "%s"; key = "of the test"; mode = "fast3"; nocomp = true;'
+          ' smuxver = 2; %s }')
+
+
+def slow_path(lab, tunnels):
+    """Tunnels over a path of 60 ms: (name, options of the server, options of the client); a server of None is stock kcptun's."""
+    Wan(lab, "both delay 30ms")
+    lab.run("target", "server", sys.executable, capture_test.LOAD, "serve", "127.0.0.1", "9000").wait_for("serving")
+    port = 'ports = ( { name = "wan0"; device = "net_af_packet0,iface=wan0"; exception = "kernel"; } );\n'
+    ours, theirs = [], []
+    for i, (name, server, client) in enumerate(tunnels):
+        theirs.append(TUNNEL % (name, "client", "127.0.0.1:1300%d" % i, "remote", "%s:400%d" % (Wan.SERVER, i), client))
+        if server is not None:
+            ours.append(TUNNEL % (name, "server", ":400%d" % i, "target", "127.0.0.1:9000", server))
+            continue
+        lab.run("stock-" + name, "server", STOCK, "-l", ":400%d" % i, "-t", "127.0.0.1:9000", "--key", "of the test", "--mode",
+                "fast3", "--nocomp", "--smuxver", "2", "--rcvwnd", "64").wait_for("listening on")
+    gateways = [lab.gateway("server", "server", eal(1) + port + "tunnels = ( %s );\n" % ",".join(ours))]
+    return gateways + [lab.gateway("client", "client", eal(1) + port + "tunnels = ( %s );\n" % ",".join(theirs))]
+
+
+def explained(gw, of, *words):
+    """Asks until the sentences have these words: what bounds a session shows a while after it begins."""
+    said = []
+
+    def has():
+        said.append(tool(gw, "explain", of))
+        return all(w in said[-1] for w in words)
+
+    try:
+        wait_until("explain %s to say %s" % (of, words), has)
+    except Exception:
+        print(said[-1])
+        raise
+    return said[-1]
+
+
+def test_explain():
+    """Sessions that are bound by a window of the peer's (a kcpgate, a stock one), a rate limit, and their application."""
+    with Lab("kK") as lab:
+        _, cli = slow_path(lab, [("narrow", "rcvwnd = 64;", ""), ("limited", "", "ratelimit = 300000;"), ("calm", "", ""),
+                                 ("stock", None, "")])
+        loads = [lab.run("load%d" % i, "client", sys.executable, capture_test.LOAD, "big", "127.0.0.1", "1300%d" % i,
+                         str(n), "--timeout", "200") for i, n in ((0, 200000000), (1, 100000000), (2, 1000), (3, 200000000))]
+        narrow = explained(cli, "narrow", "the peer's window is full: it takes 64 segments", "in the peer's file: rcvwnd = ")
+        explained(cli, "limited", "ratelimit is used up: 300000 bytes a second", "a higher ratelimit")
+        explained(cli, "calm", "limits what is sent (10 of 10 looks): the application has no more")
+        explained(cli, "stock", "stock: kcptun", "the peer's window is full", "on the peer (kcptun): --rcvwnd ")
+        session = re.search(r"session (\d+) of tunnel narrow", narrow).group(1)
+        one = json.loads(tool(cli, "explain", session, "--json"))
+        case.check([s["session"] for s in one["sessions"]] == [session], one)
+        case.check(one["sessions"][0]["words"][0]["side"] == "peer" and one["sessions"][0]["out_bps"] > 1e5, one)
+        case.check("found nobody" in tool(cli, "explain", "nobody", status=1), "an unknown tunnel")
+        case.check("no session 77" in tool(cli, "explain", "77", status=1), "an unknown session")
+        everything = tool(cli, "explain")
+        case.check(all("of tunnel " + name in everything for name in ("narrow", "limited", "calm", "stock")), everything)
+        for p in loads:
+            p.stop()
+        return narrow.splitlines()[1].strip()
 
 
 if __name__ == "__main__":
