@@ -11,6 +11,7 @@
 #include "explain.h"
 #include "look.h"
 #include "look_cmd.h"
+#include "top.h"
 
 #define EXIT_WRONG 2
 #define WORDS_MAX  2
@@ -19,7 +20,8 @@ struct look_args {
 	const char *command;
 	const char *prefix; /* NULL: the one gateway that runs here */
 	char *of_file;	    /* prefix, allocated */
-	bool json;
+	bool json, once;
+	double delay; /* s */
 	const char *word[WORDS_MAX];
 	unsigned n_words;
 };
@@ -66,6 +68,25 @@ static void explain_help(FILE *f)
 	      f);
 }
 
+static void top_help(FILE *f)
+{
+	fputs("kcpgate top: the sessions of a running gateway, the busiest first, live\n"
+	      "\n"
+	      "  kcpgate top [-f PREFIX | -c FILE] [-d SECONDS] [--once] [TUNNEL]\n"
+	      "\n",
+	      f);
+	fputs(where, f);
+	fputs("  -d, --delay S      between two looks: 2\n"
+	      "  --once             print it once, of two looks, and end\n"
+	      "\n"
+	      "Keys: r, l, t, m sort by rate, loss, round trip, memory; arrows and page keys scroll; space looks now;\n"
+	      "q ends it.  IN and OUT are bits a second above KCP, RESENT what was sent again of what was sent since "
+	      "the\n"
+	      "look before, RTT KCP's smoothed round trip, QUEUE what the latest waited beyond the least (congestion "
+	      "auto).\n",
+	      f);
+}
+
 static int wrong(const struct look_args *a, const char *why)
 {
 	fprintf(stderr, "kcpgate: %s: %s\n", a->command, why);
@@ -88,6 +109,20 @@ static int prefix_of(struct look_args *a, const char *path)
 	return a->prefix ? 0 : EXIT_FAILURE;
 }
 
+static int wrong_value(const struct look_args *a, const char *name, const char *found, const char *allowed)
+{
+	fprintf(stderr, "kcpgate: %s: %s: found %s; allowed: %s\n", a->command, name, found, allowed);
+	return EXIT_WRONG;
+}
+
+static bool seconds(const char *text, double *s)
+{
+	char *end;
+
+	*s = strtod(text, &end);
+	return end != text && !*end && *s >= 0.1 && *s <= 3600;
+}
+
 static int option(struct look_args *a, int opt)
 {
 	switch (opt) {
@@ -99,6 +134,11 @@ static int option(struct look_args *a, int opt)
 	case 'j':
 		a->json = true;
 		return 0;
+	case 'o':
+		a->once = true;
+		return 0;
+	case 'd':
+		return seconds(optarg, &a->delay) ? 0 : wrong_value(a, "--delay", optarg, "0.1 to 3600 seconds");
 	default:
 		return EXIT_WRONG;
 	}
@@ -109,13 +149,15 @@ static int parse(struct look_args *a, int argc, char **argv)
 {
 	static const struct option opts[] = {
 		{"json", no_argument, NULL, 'j'},
+		{"once", no_argument, NULL, 'o'},
+		{"delay", required_argument, NULL, 'd'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	int opt;
 
 	a->command = argv[0];
-	while ((opt = getopt_long(argc, argv, "c:f:h", opts, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:d:f:h", opts, NULL)) != -1) {
 		int ret = opt == 'h' ? -1 : option(a, opt);
 
 		if (ret)
@@ -181,6 +223,15 @@ static int do_explain(struct look *l, const struct look_args *a)
 	return look_explain(l, a->word[0], a->json, stdout);
 }
 
+static int do_top(struct look *l, const struct look_args *a)
+{
+	if (a->n_words > 1) {
+		snprintf(l->why, sizeof(l->why), "unknown argument: %.100s", a->word[1]);
+		return -EINVAL;
+	}
+	return look_top(l, a->word[0], a->delay, a->once, stdout);
+}
+
 static const struct command {
 	const char *name;
 	int (*run)(struct look *l, const struct look_args *a);
@@ -189,6 +240,7 @@ static const struct command {
 	{"show", do_show, show_help},
 	{"dump", do_dump, show_help},
 	{"explain", do_explain, explain_help},
+	{"top", do_top, top_help},
 };
 
 static int run(const struct command *c, const struct look_args *a)
@@ -208,7 +260,7 @@ static int run(const struct command *c, const struct look_args *a)
 
 bool look_cmd(int argc, char **argv, int *ret)
 {
-	struct look_args a = {0};
+	struct look_args a = {.delay = 2};
 
 	for (unsigned i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(commands[i].name, argv[0]) != 0)

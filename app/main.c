@@ -45,6 +45,7 @@ static const char usage[] =
 	"  kcpgate show [WHAT] [--json]    a running gateway: tunnels, sessions, streams, workers, drops ...; --help "
 	"lists\n"
 	"                                  them, and `show dump', lines for programs\n"
+	"  kcpgate top [TUNNEL]            its sessions, the busiest first, live\n"
 	"  kcpgate explain [TUNNEL|SESSION]\n"
 	"                                  what bounds its throughput now, and what to change on which side\n"
 	"  kcpgate import FILE [--role client|server]\n"

@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """kcpgate show, dump and their like: what they print of a running gateway, and what telemetry answers to whatever it is asked."""
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -157,6 +162,38 @@ def test_many_askers():
         slow.close()
         case.check(srv.stop() == 0, "exit status")
         return "6000 answers beside a reader that took none of %d" % asked
+
+
+def test_top():
+    """Once, as text; on a terminal, where keys sort, scroll and end it; not where there is no terminal."""
+    with Lab("kK") as lab:
+        srv = capture_test.gateways(lab)
+        capture_test.exchange(lab, 1, 1000)
+        once = tool(srv, "top", "--once", "-d", "0.2")
+        case.check(re.match(r"1 sessions, \d+ streams: .* in, .* out, 0 drops/s; sorted by rate\nworker 0: busy ", once), once)
+        case.check(re.search(r"\n\d+ +s1 +10.78.1.2:\d+ ", once), once)
+        case.check("0 sessions" in tool(srv, "top", "--once", "-d", "0.2", "s2"), "the other tunnel")
+        case.check("--once" in tool(srv, "top", status=1), "without a terminal")
+        case.check("0.1 to 3600" in tool(srv, "top", "-d", "0", status=2), "a delay of 0")
+        pid, fd = pty.fork()
+        if not pid:
+            os.environ["TERM"] = "xterm"
+            os.execv(gateway_binary(), ["kcpgate", "top", "-f", srv.prefix, "-d", "0.3"])
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+        seen = [b""]
+
+        def shows(*words):
+            if select.select([fd], [], [], 0.1)[0]:
+                seen[0] += os.read(fd, 65536)
+            return all(w in seen[0] for w in words)
+
+        wait_until("the screen", lambda: shows(b"sorted by rate", b"SESSION", b"q quit", b"10.78.1.2"))
+        os.write(fd, b"l")
+        wait_until("the other order", lambda: shows(b"loss"))
+        os.write(fd, b"q")
+        wait_until("its end", lambda: shows() or os.waitpid(pid, os.WNOHANG) == (pid, 0))
+        os.close(fd)
+        case.check(srv.stop() == 0, "exit status")
 
 
 TUNNEL = ('{ name = "%s"; role = "%s"; listen = "%s"; %s = "%s"; key = "of the test"; mode = "fast3"; nocomp = true;'

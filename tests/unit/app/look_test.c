@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "look.h"
+#include "top.h"
 
 /* Numbers, tables, pages and lines of a gateway that is played here. */
 
@@ -119,4 +120,62 @@ Test(app_look, dump_lines)
 	cr_assert_eq(strstr(text, "session\t7\thk\t1.2.3.4:5\t-\t-\t-\t12\t-\t"), text, "%s", text);
 	cr_assert(strstr(text, "\tpeer window\t-\n"), "%s", text);
 	cr_assert_eq(look_dump(&l, "sessions", stdout), -EINVAL);
+}
+
+/* ---- top ---- */
+
+static json_t *js(const char *one)
+{
+	json_t *v = json_loads(one, 0, NULL);
+
+	cr_assert_not_null(v, "%s", one);
+	return v;
+}
+
+static struct top_look a_look(uint64_t us, const char *sessions)
+{
+	return (struct top_look){
+		.us = us,
+		.sessions = js(sessions),
+		.workers =
+			js(us ? "{\"0\":{\"busy_cycles\":90,\"total_cycles\":200,\"rx_packets\":5000,\"sessions\":3}}"
+			      : "{\"0\":{\"busy_cycles\":50,\"total_cycles\":100,\"rx_packets\":1000,\"sessions\":3}}"),
+		.drops = js(us ? "{\"mux\":14,\"comp\":3}" : "{\"mux\":4,\"comp\":3}"),
+	};
+}
+
+static const char *draw(struct top_look *before, struct top_look *now, struct top_view v)
+{
+	FILE *f = open_memstream(&text, &text_n);
+
+	cr_assert_eq(top_draw(before, now, &v, f), 2);
+	fclose(f);
+	return text;
+}
+
+/* Rates are of the two seconds between the looks, order is as asked, and one that has just come has no rate. */
+Test(app_look, top)
+{
+	struct top_look before = a_look(0, "{\"1\":{\"bytes_out\":1000,\"retrans\":5,\"segs_out\":10},"
+					   "\"2\":{\"bytes_in\":7}}");
+	struct top_look now =
+		a_look(2000000, "{\"1\":{\"bytes_out\":251000,\"retrans\":15,\"segs_out\":100,\"srtt_ms\":8},"
+				"\"2\":{\"bytes_in\":1000007,\"srtt_ms\":90,\"streams\":4},"
+				"\"3\":{\"bytes_in\":99000000,\"memory\":70000}}");
+	const char *s = draw(&before, &now, (struct top_view){0});
+	const char *head = "3 sessions, 4 streams: 4.0 Mbit/s in, 1.0 Mbit/s out, 5 drops/s; sorted by rate\n"
+			   "worker 0: busy 40 %, 2000 packets/s in, 0 out, 3 sessions, 0 B\nSESSION";
+
+	cr_assert_eq(strstr(s, head), s, "%s", s);
+	cr_assert(strstr(s, "\n2 ") && strstr(s, "\n2 ") < strstr(s, "\n1 "), "%s", s);
+	cr_assert(strstr(s, "10 %   8 ms"), "%s", s);
+	cr_assert(strstr(s, "\n1 ") < strstr(s, "\n3 "), "%s", s);
+	s = draw(&before, &now, (struct top_view){.order = TOP_LOSS});
+	cr_assert(strstr(s, "\n1 ") < strstr(s, "\n2 "), "%s", s);
+	s = draw(&before, &now, (struct top_view){.order = TOP_MEMORY, .rows = 1});
+	cr_assert(strstr(s, "\n3 ") && !strstr(s, "\n2 ") && !strstr(s, "\n1 "), "%s", s);
+	s = draw(&before, &now, (struct top_view){.order = TOP_RTT, .from = 2});
+	cr_assert(strstr(s, "\n3 ") && !strstr(s, "\n2 "), "%s", s);
+	top_forget(&before);
+	top_forget(&now);
 }
