@@ -198,10 +198,12 @@ static void serve(struct app *a, uint64_t signals)
 		signals = ctl_turn(a->ctl, TURN_MS);
 		notify_watchdog();
 		posture_tell();
+		log_tick();
 		if (signals & 1ull << SIGUSR1)
 			print_snmp(a);
 	}
 	notify_stopping();
+	log_rate(0);
 	log_info("stopping on %s", signals & 1ull << SIGTERM ? "SIGTERM" : "SIGINT");
 	drain(a);
 }
@@ -248,6 +250,7 @@ static int begin(const struct conf *c)
 		fprintf(stderr, "kcpgate: %s\n", why);
 		return err;
 	}
+	log_form((enum log_format)c->log.format);
 	err = log_to(fd, (enum log_level)c->log.level);
 	if (err)
 		fprintf(stderr, "kcpgate: log: %s\n", strerror(-err));
@@ -287,6 +290,7 @@ static int run(const struct conf *c)
 	if (a.plan.controls > 1)
 		log_debug("%u control lcores share the TCP connections", a.plan.controls);
 	app_say_ready(c);
+	log_rate(c->log.rate); /* what a start has to say, it says */
 	notify_ready();
 	serve(&a, signals);
 	steps_down(&a, N_STEPS);

@@ -19,6 +19,7 @@ static int set_defaults(struct conf *c, const char *path)
 	c->dial_timeout = 30;
 	c->telemetry.enable = true;
 	c->log.level = LOG_INFO;
+	c->log.rate = 1000;
 	c->path = strdup(path);
 	c->eal.file_prefix = strdup("kcpgate");
 	c->log.file = strdup("");

@@ -184,6 +184,8 @@ struct conf_log {
 	int level;  /* enum log_level */
 	char *file; /* "": stderr */
 	bool quiet;
+	int format;    /* enum log_format; LOG_TEXT */
+	unsigned rate; /* 1000; lines of a level and second, 0: as many as come */
 };
 
 struct conf {

@@ -161,6 +161,8 @@ const struct conf_table conf_telemetry_table = {telemetry_items, telemetry_later
 
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL}; /* enum log_level */
 
+static const char *const format_words[] = {"text", "kv", "json", NULL}; /* enum log_format */
+
 static const struct conf_item log_items[] = {
 	{"level", .kind = CONF_ENUM, .offset = offsetof(struct conf_log, level), .words = level_words,
 	 .help = "the lowest level that is written"},
@@ -168,6 +170,10 @@ static const struct conf_item log_items[] = {
 	 .allowed = "a file's path, or \"\" for stderr", .help = "where lines are appended"},
 	{"quiet", .kind = CONF_BOOL, .offset = offsetof(struct conf_log, quiet),
 	 .help = "no lines about streams that open and close"},
+	{"format", .kind = CONF_ENUM, .offset = offsetof(struct conf_log, format), .words = format_words,
+	 .help = "kcptun's text, key=value (logfmt), or a JSON object a line"},
+	{"rate", .kind = CONF_UINT, .offset = offsetof(struct conf_log, rate), .max = 1000000,
+	 .help = "lines of each level a second, once it is ready; how many were left out is told; 0: as many as come"},
 	{NULL},
 };
 

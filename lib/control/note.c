@@ -29,6 +29,25 @@ static bool allow(struct ctl *c, struct log_limit *l, const char *tunnel, unsign
 	return true;
 }
 
+/* What a line is about, for programs. */
+struct about {
+	char peer[ADDR_STRLEN];
+	struct log_field v[2];
+};
+
+#define ABOUT 2
+
+static const struct log_field *about(struct about *a, const struct note *n, const struct tunnel *t)
+{
+	addr_port_str(&n->key.peer, n->key.peer_port, a->peer);
+	a->v[0] = (struct log_field){.name = "tunnel", .text = t->conf->name};
+	a->v[1] = (struct log_field){.name = "peer", .text = a->peer};
+	return a->v;
+}
+
+#define TELL(level, event, note, tunnel, ...) \
+	log_event((level), (event), about(&(struct about){.v = {{0}}}, (note), (tunnel)), ABOUT, __VA_ARGS__)
+
 static void opened(struct ctl *c, const struct note *n, struct tunnel *t)
 {
 	char peer[ADDR_STRLEN], local[ADDR_STRLEN];
@@ -38,11 +57,12 @@ static void opened(struct ctl *c, const struct note *n, struct tunnel *t)
 	addr_port_str(&n->key.peer, n->key.peer_port, peer);
 	addr_port_str(&n->key.local, n->key.local_port, local);
 	if (!t->conf->client)
-		log_info("remote address: %s", peer);
+		TELL(LOG_INFO, "session_peer", n, t, "remote address: %s", peer);
 	if (n->arg2)
-		log_info("smux version: %u on connection: %s -> %s", n->arg2, local, peer);
+		TELL(LOG_INFO, "session_opened", n, t, "smux version: %u on connection: %s -> %s", n->arg2, local,
+		     peer);
 	else if (t->conf->client)
-		log_info("connection: %s -> %s", local, peer);
+		TELL(LOG_INFO, "session_opened", n, t, "connection: %s -> %s", local, peer);
 }
 
 /* Of a server that takes its clients as they speak. */
@@ -87,12 +107,12 @@ static void closed(struct ctl *c, const struct note *n, struct tunnel *t)
 		dial_ended(c, n->key.local_port);
 	addr_port_str(&n->key.peer, n->key.peer_port, peer);
 	if (n->arg2 != NOTE_AGED_NOT && allow(c, &t->sess_limit, t->conf->name, SESS_LINES, 1))
-		log_info("scavenger: session %s: tunnel %s: %s",
-			 n->arg2 == NOTE_AGED_IDLE ? "normally closed" : "closed due to ttl", t->conf->name, peer);
+		TELL(LOG_INFO, "session_ended", n, t, "scavenger: session %s: tunnel %s: %s",
+		     n->arg2 == NOTE_AGED_IDLE ? "normally closed" : "closed due to ttl", t->conf->name, peer);
 	else if (n->arg == 0)
-		log_debug("tunnel %s: session with %s ended", t->conf->name, peer);
+		TELL(LOG_DEBUG, "session_ended", n, t, "tunnel %s: session with %s ended", t->conf->name, peer);
 	else if (allow(c, &t->sess_limit, t->conf->name, SESS_LINES, 1))
-		log_info("tunnel %s: %s: %s", t->conf->name, peer, drop_why(n->arg));
+		TELL(LOG_INFO, "session_ended", n, t, "tunnel %s: %s: %s", t->conf->name, peer, drop_why(n->arg));
 }
 
 static void wrong_key(struct ctl *c, const struct note *n, struct tunnel *t)
@@ -100,8 +120,9 @@ static void wrong_key(struct ctl *c, const struct note *n, struct tunnel *t)
 	char peer[ADDR_STRLEN];
 
 	if (allow(c, &t->key_limit, t->conf->name, BAD_KEY_LINES, BAD_KEY_PERIOD))
-		log_warn("tunnel %s: %u datagrams from %s failed the checksum: wrong key or cipher on one side?",
-			 t->conf->name, n->arg, addr_str(&n->key.peer, peer));
+		TELL(LOG_WARN, "wrong_key", n, t,
+		     "tunnel %s: %u datagrams from %s failed the checksum: wrong key or cipher on one side?",
+		     t->conf->name, n->arg, addr_str(&n->key.peer, peer));
 }
 
 /* Two sides that differ in FEC: what becomes of it, and which options to change. */
@@ -115,17 +136,20 @@ static void note_fec(struct ctl *c, const struct note *n, struct tunnel *t)
 		return;
 	addr_port_str(&n->key.peer, n->key.peer_port, peer);
 	if (!n->arg)
-		log_warn("tunnel %s: %s %s sends no FEC, this side is set to %u/%u: the session goes without; set "
-			 "--datashard %u --parityshard %u there, or both to 0 here",
-			 name, side, peer, own_ds, own_ps, own_ds, own_ps);
+		TELL(LOG_WARN, "fec_differs", n, t,
+		     "tunnel %s: %s %s sends no FEC, this side is set to %u/%u: the session goes without; set "
+		     "--datashard %u --parityshard %u there, or both to 0 here",
+		     name, side, peer, own_ds, own_ps, own_ds, own_ps);
 	else if (!n->arg2)
-		log_warn("tunnel %s: %s %s sends FEC %u/%u, this side is set to none and sends none; set --datashard "
-			 "%u --parityshard %u here, or both to 0 there",
-			 name, side, peer, ds, ps, ds, ps);
+		TELL(LOG_WARN, "fec_differs", n, t,
+		     "tunnel %s: %s %s sends FEC %u/%u, this side is set to none and sends none; set --datashard "
+		     "%u --parityshard %u here, or both to 0 there",
+		     name, side, peer, ds, ps, ds, ps);
 	else
-		log_warn("tunnel %s: %s %s sends FEC %u/%u, this side is set to %u/%u and sends no parity; set "
-			 "--datashard %u --parityshard %u there, or --datashard %u --parityshard %u here",
-			 name, side, peer, ds, ps, own_ds, own_ps, own_ds, own_ps, ds, ps);
+		TELL(LOG_WARN, "fec_differs", n, t,
+		     "tunnel %s: %s %s sends FEC %u/%u, this side is set to %u/%u and sends no parity; set "
+		     "--datashard %u --parityshard %u there, or --datashard %u --parityshard %u here",
+		     name, side, peer, ds, ps, own_ds, own_ps, own_ds, own_ps, ds, ps);
 }
 
 /* A server's client that uses another shape gets it, if its codec can be made. */
@@ -141,8 +165,9 @@ static void note_shape(struct ctl *c, const struct note *n, struct tunnel *t)
 	if (!allow(c, &t->fec_limit, t->conf->name, FEC_LINES, FEC_PERIOD))
 		return;
 	addr_port_str(&n->key.peer, n->key.peer_port, peer);
-	log_info("tunnel %s: client %s sends FEC %u/%u, this side is set to %u/%u: what it is sent is %u/%u, too",
-		 t->conf->name, peer, ds, ps, n->arg2 >> 16, n->arg2 & UINT16_MAX, ds, ps);
+	TELL(LOG_INFO, "fec_mirrored", n, t,
+	     "tunnel %s: client %s sends FEC %u/%u, this side is set to %u/%u: what it is sent is %u/%u, too",
+	     t->conf->name, peer, ds, ps, n->arg2 >> 16, n->arg2 & UINT16_MAX, ds, ps);
 }
 
 /* What the peer takes at once is too little for the path; only there it can be changed. */
@@ -153,10 +178,11 @@ static void note_window(struct ctl *c, const struct note *n, struct tunnel *t)
 	if (!allow(c, &t->wnd_limit, t->conf->name, WND_LINES, WND_PERIOD))
 		return;
 	addr_port_str(&n->key.peer, n->key.peer_port, peer);
-	log_warn("tunnel %s: session %llu of %s: the peer's window of %u segments is what limits it (%.*f Mbit/s at %u "
-		 "ms); give the peer --rcvwnd %u or more",
-		 t->conf->name, (unsigned long long)n->id, peer, n->arg >> 16, n->arg2 < 10000, n->arg2 / 1e3, n->rtt,
-		 n->arg & UINT16_MAX);
+	TELL(LOG_WARN, "peer_window", n, t,
+	     "tunnel %s: session %llu of %s: the peer's window of %u segments is what limits it (%.*f Mbit/s at %u "
+	     "ms); give the peer --rcvwnd %u or more",
+	     t->conf->name, (unsigned long long)n->id, peer, n->arg >> 16, n->arg2 < 10000, n->arg2 / 1e3, n->rtt,
+	     n->arg & UINT16_MAX);
 }
 
 static void moved(struct ctl *c, const struct note *n, struct tunnel *t)
@@ -166,7 +192,7 @@ static void moved(struct ctl *c, const struct note *n, struct tunnel *t)
 	if (!allow(c, &t->sess_limit, t->conf->name, SESS_LINES, 1))
 		return;
 	addr_port_str(&n->key.peer, n->key.peer_port, peer);
-	log_info("tunnel %s: session %08x goes on from %s", t->conf->name, n->arg, peer);
+	TELL(LOG_INFO, "session_moved", n, t, "tunnel %s: session %08x goes on from %s", t->conf->name, n->arg, peer);
 }
 
 /* A path that takes less than the tunnel's mtu makes; the session goes on with less. */
@@ -183,9 +209,10 @@ static void note_mtu(struct ctl *c, const struct note *n, struct tunnel *t)
 	    !allow(c, &t->mtu_limit, t->conf->name, MTU_LINES, MTU_PERIOD))
 		return;
 	addr_port_str(&n->key.peer, n->key.peer_port, peer);
-	log_info("tunnel %s: the path to %s takes IP packets of %u, not of %u as by mtu: %s; longer ones leave in "
-		 "fragments",
-		 t->conf->name, peer, n->arg & UINT16_MAX, n->arg >> 16, why[n->arg2]);
+	TELL(LOG_INFO, "path_mtu", n, t,
+	     "tunnel %s: the path to %s takes IP packets of %u, not of %u as by mtu: %s; longer ones leave in "
+	     "fragments",
+	     t->conf->name, peer, n->arg & UINT16_MAX, n->arg >> 16, why[n->arg2]);
 }
 
 static void take(struct ctl *c, const struct note *n)

@@ -20,6 +20,7 @@
 static void dial_failed(struct ctl *c, struct tcp *t, int err, const char *text)
 {
 	struct tunnel *tun = &c->tunnels[t->tunnel];
+	const struct log_field about[] = {{.name = "tunnel", .text = tun->conf->name}};
 	uint32_t left_out = 0;
 
 	c->stats.dial_failed++;
@@ -28,10 +29,11 @@ static void dial_failed(struct ctl *c, struct tcp *t, int err, const char *text)
 		if (left_out)
 			log_info("tunnel %s: %u lines like the next one left out", tun->conf->name, left_out);
 		if (tun->conf->target_path)
-			log_info("tunnel %s: dial %s: %s", tun->conf->name, tun->conf->target_path, text);
+			log_event(LOG_INFO, "dial_failed", about, 1, "tunnel %s: dial %s: %s", tun->conf->name,
+				  tun->conf->target_path, text);
 		else
-			log_info("tunnel %s: dial %s:%u: %s", tun->conf->name, tun->host.host,
-				 tun->conf->target.port_min, text);
+			log_event(LOG_INFO, "dial_failed", about, 1, "tunnel %s: dial %s:%u: %s", tun->conf->name,
+				  tun->host.host, tun->conf->target.port_min, text);
 	}
 	tcp_fail(c, t, err);
 }

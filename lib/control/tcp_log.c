@@ -40,23 +40,35 @@ static bool allow(struct ctl *c)
 	return false;
 }
 
-static void line(struct ctl *c, const struct tcp *t, const char *what)
+/* in and out: kcptun's words for the two ends, the stream's id behind the one that is KCP's. */
+static void say(const struct tunnel *tun, const struct tcp *t, bool open, const char *out)
+{
+	const struct log_field v[] = {
+		{.name = "tunnel", .text = tun->conf->name},
+		{.name = "in", .text = t->ch->peer},
+		{.name = "out", .text = out},
+		{.name = "stream", .number = t->ch->sid},
+	};
+	const char *event = open ? "stream_opened" : "stream_closed", *what = open ? "opened" : "closed";
+
+	if (tun->conf->client)
+		log_event(LOG_INFO, event, v, 4, "stream %s in: %s out: %s(%u)", what, t->ch->peer, out, t->ch->sid);
+	else
+		log_event(LOG_INFO, event, v, 4, "stream %s in: %s(%u) out: %s", what, t->ch->peer, t->ch->sid, out);
+}
+
+static void line(struct ctl *c, const struct tcp *t, bool open)
 {
 	const struct tunnel *tun = &c->tunnels[t->tunnel];
 	char far[ADDR_STRLEN] = "-";
 
 	if (!allow(c))
 		return;
-	if (tun->conf->client) {
-		if (t->ch->far_port)
-			addr_port_str(&t->ch->far, t->ch->far_port, far);
-		log_info("stream %s in: %s out: %s(%u)", what, t->ch->peer, far, t->ch->sid);
-	} else if (tun->conf->target_path) {
-		log_info("stream %s in: %s(%u) out: %s", what, t->ch->peer, t->ch->sid, tun->conf->target_path);
-	} else {
+	if (tun->conf->client && t->ch->far_port)
+		addr_port_str(&t->ch->far, t->ch->far_port, far);
+	else if (!tun->conf->client && !tun->conf->target_path)
 		addr_port_str(&t->target, tun->conf->target.port_min, far);
-		log_info("stream %s in: %s(%u) out: %s", what, t->ch->peer, t->ch->sid, far);
-	}
+	say(tun, t, open, !tun->conf->client && tun->conf->target_path ? tun->conf->target_path : far);
 }
 
 void tcp_log_opened(struct ctl *c, struct tcp *t)
@@ -64,11 +76,11 @@ void tcp_log_opened(struct ctl *c, struct tcp *t)
 	if (t->flags & TCP_F_LOGGED)
 		return;
 	t->flags |= TCP_F_LOGGED;
-	line(c, t, "opened");
+	line(c, t, true);
 }
 
 void tcp_log_closed(struct ctl *c, struct tcp *t)
 {
 	if (t->flags & TCP_F_LOGGED)
-		line(c, t, "closed");
+		line(c, t, false);
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,10 +15,16 @@
 #include "logq.h"
 
 #define FLUSH_MS 1000 /* for what is on its way to a file that is changed or left */
+#define TEXT_MAX 1004 /* with its time and newline a line of text has 1 KiB at most */
 
 /* Before log_open and after log_close lines go to stderr as they come; between, over the queue and its thread. */
 static _Atomic(struct logq *) log_queue;
 static atomic_int log_level = LOG_INFO;
+static atomic_int log_how = LOG_TEXT;
+static atomic_bool log_journal;				       /* the descriptor is the journal's */
+static atomic_uint log_most;				       /* lines of a level and second */
+static pthread_mutex_t limit_lock = PTHREAD_MUTEX_INITIALIZER; /* held for a count, never for a write */
+static struct log_limit limits[LOG_DEBUG + 1];
 static atomic_bool log_stuck; /* a queue was left behind in a write: another would not end either */
 
 /* A FIFO that nobody reads yet is held open by ourselves: its reader finds what fits in. */
@@ -46,9 +56,21 @@ int log_open(const char *path, enum log_level level)
 	return fd < 0 ? fd : log_to(fd, level);
 }
 
+/* systemd says which stream is the journal's, so that nobody takes what was redirected since for it. */
+static bool is_journal(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uintmax_t dev, ino;
+	struct stat st;
+
+	return stream && sscanf(stream, "%ju:%ju", &dev, &ino) == 2 && fstat(fd, &st) == 0 && st.st_dev == dev &&
+	       st.st_ino == ino;
+}
+
 int log_to(int fd, enum log_level level)
 {
 	struct logq *q = atomic_load(&log_queue);
+	bool journal = is_journal(fd);
 	int err;
 
 	if (q) {
@@ -61,9 +83,25 @@ int log_to(int fd, enum log_level level)
 		close(fd);
 	if (err)
 		return err;
+	atomic_store(&log_journal, journal);
 	atomic_store(&log_queue, q);
 	atomic_store(&log_level, level);
 	return 0;
+}
+
+void log_form(enum log_format f)
+{
+	atomic_store(&log_how, (int)f);
+}
+
+void log_threshold(enum log_level level)
+{
+	atomic_store(&log_level, (int)level);
+}
+
+void log_rate(unsigned lines)
+{
+	atomic_store(&log_most, lines);
 }
 
 void log_close(void)
@@ -93,15 +131,6 @@ bool log_on(enum log_level level)
 	return (int)level <= atomic_load_explicit(&log_level, memory_order_relaxed);
 }
 
-size_t log_stamp(char *buf, size_t n)
-{
-	time_t now = time(NULL);
-	struct tm tm;
-
-	localtime_r(&now, &tm);
-	return strftime(buf, n, "%Y/%m/%d %H:%M:%S ", &tm);
-}
-
 /* One write a line, so that lines of several threads do not mix. */
 static void put_line(const char *line, size_t n)
 {
@@ -114,30 +143,112 @@ static void put_line(const char *line, size_t n)
 			;
 }
 
+static void put_parts(struct log_parts *p)
+{
+	char line[LOGQ_LINE];
+
+	p->format = atomic_load_explicit(&log_how, memory_order_relaxed);
+	p->journal = atomic_load_explicit(&log_journal, memory_order_relaxed);
+	put_line(line, log_frame(line, sizeof(line), p));
+}
+
+size_t log_lost_line(char *buf, size_t n, size_t lines)
+{
+	char text[64];
+	struct log_parts p = {.level = LOG_WARN,
+			      .format = atomic_load_explicit(&log_how, memory_order_relaxed),
+			      .journal = atomic_load_explicit(&log_journal, memory_order_relaxed),
+			      .text = text};
+
+	snprintf(text, sizeof(text), "%zu log lines lost", lines);
+	return log_frame(buf, n, &p);
+}
+
+/* ---- how many ---- */
+
+static const char *const level_name[] = {"error", "warn", "info", "debug"};
+
+static void tell_left_out(enum log_level level, uint32_t n, unsigned rate)
+{
+	char text[128];
+	struct log_parts p = {.level = level, .text = text};
+
+	if (!n)
+		return;
+	snprintf(text, sizeof(text), "%u lines of level %s left out: log.rate is %u a second", n, level_name[level],
+		 rate);
+	put_parts(&p);
+}
+
+static uint64_t seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec;
+}
+
+static bool log_admit(enum log_level level)
+{
+	unsigned rate = atomic_load_explicit(&log_most, memory_order_relaxed);
+	uint32_t left_out;
+	bool may;
+
+	if (!rate)
+		return true;
+	pthread_mutex_lock(&limit_lock);
+	may = log_allow(&limits[level], seconds(), rate, 1, &left_out);
+	pthread_mutex_unlock(&limit_lock);
+	if (may)
+		tell_left_out(level, left_out, rate);
+	return may;
+}
+
+void log_tick(void)
+{
+	uint64_t now = seconds();
+
+	for (unsigned l = LOG_ERROR; l <= LOG_DEBUG; l++) {
+		uint32_t n = 0;
+
+		pthread_mutex_lock(&limit_lock);
+		if (limits[l].left_out && now > limits[l].since_s) {
+			n = limits[l].left_out;
+			limits[l].left_out = 0;
+		}
+		pthread_mutex_unlock(&limit_lock);
+		tell_left_out((enum log_level)l, n, atomic_load(&log_most));
+	}
+}
+
+/* ---- lines ---- */
+
+static void line_of(enum log_level level, const char *event, const struct log_field *v, unsigned n, const char *fmt,
+		    va_list ap)
+{
+	char text[TEXT_MAX];
+	struct log_parts p = {.level = (int)level, .event = event, .v = v, .n = n, .text = text};
+
+	if (log_on(level) && vsnprintf(text, sizeof(text), fmt, ap) >= 0 && log_admit(level))
+		put_parts(&p);
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
-	char line[LOGQ_LINE + 1];
-	size_t head, n;
 	va_list ap;
-	int len;
 
-	if (!log_on(level))
-		return;
-	head = log_stamp(line, sizeof(line));
 	va_start(ap, fmt);
-	len = vsnprintf(line + head, LOGQ_LINE - head, fmt, ap);
+	line_of(level, NULL, NULL, 0, fmt, ap);
 	va_end(ap);
-	if (len < 0)
-		return;
-	n = head + (size_t)len;
-	if (n > LOGQ_LINE - 1)
-		n = LOGQ_LINE - 1;
-	/* Text may come from a peer or a file: what it holds must not look like a line of ours, or steer a terminal. */
-	for (size_t i = head; i < n; i++)
-		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-			line[i] = line[i] == '\t' ? '\t' : '?';
-	line[n++] = '\n';
-	put_line(line, n);
+}
+
+void log_event(enum log_level level, const char *event, const struct log_field *v, unsigned n, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	line_of(level, event, v, n, fmt, ap);
+	va_end(ap);
 }
 
 bool log_allow(struct log_limit *l, uint64_t now_s, unsigned burst, unsigned period_s, uint32_t *left_out)

@@ -3,13 +3,19 @@
 
 /*
  * Log lines of the control side.  Workers never log: they count, and leave notes that the control lcore turns into
- * lines.  Protocol rooms never log at all.  Format of a line: "2006/01/02 15:04:05 text", as kcptun's.
+ * lines.  Protocol rooms never log at all.  A line is "2006/01/02 15:04:05 text", as kcptun's, or what log_form says.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/*
+ * KV: time=2006-01-02T15:04:05.000Z level=info event=stream_opened tunnel="hk" msg="text" (logfmt).  JSON: the same as
+ * an object a line.  In both the time is UTC's, and what is no UTF-8 becomes '?'.
+ */
+enum log_format { LOG_TEXT, LOG_KV, LOG_JSON };
 
 /*
  * Sends lines up to `level` to stderr, or appends them to `path` when it is not empty (made with mode 0640).  Called
@@ -31,9 +37,28 @@ bool log_flush(unsigned ms);
 /* Lines that were lost since log_open, because nobody read or the disk was full. */
 uint64_t log_lost(void);
 bool log_on(enum log_level level);
-/* From any thread.  A line goes out whole; at 1 KiB it is cut, and control characters in it become '?'.
- */
+
+/* From the next line on.  At first: LOG_TEXT; no limit. */
+void log_form(enum log_format f);
+void log_threshold(enum log_level level);
+/* At most so many lines of each level a second, 0: as many as come.  How many were left out is told by the first line
+ * of that level in a later second, or by log_tick: to be called about once a second. */
+void log_rate(unsigned lines);
+void log_tick(void);
+
+/* From any thread.  A line goes out whole; at 1 KiB of text it is cut, and control characters in it become '?'.  Where
+ * stderr is the journal's (JOURNAL_STREAM) its level stands before it as <N>, and a line of text has no time. */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What a line is about, for programs: LOG_KV and LOG_JSON have it beside the text. */
+struct log_field {
+	const char *name; /* [a-z_]+ */
+	const char *text; /* NULL: the number */
+	uint64_t number;
+};
+#define LOG_FIELDS_MAX 8
+void log_event(enum log_level level, const char *event, const struct log_field *v, unsigned n, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
 
 /* At most `burst` lines in each `period_s` seconds; the next line that passes tells how many were left out.
  * All zero to begin with; one owner thread. */

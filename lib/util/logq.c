@@ -13,7 +13,7 @@
 
 #include "logq.h"
 
-#define NOTICE 64 /* "STAMP N log lines lost\n" */
+#define NOTICE 256 /* "STAMP N log lines lost\n" */
 
 _Static_assert(LOGQ_LINE + NOTICE <= PIPE_BUF, "a line and a notice go out in one piece");
 
@@ -107,8 +107,7 @@ static void batch_notice(struct batch *b, size_t owed)
 	b->owed = owed;
 	if (!owed)
 		return;
-	b->n = log_stamp(b->text, NOTICE);
-	b->n += (size_t)snprintf(b->text + b->n, NOTICE - b->n, "%zu log lines lost\n", owed);
+	b->n = log_lost_line(b->text, NOTICE, owed);
 }
 
 /* Takes lines off the ring up to the next gap.  The lock is held. */

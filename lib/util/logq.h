@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LOGQ_LINE  1024		/* longest line, newline included */
+#define LOGQ_LINE  2048		/* longest line, newline included */
 #define LOGQ_BYTES (256u << 10) /* of the queue: some thousand lines */
 
 struct logq;
@@ -41,5 +41,22 @@ bool logq_stop(struct logq *q, unsigned ms);
 
 /* ---- log.c ---- */
 
-/* "2006/01/02 15:04:05 " of now; returns its length. */
-size_t log_stamp(char *buf, size_t n);
+/* The line about that as log.h has it now, newline included, of at most n (256 at least) bytes; returns its length. */
+size_t log_lost_line(char *buf, size_t n, size_t lines);
+
+/* ---- log_form.c ---- */
+
+struct log_field;
+
+/* What a line is made of; level is an enum log_level, format an enum log_format. */
+struct log_parts {
+	int level, format;
+	bool journal;
+	const char *event; /* NULL: none */
+	const struct log_field *v;
+	unsigned n;
+	const char *text;
+};
+
+/* Writes it, newline included, cut to LOGQ_LINE at most; returns its length.  n: 256 at least. */
+size_t log_frame(char *buf, size_t n, const struct log_parts *p);

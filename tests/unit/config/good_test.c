@@ -123,6 +123,8 @@ Test(good, defaults_of_the_file)
 	cr_expect_eq(c->log.level, LOG_INFO);
 	cr_expect_str_eq(c->log.file, "");
 	cr_expect_not(c->log.quiet);
+	cr_expect_eq(c->log.format, LOG_TEXT);
+	cr_expect_eq(c->log.rate, 1000);
 	cr_expect_eq(c->ports[0].exception, CONF_EXC_TAP);
 	cr_expect_str_eq(c->ports[0].ifname, "kg-wan0");
 	cr_expect_eq(c->ports[0].mtu, 1500);
@@ -267,7 +269,7 @@ static const char everything[] =
 	"limits = { sessions = 10; streams = 20; session_bytes = 65536; dials = 30; dialtimeout = 40;\n"
 	"  address_sessions = 0; prefix_sessions = 7; address_rate = 0; };\n"
 	"telemetry = { enable = false; allow_plaintext = true; };\n"
-	"log = { level = \"error\"; file = \"/tmp/x.log\"; quiet = true; };\n"
+	"log = { level = \"error\"; file = \"/tmp/x.log\"; quiet = true; format = \"json\"; rate = 0; };\n"
 	"ports = ( { name = \"a\"; device = \"03:00.1,representor=0\"; exception = \"tap\"; ifname = \"tap0\";\n"
 	"    addresses = [ \"10.0.0.2/8\" ]; gateway = ( \"fe80::1\", \"10.0.0.1\" ); mtu = 2000;\n"
 	"    vlan = 4094; punt_rate = 0; },\n"
@@ -304,6 +306,8 @@ Test(good, every_option_of_the_groups)
 	cr_expect_eq(c->log.level, LOG_ERROR);
 	cr_expect_str_eq(c->log.file, "/tmp/x.log");
 	cr_expect(c->log.quiet);
+	cr_expect_eq(c->log.format, LOG_JSON);
+	cr_expect_eq(c->log.rate, 0);
 	cr_assert_eq(c->n_ports, 3);
 	cr_expect_str_eq(c->ports[0].device, "0000:03:00.1,representor=0");
 	cr_expect_str_eq(c->ports[0].ifname, "tap0");
