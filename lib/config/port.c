@@ -136,17 +136,24 @@ static int put_gateway(void *field, const char *text, const char **allowed)
 
 static const char *const exception_words[] = {"tap", "kernel", "virtio-user", NULL};
 
+static char *get_device(const void *field)
+{
+	const char *device = ((const struct conf_port *)field)->device;
+
+	return strdup(device ? device : "");
+}
+
 static const struct conf_item items[] = {
-	{"name", .kind = CONF_TEXT, PORT(name), .flags = CONF_F_NEEDED, .put = conf_put_name,
+	{"name", .kind = CONF_TEXT, PORT(name), .flags = CONF_F_NEEDED, .put = conf_put_name, .get = conf_get_name,
 	 .allowed = "1 to 31 characters of A-Z a-z 0-9 . _ -", .help = "by which tunnels and telemetry know the port"},
-	{"device", .kind = CONF_TEXT, .flags = CONF_F_NEEDED, .put = put_device,
+	{"device", .kind = CONF_TEXT, .flags = CONF_F_NEEDED, .put = put_device, .get = get_device,
 	 .allowed = "a PCI address \"0000:03:00.0\" or a DPDK vdev \"net_af_packet0,iface=eth0\"",
 	 .help = "the DPDK device"},
 	{"exception", .kind = CONF_ENUM, PORT(exception), .words = exception_words,
 	 .help = "where frames go that are not ours: a TAP of the port's own, by way of control or (virtio-user) from "
 		 "the "
 		 "workers by vhost-net; or nowhere, as the kernel holds the interface"},
-	{"ifname", .kind = CONF_TEXT, PORT(ifname), .put = put_ifname,
+	{"ifname", .kind = CONF_TEXT, PORT(ifname), .put = put_ifname, .get = conf_get_name,
 	 .allowed = "an interface's name of 1 to 15 characters", .help = "the kernel's interface; not given: kg-NAME"},
 	{"addresses", .kind = CONF_TEXT, .flags = CONF_F_MANY, .put = put_address,
 	 .allowed = "a host's ADDRESS/LENGTH, \"192.0.2.7/24\" or \"2001:db8::7/64\"", .help = "set on the TAP"},
