@@ -188,9 +188,12 @@ void border_ring_worker(struct border *b)
 {
 	const struct net_tbl *tbl = atomic_load_explicit(&b->tbl, memory_order_relaxed);
 
-	if (quiet_to_worker(b) && tbl == b->rung_tbl)
+	uint64_t epoch = atomic_load_explicit(&b->epoch, memory_order_relaxed);
+
+	if (quiet_to_worker(b) && tbl == b->rung_tbl && epoch == b->rung_epoch)
 		return;
 	b->rung_tbl = tbl;
+	b->rung_epoch = epoch;
 	if (mbox_wanted(b->to_worker))
 		strike(b->worker_bell);
 }
@@ -213,7 +216,9 @@ bool border_sleep_worker(struct border *b, const struct net_tbl *tbl)
 		if (!quiet_to_worker(border_of(b, k)))
 			break;
 	}
-	if (k > b->n_more && atomic_load_explicit(&b->tbl, memory_order_relaxed) == tbl)
+	if (k > b->n_more && atomic_load_explicit(&b->tbl, memory_order_relaxed) == tbl &&
+	    atomic_load_explicit(&b->epoch, memory_order_relaxed) ==
+		    atomic_load_explicit(&b->seen, memory_order_relaxed))
 		return true;
 	border_up_worker(b);
 	return false;

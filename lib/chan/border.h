@@ -113,8 +113,15 @@ struct border {
 	unsigned n_more;
 	bool joined;			/* one of those: it has neither frames nor notes nor a table */
 	const struct net_tbl *rung_tbl; /* control's own: what tbl was when border_ring_worker last looked */
+	uint64_t rung_epoch;		/* likewise */
 	_Atomic(const struct net_tbl *) tbl __attribute__((aligned(64))); /* writer: control */
-	_Atomic uint64_t adopted __attribute__((aligned(64)));		  /* writer: worker; gen of the table in use */
+	/*
+	 * Writer: control, one more each time that something which workers look at was replaced: a worker that has
+	 * begun a turn since says so in `seen`, and holds nothing any more of what there was before.
+	 */
+	_Atomic uint64_t epoch;
+	_Atomic uint64_t adopted __attribute__((aligned(64))); /* writer: worker; gen of the table in use */
+	_Atomic uint64_t seen;				       /* writer: worker; epoch of its turn */
 };
 
 /*

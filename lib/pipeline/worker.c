@@ -72,8 +72,14 @@ void worker_destroy(struct worker *w)
 /* The turn's start is where a new picture of the kernel's tables is adopted, and the old one let go. */
 static void turn_adopt(struct worker *w)
 {
-	const struct net_tbl *t = atomic_load_explicit(&w->conf.border->tbl, memory_order_acquire);
+	struct border *b = w->conf.border;
+	const struct net_tbl *t = atomic_load_explicit(&b->tbl, memory_order_acquire);
+	uint64_t epoch = atomic_load_explicit(&b->epoch, memory_order_acquire);
 
+	if (epoch != w->epoch) {
+		w->epoch = epoch;
+		atomic_store_explicit(&b->seen, epoch, memory_order_release);
+	}
 	if (t == w->tbl)
 		return;
 	w->tbl = t;

@@ -49,6 +49,7 @@ struct worker {
 	struct worker_stats stats;
 	uint64_t *drops;		    /* the shard's, by verdict - VERDICT_DROP */
 	const struct net_tbl *tbl;	    /* snapshot in use */
+	uint64_t epoch;			    /* of border, at this turn's start */
 	uint8_t dev_of[RTE_MAX_ETHPORTS];   /* DPDK port -> gateway port */
 	unsigned first_port, first_sibling; /* to be received from first, in this turn */
 	uint64_t poked;			    /* bit a worker: something was put into its rings */

@@ -29,7 +29,8 @@ struct table {
 struct origins {
 	struct origins_conf conf;
 	struct table address, prefix, rate;
-	uint64_t step, reach; /* us: for a session; that the time may be ahead */
+	_Atomic unsigned address_most, prefix_most;
+	_Atomic uint64_t step, reach; /* us: for a session, 0: no limit; that the time may be ahead */
 	_Atomic uint64_t uncounted;
 	_Atomic uint32_t tunnel[]; /* sessions */
 };
@@ -46,6 +47,18 @@ static int table_up(struct table *t, uint64_t sessions)
 	return t->cell ? 0 : -ENOMEM;
 }
 
+void origins_limit(struct origins *o, const struct origins_conf *conf)
+{
+	uint64_t step = conf->rate ? 1000000 / conf->rate : 0;
+
+	o->conf.rate = conf->rate;
+	o->conf.burst = conf->burst;
+	o->address_most = conf->address;
+	o->prefix_most = conf->prefix;
+	o->reach = step * conf->burst;
+	o->step = step;
+}
+
 int origins_create(struct origins **out, const struct origins_conf *conf)
 {
 	struct origins *o = calloc(1, sizeof(*o) + conf->n_tunnels * sizeof(o->tunnel[0]));
@@ -53,10 +66,7 @@ int origins_create(struct origins **out, const struct origins_conf *conf)
 	if (!o)
 		return -ENOMEM;
 	o->conf = *conf;
-	if (conf->rate) {
-		o->step = 1000000 / conf->rate;
-		o->reach = o->step * conf->burst;
-	}
+	origins_limit(o, conf);
 	if (table_up(&o->address, conf->sessions) || table_up(&o->prefix, conf->sessions) ||
 	    table_up(&o->rate, conf->sessions)) {
 		origins_destroy(o);
@@ -223,7 +233,9 @@ static _Atomic uint64_t *time_for(const struct table *t, uint64_t h, uint64_t us
 
 static bool rate_admits(const struct origins *o, uint64_t h, uint64_t us)
 {
-	for (unsigned i = 0; o->step && i < TRIES; i++) {
+	uint64_t step = o->step, reach = o->reach;
+
+	for (unsigned i = 0; step && i < TRIES; i++) {
 		_Atomic uint64_t *cell = time_for(&o->rate, h, us);
 		uint64_t v = cell ? look(cell) : 0, at = us;
 
@@ -234,9 +246,9 @@ static bool rate_admits(const struct origins *o, uint64_t h, uint64_t us)
 				continue;
 			at = v & TIME_MASK;
 		}
-		if (at + o->step > us + o->reach)
+		if (at + step > us + reach)
 			return false;
-		if (atomic_compare_exchange_strong(cell, &v, (h & ~TIME_MASK) | ((at + o->step) & TIME_MASK)))
+		if (atomic_compare_exchange_strong(cell, &v, (h & ~TIME_MASK) | ((at + step) & TIME_MASK)))
 			return true;
 	}
 	return true;
@@ -262,9 +274,9 @@ static unsigned refusal(const struct origins *o, const struct shard *s, const st
 	if (!k->sess && most && atomic_load_explicit(&o->tunnel[k->tunnel], memory_order_relaxed) >= most)
 		return DROP_TUNNEL_LIMIT;
 	h = hash_address(o, k->key);
-	if (!k->sess && !within(&o->address, h, o->conf.address))
+	if (!k->sess && !within(&o->address, h, o->address_most))
 		return DROP_ADDRESS_LIMIT;
-	if (!k->sess && !within(&o->prefix, hash_prefix(o, k->key), o->conf.prefix))
+	if (!k->sess && !within(&o->prefix, hash_prefix(o, k->key), o->prefix_most))
 		return DROP_PREFIX_LIMIT;
 	return rate_admits(o, h, shard_us(s, now)) ? VERDICT_OK : DROP_SESSION_RATE;
 }
@@ -320,8 +332,8 @@ static void table_look(const struct table *t, uint64_t *used, uint64_t *most)
 void origins_look(const struct origins *o, struct origins_look *out)
 {
 	*out = (struct origins_look){
-		.address_limit = o->conf.address,
-		.prefix_limit = o->conf.prefix,
+		.address_limit = o->address_most,
+		.prefix_limit = o->prefix_most,
 		.rate = o->conf.rate,
 		.burst = o->conf.burst,
 		.uncounted = atomic_load_explicit(&o->uncounted, memory_order_relaxed),

@@ -37,6 +37,8 @@ struct origins_conf {
 
 /* 0 or -ENOMEM.  Memory: about 48 bytes for each session that there can be, taken as it is used. */
 int origins_create(struct origins **out, const struct origins_conf *conf);
+/* Limits of a conf for what begins from now on; workers may be looking at them. */
+void origins_limit(struct origins *o, const struct origins_conf *conf);
 /* o may be NULL; no session is left. */
 void origins_destroy(struct origins *o);
 

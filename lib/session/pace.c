@@ -29,12 +29,14 @@
 
 static uint64_t pace_rate(const struct sess *ss)
 {
-	return ss->tun->ratelimit < PACE_RATE_MAX ? ss->tun->ratelimit : PACE_RATE_MAX;
+	uint64_t rate = atomic_load_explicit(&ss->tun->ratelimit, memory_order_relaxed);
+
+	return rate < PACE_RATE_MAX ? rate : PACE_RATE_MAX;
 }
 
-static int64_t pace_depth(const struct sess *ss)
+static int64_t depth_of(uint64_t rate)
 {
-	uint64_t ticks = pace_rate(ss) * PACE_TICKS;
+	uint64_t ticks = rate * PACE_TICKS;
 
 	return ticks > PACE_BURST * 1000 ? (int64_t)ticks : PACE_BURST * 1000;
 }
@@ -49,7 +51,7 @@ void pace_init(struct sess *ss, uint64_t now)
 {
 	ss->pace_at = UINT64_MAX;
 	ss->tokens_at = now;
-	ss->tokens = pace_depth(ss);
+	ss->tokens = depth_of(pace_rate(ss));
 	ss->young = !sess_is_auto(ss);
 	ss->credit_us = shard_us(ss->shard, now);
 	ss->credit = (PACE_AT_ONCE - 1) * dgram_len(ss);
@@ -58,22 +60,27 @@ void pace_init(struct sess *ss, uint64_t now)
 	ss->portion = PACE_PORTION;
 }
 
-/* What has come since the last look. */
-static void pace_fill(struct sess *ss, uint64_t now)
+/* What has come since the last look.  The rate may have been another one then. */
+static void pace_fill(struct sess *ss, uint64_t rate, uint64_t now)
 {
-	unsigned __int128 came = (unsigned __int128)(now - ss->tokens_at) * pace_rate(ss);
-	uint64_t room = (uint64_t)(pace_depth(ss) - ss->tokens);
+	unsigned __int128 came = (unsigned __int128)(now - ss->tokens_at) * rate;
+	int64_t depth = depth_of(rate);
+	uint64_t room = depth > ss->tokens ? (uint64_t)(depth - ss->tokens) : 0;
 
 	ss->tokens_at = now;
+	if (ss->tokens > depth)
+		ss->tokens = depth;
 	ss->tokens += (int64_t)(came < room ? (uint64_t)came : room);
 }
 
 bool pace_is_short(struct sess *ss, uint64_t now)
 {
-	if (!ss->tun->ratelimit)
+	uint64_t rate = pace_rate(ss);
+
+	if (!rate)
 		return false;
-	pace_fill(ss, now);
-	return ss->tokens < pace_depth(ss) / PACE_SHORT;
+	pace_fill(ss, rate, now);
+	return ss->tokens < depth_of(rate) / PACE_SHORT;
 }
 
 /* Until `us`, by the finer of the shard's wheels. */
@@ -135,13 +142,13 @@ static unsigned path_room(struct sess *ss, unsigned want, uint64_t now)
 }
 
 /* Of a session's bytes. */
-static unsigned rate_room(struct sess *ss, unsigned want, uint64_t now)
+static unsigned rate_room(struct sess *ss, unsigned want, uint64_t rate, uint64_t now)
 {
 	uint64_t dgram = dgram_len(ss);
 
-	pace_fill(ss, now);
+	pace_fill(ss, rate, now);
 	if (ss->tokens <= 0) {
-		ss->pace_at = now + (uint64_t)-ss->tokens / pace_rate(ss) + 1;
+		ss->pace_at = now + (uint64_t)-ss->tokens / rate + 1;
 		return 0;
 	}
 	if ((uint64_t)ss->tokens >= (want - 1) * 1000 * dgram)
@@ -166,6 +173,8 @@ static unsigned young_room(struct sess *ss, unsigned want, uint64_t now)
 
 unsigned pace_room(struct sess *ss, unsigned want, uint64_t now)
 {
+	uint64_t rate = pace_rate(ss);
+
 	pace_over(ss);
 	if (ss->unproved) {
 		want = confirm_room(ss, want, now);
@@ -174,8 +183,8 @@ unsigned pace_room(struct sess *ss, unsigned want, uint64_t now)
 	}
 	if (ss->young)
 		want = young_room(ss, want, now);
-	if (want && ss->tun->ratelimit)
-		want = rate_room(ss, want, now);
+	if (want && rate)
+		want = rate_room(ss, want, rate, now);
 	if (want && sess_is_auto(ss))
 		return path_room(ss, want, now);
 	ss->pace_due = false; /* another bucket is waited for, if any */

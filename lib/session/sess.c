@@ -49,9 +49,10 @@ static void sess_layers(struct sess *ss, uint64_t now)
 /* How long a client's session takes new streams, and how long it then lives (wire.md 9.1). */
 static void sess_age_init(struct sess *ss)
 {
-	bool ages = ss->tun->client && ss->tun->autoexpire_ms;
+	uint32_t expire = ss->tun->autoexpire_ms;
+	bool ages = ss->tun->client && expire;
 
-	ss->old_at = ages ? ss->born + ss->tun->autoexpire_ms : UINT64_MAX;
+	ss->old_at = ages ? ss->born + expire : UINT64_MAX;
 	ss->end_at = ages ? ss->old_at + ss->tun->scavenge_ms : UINT64_MAX;
 	ss->age_at = ss->old_at;
 }

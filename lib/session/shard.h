@@ -29,7 +29,10 @@ struct net_acl;
 struct origins;
 struct shard;
 
-/* A tunnel as the shards see it: filled by app, immutable (but for `others`), shared by all workers. */
+/*
+ * A tunnel as the shards see it: filled by app, shared by all workers, immutable but for `others` and for what is
+ * atomic, which control may change at any time (shard_live): who reads that twice may have two values.
+ */
 struct shard_tunnel {
 	bool client;
 	bool nocomp;
@@ -44,21 +47,32 @@ struct shard_tunnel {
 	struct fec_shapes others;  /* server with FEC: those of clients that use another shape */
 	struct kcp_conf kcp;
 	struct mux_conf mux;
-	uint32_t keepalive_ms;
-	uint32_t closewait_ms;
-	uint8_t traffic_class;	    /* of the IP header */
-	uint32_t autoexpire_ms;	    /* client: age at which a session takes no more streams, 0: never */
-	uint32_t scavenge_ms;	    /* client: and how much later it is closed */
-	const struct net_acl *acl;  /* server: who may begin sessions; NULL: anybody */
-	struct fresh_book *book;    /* server: its conversations, all workers'; NULL: nobody remembers them */
-	unsigned max_sessions;	    /* server: of all workers, 0: as many as there is room for (origin.h) */
+	_Atomic uint32_t keepalive_ms;
+	_Atomic uint32_t closewait_ms;
+	_Atomic uint8_t traffic_class;	   /* of the IP header */
+	_Atomic uint32_t autoexpire_ms;	   /* client: age at which a session takes no more streams, 0: never */
+	_Atomic uint32_t scavenge_ms;	   /* client: and how much later it is closed */
+	const struct net_acl *_Atomic acl; /* server: who may begin sessions; NULL: anybody */
+	struct fresh_book *book;	   /* server: its conversations, all workers'; NULL: nobody remembers them */
+	_Atomic unsigned max_sessions;	   /* server: of all workers, 0: as many as there is room for (origin.h) */
 	size_t memory;		    /* bytes of one worker's that its sessions may hold; 0: as there is (share.c) */
-	uint64_t ratelimit;	    /* bytes/s that a session sends, 0: unlimited */
+	_Atomic uint64_t ratelimit; /* bytes/s that a session sends, 0: unlimited */
 	const struct qpp_pads *qpp; /* NULL: off; shared, immutable */
 	bool tcp;		    /* fake TCP (wire.md 10) */
 	unsigned conn;		    /* client: session slots of the whole tunnel */
 	struct dial *dials;	    /* client: one for each slot; a worker uses those with its worker_id */
 };
+
+/* What of a tunnel may change while it runs: names as above.  The former acl is the caller's to free when no worker is
+ * in a turn any more that began before (border.epoch). */
+struct shard_live {
+	uint32_t keepalive_ms, closewait_ms, autoexpire_ms, scavenge_ms;
+	uint8_t traffic_class;
+	unsigned max_sessions;
+	uint64_t ratelimit;
+	const struct net_acl *acl;
+};
+void shard_live_set(struct shard_tunnel *t, const struct shard_live *l);
 
 struct shard_conf {
 	unsigned id; /* worker */

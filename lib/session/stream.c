@@ -377,7 +377,7 @@ static void stream_local_eof(struct stream *st, uint64_t now)
 			stream_finish(st);
 	} else if (ss->tun->closewait_ms == 0) {
 		stream_finish(st);
-	} else {
+	} else { /* at once where it has become 0 since */
 		wheel_arm(&st->shard->wheel, &st->timer.ent, now + ss->tun->closewait_ms);
 	}
 }
