@@ -179,6 +179,26 @@ bool ctl_idle(const struct ctl *c);
 /* Bytes for TCP that no peer has got, and of how many connections. */
 uint64_t ctl_undelivered(const struct ctl *c, unsigned *conns);
 
+/* ---- what changes while it runs (change.c) ---- */
+
+/* Any thread's: a turn begins soon. */
+void ctl_wake(struct ctl *c);
+
+/*
+ * The first instance's thread; the others follow in their next turns.  Of `t` a tunnel takes target, target_path and
+ * scavenge_ms, copied, for connections from now on, and nothing else.  0 or -ENOMEM.
+ */
+int ctl_tunnel_change(struct ctl *c, unsigned tunnel, const struct ctl_tunnel *t);
+/* Likewise: as in ctl_conf. */
+void ctl_change(struct ctl *c, bool quiet, uint32_t dial_ms);
+
+/*
+ * Something that workers look at was replaced (the first instance's thread).  Once ctl_epoch_seen (any thread), no
+ * worker has anything of what there was before.
+ */
+void ctl_epoch(struct ctl *c);
+bool ctl_epoch_seen(const struct ctl *c);
+
 const struct ctl_stats *ctl_stats(const struct ctl *c);
 /* Instance k, given the first; NULL: there is none. */
 const struct ctl *ctl_instance(const struct ctl *c, unsigned k);

@@ -127,6 +127,7 @@ struct ctl {
 	uint32_t dial_ms;
 	struct list dial_turn; /* struct tunnel.turn: those whose dials wait */
 	bool dial_wake;	       /* something was given back that they may wait for */
+	unsigned changes;      /* of the team's, that this instance has followed */
 	struct names names;
 	struct resv *resv; /* server ports */
 	unsigned n_resv;
@@ -180,6 +181,11 @@ void mirror_down(struct ctl *c);
 void mirror_turn(struct ctl *c);
 /* The oldest snapshot that a worker has adopted last. */
 uint64_t mirror_adopted(const struct ctl *c);
+
+/* ---- change.c ---- */
+/* Follows what was changed while it runs. */
+void change_turn(struct ctl *c);
+void change_down(struct ctl *c);
 
 /* ---- tap.c ---- */
 int tap_up(struct ctl *c, char *why, size_t why_n);

@@ -223,6 +223,24 @@ void names_turn(struct names *s, struct ctl *c, uint64_t now)
 	}
 }
 
+void name_change(struct name *n, struct ctl *c, const char *host)
+{
+	struct list waiters, *l;
+
+	list_init(&waiters);
+	list_splice_tail(&waiters, &n->waiters);
+	if (n->job) {
+		list_del(&n->busy);
+		job_unref(n->job);
+	}
+	name_init(n, host);
+	while ((l = list_pop(&waiters))) {
+		struct name_wait *w = container_of(l, struct name_wait, link);
+
+		w->fn(c, w);
+	}
+}
+
 int name_now(struct name *n)
 {
 	if (!n->literal)

@@ -61,6 +61,9 @@ void name_cancel(struct name_wait *w);
 /* On readiness of s->bell: takes in answers and calls the waiters. */
 void names_turn(struct names *s, struct ctl *c, uint64_t now);
 
+/* It is another host's from now on: who waits for an answer is called again, and asks for that one's. */
+void name_change(struct name *n, struct ctl *c, const char *host);
+
 /* Waits for the answer: for start-up only.  0 or EAI_*. */
 int name_now(struct name *n);
 

@@ -48,8 +48,7 @@ static struct tcp *tcp_new(struct ctl *c, struct chan *ch, int fd)
 	list_init(&t->blocked);
 	list_init(&t->waiting);
 	name_wait_init(&t->wait, on_name);
-	if (c->conf.tunnels[t->tunnel].client ? c->conf.tunnels[t->tunnel].listen_path != NULL
-					      : c->conf.tunnels[t->tunnel].target_path != NULL)
+	if (c->tunnels[t->tunnel].conf->client && c->tunnels[t->tunnel].conf->listen_path)
 		t->flags |= TCP_F_UNIX;
 	list_init(&t->dial);
 	list_add_tail(&c->conns, &t->all);

@@ -60,7 +60,8 @@ static int connect_new(struct ctl *c, struct tcp *t, const struct sockaddr *to, 
 {
 	int err;
 
-	t->flags &= (uint16_t)~TCP_F_RDHUP; /* of the address tried before */
+	t->flags &= (uint16_t) ~(TCP_F_RDHUP | TCP_F_UNIX); /* of the address tried before */
+	t->flags |= to->sa_family == AF_UNIX ? TCP_F_UNIX : 0;
 	err = new_socket(c, t, to->sa_family);
 	if (err)
 		return err;
@@ -138,6 +139,10 @@ void tcp_dial_named(struct ctl *c, struct tcp *t)
 {
 	struct name *host = &c->tunnels[t->tunnel].host;
 
+	if (c->tunnels[t->tunnel].conf->target_path) { /* which it has become meanwhile */
+		dial_unix(c, t);
+		return;
+	}
 	t->state = TCP_RESOLVE;
 	if (!name_ask(&c->names, host, &t->wait, c->now))
 		return;
@@ -296,10 +301,10 @@ void tcp_dial_timer(struct ctl *c, struct tcp *t)
 	} else if (t->state == TCP_CONNECT) { /* this address has had its time */
 		ctl_ev_close(&t->ev);
 		dial_next(c, t, -ETIMEDOUT);
-	} else if (t->flags & TCP_F_UNIX) {
-		dial_unix(c, t);
-	} else if (t->state == TCP_RESOLVE) { /* there was no descriptor */
+	} else if (t->state == TCP_RESOLVE && t->tries) { /* there was no descriptor */
 		dial_next(c, t, -EMFILE);
+	} else if (t->state == TCP_RESOLVE) { /* likewise, or the backlog of a Unix socket is full */
+		tcp_dial_named(c, t);
 	}
 }
 

@@ -90,6 +90,7 @@ static void take_handed(struct ctl *c)
 
 void team_turn(struct ctl *c)
 {
+	change_turn(c);
 	if (c->team->n == 1)
 		return;
 	if (c->conf.id == 0) {
@@ -250,6 +251,7 @@ void team_down(struct ctl *c)
 		return;
 	leave(c);
 	if (c->conf.id == 0) {
+		change_down(c);
 		free(c->team->tunnel);
 		free(c->team);
 	}

@@ -19,9 +19,12 @@
 struct chan;
 struct ctl;
 
+struct tunnel_now;
+
 struct team_tunnel {
-	struct part fds;	/* descriptors of connections, and of sessions that were replaced */
-	struct part dials;	/* server: under way */
+	_Atomic(struct tunnel_now *) now; /* what it has become while it runs (change.c); NULL: as it began */
+	struct part fds;		  /* descriptors of connections, and of sessions that were replaced */
+	struct part dials;		  /* server: under way */
 	_Atomic uint32_t ended; /* bit an instance: it has connections whose stream has ended and that take nothing */
 };
 
@@ -40,6 +43,9 @@ struct team {
 	struct team_one one[LIMIT_CONTROLS];
 	struct team_tunnel *tunnel;
 	struct quota fds, dials;
+	_Atomic unsigned changes; /* how often anything was changed, */
+	_Atomic bool quiet;	  /* and then what it is: */
+	_Atomic uint32_t dial_ms;
 	uint32_t ring;		/* the first one's: bit an instance that it has handed something to in this turn */
 	_Atomic uint32_t waits; /* bit an instance: dials wait there for what any other may give back */
 	_Atomic uint32_t held;	/* ports of ended sessions that the first one could give up, */
