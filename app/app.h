@@ -9,12 +9,15 @@
 
 #include "conf.h"
 #include "ctl.h"
+#include "origin.h"
 #include "plan.h"
 #include "port_exc.h"
 #include "recall.h"
 #include "snmplog.h"
 #include "tlm.h"
 #include "worker.h"
+
+struct reload;
 
 struct app {
 	const struct conf *conf;
@@ -55,6 +58,8 @@ struct app {
 	struct border **ctl_borders[LIMIT_CONTROLS - 1];
 	struct tlm_src tlm;
 	struct snmplog_thread *snmplog;
+	char *snmplog_path; /* of that thread */
+	struct reload *reload;
 	char why[512]; /* of the step that failed */
 };
 
@@ -107,6 +112,14 @@ int app_tunnels_up(struct app *a);
 void app_tunnels_down(struct app *a);
 /* The address of a server that listens on a name has been found: as ctl_conf.listens. */
 void app_listens(void *app, unsigned tunnel, const struct addr *addr);
+/* What of a tunnel of the file may change while it runs, but for acl. */
+void app_tunnel_live(const struct conf_tunnel *t, struct shard_live *l);
+/* Who may begin sessions; *out NULL: anybody.  0 or -errno. */
+int app_tunnel_acl(const struct conf_tunnel *t, struct net_acl **out);
+/* The passphrase of t is that of the running tunnel i. */
+bool app_same_key(const struct app *a, unsigned i, const struct conf_tunnel *t);
+/* limits.address_*, of c. */
+void app_origins_conf(const struct app *a, const struct conf *c, struct origins_conf *oc);
 /* A shape that a tunnel's sessions are to find beside its own: as ctl_conf.fec_shape. */
 int app_fec_shape(void *app, unsigned tunnel, unsigned ds, unsigned ps);
 
@@ -125,3 +138,10 @@ int app_telemetry_up(struct app *a);
 void app_telemetry_down(struct app *a);
 int app_snmplog_up(struct app *a);
 void app_snmplog_down(struct app *a);
+
+/* reload.c */
+/* SIGHUP means a file to be read or opened anew; of a command line without a log's file it ends the process, as ever.
+ */
+bool app_takes_hup(const struct conf *c);
+int app_reload_up(struct app *a);
+void app_reload_down(struct app *a);

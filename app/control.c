@@ -160,6 +160,8 @@ int app_ctl_up(struct app *a)
 	sigaddset(&cc.signals, SIGINT);
 	sigaddset(&cc.signals, SIGTERM);
 	sigaddset(&cc.signals, SIGUSR1);
+	if (app_takes_hup(a->conf))
+		sigaddset(&cc.signals, SIGHUP);
 	ret = ctl_create(&a->ctl, &cc, a->why, sizeof(a->why));
 	return ret ? app_fail(a, ret, "control") : more_up(a, &cc);
 }

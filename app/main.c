@@ -18,9 +18,11 @@
 #include "host.h"
 #include "log.h"
 #include "look_cmd.h"
+#include "manage.h"
 #include "notify.h"
 #include "pages.h"
 #include "posture.h"
+#include "reload.h"
 #include "speed.h"
 #include "vault.h"
 
@@ -35,6 +37,10 @@ static const char usage[] =
 	"\n"
 	"  kcpgate -c FILE                 run the gateway that FILE describes\n"
 	"  kcpgate check -c FILE           read and check FILE, print what it needs, and stop\n"
+	"  kcpgate check --against-running -c FILE\n"
+	"                                  what the running gateway would take over of FILE, and what needs a restart\n"
+	"  kcpgate reload [-f PREFIX | -c FILE]\n"
+	"                                  have the running gateway read its file again\n"
 	"  kcpgate doctor [--json] [-c FILE]\n"
 	"                                  what the machine has of what FILE needs, and how to mend the rest\n"
 	"  kcpgate client OPTIONS          run as kcptun's client, with its options; --help lists them\n"
@@ -55,7 +61,7 @@ static const char usage[] =
 	"  kcpgate --help\n"
 	"  kcpgate --version\n"
 	"\n"
-	"SIGTERM and SIGINT end it, SIGUSR1 prints the SNMP counters to the log.\n"
+	"SIGTERM and SIGINT end it, SIGUSR1 prints the SNMP counters to the log, SIGHUP reads FILE again.\n"
 	"Counters: dpdk-telemetry.py -f PREFIX, then /kcpgate/snmp, /kcpgate/sessions, /kcpgate/workers, "
 	"/kcpgate/drops.\n"
 	"PREFIX is eal.file_prefix of FILE, or kcpgate-PID of a client or server without one.\n";
@@ -77,6 +83,7 @@ static const struct step steps[] = {
 	{"telemetry", app_telemetry_up, app_telemetry_down},
 	{"lcores", app_launch_up, app_launch_down},
 	{"snmplog", app_snmplog_up, app_snmplog_down},
+	{"reload", app_reload_up, app_reload_down},
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
@@ -195,12 +202,15 @@ static uint64_t settle(struct app *a)
 static void serve(struct app *a, uint64_t signals)
 {
 	while (!(signals & END_SIGNALS)) {
+		if (signals & 1ull << SIGUSR1)
+			print_snmp(a);
+		if (signals & 1ull << SIGHUP)
+			reload_hup(a);
 		signals = ctl_turn(a->ctl, TURN_MS);
 		notify_watchdog();
 		posture_tell();
 		log_tick();
-		if (signals & 1ull << SIGUSR1)
-			print_snmp(a);
+		reload_turn(a);
 	}
 	notify_stopping();
 	log_rate(0);
@@ -209,7 +219,7 @@ static void serve(struct app *a, uint64_t signals)
 }
 
 /* Signals are read by the control lcore; every thread that DPDK makes inherits the mask. */
-static void block_signals(void)
+static void block_signals(const struct conf *c)
 {
 	sigset_t set;
 
@@ -217,6 +227,8 @@ static void block_signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGUSR1);
+	if (app_takes_hup(c))
+		sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 }
@@ -264,7 +276,7 @@ static int run(const struct conf *c)
 	uint64_t signals;
 	int ret;
 
-	block_signals();
+	block_signals(c);
 	raise_limits();
 	notify_open();
 	if (begin(c))
@@ -403,6 +415,12 @@ static int check(const struct conf *c)
 	return faults ? EXIT_WRONG : EXIT_SUCCESS;
 }
 
+/* The file alone is checked first: what it says of the prefix tells which gateway is asked. */
+static int check_against(const struct conf *c)
+{
+	return manage_compare(c->eal.file_prefix, c->path);
+}
+
 static int doctor_plain(const struct conf *c)
 {
 	return app_doctor(c, false);
@@ -537,8 +555,8 @@ int main(int argc, char **argv)
 	app_say_open();
 	again_keep(argv);
 	if (argc > 1 && !strcmp(argv[1], "check")) {
-		fn = check;
 		take(&argc, argv, "check");
+		fn = take(&argc, argv, "--against-running") ? check_against : check;
 	} else if (argc > 1 && !strcmp(argv[1], "doctor")) {
 		take(&argc, argv, "doctor");
 		fn = take(&argc, argv, "--json") ? doctor_json_of : doctor_plain;
@@ -551,6 +569,8 @@ int main(int argc, char **argv)
 		return app_capture(argc - 1, argv + 1);
 	if (argc > 1 && look_cmd(argc - 1, argv + 1, &ret))
 		return ret;
+	if (argc > 1 && !strcmp(argv[1], "reload"))
+		return manage_cmd(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "import"))
 		return import(argc - 1, argv + 1);
 	return file(argc, argv, fn);

@@ -2,7 +2,10 @@
 
 /* What telemetry and snmplog look at. */
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "app.h"
@@ -53,12 +56,18 @@ void app_telemetry_down(struct app *a)
 int app_snmplog_up(struct app *a)
 {
 	const struct conf_telemetry *t = &a->conf->telemetry;
-	int ret = snmplog_start(&a->snmplog, &a->tlm, t->snmplog, t->snmpperiod);
+	int ret;
 
+	a->snmplog_path = strdup(t->snmplog ? t->snmplog : "");
+	ret = a->snmplog_path ? snmplog_start(&a->snmplog, &a->tlm, a->snmplog_path, t->snmpperiod) : -ENOMEM;
 	return ret ? app_fail(a, ret, "snmplog") : 0;
 }
 
+/* A thread that is left in its file has its path. */
 void app_snmplog_down(struct app *a)
 {
-	snmplog_stop(a->snmplog, SNMPLOG_STOP_MS);
+	if (snmplog_stop(a->snmplog, SNMPLOG_STOP_MS))
+		free(a->snmplog_path);
+	a->snmplog = NULL;
+	a->snmplog_path = NULL;
 }

@@ -16,6 +16,8 @@
 #include "origin.h"
 #include "speed.h"
 
+#define RECALL_OF "kcpgate conversations 1" /* what a key's conversations are known by */
+
 static uint16_t port_index(const struct conf *c, const char *name)
 {
 	for (unsigned i = 0; i < c->n_ports; i++)
@@ -39,8 +41,7 @@ static int tunnel_crypt(struct app *a, unsigned i)
 	if (ret == 0)
 		ret = crypt_create(&a->crypts[i], t->crypt, key);
 	if (ret == 0)
-		ret = crypt_derive(key, "kcpgate conversations 1", (uint8_t *)&a->recall_keys[i],
-				   sizeof(a->recall_keys[i]));
+		ret = crypt_derive(key, RECALL_OF, (uint8_t *)&a->recall_keys[i], sizeof(a->recall_keys[i]));
 	explicit_bzero(key, sizeof(key));
 	return ret ? app_fail(a, ret, t->name) : 0;
 }
@@ -128,14 +129,13 @@ static uint32_t to_ms(unsigned s)
 	return s < UINT32_MAX / 1000 ? s * 1000u : UINT32_MAX;
 }
 
-/* Who may begin sessions.  Without an allow: whoever no deny names. */
-static int tunnel_acl(struct app *a, unsigned i)
+/* Without an allow: whoever no deny names. */
+int app_tunnel_acl(const struct conf_tunnel *t, struct net_acl **out)
 {
-	const struct conf_tunnel *t = &a->conf->tunnels[i];
 	struct net_acl_rule *v = calloc(t->n_rules + 1, sizeof(*v));
-	struct net_acl *acl = NULL;
 	int ret = v ? 0 : -ENOMEM;
 
+	*out = NULL;
 	for (unsigned k = 0; v && k < t->n_rules; k++) {
 		const struct conf_rule *r = &t->rules[k];
 
@@ -143,10 +143,49 @@ static int tunnel_acl(struct app *a, unsigned i)
 					     r->allow};
 	}
 	if (ret == 0 && t->n_rules)
-		ret = net_acl_create(&acl, v, t->n_rules, t->n_allow == 0);
+		ret = net_acl_create(out, v, t->n_rules, t->n_allow == 0);
 	free(v);
-	a->tunnels[i].acl = acl;
-	return ret ? app_fail(a, ret, t->name) : 0;
+	return ret;
+}
+
+void app_tunnel_live(const struct conf_tunnel *t, struct shard_live *l)
+{
+	*l = (struct shard_live){
+		.keepalive_ms = t->keepalive * 1000,
+		.closewait_ms = t->closewait * 1000,
+		.traffic_class = (uint8_t)(t->dscp << 2),
+		.autoexpire_ms = to_ms(t->autoexpire),
+		.scavenge_ms = to_ms(t->scavengettl),
+		.max_sessions = t->sessions,
+		.ratelimit = t->ratelimit,
+	};
+}
+
+static int tunnel_live(struct app *a, unsigned i)
+{
+	struct net_acl *acl;
+	struct shard_live l;
+	int ret = app_tunnel_acl(&a->conf->tunnels[i], &acl);
+
+	if (ret)
+		return app_fail(a, ret, a->conf->tunnels[i].name);
+	app_tunnel_live(&a->conf->tunnels[i], &l);
+	l.acl = acl;
+	shard_live_set(&a->tunnels[i], &l);
+	return 0;
+}
+
+bool app_same_key(const struct app *a, unsigned i, const struct conf_tunnel *t)
+{
+	struct recall_key of;
+	uint8_t key[CRYPT_KEY_LEN];
+	bool same = crypt_kdf(t->key, t->key_len, key) == 0 &&
+		    crypt_derive(key, RECALL_OF, (uint8_t *)&of, sizeof(of)) == 0 &&
+		    !memcmp(&of, &a->recall_keys[i], sizeof(of));
+
+	explicit_bzero(key, sizeof(key));
+	explicit_bzero(&of, sizeof(of));
+	return same;
 }
 
 /* One tunnel as shards see it, from one tunnel as the file has it (wire.md section 1 for the sizes). */
@@ -160,7 +199,7 @@ static int tunnel_make(struct app *a, unsigned i)
 	if (ret == 0)
 		ret = tunnel_qpp(a, i);
 	if (ret == 0)
-		ret = tunnel_acl(a, i);
+		ret = tunnel_live(a, i);
 	if (ret)
 		return ret;
 	s->client = t->role == CONF_CLIENT;
@@ -208,33 +247,32 @@ static int tunnel_make(struct app *a, unsigned i)
 	if (!s->client && getrandom(&s->kcp.ts_key, sizeof(s->kcp.ts_key), 0) != sizeof(s->kcp.ts_key))
 		return app_fail(a, -EIO, "random numbers");
 	s->kcp.ts_key |= !s->client;
-	s->keepalive_ms = t->keepalive * 1000;
-	s->closewait_ms = t->closewait * 1000;
-	s->traffic_class = (uint8_t)(t->dscp << 2);
-	s->autoexpire_ms = to_ms(t->autoexpire);
-	s->scavenge_ms = to_ms(t->scavengettl);
-	s->max_sessions = t->sessions;
 	s->memory = ((size_t)t->memory << 20) / a->plan.workers;
-	s->ratelimit = t->ratelimit;
 	s->tcp = t->tcp;
 	s->conn = t->conn;
 	return s->client ? tunnel_slots(a, i) : 0;
 }
 
-/* Who counts where sessions come from, for all workers. */
-static int origins_up(struct app *a)
+void app_origins_conf(const struct app *a, const struct conf *c, struct origins_conf *oc)
 {
-	const struct conf *c = a->conf;
 	unsigned burst = c->max_rate * CONF_RATE_SPAN;
-	struct origins_conf oc = {
-		.sessions = (uint64_t)c->max_sessions * a->plan.workers,
+
+	*oc = (struct origins_conf){
+		.sessions = (uint64_t)a->conf->max_sessions * a->plan.workers,
 		.address = c->max_address,
 		.prefix = c->max_prefix,
 		.rate = c->max_rate,
 		.burst = burst > CONF_BURST_MIN ? burst : CONF_BURST_MIN,
-		.n_tunnels = c->n_tunnels,
+		.n_tunnels = a->conf->n_tunnels,
 	};
+}
 
+/* Who counts where sessions come from, for all workers. */
+static int origins_up(struct app *a)
+{
+	struct origins_conf oc;
+
+	app_origins_conf(a, a->conf, &oc);
 	if (getrandom(oc.key, sizeof(oc.key), 0) != sizeof(oc.key))
 		return app_fail(a, -EIO, "random numbers");
 	return origins_create(&a->origins, &oc) ? app_fail(a, -ENOMEM, "sources' tables") : 0;

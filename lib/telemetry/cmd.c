@@ -313,3 +313,10 @@ void tlm_stop(void)
 	record_stop();
 	pthread_mutex_unlock(&tlm.lock);
 }
+
+void tlm_change(void (*fn)(void *ctx), void *ctx)
+{
+	pthread_mutex_lock(&tlm.lock);
+	fn(ctx);
+	pthread_mutex_unlock(&tlm.lock);
+}

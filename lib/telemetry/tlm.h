@@ -45,6 +45,10 @@ int tlm_start(const struct tlm_src *src);
 /* From here on the commands answer with an error: DPDK has no way to take them back. */
 void tlm_stop(void);
 
+/* Calls fn while no command looks at src or what it names: to change what they read.  Any thread; it may wait for one.
+ */
+void tlm_change(void (*fn)(void *ctx), void *ctx);
+
 /* Sums the counters of one tunnel, or of all (tunnel < 0), over the workers. */
 void tlm_snmp(const struct tlm_src *src, int tunnel, struct snmp *out);
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The file read again while the gateway runs.  Files are read, keys derived and lists built by a thread of its own;
+ * control takes over what is ready between two of its turns; workers look at single values, or at a pointer, and what
+ * was there before goes when they have begun another turn (ctl_epoch).  A file that is wrong changes nothing.
+ */
+
+#include <stdbool.h>
+
+#include "diff.h"
+
+struct app;
+struct reload;
+
+/* What was asked, and what became of it. */
+struct reload_job {
+	bool compare;	       /* only tell what would be done with `path` */
+	bool hup;	       /* nobody waits for an answer: the log has it */
+	char *path;	       /* NULL: the running configuration's */
+	struct conf *want;     /* what diff points into */
+	struct conf_diff diff; /* valid where err is 0 */
+	int err;	       /* -errno, and why */
+	char why[640];
+};
+
+/* Control's, on SIGHUP: the log's file is opened anew, and the configuration's read. */
+void reload_hup(struct app *a);
+/* Control's, at every turn: takes over what is ready.  True: what reload_hup began has ended. */
+bool reload_turn(struct app *a);
+
+/*
+ * From another thread: does the job and waits for it.  0, and the job's err says how it went; -EBUSY: another one is
+ * under way; -ETIMEDOUT: its file cannot be read in a minute, and the job is the thread's now.
+ */
+int reload_do(struct app *a, struct reload_job *job);
+struct reload_job *reload_job_new(bool compare, const char *path);
+void reload_job_free(struct reload_job *job);

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A gateway that is changed while it runs: its file read again, what is taken over, what needs a restart, and logs."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+import case
+from lab import GUARD, ROOT, Lab, eal, gateway_binary, wait_until
+
+LOAD = os.path.join(ROOT, "tests", "lab", "load.py")
+PORTS = 'ports = ( { name = "p0"; device = "net_af_packet0,iface=%s"; exception = "kernel"; } );\n'
+
+
+def tunnel(name, role, listen, far, **opts):
+    o = dict(dict(key='"k"', mode='"fast3"'), **opts)
+    more = " ".join("%s = %s;" % kv for kv in o.items())
+    return '{ name = "%s"; role = "%s"; listen = "%s"; %s = "%s"; %s }' % (
+        name, role, listen, "target" if role == "server" else "remote", far, more)
+
+
+def conf(iface, *tunnels, more=""):
+    return eal() + PORTS % iface + "tunnels = (\n" + ",\n".join(tunnels) + "\n);\n" + more
+
+
+# A target that says which one it is.
+SAY = ("import socket,sys,threading\nl = socket.create_server((sys.argv[1], int(sys.argv[2])))\nprint('serving', flush=True)\n"
+       "while True:\n    c = l.accept()[0]\n    c.sendall(sys.argv[3].encode())\n    c.close()\n")
+
+
+def link(lab):
+    lab.add_ns("g", "p")
+    lab.veth("g", "g0", "p", "p0")
+    lab.addr("g", "g0", "10.77.0.1/24")
+    lab.addr("p", "p0", "10.77.0.2/24")
+
+
+def said(lab, port):
+    """What the target behind a client's port says."""
+    return lab.sh("p", sys.executable, "-c", "import socket,sys\ns = socket.create_connection(('127.0.0.1', %d))\n"
+                  "s.settimeout(%d)\nb = b''\nwhile True:\n    n = s.recv(100)\n    if not n: break\n    b += n\n"
+                  "print(b.decode())" % (port, GUARD)).strip()
+
+
+def rewrite(lab, gw, text):
+    lab.file(gw.name + ".conf", text.replace("@PREFIX@", gw.prefix))
+
+
+def ask(lab, gw, *argv):
+    """A command for this gateway: its output and its exit status."""
+    p = subprocess.run([gateway_binary(), *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=GUARD)
+    return p.stdout, p.returncode
+
+
+def reload(lab, gw, want=0):
+    out, status = ask(lab, gw, "reload", "-f", gw.prefix)
+    case.check(status == want, "exit status", status, out, gw.log())
+    return out
+
+
+def pair(lab, server, more=""):
+    """g is the server with that tunnel, p the client of it, and of another one of the same gateway."""
+    link(lab)
+    srv = lab.gateway("srv", "g", conf("g0", *server, more=more))
+    cli = lab.gateway("cli", "p", conf("p0", tunnel("c", "client", "127.0.0.1:13000", "10.77.0.1:4000"),
+                                       tunnel("d", "client", "127.0.0.1:13001", "10.77.0.1:4001")))
+    return srv, cli
+
+
+def test_target():
+    """The target is another from the next connection on, one under way goes on, and SIGHUP does it too."""
+    with Lab("lr") as lab:
+        one = [tunnel("s", "server", ":4000", "127.0.0.1:9001"), tunnel("t", "server", ":4001", "127.0.0.1:9000")]
+        two = [tunnel("s", "server", ":4000", "127.0.0.1:9002"), one[1]]
+        srv, cli = pair(lab, one)
+        for i in (1, 2):
+            lab.run("target%d" % i, "g", sys.executable, "-c", SAY, "127.0.0.1", str(9000 + i), "I am %d" % i).wait_for("serving")
+        case.check(said(lab, 13000) == "I am 1", said(lab, 13000))
+        rewrite(lab, srv, conf("g0", *two))
+        out, status = ask(lab, srv, "check", "--against-running", "-c", os.path.join(lab.dir, "srv.conf"))
+        case.check(status == 0 and 'tunnels.s.target: "127.0.0.1:9001" -> "127.0.0.1:9002" (by reload: new connections)' in out, out)
+        case.check(said(lab, 13000) == "I am 1", "the check has changed something")
+        out = reload(lab, srv)
+        case.check("1 applied, 0 need a restart" in out, out)
+        case.check(said(lab, 13000) == "I am 2", said(lab, 13000), srv.log())
+        rewrite(lab, srv, conf("g0", *one))
+        srv.p.send_signal(signal.SIGHUP)
+        wait_until("the first target again", lambda: said(lab, 13000) == "I am 1")
+        case.check('reload: tunnels.s.target: "127.0.0.1:9002" -> "127.0.0.1:9001" (applied: new connections)' in srv.log(), srv.log())
+        out = reload(lab, srv)
+        case.check("nothing differs" in out, out)
+
+
+def test_untouched():
+    """A transfer on another tunnel goes on over 20 reloads, whole by its hash, and a rate takes hold of what is under way."""
+    with Lab("lr") as lab:
+        def text(i):
+            return conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:%d" % (9000 + i), ratelimit=100000 * i,
+                                     allow='[ "10.77.0.0/%d" ]' % (24 - i % 2), closewait=i, dscp=i),
+                        tunnel("t", "server", ":4001", "127.0.0.1:9000"), more='log = { level = "%s"; };\n' % ("debug", "info")[i % 2])
+        link(lab)
+        srv = lab.gateway("srv", "g", text(0))
+        lab.gateway("cli", "p", conf("p0", tunnel("c", "client", "127.0.0.1:13000", "10.77.0.1:4000"),
+                                     tunnel("d", "client", "127.0.0.1:13001", "10.77.0.1:4001")))
+        lab.run("target", "g", sys.executable, LOAD, "serve", "127.0.0.1", "9000").wait_for("serving")
+        up = lab.run("load", "p", sys.executable, LOAD, "big", "127.0.0.1", "13001", str(100 << 20))
+        sessions = wait_until("a session", lambda: [s for s in lab.telemetry(srv, "/kcpgate/sessions") if s["tunnel"] == "t"])
+        n = 0
+        while n < 20 or up.alive():
+            n += 1
+            rewrite(lab, srv, text(n % 7))
+            out, status = ask(lab, srv, "reload", "-f", srv.prefix)
+            case.check(status == 0 and "0 need a restart" in out, out)
+            if n > 200:
+                break
+        case.check(up.end() == 0, up.log())
+        now = [s for s in lab.telemetry(srv, "/kcpgate/sessions") if s["tunnel"] == "t"]
+        case.check([s["peer"] for s in now] == [s["peer"] for s in sessions], sessions, now)
+        return "%d reloads" % n
+
+
+def test_bad_file():
+    """A file that is wrong, or cannot be read, changes nothing, and says why on every way out."""
+    with Lab("lr") as lab:
+        good = conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9001"), more='log = { level = "info"; };\n')
+        link(lab)
+        srv = lab.gateway("srv", "g", good)
+        rewrite(lab, srv, good.replace('level = "info"', 'level = "debug"').replace("fast3", "fastest"))
+        out = reload(lab, srv, 2)
+        case.check('tunnels.s.mode: found "fastest"; allowed: ' in out, out)
+        srv.wait_for("nothing has changed")
+        out, status = ask(lab, srv, "check", "--against-running", "-c", os.path.join(lab.dir, "srv.conf"))
+        case.check(status == 2 and "fastest" in out, out)
+        case.check("error" in lab.telemetry(srv, "/kcpgate/reload"), lab.telemetry(srv, "/kcpgate/reload"))
+        os.unlink(os.path.join(lab.dir, "srv.conf"))
+        out = reload(lab, srv, 2)
+        case.check("No such file" in out, out)
+        os.mkfifo(os.path.join(lab.dir, "srv.conf"))  # whoever reads it waits: the gateway does not
+        srv.p.send_signal(signal.SIGHUP)
+        wait_until("it is read", lambda: "under way" in str(lab.telemetry(srv, "/kcpgate/reload")))
+        lab.telemetry(srv, "/kcpgate/control")
+        case.check(srv.stop() == 0, srv.p.returncode, srv.log())
+
+
+def test_restart_needed():
+    """What is fixed at the start is told, and is told again until it was started again; the rest of the file is taken over."""
+    with Lab("lr") as lab:
+        base = conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9001"), more='limits = { streams = 100; };\n')
+        link(lab)
+        srv = lab.gateway("srv", "g", base)
+        rewrite(lab, srv, conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9001", ratelimit=1000000, key='"other"'),
+                               more='limits = { streams = 200; address_rate = 7; };\nlog = { level = "debug"; };\n'))
+        for _ in range(2):
+            out, status = ask(lab, srv, "check", "--against-running", "-c", os.path.join(lab.dir, "srv.conf"))
+            case.check(status == 3 and "limits.streams: 100 -> 200 (needs a restart: sizes tables)" in out, out)
+            case.check("tunnels.s.key: changed (needs a restart" in out and "other" not in out, out)
+        out = reload(lab, srv, 3)
+        case.check("3 applied, 2 need a restart" in out and "ratelimit: 0 -> 1000000" in out, out)
+        out = reload(lab, srv, 3)
+        case.check("0 applied, 2 need a restart" in out, out)
+        case.check(lab.telemetry(srv, "/kcpgate/limits")["address_rate"]["limit"] == 7, lab.telemetry(srv, "/kcpgate/limits"))
+
+
+def test_log():
+    """Level, format and rate change while it runs; a file moved away is let go by SIGHUP, one that is truncated is gone on with."""
+    with Lab("lr") as lab:
+        path = os.path.join(lab.dir, "k.log")
+        base = conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9001"))
+        link(lab)
+        srv = lab.gateway("srv", "g", base + 'log = { file = "%s"; };\n' % path, ready=False)
+
+        def log(p=path):
+            try:
+                with open(p) as f:
+                    return f.read()
+            except FileNotFoundError:
+                return ""
+        wait_until("ready", lambda: "ready:" in log())
+        rewrite(lab, srv, base + 'log = { file = "%s"; format = "json"; level = "debug"; };\n' % path)
+        reload(lab, srv)
+        wait_until("JSON", lambda: "2 changes applied" in log())
+        line = json.loads([x for x in log().splitlines() if "2 changes applied" in x][0])
+        case.check(line["level"] == "info" and re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$", line["time"]), line)
+        os.rename(path, path + ".1")
+        srv.p.send_signal(signal.SIGHUP)
+        wait_until("a new file", lambda: "nothing has changed" in log())
+        old = log(path + ".1")
+        srv.p.send_signal(signal.SIGUSR1)
+        wait_until("a line in the new file", lambda: "KCP SNMP" in log())
+        case.check(log(path + ".1") == old, "the file that was moved away is written to")
+        os.truncate(path, 0)
+        srv.p.send_signal(signal.SIGUSR1)
+        wait_until("a line behind the truncation", lambda: "KCP SNMP" in log())
+        case.check(log().startswith('{"time"'), repr(log()[:100]))
+
+
+if __name__ == "__main__":
+    case.main(sys.modules[__name__])
