@@ -45,8 +45,6 @@ static void row_fill(struct sess *ss, uint64_t now, struct shard_row *r)
 		r->sends_ds = fec_codec_ds(shape_out(ss));
 		r->sends_ps = fec_codec_ps(shape_out(ss));
 	}
-	r->smux = ss->mux.conf->version;
-	r->compressed = !ss->tun->nocomp;
 	r->unproved = ss->unproved;
 	r->in_doubt = ss->doubt;
 }

@@ -298,10 +298,8 @@ struct shard_row {   /* one session */
 	unsigned fec_ds, fec_ps;	   /* of what arrives, 0 when none did */
 	unsigned sends_ds, sends_ps;	   /* of what is sent, likewise */
 	uint32_t parity_in, fec_recovered; /* parity packets that came, datagrams that were rebuilt; they wrap */
-	uint8_t smux;			   /* version */
-	bool compressed;
-	bool unproved; /* server: its peer has acknowledged nothing yet, */
-	bool in_doubt; /* and its conversation is one of before */
+	bool unproved;			   /* server: its peer has acknowledged nothing yet, */
+	bool in_doubt;			   /* and its conversation is one of before */
 };
 
 #define SHARD_ID_WORKER 48 /* bits of a session's id below its worker's number */

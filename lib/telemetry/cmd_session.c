@@ -123,8 +123,7 @@ static void session_more(struct rte_tel_data *d, const struct tlm_src *src, cons
 	rte_tel_data_add_dict_string(d, "role", r->client ? "client" : "server");
 	rte_tel_data_add_dict_string(d, "crypt", t->crypt);
 	rte_tel_data_add_dict_string(d, "mode", t->mode);
-	dict_u64(d, "smuxver", r->smux);
-	dict_bool(d, "compressed", r->compressed);
+	dict_bool(d, "compressed", r->snappy);
 	dict_shape(d, "fec_in", r->fec_ds, r->fec_ps);
 	dict_shape(d, "fec_out", r->sends_ds, r->sends_ps);
 	/* Of a group that lost nothing, parity came for nothing. */

@@ -58,7 +58,7 @@ def test_everything():
         case.check(len(rows) == 1 and rows[0]["IS"] == "kcpgate" and rows[0]["STREAMS"] == "3", said["sessions"])
         session = rows[0]["SESSION"]
         one = json.loads(tool(srv, "show", "session", session, "--json"))
-        case.check(one["id"] == session and one["tunnel"] == "s1" and one["fec_in"] == "10/3" and one["smuxver"] == 2, one)
+        case.check(one["id"] == session and one["tunnel"] == "s1" and one["fec_in"] == "10/3" and one["smux"] == 2, one)
         case.check(one["bytes_in"] > 200000 and one["segs_in"] > 100, one)
         case.check("peer" in tool(srv, "show", "session", session), "a session's lines")
         streams = table(tool(srv, "show", "streams", session))

@@ -66,7 +66,7 @@ Test(session_query, one_session)
 			cr_assert_eq(q->row[0].id, rows[i].id);
 			cr_assert_eq(q->row[0].streams, rows[i].streams);
 			cr_assert_eq(q->row[0].smux, 2);
-			cr_assert_eq(q->row[0].compressed, true);
+			cr_assert_eq(q->row[0].snappy, true);
 			cr_assert(e == SERVER || (q->row[0].sends_ds == 10 && q->row[0].sends_ps == 3));
 			cr_assert_eq(q->row[0].unproved, false);
 		}

@@ -362,7 +362,7 @@ Test(telemetry_sessions, one)
 	cr_assert_eq(one("/kcpgate/session", "103", &answer), 0);
 	has("\"streams\":3,");
 	has("\"id\":\"103\",\"role\":\"client\",");
-	has("\"smuxver\":2,\"compressed\":\"no\",\"fec_in\":\"off\",\"fec_out\":\"10/3\",\"parity_in_wasted\":28,");
+	has("\"compressed\":\"no\",\"fec_in\":\"off\",\"fec_out\":\"10/3\",\"parity_in_wasted\":28,");
 	cr_assert_eq(one("/kcpgate/session", "99", &answer), 0);
 	cr_assert_str_eq(answer.text, "\"error\":\"no session 99 (/kcpgate/sessions tells which there are)\",");
 	cr_assert_eq(one("/kcpgate/session", "281474976710657", &answer), 0); /* of a worker that there is not */
