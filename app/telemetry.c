@@ -3,10 +3,14 @@
 /* What telemetry and snmplog look at. */
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <rte_lcore.h>
+#include <rte_version.h>
 
 #include "app.h"
 #include "cap.h"
@@ -25,6 +29,48 @@ static void security(struct tlm_security *s)
 	s->keys_unlocked = vault_unlocked();
 }
 
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 3, 0, 0)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* as DPDK marks what is experimental, until 23.11 */
+
+/* DPDK's callback has no argument of its own. */
+static struct app *_Atomic whose;
+
+/* For /eal/lcore/usage: of the workers, which app_launch_up has launched in this order.  Control is asked by
+ * /kcpgate/controls. */
+static int usage(unsigned lcore, struct rte_lcore_usage *out)
+{
+	const struct app *a = atomic_load(&whose);
+	unsigned each, i = 0;
+
+	RTE_LCORE_FOREACH_WORKER(each)
+	{
+		if (a && each == lcore && i < a->plan.workers) {
+			const struct worker_stats *s = worker_stats(a->workers[i]);
+
+			out->total_cycles = __atomic_load_n(&s->total_cycles, __ATOMIC_RELAXED);
+			out->busy_cycles = __atomic_load_n(&s->busy_cycles, __ATOMIC_RELAXED);
+			return 0;
+		}
+		i++;
+	}
+	return -ENOENT;
+}
+
+/* a NULL: no more. */
+static void tell_usage(struct app *a)
+{
+	atomic_store(&whose, a);
+	rte_lcore_register_usage_cb(a ? usage : NULL);
+}
+
+#pragma GCC diagnostic pop
+#else
+static void tell_usage(struct app *a)
+{
+}
+#endif
+
 int app_telemetry_up(struct app *a)
 {
 	a->tlm = (struct tlm_src){
@@ -42,11 +88,15 @@ int app_telemetry_up(struct app *a)
 		.tsc_hz = a->clock.hz,
 		.security = security,
 	};
-	return a->conf->telemetry.enable ? tlm_start(&a->tlm) : 0;
+	if (!a->conf->telemetry.enable)
+		return 0;
+	tell_usage(a);
+	return tlm_start(&a->tlm);
 }
 
 void app_telemetry_down(struct app *a)
 {
+	tell_usage(NULL);
 	tlm_stop();
 }
 

@@ -47,11 +47,12 @@ json_t *look_all(struct look *l, const char *name, const char *parameter);
 /* ---- text.c: numbers for people ---- */
 
 #define LOOK_NUM 24
-const char *look_bytes(uint64_t n, char buf[LOOK_NUM]); /* "12.3 MB" */
-const char *look_rate(double bps, char buf[LOOK_NUM]);	/* "54.0 Mbit/s" */
-const char *look_span(uint64_t ms, char buf[LOOK_NUM]); /* "3d 4h", "12m 5s", "45.2s" */
-const char *look_ms(uint64_t us, char buf[LOOK_NUM]);	/* "100.1 ms" */
-const char *look_part(double part, char buf[LOOK_NUM]); /* 0.0123: "1.2 %" */
+const char *look_bytes(uint64_t n, char buf[LOOK_NUM]);		/* "12.3 MB" */
+const char *look_rate(double bps, char buf[LOOK_NUM]);		/* "54.0 Mbit/s" */
+const char *look_span(uint64_t ms, char buf[LOOK_NUM]);		/* "3d 4h", "12m 5s", "45.2s" */
+const char *look_ms(uint64_t us, char buf[LOOK_NUM]);		/* "100.1 ms" */
+const char *look_unit(uint64_t n, bool ns, char buf[LOOK_NUM]); /* "1.5 us" or "32" */
+const char *look_part(double part, char buf[LOOK_NUM]);		/* 0.0123: "1.2 %" */
 
 uint64_t look_u64(const json_t *o, const char *name);	 /* 0 where there is none */
 const char *look_str(const json_t *o, const char *name); /* "" likewise */

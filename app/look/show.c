@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "drop.h"
@@ -144,6 +145,48 @@ static int table_workers(const json_t *all, FILE *f)
 		look_cell(&t, "%" PRIu64, look_u64(v, "cycles_per_packet"));
 		look_cell(&t, "%s", look_bytes(look_u64(v, "memory_used"), text));
 		look_cell(&t, "%" PRIu64, look_u64(v, "steered_in"));
+	}
+	return look_table_end(&t, f, 0);
+}
+
+/* What so many of a thousand are below; 0: there are none. */
+static uint64_t below(const json_t *h, uint64_t permille)
+{
+	uint64_t count = look_u64(h, "count"), seen = 0, bound = 0;
+	const char *name;
+	json_t *v;
+
+	json_object_foreach((json_t *)h, name, v)
+	{
+		if (strncmp(name, "below_", 6) != 0 || (count && seen * 1000 >= count * permille))
+			continue;
+		seen += (uint64_t)json_integer_value(v);
+		bound = strtoull(name + 6, NULL, 10);
+	}
+	return bound;
+}
+
+static int table_histograms(const json_t *all, FILE *f)
+{
+	static const char *const heads[] = {"HISTOGRAM",   ">COUNT",	    ">MEAN",	  ">HALF BELOW", ">90 % BELOW",
+					    ">99 % BELOW", ">99.9 % BELOW", ">ALL BELOW", NULL};
+	static const unsigned parts[] = {500, 900, 990, 999, 1000};
+	struct look_table t;
+	const char *name;
+	json_t *v;
+
+	look_table_begin(&t, heads);
+	json_object_foreach((json_t *)all, name, v)
+	{
+		bool ns = !strcmp(look_str(v, "unit"), "ns");
+		uint64_t count = look_u64(v, "count");
+		char text[LOOK_NUM];
+
+		look_cell(&t, "%s", name);
+		look_cell(&t, "%" PRIu64, count);
+		look_cell(&t, "%s", look_unit(count ? look_u64(v, "sum") / count : 0, ns, text));
+		for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+			look_cell(&t, "%s", look_unit(below(v, parts[i]), ns, text));
 	}
 	return look_table_end(&t, f, 0);
 }
@@ -312,6 +355,8 @@ static const struct view {
 	{"session", "/kcpgate/session", false, "ID", lines, "everything of one session"},
 	{"streams", "/kcpgate/streams", true, "ID", table_streams, "a session's streams, and what they wait for"},
 	{"workers", "/kcpgate/workers", true, NULL, table_workers, "workers: how busy, what passed"},
+	{"histograms", "/kcpgate/histograms", false, "[WORKER]", table_histograms,
+	 "how long packets take in a turn, and how wide bursts are"},
 	{"drops", "/kcpgate/drops", false, NULL, table_drops, "what was dropped, and why"},
 	{"ports", "/kcpgate/ports", false, NULL, table_ports, "ports: device, link, queues"},
 	{"limits", "/kcpgate/limits", false, NULL, table_limits, "limits: how full, and how often they refused"},
@@ -326,9 +371,9 @@ static const struct view {
 void look_show_words(FILE *f)
 {
 	for (unsigned i = 0; i < VIEWS; i++)
-		fprintf(f, "  %-8s %-9s %s\n", views[i].what, views[i].parameter ? views[i].parameter : "",
+		fprintf(f, "  %-10s %-9s %s\n", views[i].what, views[i].parameter ? views[i].parameter : "",
 			views[i].words);
-	fputs("  dump     [WHAT]    the same as lines for programs, below\n", f);
+	fputs("  dump       [WHAT]    the same as lines for programs, below\n", f);
 }
 
 static const struct view *find(struct look *l, const char *what)

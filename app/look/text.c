@@ -49,6 +49,21 @@ const char *look_ms(uint64_t us, char buf[LOOK_NUM])
 	return buf;
 }
 
+const char *look_unit(uint64_t n, bool ns, char buf[LOOK_NUM])
+{
+	static const char *const units[] = {"ns", "us", "ms", "s"};
+	double v = (double)n;
+	unsigned i = 0;
+
+	for (; ns && v >= 999.5 && i < 3; i++)
+		v /= 1000;
+	if (!ns)
+		snprintf(buf, LOOK_NUM, "%.0f", v);
+	else
+		snprintf(buf, LOOK_NUM, v < 99.95 && i ? "%.1f %s" : "%.0f %s", v, units[i]);
+	return buf;
+}
+
 const char *look_part(double part, char buf[LOOK_NUM])
 {
 	snprintf(buf, LOOK_NUM, part < 0.0995 ? "%.1f %%" : "%.0f %%", part * 100);

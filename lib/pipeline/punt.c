@@ -146,8 +146,8 @@ static void burst_out(struct worker *w, unsigned dev)
 	unsigned first = burst_some(w, dev, b->first, b->n_first), rest = burst_some(w, dev, b->rest, b->n_rest);
 
 	w->stats.punted += first + rest;
-	pl_count(w, DROP_PUNT_FIRST_FULL, b->n_first - first);
-	pl_count(w, DROP_PUNT_FULL, b->n_rest - rest);
+	pl_lost(w, DROP_PUNT_FIRST_FULL, b->n_first - first);
+	pl_lost(w, DROP_PUNT_FULL, b->n_rest - rest);
 	rte_pktmbuf_free_bulk(b->first + first, b->n_first - first);
 	rte_pktmbuf_free_bulk(b->rest + rest, b->n_rest - rest);
 	b->n_first = b->n_rest = 0;

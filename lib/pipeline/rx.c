@@ -16,7 +16,7 @@ static bool rx_takes(struct worker *w, struct rte_mbuf *m, unsigned dev)
 		why = DROP_VLAN;
 	if (!why)
 		return true;
-	pl_count(w, why, 1);
+	pl_lost(w, why, 1);
 	rte_pktmbuf_free(m);
 	return false;
 }
@@ -126,7 +126,8 @@ static void frag_one(struct worker *w, struct pkt *k, uint64_t tsc)
 {
 	struct rte_mbuf *m = frag_take(w->frag, k->own, tsc);
 
-	pl_count(w, DROP_IP_FRAGMENT, frag_dropped(w->frag));
+	pl_fragments_lost(w, frag_dropped(w->frag));
+	w->stats.joined += !m;
 	k->own = m;
 	k->verdict = DROP_IP_FRAGMENT;
 	if (!m)
@@ -190,7 +191,7 @@ unsigned pl_punt(struct worker *w, unsigned n, uint64_t tsc)
 		if (!k->own)
 			continue; /* punted; or a fragment, which waits for the others or was counted */
 		if (k->verdict > VERDICT_DROP)
-			pl_count(w, k->verdict, 1);
+			pl_lost(w, k->verdict, 1);
 		rte_pktmbuf_free(k->own);
 	}
 	pl_punt_out(w);
@@ -213,15 +214,22 @@ static void pl_answer(struct worker *w, struct pkt *k)
 void pl_free(struct worker *w, unsigned n)
 {
 	struct rte_mbuf *m[PL_RX];
-	unsigned k = 0;
+	unsigned k = 0, lost = 0, answers = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (w->rx[i].verdict == VERDICT_ANSWER)
+		if (w->rx[i].verdict == VERDICT_ANSWER) {
 			pl_answer(w, &w->rx[i]);
-		if (w->rx[i].verdict > VERDICT_DROP)
+			answers++;
+		}
+		if (w->rx[i].verdict > VERDICT_DROP) {
 			pl_count(w, w->rx[i].verdict, 1);
+			lost++;
+		}
 		if (w->rx[i].own)
 			m[k++] = w->rx[i].own;
 	}
 	rte_pktmbuf_free_bulk(m, k);
+	w->stats.answered += answers;
+	w->stats.rx_dropped += lost;
+	w->stats.delivered += n - answers - lost;
 }

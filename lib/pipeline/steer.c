@@ -121,7 +121,7 @@ unsigned pl_steer(struct worker *w, unsigned n)
 			continue;
 		}
 		if (rte_ring_sp_enqueue(mesh->steer[w->conf.id * mesh->n + home], k->own)) {
-			pl_count(w, DROP_STEER_FULL, 1);
+			pl_lost(w, DROP_STEER_FULL, 1);
 			rte_pktmbuf_free(k->own);
 			continue;
 		}

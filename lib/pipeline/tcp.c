@@ -38,6 +38,7 @@ void pl_syn(struct worker *w, struct pkt *k)
 		pl_copy_frame(w, k);
 	net_answer_syn(k, syn_isn(w, k->key), 0);
 	pl_reply(w, k);
+	w->stats.answered++;
 }
 
 /* Takes the answers to our SYNs out of the vector, whose sessions have been found. */

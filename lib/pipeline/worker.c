@@ -92,7 +92,7 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 {
 	unsigned got = pl_rx(w), n;
 
-	pl_count(w, DROP_IP_FRAGMENT, frag_expire(w->frag, tsc));
+	pl_fragments_lost(w, frag_expire(w->frag, tsc));
 	pl_lap(w, WORKER_RX);
 	if (!got)
 		return 0;
@@ -109,6 +109,8 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	shard_screen(w->conf.shard, w->rx, n);
 	shard_mark(w->conf.shard, w->rx, n);
 	pl_lap(w, WORKER_FIND);
+	if (n)
+		pl_hist(w, WORKER_OPEN_WIDTH, n, 1);
 	crypt_open_burst(w->conf.mb, w->rx, n);
 	crypt_reflected(w->conf.mb, w->rx, n);
 	if (unlikely(pl_capture(w)))
@@ -117,6 +119,9 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	shard_input(w->conf.shard, w->rx, n, now);
 	pl_free(w, n);
 	pl_lap(w, WORKER_INPUT);
+	pl_hist(w, WORKER_RX_WIDTH, got, 1);
+	if (n)
+		pl_hist(w, WORKER_RX_TO_CHAN, w->lap - w->began, n);
 	return got;
 }
 
@@ -150,6 +155,8 @@ static unsigned turn_output(struct worker *w, uint64_t now)
 		pl_lap(w, WORKER_SEAL);
 		pl_send(w, n, now);
 		pl_lap(w, WORKER_SEND);
+		pl_hist(w, WORKER_TX_WIDTH, n, 1);
+		pl_hist(w, WORKER_CHAN_TO_TX, w->lap - w->pulled, n);
 		sent += n;
 	}
 	return total + sent;
@@ -168,12 +175,13 @@ unsigned worker_turn(struct worker *w, uint64_t tsc)
 	unsigned work;
 
 	w->now = now;
-	w->lap = rte_rdtsc();
+	w->began = w->lap = rte_rdtsc();
 	memset(w->in_turn, 0, sizeof(w->in_turn));
 	shard_clock(w->conf.shard, worker_clock_us(w->clock, tsc));
 	turn_adopt(w);
 	pl_copy_begin(w);
 	work = turn_input(w, tsc, now);
+	w->pulled = w->lap;
 	work += shard_pull(w->conf.shard, now);
 	pl_lap(w, WORKER_PULL);
 	shard_tick(w->conf.shard, now);
@@ -282,6 +290,17 @@ const char *worker_stage_name(enum worker_stage s)
 	};
 
 	return s < WORKER_N_STAGES ? names[s] : "?";
+}
+
+const char *worker_hist_name(enum worker_hists h)
+{
+	static const char *const names[] = {
+#define X(name, str) #str,
+		WORKER_HISTS(X)
+#undef X
+	};
+
+	return h < WORKER_N_HISTS ? names[h] : "?";
 }
 
 const struct worker_stats *worker_stats(const struct worker *w)

@@ -113,6 +113,30 @@ enum worker_stage {
 };
 const char *worker_stage_name(enum worker_stage s);
 
+/* Where the time of packets goes, and how wide the bursts are.  Times are of one turn, from the TSC that each stage
+ * ends with, and each packet counts; widths are bursts. */
+#define WORKER_HISTS(X)                                                                                        \
+	X(RX_TO_CHAN, rx_to_chan) /* cycles from the port's burst until the bytes lie where TCP takes them */  \
+	X(CHAN_TO_TX, chan_to_tx) /* cycles from TCP's bytes being looked for until the port has the packet */ \
+	X(RX_WIDTH, rx_width)	  /* frames of a turn */                                                       \
+	X(OPEN_WIDTH, open_width) /* of them, datagrams that are deciphered together */                        \
+	X(TX_WIDTH, tx_width)	  /* datagrams that are enciphered together */
+
+enum worker_hists {
+#define X(name, str) WORKER_##name,
+	WORKER_HISTS(X)
+#undef X
+		WORKER_N_HISTS
+};
+const char *worker_hist_name(enum worker_hists h);
+
+#define WORKER_BUCKETS 40
+struct worker_hist {
+	uint64_t
+		n[WORKER_BUCKETS]; /* n[b]: those of 2^(b-1) and more, less than 2^b; n[0]: of 0; the last: all above */
+	uint64_t sum;
+};
+
 struct worker_stats { /* writer: the worker */
 	uint64_t turns, busy_turns;
 	uint64_t busy_cycles;		 /* in turns that did something */
@@ -126,6 +150,16 @@ struct worker_stats { /* writer: the worker */
 	uint64_t cut;	    /* fragments of packets that were longer than their paths take */
 	uint64_t segmented; /* large segments of TCP among them, which were cut up */
 	uint64_t max_burst;
+	/*
+	 * What has become of every frame that came: rx_packets + steered_in = delivered + answered + punted +
+	 * steered_out + rx_dropped + joined, between two turns.  Each of rx_dropped has its reason in
+	 * shard_stats.drops, where others, of what was to be sent and of streams, count too.
+	 */
+	uint64_t delivered; /* taken in by a session */
+	uint64_t answered;  /* turned into their own answers */
+	uint64_t rx_dropped;
+	uint64_t joined; /* fragments that others have completed, or that wait for them */
+	struct worker_hist hist[WORKER_N_HISTS];
 };
 
 /* The clock of all workers: TSC cycles to ms since worker_clock_init.  One for the process, read-only afterwards. */

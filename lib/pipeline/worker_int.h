@@ -67,6 +67,7 @@ struct worker {
 	unsigned n_big;			   /* and PKT_F_BIG */
 	uint32_t cut_id;		   /* of the next packet that is cut up */
 	uint64_t lap;			   /* TSC when the stage under way began */
+	uint64_t began, pulled;		   /* and when this turn did, and its look at what control has posted */
 	uint64_t in_turn[WORKER_N_STAGES]; /* cycles of this turn */
 	_Atomic bool stop, drain, drained, close, closed;
 	_Atomic(struct capture *) wanted;	 /* a capture that somebody has asked for, */
@@ -107,6 +108,30 @@ static inline void pl_lap(struct worker *w, enum worker_stage s)
 static inline void pl_count(struct worker *w, unsigned verdict, unsigned n)
 {
 	w->drops[verdict - VERDICT_DROP] += n;
+}
+
+/* Of what was received. */
+static inline void pl_lost(struct worker *w, unsigned verdict, unsigned n)
+{
+	pl_count(w, verdict, n);
+	w->stats.rx_dropped += n;
+}
+
+/* They have come in earlier turns, or in this one. */
+static inline void pl_fragments_lost(struct worker *w, unsigned n)
+{
+	pl_lost(w, DROP_IP_FRAGMENT, n);
+	w->stats.joined -= n;
+}
+
+/* n times v. */
+static inline void pl_hist(struct worker *w, enum worker_hists h, uint64_t v, unsigned n)
+{
+	struct worker_hist *to = &w->stats.hist[h];
+	unsigned b = v ? 64 - (unsigned)__builtin_clzll(v) : 0;
+
+	to->n[b < WORKER_BUCKETS ? b : WORKER_BUCKETS - 1] += n;
+	to->sum += v * n;
 }
 
 /*

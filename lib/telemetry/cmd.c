@@ -254,6 +254,8 @@ static const struct cmd cmds[] = {
 	{"/kcpgate/streams", tlm_cmd_streams, true, "A session's streams, a page at a time. Parameters: ID[,NEXT]"},
 	{"/kcpgate/workers", tlm_cmd_workers, true,
 	 "Workers' cycles, packets and memory, a page at a time. Parameters: [,NEXT]"},
+	{"/kcpgate/histograms", tlm_cmd_histograms, true,
+	 "What packets take from port to TCP and back, and bursts' widths. Parameters: [WORKER]"},
 	{"/kcpgate/ports", tlm_cmd_ports, false, "Ports: device, link, queues, what the device does. No parameters"},
 	{"/kcpgate/control", cmd_control, false, "Kernel TCP, the exception path, free buffers. No parameters"},
 	{"/kcpgate/controls", tlm_cmd_controls, false, "Control lcores: their connections and load. No parameters"},

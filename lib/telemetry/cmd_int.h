@@ -49,6 +49,7 @@ int tlm_cmd_session(const struct tlm_src *src, const char *params, struct rte_te
 int tlm_cmd_streams(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 /* cmd_worker.c */
 int tlm_cmd_workers(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
+int tlm_cmd_histograms(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 int tlm_cmd_controls(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 /* cmd_limit.c */
 int tlm_cmd_limits(const struct tlm_src *src, const char *params, struct rte_tel_data *d);

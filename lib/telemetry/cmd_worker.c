@@ -3,10 +3,11 @@
 /* /kcpgate/workers and /kcpgate/controls: the threads, and what they have to do. */
 
 #include <stdio.h>
+#include <string.h>
 
 #include "cmd_int.h"
 
-#define PAGE_WORKERS 8 /* of one answer: DPDK's has 16 KiB */
+#define PAGE_WORKERS 7 /* of one answer: DPDK's has 16 KiB */
 
 static struct rte_tel_data *dict_of_worker(const struct tlm_src *src, unsigned i)
 {
@@ -41,6 +42,10 @@ static struct rte_tel_data *dict_of_worker(const struct tlm_src *src, unsigned i
 	dict_u64(d, "steered_in", s->steered_in);
 	dict_u64(d, "steered_out", s->steered_out);
 	dict_u64(d, "punted", s->punted);
+	dict_u64(d, "delivered", s->delivered);
+	dict_u64(d, "answered", s->answered);
+	dict_u64(d, "rx_dropped", s->rx_dropped);
+	dict_u64(d, "fragments_joined", s->joined);
 	dict_u64(d, "injected", s->injected);
 	dict_u64(d, "fragments_sent", s->cut);
 	dict_u64(d, "exception_segmented", s->segmented);
@@ -113,5 +118,82 @@ int tlm_cmd_controls(const struct tlm_src *src, const char *params, struct rte_t
 		snprintf(name, sizeof(name), "%u", k);
 		tlm_row(d, name, dict_of_control(ctl_stats(c)));
 	}
+	return 0;
+}
+
+/* ---- histograms ---- */
+
+static bool is_time(enum worker_hists h)
+{
+	return h == WORKER_RX_TO_CHAN || h == WORKER_CHAN_TO_TX;
+}
+
+/* Cycles as ns; widths as they are. */
+static uint64_t unit(const struct tlm_src *src, enum worker_hists h, uint64_t v)
+{
+	return is_time(h) ? (uint64_t)((unsigned __int128)v * 1000000000 / src->tsc_hz) : v;
+}
+
+void tlm_hist(const struct tlm_src *src, int worker, enum worker_hists h, struct worker_hist *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (unsigned w = 0; w < src->n_workers; w++) {
+		const struct worker_hist *one = &worker_stats(src->workers[w])->hist[h];
+
+		if (worker >= 0 && w != (unsigned)worker)
+			continue;
+		for (unsigned b = 0; b < WORKER_BUCKETS; b++)
+			out->n[b] += __atomic_load_n(&one->n[b], __ATOMIC_RELAXED);
+		out->sum += __atomic_load_n(&one->sum, __ATOMIC_RELAXED);
+	}
+}
+
+uint64_t tlm_hist_below(const struct tlm_src *src, enum worker_hists h, unsigned bucket)
+{
+	return bucket + 1 < WORKER_BUCKETS ? unit(src, h, UINT64_C(1) << bucket) : UINT64_MAX;
+}
+
+uint64_t tlm_hist_sum(const struct tlm_src *src, enum worker_hists h, const struct worker_hist *from)
+{
+	return unit(src, h, from->sum);
+}
+
+/* Buckets that hold anything, by what all of them are below. */
+static struct rte_tel_data *hist_dict(const struct tlm_src *src, int worker, enum worker_hists h)
+{
+	struct rte_tel_data *d = rte_tel_data_alloc();
+	struct worker_hist sum;
+	uint64_t all = 0;
+	char name[32];
+
+	if (!d)
+		return NULL;
+	tlm_hist(src, worker, h, &sum);
+	rte_tel_data_start_dict(d);
+	rte_tel_data_add_dict_string(d, "unit", is_time(h) ? "ns" : "packets");
+	for (unsigned b = 0; b < WORKER_BUCKETS; b++) {
+		all += sum.n[b];
+		if (!sum.n[b])
+			continue;
+		snprintf(name, sizeof(name), "below_%llu", (unsigned long long)tlm_hist_below(src, h, b));
+		dict_u64(d, name, sum.n[b]);
+	}
+	dict_u64(d, "count", all);
+	dict_u64(d, "sum", tlm_hist_sum(src, h, &sum));
+	return d;
+}
+
+/* "[WORKER]": of one, or of all together. */
+int tlm_cmd_histograms(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	const char *at = params;
+	uint64_t worker = 0;
+	bool one = at && *at;
+
+	if (one && (!tlm_number(&at, '\0', &worker) || worker >= src->n_workers))
+		return tlm_sorry(d, "found %s; allowed: the number of a worker, or nothing", params);
+	rte_tel_data_start_dict(d);
+	for (enum worker_hists h = 0; h < WORKER_N_HISTS; h++)
+		tlm_row(d, worker_hist_name(h), hist_dict(src, one ? (int)worker : -1, h));
 	return 0;
 }

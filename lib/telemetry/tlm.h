@@ -52,5 +52,13 @@ void tlm_change(void (*fn)(void *ctx), void *ctx);
 /* Sums the counters of one tunnel, or of all (tunnel < 0), over the workers. */
 void tlm_snmp(const struct tlm_src *src, int tunnel, struct snmp *out);
 
+/*
+ * A histogram of one worker, or summed over all (worker < 0); and, of its times in ns and of its widths in packets:
+ * what the values of a bucket are below (UINT64_MAX: the last one's are below nothing), and the sum of all values.
+ */
+void tlm_hist(const struct tlm_src *src, int worker, enum worker_hists h, struct worker_hist *out);
+uint64_t tlm_hist_below(const struct tlm_src *src, enum worker_hists h, unsigned bucket);
+uint64_t tlm_hist_sum(const struct tlm_src *src, enum worker_hists h, const struct worker_hist *from);
+
 /* kcptun's SIGUSR1 line, "KCP SNMP:&{Name:value ...}" in struct order (wire.md 9.6); returns its length. */
 int tlm_snmp_line(const struct tlm_src *src, char *buf, size_t n);

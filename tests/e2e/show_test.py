@@ -50,7 +50,7 @@ def test_everything():
         held = lab.run("hold", "p", sys.executable, "-c", HOLD)
         wait_until("the streams to be there", lambda: sum(r["streams"] for r in lab.telemetry(srv, "/kcpgate/sessions")) == 3)
         said = {}
-        for what in ("tunnels", "sessions", "workers", "drops", "ports", "limits", "control", "security", "snmp", "config"):
+        for what in ("tunnels", "sessions", "workers", "histograms", "drops", "ports", "limits", "control", "security", "snmp", "config"):
             said[what] = tool(srv, "show", what)
             case.check(json.loads(tool(srv, "show", what, "--json")), what)
         case.check([t["TUNNEL"] for t in table(said["tunnels"])] == ["s1", "s2"], said["tunnels"])
@@ -162,6 +162,46 @@ def test_many_askers():
         slow.close()
         case.check(srv.stop() == 0, "exit status")
         return "6000 answers beside a reader that took none of %d" % asked
+
+
+GARBAGE = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(%d):
+    s.sendto(b"%%d" %% i + bytes(100), ("10.78.1.1", 4001))
+for i in range(%d):
+    s.sendto(bytes(1900), ("10.78.1.1", 4002))
+s.sendto(b"x", ("10.78.1.1", 9))
+"""
+
+
+def test_accounted():
+    """Every frame that came is delivered, or dropped for a reason that is told: to the packet, over telemetry."""
+    with Lab("kK") as lab:
+        srv = capture_test.gateways(lab)
+        capture_test.exchange(lab, 1, 2000000)
+        lab.sh("p", sys.executable, "-c", GARBAGE % (700, 30))
+        capture_test.exchange(lab, 2, 100000)
+
+        def quiet():
+            return lab.telemetry(srv, "/kcpgate/workers")
+
+        wait_until("all garbage to have come", lambda: sum(lab.telemetry(srv, "/kcpgate/drops").values()) >= 730)
+        row, drops = quiet()[0], lab.telemetry(srv, "/kcpgate/drops")
+        while row != quiet()[0]:  # keepalives
+            row, drops = quiet()[0], lab.telemetry(srv, "/kcpgate/drops")
+        went = sum(row[k] for k in ("delivered", "answered", "punted", "steered_out", "rx_dropped", "fragments_joined"))
+        case.check(row["rx_packets"] + row["steered_in"] == went, row)
+        case.check(row["rx_dropped"] == sum(drops.values()) == 730 + drops["not_for_us"], row["rx_dropped"], drops)
+        case.check(row["delivered"] > 2000, row)  # fragments the kernel has joined before this port sees them
+        told = lab.telemetry(srv, "/kcpgate/histograms")
+        case.check(told["rx_width"]["sum"] == row["rx_packets"], told["rx_width"], row["rx_packets"])
+        case.check(told["rx_to_chan"]["count"] == told["open_width"]["sum"] > row["delivered"], told)
+        case.check(told["chan_to_tx"]["count"] == told["tx_width"]["sum"] > 2000, told)
+        case.check(telemetry(srv.prefix, "/kcpgate/histograms,0") and "error" in telemetry(srv.prefix, "/kcpgate/histograms,1"),
+                   "a worker's own")
+        case.check(srv.stop() == 0, "exit status")
+        return "%d frames: %d delivered, %d dropped" % tuple(row[k] for k in ("rx_packets", "delivered", "rx_dropped"))
 
 
 def test_top():

@@ -122,6 +122,24 @@ Test(app_look, dump_lines)
 	cr_assert_eq(look_dump(&l, "sessions", stdout), -EINVAL);
 }
 
+/* Of 1,000 values 500 are below the first bound, and the last one is far away. */
+Test(app_look, histograms)
+{
+	static const struct script s[] = {
+		{"/kcpgate/histograms,0",
+		 "{\"rx_to_chan\":{\"unit\":\"ns\",\"below_1000\":500,\"below_2000\":400,\"below_4000\":95,"
+		 "\"below_64000000\":5,\"count\":1000,\"sum\":1500000},"
+		 "\"tx_width\":{\"unit\":\"packets\",\"below_2\":3,\"count\":3,\"sum\":3}}"},
+		{0},
+	};
+	struct look l;
+
+	cr_assert_eq(show(s, "histograms", "0", false, &l), 0, "%s", l.why);
+	cr_assert(strstr(text, "1000  1.5 us      1.0 us      2.0 us      4.0 us       64.0 ms    64.0 ms"), "%s",
+		  text);
+	cr_assert(strstr(text, "\ntx_width        3       1           2"), "%s", text);
+}
+
 /* ---- top ---- */
 
 static json_t *js(const char *one)

@@ -266,12 +266,37 @@ static void ring_empty(struct rte_ring *r)
 		rte_pktmbuf_free(m);
 }
 
+static uint64_t hist_count(const struct worker_hist *h)
+{
+	uint64_t n = 0;
+
+	for (unsigned b = 0; b < WORKER_BUCKETS; b++)
+		n += h->n[b];
+	return n;
+}
+
+/* Every frame that came has become one of these. */
+static void all_accounted(const struct worker_stats *s)
+{
+	uint64_t in = s->rx_packets + s->steered_in;
+	uint64_t out = s->delivered + s->answered + s->punted + s->steered_out + s->rx_dropped + s->joined;
+
+	cr_assert_eq(in, out, "%lu came; %lu delivered, %lu answered, %lu punted, %lu steered, %lu dropped, %lu joined",
+		     in, s->delivered, s->answered, s->punted, s->steered_out, s->rx_dropped, s->joined);
+	cr_assert_eq(hist_count(&s->hist[WORKER_RX_TO_CHAN]), s->hist[WORKER_OPEN_WIDTH].sum);
+	cr_assert_leq(s->delivered, s->hist[WORKER_OPEN_WIDTH].sum);
+	cr_assert_leq(s->hist[WORKER_OPEN_WIDTH].sum, s->hist[WORKER_RX_WIDTH].sum);
+	cr_assert_leq(s->hist[WORKER_RX_WIDTH].sum, in);
+	cr_assert_eq(hist_count(&s->hist[WORKER_CHAN_TO_TX]), s->hist[WORKER_TX_WIDTH].sum);
+}
+
 static void gate_end(struct gate *g)
 {
 	for (unsigned i = 0; i < g->n; i++) {
 		cr_assert(shard_drained(g->shard[i]));
 		cr_assert_eq(shard_stats(g->shard[i])->held_mbufs, 0);
 		cr_assert_eq(shard_mem_used(g->shard[i]), g->mem_idle[i]);
+		all_accounted(worker_stats(g->w[i]));
 		worker_destroy(g->w[i]);
 		crypt_mb_destroy(g->mb[i]);
 		shard_destroy(g->shard[i]);
