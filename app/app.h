@@ -58,7 +58,9 @@ struct app {
 	struct border **ctl_borders[LIMIT_CONTROLS - 1];
 	struct tlm_src tlm;
 	struct snmplog_thread *snmplog;
-	char *snmplog_path; /* of that thread */
+	char *snmplog_path;		/* of that thread */
+	unsigned draining;		/* tunnels that are drained, and have something left */
+	bool drained[CONF_TUNNELS_MAX]; /* and those that have nothing: it was told */
 	struct reload *reload;
 	char why[512]; /* of the step that failed */
 };
@@ -138,6 +140,13 @@ int app_telemetry_up(struct app *a);
 void app_telemetry_down(struct app *a);
 int app_snmplog_up(struct app *a);
 void app_snmplog_down(struct app *a);
+
+/* drain.c: control's; tunnel -1: all.  A second word moves the time. */
+void app_drain(struct app *a, int tunnel, unsigned deadline_s);
+void app_drain_turn(struct app *a);
+/* For anybody. */
+bool app_draining(const struct app *a, unsigned tunnel);
+unsigned app_drain_sessions(const struct app *a, unsigned tunnel);
 
 /* reload.c */
 /* SIGHUP means a file to be read or opened anew; of a command line without a log's file it ends the process, as ever.

@@ -41,6 +41,8 @@ static const char usage[] =
 	"                                  what the running gateway would take over of FILE, and what needs a restart\n"
 	"  kcpgate reload [-f PREFIX | -c FILE]\n"
 	"                                  have the running gateway read its file again\n"
+	"  kcpgate drain [-f PREFIX | -c FILE] [--deadline S] [--wait] TUNNEL|--all\n"
+	"                                  have a tunnel take nothing new, and end with what it has\n"
 	"  kcpgate doctor [--json] [-c FILE]\n"
 	"                                  what the machine has of what FILE needs, and how to mend the rest\n"
 	"  kcpgate client OPTIONS          run as kcptun's client, with its options; --help lists them\n"
@@ -211,6 +213,7 @@ static void serve(struct app *a, uint64_t signals)
 		posture_tell();
 		log_tick();
 		reload_turn(a);
+		app_drain_turn(a);
 	}
 	notify_stopping();
 	log_rate(0);
@@ -569,7 +572,7 @@ int main(int argc, char **argv)
 		return app_capture(argc - 1, argv + 1);
 	if (argc > 1 && look_cmd(argc - 1, argv + 1, &ret))
 		return ret;
-	if (argc > 1 && !strcmp(argv[1], "reload"))
+	if (argc > 1 && (!strcmp(argv[1], "reload") || !strcmp(argv[1], "drain")))
 		return manage_cmd(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "import"))
 		return import(argc - 1, argv + 1);

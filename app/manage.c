@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "manage.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <rte_telemetry.h>
@@ -12,8 +14,10 @@
 #include "app.h"
 #include "reload.h"
 
-#define ROWS	 48  /* of an answer, which may have 16 KiB */
-#define CELL_MAX 120 /* bytes of a text in it: DPDK has 128 */
+#define DEADLINE_MAX 4294967 /* s; in ms it fits 32 bits */
+#define TUNNELS	     100     /* of an answer about draining: those that are drained first of all */
+#define ROWS	     48	     /* of an answer, which may have 16 KiB */
+#define CELL_MAX     120     /* bytes of a text in it: DPDK has 128 */
 
 static struct {
 	pthread_mutex_t lock;
@@ -114,9 +118,9 @@ static int tell(const struct reload_job *job, struct rte_tel_data *d)
 	return 0;
 }
 
-static int do_job(struct app *a, bool compare, const char *path, struct rte_tel_data *d)
+static int do_job(struct app *a, enum reload_what what, const char *path, struct rte_tel_data *d)
 {
-	struct reload_job *job = reload_job_new(compare, path);
+	struct reload_job *job = reload_job_new(what, path);
 	int err = job ? reload_do(a, job) : -ENOMEM;
 
 	if (err == -ETIMEDOUT)
@@ -129,18 +133,99 @@ static int do_job(struct app *a, bool compare, const char *path, struct rte_tel_
 	return 0;
 }
 
+/* ---- drain ---- */
+
+static void add_drain(const struct app *a, unsigned i, struct rte_tel_data *d)
+{
+	struct rte_tel_data *row = rte_tel_data_alloc();
+	unsigned sessions = app_drain_sessions(a, i), streams = chan_streams(&a->chans, i);
+
+	if (!row)
+		return;
+	rte_tel_data_start_dict(row);
+	add_text(row, "state", !app_draining(a, i) ? "serving" : sessions || streams ? "draining" : "drained");
+	add_u64(row, "sessions", sessions);
+	add_u64(row, "streams", streams);
+	if (rte_tel_data_add_dict_container(d, a->conf->tunnels[i].name, row, 0))
+		rte_tel_data_free(row);
+}
+
+static int tunnel_of(const struct app *a, const char *name, size_t n)
+{
+	for (unsigned i = 0; i < a->conf->n_tunnels; i++)
+		if (strlen(a->conf->tunnels[i].name) == n && !memcmp(a->conf->tunnels[i].name, name, n))
+			return (int)i;
+	return -1;
+}
+
+/* "NAME[,SECONDS]", NAME "*" for all; false, and why. */
+static bool drain_parse(const struct app *a, const char *params, struct reload_job *job, struct rte_tel_data *d)
+{
+	size_t n = strcspn(params, ",");
+	char *end;
+
+	job->tunnel = n == 1 && params[0] == '*' ? -1 : tunnel_of(a, params, n);
+	if (job->tunnel < 0 && params[0] != '*') {
+		sorry(d, "found a name that no tunnel has; allowed: TUNNEL[,SECONDS], TUNNEL * for all");
+		return false;
+	}
+	if (!params[n])
+		return true;
+	job->deadline_s = (unsigned)strtoul(params + n + 1, &end, 10);
+	if (*end || !isdigit((unsigned char)params[n + 1]) || !job->deadline_s || job->deadline_s > DEADLINE_MAX) {
+		sorry(d, "found a wrong time; allowed: 1 to 4294967 seconds");
+		return false;
+	}
+	return true;
+}
+
+/* Without parameters: how it stands. */
+static void do_drain(struct app *a, const char *params, struct rte_tel_data *d)
+{
+	struct reload_job *job = reload_job_new(RELOAD_DRAIN, NULL);
+	unsigned n = 0;
+	int err = 0;
+
+	if (job && params && *params && !drain_parse(a, params, job, d)) {
+		reload_job_free(job);
+		return;
+	}
+	if (job && params && *params)
+		err = reload_do(a, job);
+	if (!job || err || job->err) {
+		sorry(d, err == -EBUSY ? "a reload is under way: try again" : "the gateway ends, or has no memory");
+		if (err != -ETIMEDOUT)
+			reload_job_free(job);
+		return;
+	}
+	reload_job_free(job);
+	for (unsigned i = 0; i < a->conf->n_tunnels && n < TUNNELS; i++)
+		if (app_draining(a, i) || n + (a->conf->n_tunnels - i) < TUNNELS) {
+			add_drain(a, i, d);
+			n++;
+		}
+}
+
+static void answer(struct app *a, const char *name, const char *params, struct rte_tel_data *d)
+{
+	if (!strcmp(name, "/kcpgate/drain"))
+		do_drain(a, params, d);
+	else if (!strcmp(name, "/kcpgate/compare"))
+		do_job(a, RELOAD_COMPARE, params && *params ? params : NULL, d);
+	else if (params && *params)
+		sorry(d, "found a parameter; allowed: none, for the gateway reads its own file again");
+	else
+		do_job(a, RELOAD_APPLY, NULL, d);
+}
+
 static int on_command(const char *name, const char *params, struct rte_tel_data *d)
 {
-	bool compare = !strcmp(name, "/kcpgate/compare");
 	struct app *a = enter();
 
 	rte_tel_data_start_dict(d);
 	if (!a)
 		return sorry(d, "the gateway ends");
-	if (!compare && params && *params)
-		sorry(d, "found a parameter; allowed: none, for the gateway reads its own file again");
-	else
-		do_job(a, compare, params && *params ? params : NULL, d);
+	answer(a, name, params, d);
 	leave();
 	return 0;
 }
@@ -149,6 +234,7 @@ int manage_start(struct app *a)
 {
 	static const char *const commands[][2] = {
 		{"/kcpgate/reload", "Reads the configuration again and takes over what can be. No parameters"},
+		{"/kcpgate/drain", "Has a tunnel take nothing new. Parameters: [TUNNEL|*[,SECONDS]]"},
 		{"/kcpgate/compare", "What a reload would do. Parameters: [PATH]"},
 	};
 

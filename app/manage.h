@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Telemetry's commands that change something: /kcpgate/reload, /kcpgate/compare.  They answer on threads of DPDK's, of
- * who may use the telemetry socket: this user and root.
+ * Telemetry's commands that change something: /kcpgate/reload, /kcpgate/compare, /kcpgate/drain.  They answer on
+ * threads of DPDK's, of who may use the telemetry socket: this user and root.
  */
 
 struct app;

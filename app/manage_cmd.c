@@ -34,6 +34,20 @@ static const char usage[] =
 	"file\n"
 	"is wrong and nothing has changed, 3 a part needs a restart.  SIGHUP does the same, and the log tells.\n";
 
+static const char drain_usage[] =
+	"kcpgate drain: a running gateway's tunnel takes nothing new, and ends with what it has\n"
+	"\n"
+	"  kcpgate drain [-f PREFIX | -c FILE] [--deadline S] [--wait] TUNNEL|--all\n"
+	"\n"
+	"  -f PREFIX      the gateway's eal.file_prefix, \"kcpgate\" when not given; -c FILE: that of a configuration "
+	"file\n"
+	"  --deadline S   what is left after S seconds is cut off; not given: it may take as long as it likes\n"
+	"  --wait         until nothing is left\n"
+	"\n"
+	"A client's tunnel refuses connections from then on, a server's sessions and streams.  A second drain moves "
+	"the\n"
+	"deadline; only a start makes the tunnel serve again.\n";
+
 /* ---- asking ---- */
 
 static int connect_in(const char *parent, const char *prefix)
@@ -204,24 +218,108 @@ static bool prefix_of(const char *path, char prefix[CONF_NAME_MAX])
 	return true;
 }
 
+static int reload_cmd(const char *prefix, int argc, char **argv)
+{
+	if (optind < argc) {
+		fprintf(stderr, "kcpgate: reload: unknown argument: %s (see kcpgate reload -h)\n", argv[optind]);
+		return EXIT_WRONG;
+	}
+	return ask_and_print(prefix, "/kcpgate/reload", "applied");
+}
+
+/* True while any has something left. */
+static bool print_drain(const json_t *o, const char *tunnel, bool print)
+{
+	bool left = false;
+	const char *name;
+	json_t *row;
+
+	json_object_foreach((json_t *)o, name, row)
+	{
+		bool draining = !strcmp(text(row, "state"), "draining");
+
+		if (tunnel && strcmp(name, tunnel) != 0)
+			continue;
+		left |= draining;
+		if (print)
+			printf("%s: %s, %u sessions, %u streams\n", name, text(row, "state"),
+			       (unsigned)json_integer_value(json_object_get(row, "sessions")),
+			       (unsigned)json_integer_value(json_object_get(row, "streams")));
+	}
+	return left;
+}
+
+static int drain_wait(const char *prefix, const char *tunnel)
+{
+	bool left = true;
+
+	while (left) {
+		json_t *o = ask(prefix, "/kcpgate/drain");
+
+		if (!o)
+			return EXIT_FAILURE;
+		left = print_drain(o, tunnel, false);
+		if (!left)
+			print_drain(o, tunnel, true);
+		json_decref(o);
+		if (left)
+			usleep(500000);
+	}
+	return EXIT_SUCCESS;
+}
+
+static int drain_cmd(const char *prefix, const char *tunnel, const char *deadline, bool wait)
+{
+	char command[128];
+	json_t *o;
+
+	snprintf(command, sizeof(command), "/kcpgate/drain,%s%s%s", tunnel ? tunnel : "*", deadline ? "," : "",
+		 deadline ? deadline : "");
+	o = ask(prefix, command);
+	if (!o)
+		return EXIT_FAILURE;
+	if (error_of(o)) {
+		json_decref(o);
+		return EXIT_WRONG;
+	}
+	if (!wait)
+		print_drain(o, tunnel, true);
+	json_decref(o);
+	return wait ? drain_wait(prefix, tunnel) : EXIT_SUCCESS;
+}
+
 int manage_cmd(int argc, char **argv)
 {
+	static const struct option opts[] = {
+		{"help", no_argument, NULL, 'h'},
+		{"deadline", required_argument, NULL, 'd'},
+		{"wait", no_argument, NULL, 'w'},
+		{"all", no_argument, NULL, 'a'},
+		{0},
+	};
+	const char *deadline = NULL;
 	char prefix[CONF_NAME_MAX] = "kcpgate";
+	bool drain = !strcmp(argv[0], "drain"), wait = false, all = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "c:f:h")) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:f:h", opts, NULL)) != -1) {
 		if (opt == 'h') {
-			fputs(usage, stdout);
+			fputs(drain ? drain_usage : usage, stdout);
 			return EXIT_SUCCESS;
 		}
 		if (opt == '?' || (opt == 'c' && !prefix_of(optarg, prefix)))
 			return EXIT_WRONG;
 		if (opt == 'f')
 			snprintf(prefix, sizeof(prefix), "%s", optarg);
+		if (opt == 'd')
+			deadline = optarg;
+		wait |= opt == 'w';
+		all |= opt == 'a';
 	}
-	if (optind < argc) {
-		fprintf(stderr, "kcpgate: reload: unknown argument: %s (see kcpgate reload -h)\n", argv[optind]);
-		return EXIT_WRONG;
-	}
-	return ask_and_print(prefix, "/kcpgate/reload", "applied");
+	if (!drain)
+		return reload_cmd(prefix, argc, argv);
+	if (argc - optind == !all)
+		return drain_cmd(prefix, all ? NULL : argv[optind], deadline, wait);
+	fputs("kcpgate: drain: found no tunnel, or several; allowed: the name of one, or --all\n", stderr);
+	return EXIT_WRONG;
 }

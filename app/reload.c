@@ -35,6 +35,7 @@ struct tunnel_change {
 
 /* What is ready for control. */
 struct change {
+	const struct reload_job *drain; /* or only that */
 	const struct conf *want;
 	struct tunnel_change *v;
 	unsigned n;
@@ -53,13 +54,13 @@ struct reload {
 	sem_t taken;
 };
 
-struct reload_job *reload_job_new(bool compare, const char *path)
+struct reload_job *reload_job_new(enum reload_what what, const char *path)
 {
 	struct reload_job *job = calloc(1, sizeof(*job));
 
 	if (!job)
 		return NULL;
-	job->compare = compare;
+	job->what = what;
 	job->path = path ? strdup(path) : NULL;
 	if (!path || job->path)
 		return job;
@@ -217,6 +218,10 @@ static void take(struct app *a, struct change *c)
 {
 	struct origins_conf oc;
 
+	if (c->drain) {
+		app_drain(a, c->drain->tunnel, c->drain->deadline_s);
+		return;
+	}
 	for (unsigned k = 0; k < c->n; k++)
 		take_tunnel(a, &c->v[k]);
 	app_origins_conf(a, c->want, &oc);
@@ -379,15 +384,25 @@ static void reopen(struct reload *r)
 		log_to(fd, (enum log_level)c->log.level);
 }
 
+static void drain_job(struct reload *r, struct reload_job *job)
+{
+	struct change c = {.drain = job};
+
+	if (!hand_over(r, &c))
+		fail(job, -ESHUTDOWN, "drain");
+}
+
 static void work(struct reload *r, struct reload_job *job)
 {
 	if (job->hup)
 		reopen(r);
-	if (read_file(r, job) == 0 && !job->compare && !atomic_load(&r->end))
+	if (job->what == RELOAD_DRAIN)
+		drain_job(r, job);
+	else if (read_file(r, job) == 0 && job->what == RELOAD_APPLY && !atomic_load(&r->end))
 		apply(r, job);
 	if (job->err && job->hup && !from_file(r->a->conf))
 		log_info("SIGHUP: the log's file was opened anew; %s", job->why);
-	else if (job->err && !job->compare)
+	else if (job->err && job->what == RELOAD_APPLY)
 		log_err("reload: %s: nothing has changed", job->why);
 }
 
@@ -417,7 +432,7 @@ static void *reload_main(void *arg)
 		}
 		r->job = NULL;
 		if (r->again && !r->end)
-			r->job = reload_job_new(false, NULL);
+			r->job = reload_job_new(RELOAD_APPLY, NULL);
 		if (r->job)
 			r->job->hup = true;
 		r->again = false;
@@ -435,7 +450,7 @@ void reload_hup(struct app *a)
 	pthread_mutex_lock(&r->lock);
 	if (r->job) {
 		r->again = true;
-	} else if ((r->job = reload_job_new(false, NULL))) {
+	} else if ((r->job = reload_job_new(RELOAD_APPLY, NULL))) {
 		r->job->hup = true;
 		pthread_cond_broadcast(&r->some);
 	}

@@ -14,9 +14,17 @@
 struct app;
 struct reload;
 
+enum reload_what {
+	RELOAD_APPLY,
+	RELOAD_COMPARE, /* only tell what would be done with `path` */
+	RELOAD_DRAIN,
+};
+
 /* What was asked, and what became of it. */
 struct reload_job {
-	bool compare;	       /* only tell what would be done with `path` */
+	enum reload_what what;
+	int tunnel;	       /* RELOAD_DRAIN: index, -1: all of them */
+	unsigned deadline_s;   /* and after so long, 0: no time is set */
 	bool hup;	       /* nobody waits for an answer: the log has it */
 	char *path;	       /* NULL: the running configuration's */
 	struct conf *want;     /* what diff points into */
@@ -35,5 +43,5 @@ bool reload_turn(struct app *a);
  * under way; -ETIMEDOUT: its file cannot be read in a minute, and the job is the thread's now.
  */
 int reload_do(struct app *a, struct reload_job *job);
-struct reload_job *reload_job_new(bool compare, const char *path);
+struct reload_job *reload_job_new(enum reload_what what, const char *path);
 void reload_job_free(struct reload_job *job);

@@ -110,6 +110,11 @@ void chan_bound(struct chan_pool *p, unsigned tunnel, uint64_t bytes)
 	shares_bound(&p->chunk_shares, tunnel, most < UINT32_MAX ? (uint32_t)most : UINT32_MAX);
 }
 
+unsigned chan_streams(const struct chan_pool *p, unsigned tunnel)
+{
+	return atomic_load_explicit(&p->chan_shares.of[tunnel].used, memory_order_relaxed);
+}
+
 uint64_t chan_room(const struct chan_pool *p, unsigned tunnel)
 {
 	return (uint64_t)shares_room(&p->chunk_shares, tunnel) * CHUNK_DATA;

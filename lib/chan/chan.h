@@ -45,6 +45,8 @@ void chan_pool_destroy(struct chan_pool *p);
 void chan_pool_leave(struct chan_pool *p);
 /* The tunnel never has chunks for more bytes than that.  Before it has any. */
 void chan_bound(struct chan_pool *p, unsigned tunnel, uint64_t bytes);
+/* Streams that this tunnel has now; any thread may ask. */
+unsigned chan_streams(const struct chan_pool *p, unsigned tunnel);
 /* Bytes that this tunnel could have chunks for now; any thread may ask. */
 uint64_t chan_room(const struct chan_pool *p, unsigned tunnel);
 /*

@@ -120,6 +120,17 @@ void ctl_change(struct ctl *c, bool quiet, uint32_t dial_ms)
 	count(c);
 }
 
+void ctl_tunnel_close(struct ctl *c, unsigned tunnel)
+{
+	listen_close(c, tunnel);
+}
+
+void ctl_tunnel_gone(struct ctl *c, unsigned tunnel)
+{
+	if (!c->tunnels[tunnel].conf->client)
+		resv_leave(c, tunnel);
+}
+
 void ctl_wake(struct ctl *c)
 {
 	/* To be woken is all: whoever looks for names finds none. */

@@ -192,6 +192,12 @@ int ctl_tunnel_change(struct ctl *c, unsigned tunnel, const struct ctl_tunnel *t
 /* Likewise: as in ctl_conf. */
 void ctl_change(struct ctl *c, bool quiet, uint32_t dial_ms);
 
+/* Likewise the first instance's thread: a client's tunnel accepts no connection any more (they are refused); a server's
+ * is the workers' to drain. */
+void ctl_tunnel_close(struct ctl *c, unsigned tunnel);
+/* A tunnel without sessions: its ports are others' to have. */
+void ctl_tunnel_gone(struct ctl *c, unsigned tunnel);
+
 /*
  * Something that workers look at was replaced (the first instance's thread).  Once ctl_epoch_seen (any thread), no
  * worker has anything of what there was before.

@@ -247,6 +247,8 @@ void lo_opened(struct ctl *c, unsigned port);
 /* ---- listen.c ---- */
 int listen_up(struct ctl *c, char *why, size_t why_n);
 void listen_down(struct ctl *c);
+/* Those of one tunnel. */
+void listen_close(struct ctl *c, unsigned tunnel);
 
 /* ---- limits.c ---- */
 int limits_up(struct ctl *c, char *why, size_t why_n);

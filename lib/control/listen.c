@@ -270,15 +270,24 @@ int listen_up(struct ctl *c, char *why, size_t why_n)
 	return err;
 }
 
+static void close_one(struct ctl *c, struct listener *l)
+{
+	wheel_disarm(&c->wheel, &l->pause.ent);
+	if (l->path && l->ev.fd >= 0)
+		unix_unlink(l->path, &l->file);
+	ctl_ev_close(&l->ev);
+}
+
+void listen_close(struct ctl *c, unsigned tunnel)
+{
+	for (unsigned i = 0; i < c->n_listeners; i++)
+		if (c->listeners[i].tunnel == tunnel)
+			close_one(c, &c->listeners[i]);
+}
+
 /* The array stays until the end: events of this turn may point into it. */
 void listen_down(struct ctl *c)
 {
-	for (unsigned i = 0; i < c->n_listeners; i++) {
-		struct listener *l = &c->listeners[i];
-
-		wheel_disarm(&c->wheel, &l->pause.ent);
-		if (l->path && l->ev.fd >= 0)
-			unix_unlink(l->path, &l->file);
-		ctl_ev_close(&l->ev);
-	}
+	for (unsigned i = 0; i < c->n_listeners; i++)
+		close_one(c, &c->listeners[i]);
 }

@@ -275,6 +275,23 @@ int resv_up(struct ctl *c, char *why, size_t why_n)
 	return err;
 }
 
+/* Its ports are those whose entries name it. */
+void resv_leave(struct ctl *c, unsigned tunnel)
+{
+	if (c->tunnels[tunnel].listen_retry.fn) {
+		name_cancel(&c->tunnels[tunnel].listen_wait);
+		wheel_disarm(&c->wheel, &c->tunnels[tunnel].listen_retry.ent);
+	}
+	for (unsigned i = c->n_resv; i-- > 0;) {
+		struct resv *r = &c->resv[i];
+
+		if (atomic_load_explicit(entry(c->conf.udp, r->proto, r->port), memory_order_relaxed) != tunnel + 1)
+			continue;
+		resv_free(c, r);
+		*r = c->resv[--c->n_resv];
+	}
+}
+
 void resv_down(struct ctl *c)
 {
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++) {

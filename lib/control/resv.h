@@ -50,6 +50,8 @@ void resv_enter(struct net_ports *t, const struct resv *r, uint16_t tunnel);
 /* Closes the socket. */
 void resv_close(const struct ctl *c, struct resv *r);
 /* Takes the port out of the table and closes the socket. */
+/* All that a server's tunnel has, and what it would still have. */
+void resv_leave(struct ctl *c, unsigned tunnel);
 void resv_free(struct ctl *c, struct resv *r);
 
 /* The server tunnels' listen ports; with fake TCP, both UDP's and TCP's, as stock has it (wire.md 9.2). */

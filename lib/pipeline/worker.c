@@ -12,6 +12,7 @@
 #include "worker_int.h"
 
 #define DRAIN_LOOK_MS 5
+#define SOME_LOOK_MS  100 /* of a tunnel's end, for which all sessions are looked at */
 
 void worker_clock_init(struct worker_clock *c)
 {
@@ -211,6 +212,14 @@ static void aside_drain(struct worker *w, uint64_t now)
 	atomic_store(&w->drained, shard_sent_all(w->conf.shard));
 }
 
+static void aside_drain_some(struct worker *w, uint64_t now)
+{
+	if (now < w->drain_some_look)
+		return;
+	w->drain_some_look = now + SOME_LOOK_MS;
+	shard_drain_tunnels(w->conf.shard, now);
+}
+
 /* What happens once, or seldom: kept out of the turn. */
 static void worker_aside(struct worker *w, uint64_t tsc)
 {
@@ -221,6 +230,8 @@ static void worker_aside(struct worker *w, uint64_t tsc)
 		aside_close(w, now);
 	else if (atomic_load_explicit(&w->drain, memory_order_relaxed))
 		aside_drain(w, now);
+	else if (atomic_load_explicit(&w->drain_some, memory_order_relaxed))
+		aside_drain_some(w, now);
 }
 
 int worker_main(void *arg)
@@ -259,6 +270,11 @@ void worker_stop(struct worker *w)
 void worker_drain(struct worker *w)
 {
 	atomic_store(&w->drain, true);
+}
+
+void worker_drain_some(struct worker *w)
+{
+	atomic_store(&w->drain_some, true);
 }
 
 bool worker_drained(const struct worker *w)

@@ -188,6 +188,8 @@ void worker_stop(struct worker *w);
 /* Lets what is under way go out (shard_drain); worker_drained: it has, and was acknowledged. */
 void worker_drain(struct worker *w);
 bool worker_drained(const struct worker *w);
+/* Some tunnel is drained (shard_tunnel.drain_at): what it has left is looked after from now on. */
+void worker_drain_some(struct worker *w);
 /* Lets the sessions end: from the next turn on the shard closes everything; then worker_stop. */
 void worker_close(struct worker *w);
 bool worker_closed(const struct worker *w);

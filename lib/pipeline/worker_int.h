@@ -75,6 +75,8 @@ struct worker {
 	struct shard_unsent unsent;		 /* what was left at `close`; written before `closed` */
 	bool closing;				 /* `close` was seen */
 	uint64_t drain_look;			 /* ms: when the shard is asked again */
+	atomic_bool drain_some;			 /* of tunnels */
+	uint64_t drain_some_look;		 /* ms */
 	_Atomic uint32_t asleep;		 /* writer: the worker */
 	struct pollfd wake[1 + 2 * NET_DEV_MAX]; /* the bell, and the receive queues that can wake us */
 	uint8_t wake_bit[1 + 2 * NET_DEV_MAX];	 /* of each in the following: */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The end of the program: what is under way goes out and is acknowledged first, within the time that app allows. */
+/*
+ * The end of the program: what is under way goes out and is acknowledged first, within the time that app allows.  And
+ * that of a tunnel, of which there are no new sessions and streams while what there is goes on.
+ */
 
 #include "sess.h"
 
@@ -18,6 +21,20 @@ bool shard_sent_all(const struct shard *s)
 		if (!sess_idle(s->all[i]))
 			return false;
 	return list_empty(&s->spilled);
+}
+
+void shard_drain_tunnels(struct shard *s, uint64_t now)
+{
+	for (uint32_t i = s->n_all; i-- > 0;) {
+		struct sess *ss = s->all[i];
+		uint64_t at = ss->tun->drain_at;
+
+		if (at && now >= at)
+			sess_close(ss, DROP_DRAINING, now);
+		else if (at && sess_idle(ss))
+			sess_close(ss, 0, now);
+	}
+	shard_reap(s);
 }
 
 void shard_unsent(const struct shard *s, struct shard_unsent *u)

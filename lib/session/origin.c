@@ -267,6 +267,8 @@ static unsigned refusal(const struct origins *o, const struct shard *s, const st
 	unsigned most = s->conf.tunnels[k->tunnel].max_sessions;
 	uint64_t h;
 
+	if (s->conf.tunnels[k->tunnel].drain_at)
+		return DROP_DRAINING;
 	if (!k->sess && s->n_all < s->conf.max_sessions && !places_may(s, k->tunnel))
 		return DROP_TUNNEL_LIMIT;
 	if (!o)

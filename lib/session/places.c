@@ -78,6 +78,11 @@ void places_give(struct sess *ss)
 		s->places_over--;
 }
 
+unsigned shard_tunnel_sessions(const struct shard *s, unsigned tunnel)
+{
+	return __atomic_load_n(&s->places[tunnel].used, __ATOMIC_RELAXED);
+}
+
 /* ---- chans of sessions ---- */
 
 /*

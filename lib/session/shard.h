@@ -57,6 +57,11 @@ struct shard_tunnel {
 	_Atomic unsigned max_sessions;	   /* server: of all workers, 0: as many as there is room for (origin.h) */
 	size_t memory;		    /* bytes of one worker's that its sessions may hold; 0: as there is (share.c) */
 	_Atomic uint64_t ratelimit; /* bytes/s that a session sends, 0: unlimited */
+	/*
+	 * 0: it serves.  Else it is drained: no session and no stream of its begins any more (`draining`), and what
+	 * there is ends by itself, or at this time, ms (UINT64_MAX: none is set).
+	 */
+	_Atomic uint64_t drain_at;
 	const struct qpp_pads *qpp; /* NULL: off; shared, immutable */
 	bool tcp;		    /* fake TCP (wire.md 10) */
 	unsigned conn;		    /* client: session slots of the whole tunnel */
@@ -132,6 +137,12 @@ struct shard_unsent {
 void shard_drain(struct shard *s);
 bool shard_sent_all(const struct shard *s);
 void shard_unsent(const struct shard *s, struct shard_unsent *u);
+
+/* Between turns, now and then, once a tunnel is drained: ends those of its sessions that carry nothing any more, and
+ * all whose time has come.  Walks all sessions. */
+void shard_drain_tunnels(struct shard *s, uint64_t now);
+/* A tunnel's sessions here, now; any thread may ask. */
+unsigned shard_tunnel_sessions(const struct shard *s, unsigned tunnel);
 
 /* The finer time of the calls of a turn, in us of the clock whose ms they are given: for the path's pace.  Where it is
  * not told, their ms count. */

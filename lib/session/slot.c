@@ -196,7 +196,7 @@ void slot_connect(struct shard *s, struct stream *st, uint64_t now)
 {
 	struct slot *sl;
 
-	if (s->closing) {
+	if (s->closing || s->conf.tunnels[st->chan->tunnel].drain_at) {
 		stream_orphan(st);
 		return;
 	}
@@ -263,7 +263,9 @@ void slot_event(struct shard *s, struct dial *d, uint32_t ev, uint64_t now)
 	struct slot *sl = d->worker;
 
 	sl->asked = false;
-	if ((ev & DIAL_EV_READY) && !sl->sess) {
+	if ((ev & DIAL_EV_READY) && s->conf.tunnels[d->tunnel].drain_at) {
+		mbox_post(s->border->to_ctl, &d->to_ctl, DIAL_EV_DROP);
+	} else if ((ev & DIAL_EV_READY) && !sl->sess) {
 		struct sess *ss = sess_open(s, d->tunnel, &d->key, flow_hash(&d->key), slot_conv(s), now);
 
 		if (ss) {

@@ -244,7 +244,8 @@ static unsigned choose_ctl(struct shard *s)
 bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 {
 	struct shard *s = ss->shard;
-	struct chan *c = accept_chan(ss);
+	bool draining = ss->tun->drain_at != 0;
+	struct chan *c = draining ? NULL : accept_chan(ss);
 	struct stream *st = NULL;
 	char peer[ADDR_STRLEN];
 
@@ -256,7 +257,7 @@ bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 		if (c)
 			chan_free(s->chans, c);
 		mux_abort(&ss->mux, ms, false, false);
-		shard_drop(s, DROP_STREAM_LIMIT);
+		shard_drop(s, draining ? DROP_DRAINING : DROP_STREAM_LIMIT);
 		return false;
 	}
 	c->place = chans_take(st, ss);

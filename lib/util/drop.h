@@ -59,6 +59,7 @@
 	X(PARITY_ALONE, "parity_alone", "parity without a session")                                           \
 	X(SESSION_LIMIT, "session_limit", "no room for a new session")                                        \
 	X(TUNNEL_LIMIT, "tunnel_limit", "no room for a new session in its tunnel's part")                     \
+	X(DRAINING, "draining", "its tunnel takes nothing new, or its time was over")                         \
 	X(ADDRESS_LIMIT, "address_limit", "new session of an address that has as many as it may")             \
 	X(PREFIX_LIMIT, "prefix_limit", "new session of a /24 or /56 that has as many as it may")             \
 	X(SESSION_RATE, "session_rate", "new session of an address that has begun too many just now")         \

@@ -124,6 +124,80 @@ def test_untouched():
         return "%d reloads" % n
 
 
+# One connection that is held: it says what it gets back for each line, and how it ends.
+HOLD = ("import socket,sys\ns = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\ns.settimeout(%d)\n"
+        "for line in sys.stdin:\n    try:\n        s.sendall(line.encode())\n        b = s.recv(100)\n"
+        "    except OSError as e:\n        b = str(e).encode()\n    print('got', b.decode().strip() or 'the end', flush=True)\n" % GUARD)
+ECHO = ("import socket,sys,threading\nl = socket.create_server(('127.0.0.1', 9000))\nprint('serving', flush=True)\n"
+        "def run(c):\n    while True:\n        b = c.recv(65536)\n        if not b: break\n        c.sendall(b)\n    c.close()\n"
+        "while True:\n    threading.Thread(target=run, args=(l.accept()[0],), daemon=True).start()\n")
+
+
+class Held:
+    def __init__(self, lab, name, port):
+        self.proc = lab.run(name, "p", sys.executable, "-c", HOLD, str(port), stdin=subprocess.PIPE)
+        self.n = 0
+
+    def says(self, want):
+        self.n += 1
+        word = "line %d" % self.n
+        self.proc.p.stdin.write((word + "\n").encode())
+        self.proc.p.stdin.flush()
+        wait_until("an answer", lambda: self.proc.log().count("got") == self.n)
+        got = self.proc.log().splitlines()[-1]
+        case.check(got == "got " + (word if want is None else want), got)
+
+    def close(self):
+        self.proc.p.stdin.close()
+        self.proc.end()
+
+
+def refused(lab, port):
+    """A new connection's fate: what a byte sent to it brings back."""
+    return lab.sh("p", sys.executable, "-c", "import socket\ntry:\n    s = socket.create_connection(('127.0.0.1', %d))\n"
+                  "    s.settimeout(%d)\n    s.sendall(b'x')\n    print('got', s.recv(10))\nexcept OSError as e:\n    print(e)\n"
+                  % (port, GUARD)).strip()
+
+
+def test_drain():
+    """A drained tunnel takes nothing new, what it has goes on and ends by itself or at its time; another serves on."""
+    with Lab("lr") as lab:
+        link(lab)
+        srv = lab.gateway("srv", "g", conf("g0", tunnel("s", "server", ":4000", "127.0.0.1:9000"),
+                                           tunnel("t", "server", ":4001", "127.0.0.1:9000")))
+        cli = lab.gateway("cli", "p", conf("p0", tunnel("c", "client", "127.0.0.1:13000", "10.77.0.1:4000"),
+                                           tunnel("d", "client", "127.0.0.1:13001", "10.77.0.1:4001")))
+        lab.run("echo", "g", sys.executable, "-c", ECHO).wait_for("serving")
+        s, t = Held(lab, "s", 13000), Held(lab, "t", 13001)
+        s.says(None)
+        t.says(None)
+        out, status = ask(lab, srv, "drain", "-f", srv.prefix, "nonsense")
+        case.check(status == 2 and "no tunnel has" in out, out)
+        out, status = ask(lab, srv, "drain", "-f", srv.prefix, "s")
+        case.check(status == 0 and "s: draining, 1 sessions, 1 streams" in out, out)
+        what = refused(lab, 13000)
+        case.check("reset" in what, "a new stream is taken, or seems to have ended well", what)
+        s.says(None)
+        t.says(None)
+        case.check(refused(lab, 13001) == "got b'x'", refused(lab, 13001))
+        s.close()
+        out, status = ask(lab, srv, "drain", "-f", srv.prefix, "--wait", "s")
+        case.check(status == 0 and "s: drained, 0 sessions, 0 streams" in out, out)
+        srv.wait_for("tunnel s: drained: it has no session and no connection any more")
+        t.says(None)
+        # A client's: connections are refused at once; what is left is cut off at the deadline.
+        out, status = ask(lab, cli, "drain", "-f", cli.prefix, "--deadline", "1", "--wait", "d")
+        case.check(status == 0 and "d: drained" in out, out)
+        what = refused(lab, 13001)
+        case.check("refused" in what, what)
+        t.n += 1
+        t.proc.p.stdin.write(b"more\n")
+        t.proc.p.stdin.flush()
+        wait_until("its end", lambda: t.proc.log().count("got") == t.n)
+        case.check("got more" not in t.proc.log(), t.proc.log())
+        case.check(lab.telemetry(srv, "/kcpgate/drops")["draining"] > 0, lab.telemetry(srv, "/kcpgate/drops"))
+
+
 def test_bad_file():
     """A file that is wrong, or cannot be read, changes nothing, and says why on every way out."""
     with Lab("lr") as lab:
