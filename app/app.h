@@ -3,6 +3,7 @@
 
 /* The wiring of one gateway process: what exists, in the order in which it is made. */
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,7 +63,9 @@ struct app {
 	unsigned draining;		/* tunnels that are drained, and have something left */
 	bool drained[CONF_TUNNELS_MAX]; /* and those that have nothing: it was told */
 	struct reload *reload;
-	char why[512]; /* of the step that failed */
+	struct metrics *metrics;
+	pthread_mutex_t ports_lock; /* no port is opened or closed while its device is asked what it counts */
+	char why[512];		    /* of the step that failed */
 };
 
 /* banner.c: kcptun's lines at the start, and those about ports that are served (wire.md 9.5) */
@@ -106,6 +109,8 @@ void app_worker_ports(struct app *a, unsigned w);
 int app_port_open(void *app, unsigned port, const char *ifname, char *why, size_t why_n);
 void app_port_close(void *app, unsigned port);
 void app_port_link(void *app, unsigned port, struct port_link *l);
+/* As tlm_src.port. */
+bool app_port_counts(void *app, unsigned port, struct tlm_port *out);
 
 /* The steps between memory and the running gateway, each undone by its twin. */
 
@@ -154,3 +159,9 @@ unsigned app_drain_sessions(const struct app *a, unsigned tunnel);
 bool app_takes_hup(const struct conf *c);
 int app_reload_up(struct app *a);
 void app_reload_down(struct app *a);
+
+/* metrics.c */
+int app_metrics_up(struct app *a);
+void app_metrics_down(struct app *a);
+/* That it may come to need. */
+unsigned app_metrics_descriptors(const struct app *a);

@@ -2,6 +2,8 @@
 #include <net/if.h>
 #include <string.h>
 
+#include <rte_ethdev.h>
+
 #include "app.h"
 #include "host.h"
 #include "log.h"
@@ -185,7 +187,9 @@ int app_port_open(void *app, unsigned port, const char *ifname, char *why, size_
 	int ret;
 
 	pc.iface = ifname[0] ? ifname : NULL;
+	pthread_mutex_lock(&a->ports_lock);
 	ret = start(a, port, &pc, why, why_n);
+	pthread_mutex_unlock(&a->ports_lock);
 	for (unsigned w = 0; ret == 0 && w < a->plan.workers; w++)
 		worker_port(a, w, port);
 	if (ret == 0)
@@ -197,7 +201,32 @@ void app_port_close(void *app, unsigned port)
 {
 	struct app *a = app;
 
+	pthread_mutex_lock(&a->ports_lock);
 	port_stop(&a->ports[port]);
+	pthread_mutex_unlock(&a->ports_lock);
+}
+
+bool app_port_counts(void *app, unsigned port, struct tlm_port *out)
+{
+	struct app *a = app;
+	struct rte_eth_stats s;
+	bool ok;
+
+	pthread_mutex_lock(&a->ports_lock);
+	ok = a->ports[port].started && rte_eth_stats_get(a->ports[port].id, &s) == 0;
+	pthread_mutex_unlock(&a->ports_lock);
+	if (ok)
+		*out = (struct tlm_port){
+			.rx_packets = s.ipackets,
+			.rx_bytes = s.ibytes,
+			.tx_packets = s.opackets,
+			.tx_bytes = s.obytes,
+			.rx_missed = s.imissed,
+			.rx_errors = s.ierrors,
+			.rx_no_buffer = s.rx_nombuf,
+			.tx_errors = s.oerrors,
+		};
+	return ok;
 }
 
 void app_port_link(void *app, unsigned port, struct port_link *l)

@@ -87,6 +87,8 @@ int app_telemetry_up(struct app *a)
 		.n_pools = a->plan.place.n_pools,
 		.tsc_hz = a->clock.hz,
 		.security = security,
+		.port = app_port_counts,
+		.ctx = a,
 	};
 	if (!a->conf->telemetry.enable)
 		return 0;

@@ -214,17 +214,8 @@ static int cmd_control(const struct tlm_src *src, const char *params, struct rte
 static int cmd_drops(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
 	rte_tel_data_start_dict(d);
-	for (unsigned v = VERDICT_DROP + 1; v < VERDICT_MAX; v++) {
-		/* Frames from the kernel that find a worker's ring full, or their port closed, are control's to drop.
-		 */
-		uint64_t sum = v == DROP_INJECT_FULL ? ctl_stats(src->ctl)->inject_full
-			       : v == DROP_PORT_DOWN ? ctl_stats(src->ctl)->inject_down
-						     : 0;
-
-		for (unsigned w = 0; w < src->n_workers; w++)
-			sum += __atomic_load_n(&shard_stats(src->shards[w])->drops[v - VERDICT_DROP], __ATOMIC_RELAXED);
-		dict_u64(d, drop_name(v), sum);
-	}
+	for (unsigned v = VERDICT_DROP + 1; v < VERDICT_MAX; v++)
+		dict_u64(d, drop_name(v), tlm_drops(src, v));
 	return 0;
 }
 
@@ -318,7 +309,17 @@ void tlm_stop(void)
 
 void tlm_change(void (*fn)(void *ctx), void *ctx)
 {
-	pthread_mutex_lock(&tlm.lock);
+	tlm_lock();
 	fn(ctx);
+	tlm_unlock();
+}
+
+void tlm_lock(void)
+{
+	pthread_mutex_lock(&tlm.lock);
+}
+
+void tlm_unlock(void)
+{
 	pthread_mutex_unlock(&tlm.lock);
 }

@@ -36,6 +36,10 @@ bool tlm_same_key(const char *a, const char *b);
  */
 int tlm_sorry(struct rte_tel_data *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* What a command has while it runs: nobody else asks a worker, and the configuration stays as it is. */
+void tlm_lock(void);
+void tlm_unlock(void);
+
 /* The tunnel that params[0..n) names, or -1. */
 int tlm_tunnel(const struct tlm_src *src, const char *params, size_t n);
 /* Digits, all of *text up to `end` or the end of the text, which *text is moved behind.  False: they are no number. */

@@ -178,6 +178,25 @@ static void heard(struct shard_query *q)
 	atomic_store_explicit(&q->state, SHARD_Q_IDLE, memory_order_release);
 }
 
+int tlm_sessions(const struct tlm_src *src, unsigned w, uint32_t *cursor, bool *more,
+		 void (*fn)(void *ctx, const struct shard_row *row), void *ctx)
+{
+	struct shard_query *q = shard_query(src->shards[w]);
+	int ret;
+
+	tlm_lock(); /* two askers would take each other's answers */
+	ret = ask(q, &(struct question){.what = SHARD_SESSIONS, .cursor = *cursor});
+	for (unsigned i = 0; ret == 0 && i < q->n; i++)
+		fn(ctx, &q->row[i]);
+	if (ret == 0) {
+		*cursor = q->cursor;
+		*more = q->more;
+		heard(q);
+	}
+	tlm_unlock();
+	return ret;
+}
+
 /* Rows of one worker from its cursor on, into the page.  Returns how many; *more tells whether the worker has others.
  */
 static int page_fill(const struct tlm_src *src, unsigned w, int tunnel, struct rte_tel_data *rows, unsigned room,

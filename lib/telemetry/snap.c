@@ -44,6 +44,18 @@ void tlm_snmp(const struct tlm_src *src, int tunnel, struct snmp *out)
 				snmp_add((uint64_t *)out, (const uint64_t *)shard_snmp(src->shards[w], t));
 }
 
+uint64_t tlm_drops(const struct tlm_src *src, unsigned verdict)
+{
+	/* Frames from the kernel that find a worker's ring full, or their port closed, are control's to drop. */
+	uint64_t sum = verdict == DROP_INJECT_FULL ? ctl_stats(src->ctl)->inject_full
+		       : verdict == DROP_PORT_DOWN ? ctl_stats(src->ctl)->inject_down
+						   : 0;
+
+	for (unsigned w = 0; w < src->n_workers; w++)
+		sum += __atomic_load_n(&shard_stats(src->shards[w])->drops[verdict - VERDICT_DROP], __ATOMIC_RELAXED);
+	return sum;
+}
+
 int tlm_snmp_line(const struct tlm_src *src, char *buf, size_t n)
 {
 	struct snmp sum;

@@ -24,6 +24,12 @@ struct tlm_security {
 	size_t keys, keys_unlocked; /* bytes that hold keys; those of them that may be swapped out */
 };
 
+/* What a port's device counts since it was opened. */
+struct tlm_port {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t rx_missed, rx_errors, rx_no_buffer, tx_errors;
+};
+
 struct tlm_src {
 	const struct conf *conf;
 	unsigned n_workers;
@@ -38,6 +44,9 @@ struct tlm_src {
 	unsigned n_pools;
 	uint64_t tsc_hz;
 	void (*security)(struct tlm_security *out); /* NULL: nobody says */
+	/* False: the port is not open.  Any thread's to call.  NULL: nobody says. */
+	bool (*port)(void *ctx, unsigned port, struct tlm_port *out);
+	void *ctx;
 };
 
 /* Registers the commands; src and all that it names must live until tlm_stop.  0 or -errno. */
@@ -59,6 +68,17 @@ void tlm_snmp(const struct tlm_src *src, int tunnel, struct snmp *out);
 void tlm_hist(const struct tlm_src *src, int worker, enum worker_hists h, struct worker_hist *out);
 uint64_t tlm_hist_below(const struct tlm_src *src, enum worker_hists h, unsigned bucket);
 uint64_t tlm_hist_sum(const struct tlm_src *src, enum worker_hists h, const struct worker_hist *from);
+
+/* What was dropped for a reason of drop.h, over the workers and control. */
+uint64_t tlm_drops(const struct tlm_src *src, unsigned verdict);
+
+/*
+ * Sessions of worker w from *cursor on (0 at first), SHARD_QUERY_ROWS at most: asks the worker, and calls fn with each.
+ * *cursor and *more tell where, and whether, it goes on.  Any thread's to call that may wait.  0, or -ETIMEDOUT: the
+ * worker does not answer.
+ */
+int tlm_sessions(const struct tlm_src *src, unsigned w, uint32_t *cursor, bool *more,
+		 void (*fn)(void *ctx, const struct shard_row *row), void *ctx);
 
 /* kcptun's SIGUSR1 line, "KCP SNMP:&{Name:value ...}" in struct order (wire.md 9.6); returns its length. */
 int tlm_snmp_line(const struct tlm_src *src, char *buf, size_t n);
