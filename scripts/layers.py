@@ -23,6 +23,7 @@ MAY_SEE = {
     "kernel": ["util", "net"],
     "control": ["util", "net", "chan", "flow", "port", "kernel"],
     "telemetry": ["util", "net", "kcp", "fec", "chan", "flow", "config", "session", "pipeline", "port", "control", "capture"],
+    "metrics": ["util", "net", "kcp", "fec", "chan", "flow", "config", "session", "pipeline", "port", "control", "telemetry"],
 }
 PROTOCOL = ["net", "crypt", "fec", "kcp", "comp", "mux", "fresh"]
 # What a room's functions begin with, and nobody else's, not even a static one: a name belongs to one room.  Words that
@@ -31,7 +32,7 @@ PREFIXES = {
     "net": ["net"], "crypt": ["crypt"], "fec": ["fec"], "kcp": ["kcp"], "comp": ["comp"], "mux": ["mux", "qpp"],
     "chan": ["chan", "mbox", "border", "spsc"], "flow": ["flow"], "fresh": ["fresh"], "lazy": ["lazy"], "config": ["conf"], "session": ["sess", "shard"],
     "pipeline": ["worker", "pl"], "kernel": ["nl", "rtnl"], "control": ["ctl", "resv", "mirror"], "telemetry": ["tlm", "snmplog", "gotime", "record"],
-    "capture": ["capture", "pcapng"], "util": ["logq", "cap", "devarg", "pci", "vault"], "port": ["port", "kudp"],
+    "capture": ["capture", "pcapng"], "metrics": ["metrics", "families", "om", "glance"], "util": ["logq", "cap", "devarg", "pci", "vault"], "port": ["port", "kudp"],
 }
 FUNCTION = re.compile(r"^(?![#/ \t*]|typedef\b|return\b)[A-Za-z_][\w \t*]*?\b([a-z]\w*)\(", re.M)
 # What makes a room depend on a machine: clocks, sockets, threads. fec's codec cache has the one lock, in set-up code.

@@ -90,6 +90,7 @@ struct ctl_conf {
 	bool quiet;		    /* no "stream opened/closed" lines */
 	unsigned dials;		    /* under way at once, to all targets; 0: 512 */
 	uint32_t dial_ms;	    /* after which a dial has failed, waiting for its turn included; 0: 30 s */
+	unsigned spared;	    /* descriptors that others of this process may come to need */
 	unsigned descriptors;	    /* for connections and sessions' ports; 0: what RLIMIT_NOFILE leaves */
 	const char
 		*lo_dir;  /* folder for the record of how those switches were; NULL: there is none, and they are left */

@@ -48,7 +48,7 @@ static void share_out(struct ctl *c)
 		servers += !c->conf.tunnels[i].client;
 	}
 	c->max_holds = all / HOLDS_PART < HOLDS_MAX ? all / HOLDS_PART : HOLDS_MAX;
-	fixed = (c->conf.descriptors ? 0 : open_now() + FD_SPARE) + slots + c->max_holds;
+	fixed = (c->conf.descriptors ? 0 : open_now() + FD_SPARE + c->conf.spared) + slots + c->max_holds;
 	all = all > fixed + FD_LEAST ? all - fixed : FD_LEAST;
 	c->stats.descriptors_limit = all;
 	if (dials > all / 2)
