@@ -141,6 +141,7 @@ int app_ctl_up(struct app *a)
 		.lo_dir = lo_dir(a),
 		.ctx = a,
 		.dials = a->conf->max_dials,
+		.spared = app_metrics_descriptors(a),
 		.dial_ms = a->conf->dial_timeout * 1000,
 	};
 	int ret;

@@ -86,6 +86,7 @@ static const struct step steps[] = {
 	{"lcores", app_launch_up, app_launch_down},
 	{"snmplog", app_snmplog_up, app_snmplog_down},
 	{"reload", app_reload_up, app_reload_down},
+	{"metrics", app_metrics_up, app_metrics_down},
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
@@ -274,7 +275,7 @@ static int begin(const struct conf *c)
 
 static int run(const struct conf *c)
 {
-	struct app a = {.conf = c};
+	struct app a = {.conf = c, .ports_lock = PTHREAD_MUTEX_INITIALIZER};
 	char text[POSTURE_TEXT];
 	uint64_t signals;
 	int ret;

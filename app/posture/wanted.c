@@ -45,7 +45,7 @@ static bool beyond(const char *path)
  */
 static bool files_want(const struct conf *c)
 {
-	bool want = beyond(c->telemetry.snmplog);
+	bool want = beyond(c->telemetry.snmplog) || beyond(c->telemetry.metrics.path);
 
 	for (unsigned i = 0; i < c->n_tunnels; i++)
 		want |= c->tunnels[i].target.path || beyond(c->tunnels[i].listen.path);
@@ -62,6 +62,8 @@ uint64_t posture_wanted(const struct conf *c, bool root)
 	for (unsigned i = 0; i < c->n_tunnels; i++)
 		if (!c->tunnels[i].listen.path && c->tunnels[i].listen.port_min < anybodys)
 			mask |= CAP_BIT(CAP_NET_BIND_SERVICE);
+	if (c->telemetry.metrics.host && c->telemetry.metrics.port_min < anybodys)
+		mask |= CAP_BIT(CAP_NET_BIND_SERVICE);
 	if (root && files_want(c))
 		mask |= CAP_BIT(CAP_DAC_OVERRIDE);
 	return mask;

@@ -396,7 +396,7 @@ int conf_check(struct conf_reader *r)
 {
 	static int (*const rules[])(struct conf_reader *) = {
 		check_lcores,	   check_dumpcap, check_ports,	  check_tunnel_port, check_zones,  check_tunnels,
-		check_tcp_sockets, check_mtus,	  check_sessions, check_sources,     check_memory,
+		check_tcp_sockets, check_mtus,	  check_sessions, check_sources,     check_memory, conf_endpoint_check,
 	};
 	int rc = check_presence(r);
 

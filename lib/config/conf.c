@@ -137,6 +137,8 @@ void conf_free(struct conf *c)
 	free(c->eal.file_prefix);
 	free(c->log.file);
 	free(c->telemetry.snmplog);
+	free(c->telemetry.metrics.host);
+	free(c->telemetry.metrics.path);
 	free(c->security.user);
 	free(c->security.state);
 	free(c->path);

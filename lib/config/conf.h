@@ -170,6 +170,10 @@ struct conf_telemetry {
 	bool allow_plaintext; /* false; `kcpgate capture --plaintext` */
 	char *snmplog;	      /* "": none; the file name part is a Go time layout (wire.md 9.6) */
 	unsigned snmpperiod;  /* 60 s */
+	/* Where HTTP is answered: a literal address and one port, or a path; neither: nowhere.  Other hosts reach it
+	 * only where that is allowed. */
+	struct conf_hostport metrics;
+	bool allow_remote_metrics; /* false */
 };
 
 /* What the process gives up for itself once it has started: app/posture. */

@@ -29,6 +29,8 @@ static const struct verdict verdicts[] = {
 	{"telemetry", "allow_plaintext", CONF_HOW_LIVE, NULL},
 	{"telemetry", "snmplog", CONF_HOW_LIVE, NULL},
 	{"telemetry", "snmpperiod", CONF_HOW_LIVE, NULL},
+	{"telemetry", "metrics", CONF_HOW_RESTART, "its socket is opened at the start"},
+	{"telemetry", "allow_remote_metrics", CONF_HOW_RESTART, "its socket is opened at the start"},
 	{"limits", "sessions", CONF_HOW_RESTART, SIZES},
 	{"limits", "address_sessions", CONF_HOW_NEW, SESSIONS},
 	{"limits", "prefix_sessions", CONF_HOW_NEW, SESSIONS},

@@ -237,6 +237,12 @@ int conf_hostport_parse(const char *text, struct conf_hostport *out, const char 
  */
 int conf_hostport_or_path(const char *text, struct conf_hostport *out, const char **allowed);
 
+/* endpoint.c: for rows whose field is a struct conf_hostport, all zero where there is none; and what the file as a
+ * whole makes of it. */
+int conf_endpoint_put(void *field, const char *text, const char **allowed);
+char *conf_endpoint_get(const void *field);
+int conf_endpoint_check(struct conf_reader *r);
+
 /* rule.c: for rows of a tunnel, whose field is the tunnel itself. */
 int conf_put_allow(void *field, const char *text, const char **allowed);
 int conf_put_deny(void *field, const char *text, const char **allowed);

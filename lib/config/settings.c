@@ -147,6 +147,12 @@ static const struct conf_item telemetry_items[] = {
 	 .help = "append the SNMP counters to this file; its name is a Go time layout, like ./snmp-20060102.log"},
 	{"snmpperiod", .kind = CONF_UINT, .offset = offsetof(struct conf_telemetry, snmpperiod), .min = 1,
 	 .max = SECONDS_MAX, .help = "seconds between rows of snmplog"},
+	{"metrics", .kind = CONF_TEXT, .offset = offsetof(struct conf_telemetry, metrics), .put = conf_endpoint_put,
+	 .get = conf_endpoint_get,
+	 .allowed = "\"unix:/PATH\", an ADDRESS:PORT such as \"127.0.0.1:9911\", or \"\" for none",
+	 .help = "answer HTTP here: /metrics for Prometheus, and a page for people"},
+	{"allow_remote_metrics", .kind = CONF_BOOL, .offset = offsetof(struct conf_telemetry, allow_remote_metrics),
+	 .help = "let metrics be an address that other hosts reach, who then see who is served, and how much"},
 	{NULL},
 };
 

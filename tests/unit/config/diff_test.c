@@ -84,6 +84,7 @@ static const char *other_text(const char *group, const char *name)
 		{"ports", "ifname", "kg9"},
 		{"ports", "addresses", "192.0.2.8/24"},
 		{"ports", "gateway", "2001:db8::1"},
+		{"telemetry", "metrics", "127.0.0.1:9911"},
 		{"tunnels", "port", "wan0"},
 		{"tunnels", "listen", ":4009"},
 		{"tunnels", "target", "127.0.0.1:81"},
