@@ -23,7 +23,7 @@ void crypt_set_side(struct crypt *c, enum crypt_side side)
 	c->side = (uint8_t)side;
 }
 
-static void look(struct crypt_mb *mb, struct pkt *v, unsigned n)
+static void reflected(struct crypt_mb *mb, struct pkt *v, unsigned n)
 {
 	uint8_t(*block)[CRYPT_NONCE_LEN] = (void *)mb->stream;
 	struct pkt *of[CRYPT_BURST];
@@ -46,6 +46,6 @@ static void look(struct crypt_mb *mb, struct pkt *v, unsigned n)
 void crypt_reflected(struct crypt_mb *mb, struct pkt *v, unsigned n)
 {
 	for (; n > CRYPT_BURST; v += CRYPT_BURST, n -= CRYPT_BURST)
-		look(mb, v, CRYPT_BURST);
-	look(mb, v, n);
+		reflected(mb, v, CRYPT_BURST);
+	reflected(mb, v, n);
 }
