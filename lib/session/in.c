@@ -438,6 +438,8 @@ void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 		struct sess *ss;
 
 		input_warm(v, i, n);
+		if (i + 2 * WARM_STEP < n)
+			__builtin_prefetch(v[i + 2 * WARM_STEP].p); /* opened since it was last touched */
 		if (i + WARM_STEP < n)
 			replay_warm(s, &v[i + WARM_STEP], i + WARM_STEP);
 		if (k->verdict == DROP_CRYPT_BAD)

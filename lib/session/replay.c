@@ -47,7 +47,7 @@ void shard_mark(struct shard *s, const struct pkt *v, unsigned n)
 }
 
 /* Of a data packet that is in a group: what numbers it, once in 2^32. */
-static bool numbered(const struct pkt *k, uint32_t *seqid)
+static inline bool numbered(const struct pkt *k, uint32_t *seqid)
 {
 	if (!fec_is_fec(k->p, k->n) || k->p[4] != FEC_TYPE_DATA)
 		return false;
@@ -71,10 +71,13 @@ static bool goes_on(const struct pkt *k, const struct begin *b)
 static bool known_within(const struct shard *s, const struct pkt *k, bool *seen)
 {
 	struct sess *ss = k->sess;
-	struct begin b = begin_look(k);
+	struct begin b;
 	uint32_t seqid;
 
-	if (!ss || ss->closed || s->burst_moved || !b.known || b.conv != ss->conv || !numbered(k, &seqid))
+	if (!ss || ss->closed || s->burst_moved || !numbered(k, &seqid))
+		return false;
+	b = begin_look(k);
+	if (!b.known || b.conv != ss->conv)
 		return false;
 	switch (fresh_window_add(&ss->recent, seqid)) {
 	case FRESH_SEEN:
