@@ -46,7 +46,7 @@
 	X(CRYPT_SHORT, "crypt_short", "shorter than the cipher's header")                                     \
 	X(CRYPT_BAD, "crypt_bad", "checksum or tag wrong: wrong key, cipher or noise")                        \
 	/* session */                                                                                         \
-	X(REPLAYED, "replayed", "was seen before, or is one that we have sent")                               \
+	X(REPLAYED, "replayed", "was seen before")                                                            \
 	X(REFLECTED, "reflected", "is one that we have sent, and somebody has sent back")                     \
 	X(NO_LISTENER, "no_listener", "the tunnel does not listen on this address or port")                   \
 	X(ACL, "acl", "from an address that the tunnel's allow and deny keep out")                            \
