@@ -7,7 +7,8 @@
  * keep; libsystemd's own sd_notify() waits while the manager does not read, and the control thread may not: what does
  * not fit into the manager's queue is lost, and a watchdog's word is said again at the next turn.
  *
- * One thread's, control's, or the main thread's before it.
+ * Opened and closed where no other thread tells anything; the watchdog's word is control's, the others are any
+ * thread's.
  */
 
 #include <stdint.h>

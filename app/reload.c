@@ -16,6 +16,7 @@
 #include "acl.h"
 #include "app.h"
 #include "log.h"
+#include "notify.h"
 #include "manage.h"
 
 #define NICE	  10	/* keys are derived beside control's own work */
@@ -392,7 +393,7 @@ static void drain_job(struct reload *r, struct reload_job *job)
 		fail(job, -ESHUTDOWN, "drain");
 }
 
-static void work(struct reload *r, struct reload_job *job)
+static void do_work(struct reload *r, struct reload_job *job)
 {
 	if (job->hup)
 		reopen(r);
@@ -404,6 +405,18 @@ static void work(struct reload *r, struct reload_job *job)
 		log_info("SIGHUP: the log's file was opened anew; %s", job->why);
 	else if (job->err && job->what == RELOAD_APPLY)
 		log_err("reload: %s: nothing has changed", job->why);
+}
+
+/* The service manager is told, too: what only compares changes nothing. */
+static void work(struct reload *r, struct reload_job *job)
+{
+	bool tell_manager = job->what == RELOAD_APPLY;
+
+	if (tell_manager)
+		notify_reloading();
+	do_work(r, job);
+	if (tell_manager)
+		notify_ready();
 }
 
 /* ---- the thread ---- */

@@ -134,6 +134,12 @@ def test_readme():
             m.run("kcpgate capture --seconds 1 -w /dev/null")
             check("-rw-r-----" in m.run("ls -l /etc/kcpgate/*.key") and "everybody" not in m.run(
                 "kcpgate check -c /etc/kcpgate/%s.conf 2>&1" % unit.split("@")[1]), m.run("ls -l /etc/kcpgate"))
+        server.run("sed -i s/:22/:23/ /etc/kcpgate/server.conf; systemctl reload kcpgate@server")
+        check("target" in server.log("kcpgate@server") and server.show("kcpgate@server", "ActiveState") == "active",
+              server.log("kcpgate@server"))
+        out = server.run("echo nonsense >>/etc/kcpgate/server.conf; systemctl reload kcpgate@server 2>&1; true")
+        check("failed" in out and "nothing has changed" in server.log("kcpgate@server") and server.show(
+            "kcpgate@server", "ActiveState") == "active", out, server.log("kcpgate@server"))
         check(server.run("systemctl is-enabled kcpgate@server").strip() == "enabled", "server")
         server.run("systemctl stop kcpgate@server")
         check("stopped" in server.log("kcpgate@server") and server.show("kcpgate@server", "Result") == "success",

@@ -57,6 +57,22 @@ def test_told():
         check(word == "STOPPING=1", word)
 
 
+def test_reload():
+    """A reload has a beginning and an end, also where its file is wrong and nothing changes."""
+    with Lab("sv") as lab:
+        manager = Manager(lab)
+        gw = start(lab, manager.env())
+        check(manager.next() == "READY=1", "the first word")
+        for conf in CONF.replace("9000", "9001"), "nonsense":
+            lab.file("service.conf", conf.replace("@PREFIX@", lab.tag))
+            lab.sh("g", "sh", "-c", "kill -HUP %d" % gw.p.pid)
+            word = manager.next()
+            check(word.startswith("RELOADING=1\nMONOTONIC_USEC="), word)
+            word = manager.next()
+            check(word == "READY=1", word)
+        check("nothing has changed" in gw.log() and gw.stop() == 0, gw.log())
+
+
 def test_failing_start_is_no_ready():
     with Lab("sv") as lab:
         manager = Manager(lab)
