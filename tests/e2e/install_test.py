@@ -120,7 +120,7 @@ def test_user_and_folders():
             user = re.search(r"^kcpgate:x:(\d+):(\d+):[^:]*:/var/lib/kcpgate:(.*)$", f.read(), re.M)
         check(user and user.group(3).endswith("nologin"), user)
         sh("systemd-tmpfiles", "--root", root, "--create", installed("lib/tmpfiles.d/kcpgate.conf"))
-        for name, mode, uid in ("run/kcpgate", 0o750, int(user.group(1))), ("etc/kcpgate", 0o2750, 0):
+        for name, mode, uid in ("run/kcpgate", 0o750, int(user.group(1))), ("usr/local/etc/kcpgate", 0o2750, 0):
             st = os.stat(os.path.join(root, name))
             check((st.st_mode & 0o7777, st.st_uid, st.st_gid) == (mode, uid, int(user.group(2))), name, oct(st.st_mode), st.st_uid,
                   st.st_gid)
