@@ -76,6 +76,9 @@ static int numbers(struct metadata *m)
 
 	for (unsigned i = 0; rc == 0 && i < sizeof(rows) / sizeof(rows[0]); i++) {
 		rc = alone(m, rows[i].option, NULL, rows[i].said);
+		/* A server of ours takes either smux. */
+		if (m->p->a.role == CONF_SERVER && strcmp(rows[i].option, "smuxver") == 0)
+			continue;
 		if (rc == 0 && rows[i].zero >= 0 && !conf_obj_line(m->p->a.r.tunnels, rows[i].option))
 			rc = conf_peer_number(m->p, rows[i].option, rows[i].zero, CONF_LINE_ARGV);
 	}

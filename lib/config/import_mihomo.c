@@ -88,10 +88,13 @@ static int address(struct peer *p, const char *flag, const char *host, const yam
 	return conf_peer_text(p, flag, text, conf_yaml_line(port));
 }
 
+/* Its smux is 1 unless told otherwise; a server of ours takes either. */
 static int options(struct peer *p, yaml_node_t *map)
 {
-	int rc = conf_peer_number(p, "smuxver", 1, map ? conf_yaml_line(map) : CONF_LINE_ARGV);
+	int rc = 0;
 
+	if (p->a.role == CONF_CLIENT)
+		rc = conf_peer_number(p, "smuxver", 1, map ? conf_yaml_line(map) : CONF_LINE_ARGV);
 	return rc ? rc : conf_yaml_each(&p->all->doc, map, option, p);
 }
 

@@ -69,7 +69,7 @@ Test(peer, mihomo)
 	cr_expect_str_eq(t->name, "ss-in");
 	cr_expect(t->role == CONF_SERVER && t->listen.port_min == 10000 && t->target.port_min == 12949);
 	cr_expect_str_eq(t->listen.host, "");
-	cr_expect(t->smuxver == 1 && t->datashard == 10 && t->parityshard == 3 && t->mtu == 1350);
+	cr_expect(t->smuxver == 0 && t->datashard == 10 && t->parityshard == 3 && t->mtu == 1350); /* as each speaks */
 	says("conn: has no effect on a server");
 	cr_expect(c->ports[0].sockets);
 	done(c);
@@ -97,7 +97,7 @@ Test(peer, gost)
 	cr_expect_str_eq(t->key, "");
 	cr_expect_str_eq(t->crypt, "aes");
 	cr_expect_str_eq(t->mode, "fast");
-	cr_expect(t->mtu == 1400 && t->smuxver == 1 && t->datashard == 10 && t->parityshard == 3 && !t->nocomp);
+	cr_expect(t->mtu == 1400 && t->smuxver == 0 && t->datashard == 10 && t->parityshard == 3 && !t->nocomp);
 	cr_expect(t->role == CONF_SERVER && t->listen.port_min == 8443 && t->target.port_min == 12948);
 	says("config's key: gost takes kcp.key alone, without it \"\"");
 	says("config's mtu: gost takes kcp.mtu alone, without it 1400");
@@ -139,8 +139,8 @@ Test(peer, examples)
 		unsigned n, smuxver[3];
 	} files[] = {
 		{CONF "/vps-server.conf", 1, {2}},	  {CONF "/vps-client.conf", 1, {2}},
-		{CONF "/peer-kcptun.conf", 3, {1, 0, 1}}, {CONF "/peer-mihomo.conf", 2, {1, 1}},
-		{CONF "/peer-gost.conf", 2, {1, 1}},
+		{CONF "/peer-kcptun.conf", 3, {0, 1, 2}}, {CONF "/peer-mihomo.conf", 2, {0, 1}},
+		{CONF "/peer-gost.conf", 2, {0, 1}},
 	};
 	char why[512];
 	struct conf *c;
