@@ -19,7 +19,8 @@ FILES = ("bin/kcpgate", *UNITS, "lib/sysusers.d/kcpgate.conf", "lib/tmpfiles.d/k
          "share/man/man8/kcpgate.8", "share/bash-completion/completions/kcpgate", "share/zsh/site-functions/_kcpgate",
          "share/doc/kcpgate/MOVING.md", "share/doc/kcpgate/README.md", "share/doc/kcpgate/SECURITY.md", "share/doc/kcpgate/CHANGELOG.md",
          *("share/doc/kcpgate/examples/%s" % name for name in os.listdir(os.path.join(ROOT, "conf")) if
-           name.endswith(".conf")))
+           name.endswith(".conf")),
+         *("share/doc/kcpgate/examples/prometheus/" + name for name in os.listdir(os.path.join(ROOT, "conf", "prometheus"))))
 folder = None
 
 
@@ -74,6 +75,14 @@ def test_version():
         check(re.search(r"%s v?\d+\.\d+" % name, out), name, out)
     check("DPDK %s" % dpdk in out, dpdk, out)
     check(sh(installed("bin/kcpgate"), "client", "--version") == out, "a role's")
+
+
+def test_package_is_built_of_the_same():
+    """What scripts/deps installs to build with, Debian's package does, too."""
+    with open(os.path.join(ROOT, "scripts", "deb", "control")) as f:
+        needs = set(re.findall(r"[a-z0-9.+-]+-dev", f.read().split("\n\n")[0]))
+    wanted = {p for p in sh(os.path.join(ROOT, "scripts", "deps"), "list", "build").split() if p.endswith("-dev")}
+    check(needs == wanted - {"libc6-dev"}, "missing:", wanted - needs, "more:", needs - wanted)
 
 
 # ---- systemd ----
