@@ -91,8 +91,8 @@ def test_manager_that_does_not_read():
         manager = Manager(lab)
         gw = start(lab, manager.env(WATCHDOG_USEC="2"))
         gw.wait_for("ready:")
-        for _ in range(200):  # turns of control's: the manager's queue is full by then
-            lab.sh("g", "sh", "-c", "kill -USR1 %d" % gw.p.pid)
+        # Turns of control's: the manager's queue is full by then.
+        lab.sh("g", "sh", "-c", "for i in $(seq 600); do kill -USR1 %d; sleep 0.002; done" % gw.p.pid)
         check(gw.stop() == 0, gw.log())
         check("stopped" in gw.log(), gw.log())
 
