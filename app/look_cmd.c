@@ -11,6 +11,7 @@
 #include "explain.h"
 #include "look.h"
 #include "look_cmd.h"
+#include "ping.h"
 #include "top.h"
 
 #define EXIT_WRONG 2
@@ -22,6 +23,7 @@ struct look_args {
 	char *of_file;	    /* prefix, allocated */
 	bool json, once;
 	double delay; /* s */
+	struct ping_want ping;
 	const char *word[WORDS_MAX];
 	unsigned n_words;
 };
@@ -87,6 +89,30 @@ static void top_help(FILE *f)
 	      f);
 }
 
+static void ping_help(FILE *f)
+{
+	fputs("kcpgate ping: the time through a tunnel, to its peer and to its target\n"
+	      "\n"
+	      "  kcpgate ping [-f PREFIX | -c FILE] [-n COUNT] [-d SECONDS] [--send TEXT | --no-target] TUNNEL\n"
+	      "\n",
+	      f);
+	fputs(where, f);
+	fputs("  -n, --count N      pings of the peer: 5\n"
+	      "  -d, --delay S      between them: 2\n"
+	      "  --send TEXT        what a client's tunnel sends the target, with \\r, \\n, \\t: \"HEAD / "
+	      "HTTP/1.0\\r\\n\\r\\n\"\n"
+	      "  --no-target        the peer alone\n"
+	      "\n"
+	      "The peer is sent a KCP segment that it throws away and acknowledges, stock ones too; what is measured "
+	      "is\n"
+	      "the path, both gateways, and the peer's wait for its KCP tick (10 to 40 ms as its mode says, at most).\n"
+	      "The target of a client's tunnel is measured through it, as an application's connection: until its "
+	      "first\n"
+	      "byte, or (between kcpgates) its end, for that connection ends its own direction at once.  That of a\n"
+	      "server's tunnel is connected to from here.\n",
+	      f);
+}
+
 static int wrong(const struct look_args *a, const char *why)
 {
 	fprintf(stderr, "kcpgate: %s: %s\n", a->command, why);
@@ -123,6 +149,15 @@ static bool seconds(const char *text, double *s)
 	return end != text && !*end && *s >= 0.1 && *s <= 3600;
 }
 
+static bool count(const char *text, unsigned *n)
+{
+	char *end;
+	long v = strtol(text, &end, 10);
+
+	*n = (unsigned)v;
+	return end != text && !*end && v >= 1 && v <= 100000;
+}
+
 static int option(struct look_args *a, int opt)
 {
 	switch (opt) {
@@ -137,6 +172,14 @@ static int option(struct look_args *a, int opt)
 	case 'o':
 		a->once = true;
 		return 0;
+	case 't':
+		a->ping.no_target = true;
+		return 0;
+	case 's':
+		a->ping.send = optarg;
+		return 0;
+	case 'n':
+		return count(optarg, &a->ping.count) ? 0 : wrong_value(a, "--count", optarg, "1 to 100000");
 	case 'd':
 		return seconds(optarg, &a->delay) ? 0 : wrong_value(a, "--delay", optarg, "0.1 to 3600 seconds");
 	default:
@@ -148,16 +191,15 @@ static int option(struct look_args *a, int opt)
 static int parse(struct look_args *a, int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{"json", no_argument, NULL, 'j'},
-		{"once", no_argument, NULL, 'o'},
-		{"delay", required_argument, NULL, 'd'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+		{"json", no_argument, NULL, 'j'},	 {"once", no_argument, NULL, 'o'},
+		{"delay", required_argument, NULL, 'd'}, {"count", required_argument, NULL, 'n'},
+		{"send", required_argument, NULL, 's'},	 {"no-target", no_argument, NULL, 't'},
+		{"help", no_argument, NULL, 'h'},	 {0},
 	};
 	int opt;
 
 	a->command = argv[0];
-	while ((opt = getopt_long(argc, argv, "c:d:f:h", opts, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:d:f:n:h", opts, NULL)) != -1) {
 		int ret = opt == 'h' ? -1 : option(a, opt);
 
 		if (ret)
@@ -232,15 +274,26 @@ static int do_top(struct look *l, const struct look_args *a)
 	return look_top(l, a->word[0], a->delay, a->once, stdout);
 }
 
+static int do_ping(struct look *l, const struct look_args *a)
+{
+	struct ping_want w = a->ping;
+
+	if (a->n_words != 1) {
+		snprintf(l->why, sizeof(l->why), "allowed: the name of one tunnel (kcpgate show tunnels)");
+		return -EINVAL;
+	}
+	w.tunnel = a->word[0];
+	w.interval = a->delay;
+	return look_ping(l, &w, stdout);
+}
+
 static const struct command {
 	const char *name;
 	int (*run)(struct look *l, const struct look_args *a);
 	void (*help)(FILE *f);
 } commands[] = {
-	{"show", do_show, show_help},
-	{"dump", do_dump, show_help},
-	{"explain", do_explain, explain_help},
-	{"top", do_top, top_help},
+	{"show", do_show, show_help}, {"dump", do_dump, show_help}, {"explain", do_explain, explain_help},
+	{"top", do_top, top_help},    {"ping", do_ping, ping_help},
 };
 
 static int run(const struct command *c, const struct look_args *a)
@@ -260,7 +313,7 @@ static int run(const struct command *c, const struct look_args *a)
 
 bool look_cmd(int argc, char **argv, int *ret)
 {
-	struct look_args a = {.delay = 2};
+	struct look_args a = {.delay = 2, .ping.count = 5};
 
 	for (unsigned i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(commands[i].name, argv[0]) != 0)

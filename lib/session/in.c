@@ -178,6 +178,8 @@ static int sess_kcp(struct sess *ss, const uint8_t *p, uint32_t n, unsigned flag
 	struct kcp_got got;
 	int ret;
 
+	if (ss->shard->ping.id == ss->id)
+		ping_heard(ss, p, n, now);
 	got.n = 0;
 	kcp_clock(&ss->kcp, shard_us(ss->shard, now));
 	ret = kcp_input(&ss->kcp, p, (uint16_t)n, flags, now, direct ? &got : NULL);

@@ -348,6 +348,8 @@ unsigned shard_output(struct shard *s, struct pkt *out, unsigned max, uint64_t n
 {
 	unsigned n = list_empty(&s->asks) ? 0 : ask_output(s, out, max - s->out_min, now), got;
 
+	if (s->ping.due)
+		n += ping_output(s, &out[n], now);
 	do {
 		got = output_round(s, out + n, max - n, now);
 		n += got;

@@ -137,6 +137,20 @@ static void tell_streams(struct shard *s, struct shard_query *q)
 	q->more = ms != NULL;
 }
 
+static void tell_ping(struct shard *s, struct shard_query *q)
+{
+	struct sess *ss = find(s, q);
+
+	if (ss)
+		q->taken = ping_start(ss);
+}
+
+static void tell_pong(struct shard *s, struct shard_query *q)
+{
+	q->found = s->ping.id == q->id;
+	q->us = q->found ? s->ping.us : 0;
+}
+
 static void tell_sessions(struct shard *s, struct shard_query *q, uint64_t now)
 {
 	while (q->n < SHARD_QUERY_ROWS && q->cursor < s->n_all)
@@ -156,12 +170,23 @@ void shard_answer(struct shard *s, uint64_t now)
 	if (atomic_load_explicit(&q->state, memory_order_acquire) != SHARD_Q_ASKED)
 		return;
 	q->n = 0;
-	q->more = q->found = false;
-	if (q->what == SHARD_SESSION)
-		tell_session(s, q, now);
-	else if (q->what == SHARD_STREAMS)
-		tell_streams(s, q);
-	else
+	q->more = q->found = q->taken = false;
+	switch (q->what) {
+	case SHARD_SESSIONS:
 		tell_sessions(s, q, now);
+		break;
+	case SHARD_SESSION:
+		tell_session(s, q, now);
+		break;
+	case SHARD_STREAMS:
+		tell_streams(s, q);
+		break;
+	case SHARD_PING:
+		tell_ping(s, q);
+		break;
+	case SHARD_PONG:
+		tell_pong(s, q);
+		break;
+	}
 	atomic_store_explicit(&q->state, SHARD_Q_DONE, memory_order_release);
 }

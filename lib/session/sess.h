@@ -6,6 +6,7 @@
 #include "window.h"
 #include "kcp_state.h"
 #include "origin.h"
+#include "ping.h"
 #include "qpp.h"
 #include "shard.h"
 #include "wheel.h"
@@ -332,12 +333,10 @@ struct shard {
 	uint8_t *fec_scratch;
 	uint8_t *qpp_scratch; /* MUX_FRAME_MAX bytes, where any tunnel has QPP */
 	struct fec_got *got;
-	uint64_t next_id;
-	uint64_t rng;
-	unsigned out_min; /* packets that a vector must have left for a session to be flushed */
-	bool closing;	  /* shard_close_all was called */
-	bool saturated;	  /* the worker, as shard_load was told */
-	uint32_t answers; /* to questions, in the second that ends at answers_end */
+	uint64_t next_id, rng;
+	unsigned out_min;	 /* packets that a vector must have left for a session to be flushed */
+	bool closing, saturated; /* shard_close_all was called; the worker is, as shard_load was told */
+	uint32_t answers;	 /* to questions, in the second that ends at answers_end */
 	uint64_t answers_end;
 	uint64_t marks[SHARD_MARKS]; /* of the packets at hand; 0: has none */
 	unsigned n_marks;	     /* 0: there are none */
@@ -349,6 +348,7 @@ struct shard {
 	bool burst_moved;	     /* a session has another flow than at the beginning of this burst */
 	struct shard_stats stats;
 	struct shard_query query;
+	struct ping ping;
 };
 
 #define SHARD_FINE_BITS 6 /* 64 us */

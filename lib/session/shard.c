@@ -350,7 +350,7 @@ void shard_tick(struct shard *s, uint64_t now)
 
 bool shard_ready(const struct shard *s)
 {
-	return !list_empty(&s->ready) || !list_empty(&s->asks) || s->out_cur;
+	return !list_empty(&s->ready) || !list_empty(&s->asks) || s->out_cur || s->ping.due;
 }
 
 bool shard_waits(const struct shard *s)

@@ -339,6 +339,8 @@ enum shard_what {
 	SHARD_SESSIONS, /* all */
 	SHARD_SESSION,	/* the one with this id: one row, or none */
 	SHARD_STREAMS,	/* of the one with this id */
+	SHARD_PING,	/* the one with this id is sent what its peer answers at once; without `taken` it may not be */
+	SHARD_PONG,	/* of the last ping of the one with this id: `us` */
 };
 struct shard_query {
 	_Atomic int state; /* writer: asker IDLE->ASKED and DONE->IDLE, worker ASKED->DONE */
@@ -348,6 +350,8 @@ struct shard_query {
 	uint64_t id;
 	bool more;
 	bool found; /* worker: there is a session with the id */
+	bool taken;
+	uint32_t us; /* until the answer came, by the turns' clock; 0: it has not */
 	unsigned n;
 	union {
 		struct shard_row row[SHARD_QUERY_ROWS];

@@ -399,3 +399,64 @@ int tlm_cmd_streams(const struct tlm_src *src, const char *params, struct rte_te
 	}
 	return 0;
 }
+
+/* ---- how long a word takes ---- */
+
+/* One question about a session to its worker, until it has been found or is not there. */
+static struct shard_query *put(const struct tlm_src *src, struct question *a, int *err)
+{
+	struct shard_query *q = whose(src, a->id);
+
+	*err = q ? 0 : -ENOENT;
+	for (bool more = true; q && more && !*err;) {
+		*err = ask(q, a);
+		if (*err)
+			break;
+		more = q->more && !q->found;
+		a->at = q->at;
+		if (!more && !q->found)
+			*err = -ENOENT;
+		if (more || *err)
+			heard(q);
+	}
+	return q;
+}
+
+static int ping(const struct tlm_src *src, enum shard_what what, const char *params, struct rte_tel_data *d)
+{
+	struct question a = {.what = what};
+	const char *at = params;
+	struct shard_query *q;
+	bool taken;
+	uint32_t us;
+	int err;
+
+	if (!params || !tlm_number(&at, '\0', &a.id))
+		return tlm_sorry(d, "found %s; allowed: the id of a session", params ? params : "");
+	q = put(src, &a, &err);
+	if (err == -ETIMEDOUT)
+		return tlm_sorry(d, NO_ANSWER);
+	if (err)
+		return no_session(d, params);
+	taken = q->taken;
+	us = q->us;
+	heard(q);
+	if (what == SHARD_PING && !taken)
+		return tlm_sorry(d, "session %s may not be sent anything yet: its peer has acknowledged nothing",
+				 params);
+	rte_tel_data_start_dict(d);
+	if (what == SHARD_PONG)
+		dict_u64(d, "us", us);
+	return 0;
+}
+
+/* "ID": its peer is asked; /kcpgate/pong tells how long it took, 0 while the answer is not there. */
+int tlm_cmd_ping(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	return ping(src, SHARD_PING, params, d);
+}
+
+int tlm_cmd_pong(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	return ping(src, SHARD_PONG, params, d);
+}

@@ -28,9 +28,10 @@ STOCK = os.environ.get("KCPTUN_SERVER", "kcptun-server")
 HOLD = "import socket, time; s = [socket.create_connection(('127.0.0.1', 13001)) for _ in range(3)]; time.sleep(300)"
 
 
-def tool(gw, *argv, status=0):
+def tool(gw, *argv, status=0, ns=""):
     """What a command of kcpgate's says of a gateway: the words on its standard output, or on the other one where it fails."""
-    p = subprocess.run([gateway_binary(), argv[0], "-f", gw.prefix, *argv[1:]], capture_output=True, text=True, timeout=GUARD)
+    there = ["ip", "netns", "exec", ns] if ns else []
+    p = subprocess.run([*there, gateway_binary(), argv[0], "-f", gw.prefix, *argv[1:]], capture_output=True, text=True, timeout=GUARD)
     case.check(p.returncode == status, argv, p.returncode, p.stdout, p.stderr)
     case.check(not (status == 0 and p.stderr), argv, p.stderr)
     return p.stdout if status == 0 else p.stderr
@@ -295,6 +296,30 @@ def test_explain():
         for p in loads:
             p.stop()
         return narrow.splitlines()[1].strip()
+
+
+def test_ping():
+    """Through a path of 60 ms, both ways round, to a kcpgate and a stock peer, and to targets that are there and not."""
+    with Lab("kK") as lab:
+        srv, cli = slow_path(lab, [("ours", "", ""), ("stock", None, "")])
+        client, server = {"ns": lab.ns("client")}, {"ns": lab.ns("server")}
+        said = tool(cli, "ping", "-n", "3", "-d", "0.1", "ours", **client)
+        case.check("no session yet" in said and "(kcpgate), session " in said and "3 of 3 answered: least " in said, said)
+        took = [float(x) for x in re.findall(r"\n  \d: ([\d.]+) ms", said)]
+        case.check(len(took) == 3 and all(60 <= x for x in took), said)
+        case.check(re.search(r"target, through 127.0.0.1:13000: it ended without a word after \d+", said), said)
+        back = tool(srv, "ping", "-n", "2", "-d", "0.1", "ours", **server)
+        case.check("2 of 2 answered" in back and "target 127.0.0.1:9000: connected after " in back, back)
+        stock = tool(cli, "ping", "-n", "2", "-d", "0.1", "stock", **client)
+        case.check("(stock), session " in stock and "2 of 2 answered" in stock and "--send TEXT" in stock, stock)
+        lab.procs[1].stop()  # the target
+        case.check("connected" not in tool(srv, "ping", "-n", "1", "ours", **server), "a target that is gone")
+        gone = tool(cli, "ping", "-n", "1", "ours", **client)
+        case.check("Connection reset" in gone and "Its log says why" in gone, gone)
+        case.check("found nobody" in tool(cli, "ping", "nobody", status=1), "an unknown tunnel")
+        case.check("one tunnel" in tool(cli, "ping", status=2) and "1 to 100000" in tool(cli, "ping", "-n", "0", "ours", status=2),
+                   "wrong arguments")
+        return said.splitlines()[-2]
 
 
 if __name__ == "__main__":
