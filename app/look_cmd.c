@@ -12,6 +12,7 @@
 #include "look.h"
 #include "look_cmd.h"
 #include "ping.h"
+#include "speedtest.h"
 #include "top.h"
 
 #define EXIT_WRONG 2
@@ -24,6 +25,8 @@ struct look_args {
 	bool json, once;
 	double delay; /* s */
 	struct ping_want ping;
+	unsigned seconds;
+	bool up;
 	const char *word[WORDS_MAX];
 	unsigned n_words;
 };
@@ -113,6 +116,31 @@ static void ping_help(FILE *f)
 	      f);
 }
 
+static void speed_help(FILE *f)
+{
+	fputs("kcpgate speedtest: what a client's tunnel carries, to the target behind it and back\n"
+	      "\n"
+	      "  kcpgate speedtest [-f PREFIX | -c FILE] [--seconds N] --send TEXT TUNNEL     down\n"
+	      "  kcpgate speedtest [-f PREFIX | -c FILE] [--seconds N] --up TUNNEL            up\n"
+	      "\n",
+	      f);
+	fputs(where, f);
+	fputs("  --send TEXT        what makes the target answer with much, with \\r, \\n, \\t:\n"
+	      "                     \"GET /big HTTP/1.0\\r\\n\\r\\n\"\n"
+	      "  --up               sends bytes that do not compress: the target is to read and throw them away\n"
+	      "  --seconds N        for so long: 10\n"
+	      "\n"
+	      "It is an application's connection, so it works with stock peers, and measures all that one meets: the\n"
+	      "target, both gateways and the path.  Nobody but the target is behind a tunnel, so what it takes has to "
+	      "be\n"
+	      "said.  Down is counted as bytes leave the tunnel, up as they are given to KCP (all of the tunnel's, so "
+	      "let\n"
+	      "nobody else use it), each above KCP, without the first two seconds, in which a session finds its pace.  "
+	      "At\n"
+	      "the end `explain' says what bounds it.\n",
+	      f);
+}
+
 static int wrong(const struct look_args *a, const char *why)
 {
 	fprintf(stderr, "kcpgate: %s: %s\n", a->command, why);
@@ -178,6 +206,11 @@ static int option(struct look_args *a, int opt)
 	case 's':
 		a->ping.send = optarg;
 		return 0;
+	case 'u':
+		a->up = true;
+		return 0;
+	case 'S':
+		return count(optarg, &a->seconds) ? 0 : wrong_value(a, "--seconds", optarg, "1 to 100000");
 	case 'n':
 		return count(optarg, &a->ping.count) ? 0 : wrong_value(a, "--count", optarg, "1 to 100000");
 	case 'd':
@@ -191,10 +224,11 @@ static int option(struct look_args *a, int opt)
 static int parse(struct look_args *a, int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{"json", no_argument, NULL, 'j'},	 {"once", no_argument, NULL, 'o'},
-		{"delay", required_argument, NULL, 'd'}, {"count", required_argument, NULL, 'n'},
-		{"send", required_argument, NULL, 's'},	 {"no-target", no_argument, NULL, 't'},
-		{"help", no_argument, NULL, 'h'},	 {0},
+		{"json", no_argument, NULL, 'j'},	   {"once", no_argument, NULL, 'o'},
+		{"delay", required_argument, NULL, 'd'},   {"count", required_argument, NULL, 'n'},
+		{"send", required_argument, NULL, 's'},	   {"no-target", no_argument, NULL, 't'},
+		{"seconds", required_argument, NULL, 'S'}, {"up", no_argument, NULL, 'u'},
+		{"help", no_argument, NULL, 'h'},	   {0},
 	};
 	int opt;
 
@@ -287,13 +321,24 @@ static int do_ping(struct look *l, const struct look_args *a)
 	return look_ping(l, &w, stdout);
 }
 
+static int do_speed(struct look *l, const struct look_args *a)
+{
+	const struct speed_want w = {.tunnel = a->word[0], .send = a->ping.send, .up = a->up, .seconds = a->seconds};
+
+	if (a->n_words != 1 || !a->ping.send == !a->up) {
+		snprintf(l->why, sizeof(l->why), "allowed: --send TEXT, or --up, and the name of one client's tunnel");
+		return -EINVAL;
+	}
+	return look_speed(l, &w, stdout);
+}
+
 static const struct command {
 	const char *name;
 	int (*run)(struct look *l, const struct look_args *a);
 	void (*help)(FILE *f);
 } commands[] = {
 	{"show", do_show, show_help}, {"dump", do_dump, show_help}, {"explain", do_explain, explain_help},
-	{"top", do_top, top_help},    {"ping", do_ping, ping_help},
+	{"top", do_top, top_help},    {"ping", do_ping, ping_help}, {"speedtest", do_speed, speed_help},
 };
 
 static int run(const struct command *c, const struct look_args *a)
@@ -313,7 +358,7 @@ static int run(const struct command *c, const struct look_args *a)
 
 bool look_cmd(int argc, char **argv, int *ret)
 {
-	struct look_args a = {.delay = 2, .ping.count = 5};
+	struct look_args a = {.delay = 2, .ping.count = 5, .seconds = 10};
 
 	for (unsigned i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(commands[i].name, argv[0]) != 0)

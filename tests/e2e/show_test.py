@@ -241,7 +241,7 @@ TUNNEL = ('{ name = "%s"; role = "%s"; listen = "%s"; %s = "%s"; key = "of the t
           ' smuxver = 2; %s }')
 
 
-def slow_path(lab, tunnels):
+def slow_path(lab, tunnels, target=9000):
     """Tunnels over a path of 60 ms: (name, options of the server, options of the client); a server of None is stock kcptun's."""
     Wan(lab, "both delay 30ms")
     lab.run("target", "server", sys.executable, capture_test.LOAD, "serve", "127.0.0.1", "9000").wait_for("serving")
@@ -250,7 +250,7 @@ def slow_path(lab, tunnels):
     for i, (name, server, client) in enumerate(tunnels):
         theirs.append(TUNNEL % (name, "client", "127.0.0.1:1300%d" % i, "remote", "%s:400%d" % (Wan.SERVER, i), client))
         if server is not None:
-            ours.append(TUNNEL % (name, "server", ":400%d" % i, "target", "127.0.0.1:9000", server))
+            ours.append(TUNNEL % (name, "server", ":400%d" % i, "target", "127.0.0.1:%d" % target, server))
             continue
         lab.run("stock-" + name, "server", STOCK, "-l", ":400%d" % i, "-t", "127.0.0.1:9000", "--key", "of the test", "--mode",
                 "fast3", "--nocomp", "--smuxver", "2", "--rcvwnd", "64").wait_for("listening on")
@@ -320,6 +320,44 @@ def test_ping():
         case.check("one tunnel" in tool(cli, "ping", status=2) and "1 to 100000" in tool(cli, "ping", "-n", "0", "ours", status=2),
                    "wrong arguments")
         return said.splitlines()[-2]
+
+
+# Whoever sends "get" is sent bytes without end; what anybody else sends is thrown away.
+TARGET = """
+import socket, threading
+def serve(c):
+    try:
+        if c.recv(3) == b"get":
+            while True:
+                c.sendall(bytes(65536))
+        while c.recv(65536):
+            pass
+    except OSError:
+        pass
+s = socket.create_server(("127.0.0.1", 9001))
+print("serving", flush=True)
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+"""
+
+
+def test_speedtest():
+    """Down and up through a path of 60 ms with a window that bounds it: what is measured is what that window lets through."""
+    with Lab("kK") as lab:
+        _, cli = slow_path(lab, [("up", "rcvwnd = 64;", ""), ("down", "sndwnd = 64;", "")], 9001)
+        lab.run("sink", "server", sys.executable, "-c", TARGET).wait_for("serving")
+        there = {"ns": lab.ns("client")}
+        up = tool(cli, "speedtest", "--seconds", "6", "--up", "up", **there)
+        down = tool(cli, "speedtest", "--seconds", "6", "--send", "get\\n", "down", **there)
+        rates = {}
+        for way, text in (("up", up), ("down", down)):
+            m = re.search(way + r" through tunnel %s: ([\d.]+) (k|M)bit/s, without the first two seconds" % way, text)
+            case.check(m and text.count(" s: ") >= 6, text)
+            rates[way] = float(m.group(1)) * (1000 if m.group(2) == "M" else 1)
+            case.check(rates[way] <= 64 * 1350 * 8 / 60 * 1.05, text)  # kbit/s: no more than a window a round trip
+        case.check("the peer's window is full: it takes 64 segments" in up, up)
+        case.check("client's tunnel" in tool(cli, "speedtest", "up", status=2), "neither way")
+        return "%(up)d kbit/s up, %(down)d down, of 11520" % rates
 
 
 if __name__ == "__main__":
