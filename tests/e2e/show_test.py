@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """kcpgate show, dump and their like: what they print of a running gateway, and what telemetry answers to whatever it is asked."""
 import fcntl
+import importlib.util
 import json
 import os
 import pty
@@ -203,6 +204,38 @@ def test_accounted():
                    "a worker's own")
         case.check(srv.stop() == 0, "exit status")
         return "%d frames: %d delivered, %d dropped" % tuple(row[k] for k in ("rx_packets", "delivered", "rx_dropped"))
+
+
+class ExporterSocket:
+    """What DPDK's exporter gives an endpoint: a single method."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def cmd(self, uri, arg=None):
+        self.sock.send((uri if arg is None else "%s,%s" % (uri, arg)).encode())
+        return json.loads(self.sock.recv(65536).decode())[uri]
+
+
+def test_exporter():
+    """The endpoint file for DPDK's exporter, loaded as that does: every metric is announced, and is a number."""
+    path = os.path.join(HERE, "..", "..", "conf", "telemetry-endpoints", "kcpgate.py")
+    spec = importlib.util.spec_from_file_location("kcpgate", path)
+    endpoint = importlib.util.module_from_spec(spec)
+    sys.dont_write_bytecode = True
+    spec.loader.exec_module(endpoint)
+    with Lab("kK") as lab:
+        srv = capture_test.gateways(lab)
+        capture_test.exchange(lab, 1, 100000)
+        sock = connect(srv)
+        info, found = endpoint.info(), endpoint.metrics(ExporterSocket(sock))
+        sock.close()
+        case.check(all(kind in ("counter", "gauge") and text for text, kind in info.values()), info)
+        case.check({name for name, _, _ in found} == set(info), {name for name, _, _ in found} ^ set(info))
+        case.check(all(isinstance(v, int) and isinstance(labels, dict) for _, v, labels in found), found)
+        case.check([v for name, v, labels in found if name == "tunnel_bytes_in" and labels == {"tunnel": "s1"}][0] >= 100000, found)
+        case.check(srv.stop() == 0, "exit status")
+        return "%d values" % len(found)
 
 
 def test_top():
