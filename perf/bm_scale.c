@@ -2,7 +2,7 @@
 
 /*
  * What many sessions cost one worker: memory of idle ones (F6), CPU of idle ones that keep themselves alive (F7), a
- * packet's cost among ten thousand active ones (F8), and how fast new ones come (F10).
+ * packet's cost among ten thousand active ones (F8), a look at those (F18), and how fast new ones come (F10).
  */
 
 #include <malloc.h>
@@ -327,6 +327,63 @@ static void active(void)
 	}
 }
 
+/* ---- F18 ---- */
+
+#define LOOK_FEW  128  /* rows a worker and second that metrics ask for, whoever asks how often (lib/metrics/glance.h), */
+#define LOOK_MANY 2048 /* and while somebody looks at the page */
+
+/* The time in which a worker tells of so many of its sessions, from one on, among others that are busy. */
+static double tell(struct bed *b, uint32_t from)
+{
+	struct shard_query *q = shard_query(server(b)->shard);
+	uint64_t t;
+
+	q->what = SHARD_SESSIONS;
+	q->cursor = from;
+	atomic_store(&q->state, SHARD_Q_ASKED);
+	t = rte_rdtsc();
+	shard_answer(server(b)->shard, b->us / 1000);
+	t = rte_rdtsc() - t;
+	if (atomic_load(&q->state) != SHARD_Q_DONE || q->n == 0)
+		bench_wrong("no answer of the shard's");
+	atomic_store(&q->state, SHARD_Q_IDLE);
+	return bench_ns(t) / (q->n ? q->n : 1);
+}
+
+/* What a look at the sessions takes from a worker that has ten thousand busy ones: they lie outside the caches. */
+static void looks(void)
+{
+	unsigned n = bench_opts.quick ? 1000 : 10000, at = 0;
+	struct bed_conf c = conf(n, 1, true);
+	struct bench_series ns = {0};
+	struct bench_stat row, v;
+	struct bed *b;
+
+	if (!bench_wanted("F18"))
+		return;
+	c.step_us = 200;
+	c.delay = DELAY;
+	c.wnd = 32768;
+	b = bed_new(&c);
+	bed_start(b);
+	for (unsigned s = 0; s < n / 8 + bench_opts.rounds * 100; s++) {
+		for (uint32_t got = 0; got < STEP_BYTES; got += 16320) {
+			give(b, at, 16320);
+			at = (at + 1) % n;
+		}
+		bed_step(b);
+		if (s >= n / 8 && s % 10 == 0)
+			bench_add(&ns, tell(b, (at + n / 2) % n));
+	}
+	row = bench_stat(&ns);
+	bench_row("F18 to tell of a session", &ns, 0);
+	v = bench_one(row.median * LOOK_FEW * 1e-7);
+	bench_figure("F18", "% of a worker for metrics every second, at 10,000 active sessions", &v, BENCH_AT_MOST, 1);
+	v = bench_one(row.median * LOOK_MANY * 1e-7);
+	bench_figure("F18", "% of a worker while somebody looks at the page, likewise", &v, BENCH_AT_MOST, 1);
+	bed_end(b);
+}
+
 /* ---- F10 ---- */
 
 static void newcomers(void)
@@ -378,6 +435,7 @@ int main(int argc, char **argv)
 	memory();
 	keepalives();
 	active();
+	looks();
 	newcomers();
 	return bench_end();
 }

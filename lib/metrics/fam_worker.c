@@ -22,6 +22,10 @@ static const struct family_field stats_fields[] = {
 	W(OM_COUNTER, steered_out, "steered_out_packets", NULL, "Frames that it has received for others."),
 	W(OM_COUNTER, punted, "punted_packets", NULL, "Frames that it has handed to the kernel."),
 	W(OM_COUNTER, injected, "injected_packets", NULL, "Frames that it has taken from the kernel's devices."),
+	W(OM_COUNTER, delivered, "delivered_packets", NULL, "Frames that a session has taken in."),
+	W(OM_COUNTER, answered, "answered_packets", NULL, "Frames that became their own answers."),
+	W(OM_COUNTER, rx_dropped, "dropped_packets", NULL, "Frames that were dropped as they came."),
+	W(OM_COUNTER, joined, "joined_packets", NULL, "Fragments that others have completed, or that wait for them."),
 	W(OM_COUNTER, cut, "sent_fragments", NULL, "IP fragments that it has sent."),
 	W(OM_GAUGE, max_burst, "most_packets", NULL, "The most packets of a turn."),
 };
@@ -94,6 +98,51 @@ static void times(struct om *o, const struct tlm_src *src)
 	}
 }
 
+/* Of the worker's buckets by powers of two, those that tell anything: what is below is in the first, above in the last. */
+static const struct hist {
+	enum worker_hists of;
+	bool time;
+	unsigned first, last;
+	const char *name, *unit, *help;
+} hists[] = {
+	{WORKER_RX_TO_CHAN, true, 8, 25, "worker_receive_seconds", "seconds",
+	 "From a port's burst until a packet's bytes lie where TCP takes them."},
+	{WORKER_CHAN_TO_TX, true, 8, 25, "worker_send_seconds", "seconds",
+	 "From when TCP's bytes are looked for until a port has the packet."},
+	{WORKER_RX_WIDTH, false, 0, 9, "worker_receive_burst", NULL, "Frames of a turn."},
+	{WORKER_OPEN_WIDTH, false, 0, 9, "worker_open_burst", NULL, "Datagrams that are deciphered together."},
+	{WORKER_TX_WIDTH, false, 0, 9, "worker_seal_burst", NULL, "Datagrams that are enciphered together."},
+};
+
+static void hist(struct om *o, const struct tlm_src *src, const struct hist *h, unsigned worker)
+{
+	double limit[WORKER_BUCKETS], sum;
+	uint64_t in[WORKER_BUCKETS] = {0};
+	struct worker_hist now;
+	char w[16];
+
+	tlm_hist(src, (int)worker, h->of, &now);
+	for (unsigned b = 0; b < WORKER_BUCKETS; b++) {
+		unsigned at = b < h->first ? 0 : b > h->last ? h->last - h->first + 1 : b - h->first;
+
+		in[at] += now.n[b];
+	}
+	for (unsigned b = h->first; b <= h->last + 1; b++)
+		limit[b - h->first] = h->time ? (double)tlm_hist_below(src, h->of, b) / 1e9 : (double)(UINT64_C(1) << b) - 1;
+	sum = (double)tlm_hist_sum(src, h->of, &now) / (h->time ? 1e9 : 1);
+	number(src, worker, w, sizeof(w));
+	om_histogram(o, "worker", w, in, limit, h->last - h->first + 2, sum);
+}
+
+static void histograms(struct om *o, const struct tlm_src *src)
+{
+	for (unsigned k = 0; k < sizeof(hists) / sizeof(hists[0]); k++) {
+		om_family(o, OM_HISTOGRAM, hists[k].name, hists[k].unit, hists[k].help);
+		for (unsigned i = 0; i < src->n_workers; i++)
+			hist(o, src, &hists[k], i);
+	}
+}
+
 static void memory(struct om *o, const struct tlm_src *src)
 {
 	char w[16];
@@ -118,5 +167,6 @@ void families_workers(struct om *o, const struct tlm_src *src)
 	t.base = of_shard;
 	families_of(o, shard_fields, sizeof(shard_fields) / sizeof(shard_fields[0]), &t);
 	times(o, src);
+	histograms(o, src);
 	memory(o, src);
 }

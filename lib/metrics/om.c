@@ -7,7 +7,7 @@
 
 #include "om.h"
 
-static const char *const types[] = {"counter", "gauge", "info", "summary"};
+static const char *const types[] = {"counter", "gauge", "info", "summary", "histogram"};
 
 void om_begin(struct om *o, bool open)
 {
@@ -75,7 +75,7 @@ void om_family(struct om *o, enum om_type type, const char *name, const char *un
 		 type == OM_COUNTER ? "_total"
 		 : type == OM_INFO  ? "_info"
 				    : "");
-	o->type = (int)type;
+	o->part = "";
 }
 
 static void escaped(struct om *o, const char *s)
@@ -94,7 +94,7 @@ static void labels(struct om *o, va_list ap)
 {
 	const char *name, *before = "{";
 
-	om_text(o, "%s", o->name);
+	om_text(o, "%s%s", o->name, o->part);
 	while ((name = va_arg(ap, const char *))) {
 		om_text(o, "%s%s=\"", before, name);
 		escaped(o, va_arg(ap, const char *));
@@ -122,6 +122,25 @@ void om_real(struct om *o, double v, ...)
 	labels(o, ap);
 	va_end(ap);
 	om_text(o, "%.9g\n", v);
+}
+
+void om_histogram(struct om *o, const char *label, const char *of, const uint64_t *in, const double *limit, unsigned n,
+		  double sum)
+{
+	uint64_t all = 0;
+	char le[32];
+
+	o->part = "_bucket";
+	for (unsigned b = 0; b < n; b++) {
+		all += in[b];
+		snprintf(le, sizeof(le), limit[b] == (double)(uint64_t)limit[b] ? "%.1f" : "%.9g", limit[b]);
+		om_u64(o, all, label, of, "le", b + 1 < n ? le : "+Inf", NULL);
+	}
+	o->part = "_sum";
+	om_real(o, sum, label, of, NULL);
+	o->part = "_count";
+	om_u64(o, all, label, of, NULL);
+	o->part = "";
 }
 
 void om_end(struct om *o)

@@ -17,7 +17,7 @@ struct om {
 	bool open;   /* OpenMetrics */
 	/* of the family under way */
 	char name[96];
-	int type;
+	const char *part; /* what is behind the name in samples: "", or of a histogram "_bucket", "_sum" or "_count" */
 };
 
 /* buf is the caller's to free; NULL when failed. */
@@ -27,13 +27,20 @@ void om_end(struct om *o);
 void om_text(struct om *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void om_bytes(struct om *o, const char *p, size_t n);
 
-enum om_type { OM_COUNTER, OM_GAUGE, OM_INFO, OM_SUMMARY };
+enum om_type { OM_COUNTER, OM_GAUGE, OM_INFO, OM_SUMMARY, OM_HISTOGRAM };
 
 /*
  * Begins a family, "kcpgate_" and name, for a name that begins with "process_" without.  A counter's name is without
  * "_total"; unit, "seconds" or "bytes", is its last word, or NULL.  Samples of a family stand together, behind this.
  */
 void om_family(struct om *o, enum om_type type, const char *name, const char *unit, const char *help);
+
+/*
+ * A histogram's samples of one worker, or whatever it is that label says: of n buckets, how many values lie in each and
+ * what they are not above; the last one's limit is not looked at, for there is none.
+ */
+void om_histogram(struct om *o, const char *label, const char *of, const uint64_t *in, const double *limit, unsigned n,
+		  double sum);
 
 /* A sample of the family under way; behind the value pairs of a label's name and value, ended by NULL. */
 void om_u64(struct om *o, uint64_t v, ...) __attribute__((sentinel));

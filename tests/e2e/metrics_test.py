@@ -130,6 +130,15 @@ def test_openmetrics():
         check(value(families, "kcpgate_port_received_bytes_total", port="wan0") > 300000, "the port's bytes")
         busy, run = (value(families, "kcpgate_worker_%s_seconds_total" % k) for k in ("busy", "run"))
         check(0 < busy < run, busy, run)
+        hists = {f.name: f for f in families if f.type == "histogram"}
+        check(len(hists) == 5, list(hists))
+        both = lab.telemetry(srv, "/kcpgate/histograms")
+        count = {n: value(families, n + "_count") for n in hists}
+        check(0 < count["kcpgate_worker_receive_seconds"] <= both["rx_to_chan"]["count"] and
+              0 < count["kcpgate_worker_seal_burst"] <= both["tx_width"]["count"], count, both)
+        came, became = (sum(value(families, "kcpgate_worker_%s_packets_total" % k) for k in ks) for ks in (
+            ("received", "steered_in"), ("delivered", "answered", "punted", "steered_out", "dropped", "joined")))
+        check(came == became > 0, came, "frames came,", became, "are accounted for")
         b = ask(lab, srv)
         check(b.head["content-type"] == "text/plain; version=0.0.4; charset=utf-8" and "# EOF" not in b.body, b.head)
         names = [{line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[0] != "#"} for text in (a.body, b.body)]

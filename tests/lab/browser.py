@@ -96,6 +96,7 @@ class Browser:
 
     def go(self, url):
         self.page("Page.navigate", url=url)
+        self.wait("it to be there", "location.href === %s && document.readyState === 'complete'" % json.dumps(url))
 
     def js(self, text):
         """The value of an expression, maybe a promise's."""

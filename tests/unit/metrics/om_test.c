@@ -59,6 +59,28 @@ Test(metrics_om, text_of_before)
 	free(o.buf);
 }
 
+/* Limits that are whole numbers are written as OpenMetrics wants them; a value at a limit is not above it. */
+Test(metrics_om, histogram)
+{
+	const double limit[] = {1, 0.25, 3e-7, 0};
+	const uint64_t in[] = {5, 0, 2, 1};
+
+	om_begin(&o, true);
+	om_family(&o, OM_HISTOGRAM, "x_seconds", "seconds", "Times.");
+	om_histogram(&o, "worker", "0", in, limit, 4, 1.5);
+	om_family(&o, OM_GAUGE, "y", NULL, "Why.");
+	om_u64(&o, 1, NULL);
+	cr_expect_str_eq(o.buf, "# HELP kcpgate_x_seconds Times.\n# TYPE kcpgate_x_seconds histogram\n"
+				"# UNIT kcpgate_x_seconds seconds\n"
+				"kcpgate_x_seconds_bucket{worker=\"0\",le=\"1.0\"} 5\n"
+				"kcpgate_x_seconds_bucket{worker=\"0\",le=\"0.25\"} 5\n"
+				"kcpgate_x_seconds_bucket{worker=\"0\",le=\"3e-07\"} 7\n"
+				"kcpgate_x_seconds_bucket{worker=\"0\",le=\"+Inf\"} 8\n"
+				"kcpgate_x_seconds_sum{worker=\"0\"} 1.5\nkcpgate_x_seconds_count{worker=\"0\"} 8\n"
+				"# HELP kcpgate_y Why.\n# TYPE kcpgate_y gauge\nkcpgate_y 1\n");
+	free(o.buf);
+}
+
 Test(metrics_om, grows)
 {
 	char *want = malloc(300000);
