@@ -329,7 +329,9 @@ static void active(void)
 
 /* ---- F18 ---- */
 
-#define LOOK_FEW  128  /* rows a worker and second that metrics ask for, whoever asks how often (lib/metrics/glance.h), */
+#define LOOK_FEW                                                                                             \
+	128 /* rows a worker and second that metrics ask for, whoever asks how often (lib/metrics/glance.h), \
+	     */
 #define LOOK_MANY 2048 /* and while somebody looks at the page */
 
 /* The time in which a worker tells of so many of its sessions, from one on, among others that are busy. */
