@@ -98,7 +98,8 @@ static void times(struct om *o, const struct tlm_src *src)
 	}
 }
 
-/* Of the worker's buckets by powers of two, those that tell anything: what is below is in the first, above in the last. */
+/* Of the worker's buckets by powers of two, those that tell anything: what is below is in the first, above in the last.
+ */
 static const struct hist {
 	enum worker_hists of;
 	bool time;
@@ -128,7 +129,8 @@ static void hist(struct om *o, const struct tlm_src *src, const struct hist *h, 
 		in[at] += now.n[b];
 	}
 	for (unsigned b = h->first; b <= h->last + 1; b++)
-		limit[b - h->first] = h->time ? (double)tlm_hist_below(src, h->of, b) / 1e9 : (double)(UINT64_C(1) << b) - 1;
+		limit[b - h->first] =
+			h->time ? (double)tlm_hist_below(src, h->of, b) / 1e9 : (double)(UINT64_C(1) << b) - 1;
 	sum = (double)tlm_hist_sum(src, h->of, &now) / (h->time ? 1e9 : 1);
 	number(src, worker, w, sizeof(w));
 	om_histogram(o, "worker", w, in, limit, h->last - h->first + 2, sum);

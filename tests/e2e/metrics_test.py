@@ -105,6 +105,13 @@ def value(families, sample, **labels):
     return sum(s.value for f in families for s in f.samples if s.name == sample and labels.items() <= s.labels.items())
 
 
+def frames(families):
+    """Between two turns what came is what has become of it."""
+    came, became = (sum(value(families, "kcpgate_worker_%s_packets_total" % k) for k in ks) for ks in (
+        ("received", "steered_in"), ("delivered", "answered", "punted", "steered_out", "dropped", "joined")))
+    return came == became > 0
+
+
 def test_openmetrics():
     """As its reference's strict parser reads it; the figures are telemetry's; the text of before has the same ones."""
     strict = parser()
@@ -136,9 +143,8 @@ def test_openmetrics():
         count = {n: value(families, n + "_count") for n in hists}
         check(0 < count["kcpgate_worker_receive_seconds"] <= both["rx_to_chan"]["count"] and
               0 < count["kcpgate_worker_seal_burst"] <= both["tx_width"]["count"], count, both)
-        came, became = (sum(value(families, "kcpgate_worker_%s_packets_total" % k) for k in ks) for ks in (
-            ("received", "steered_in"), ("delivered", "answered", "punted", "steered_out", "dropped", "joined")))
-        check(came == became > 0, came, "frames came,", became, "are accounted for")
+        wait_until("every frame to be accounted for", lambda: frames(list(strict.text_string_to_metric_families(
+            ask(lab, srv, Accept=OPEN).body))))
         b = ask(lab, srv)
         check(b.head["content-type"] == "text/plain; version=0.0.4; charset=utf-8" and "# EOF" not in b.body, b.head)
         names = [{line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[0] != "#"} for text in (a.body, b.body)]
