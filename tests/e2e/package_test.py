@@ -138,7 +138,7 @@ def test_readme():
         check("target" in server.log("kcpgate@server") and server.show("kcpgate@server", "ActiveState") == "active",
               server.log("kcpgate@server"))
         out = server.run("echo nonsense >>/etc/kcpgate/server.conf; systemctl reload kcpgate@server 2>&1; true")
-        check("failed" in out and "nothing has changed" in server.log("kcpgate@server") and server.show(
+        check("failed" in out and "server.conf:19: syntax error" in server.log("kcpgate@server") and server.show(
             "kcpgate@server", "ActiveState") == "active", out, server.log("kcpgate@server"))
         check(server.run("systemctl is-enabled kcpgate@server").strip() == "enabled", "server")
         server.run("systemctl stop kcpgate@server")
