@@ -18,7 +18,15 @@
 #include "tlm.h"
 #include "worker.h"
 
+#define APP_SPARE_SLOTS 1024 /* session slots of clients' tunnels that are added while it runs */
+#define APP_REMOVE_S	60   /* a tunnel that is removed has so long to end */
+
 struct reload;
+
+struct app_map {
+	void *at;
+	size_t len;
+};
 
 struct app {
 	const struct conf *conf;
@@ -62,6 +70,9 @@ struct app {
 	char *snmplog_path;		/* of that thread */
 	unsigned draining;		/* tunnels that are drained, and have something left */
 	bool drained[CONF_TUNNELS_MAX]; /* and those that have nothing: it was told */
+	bool removed[CONF_TUNNELS_MAX]; /* the file has them no more */
+	struct app_map fresh_added[CONF_TUNNELS_MAX];
+	unsigned slots_added; /* of APP_SPARE_SLOTS */
 	struct reload *reload;
 	struct metrics *metrics;
 	pthread_mutex_t ports_lock; /* no port is opened or closed while its device is asked what it counts */
@@ -99,6 +110,9 @@ void app_memory_down(struct app *a);
 
 /* fresh.c: filters of datagrams that were seen before, and the conversations that there have been */
 int app_fresh_up(struct app *a);
+/* Those of tunnel i, that is added; whose are undone or at the end. */
+int app_fresh_add(struct app *a, unsigned i);
+void app_fresh_drop(struct app *a, unsigned i);
 void app_fresh_down(struct app *a);
 
 /* ports.c: the ports, of which those whose interface is not there yet are opened later, by control */
@@ -119,6 +133,9 @@ int app_tunnels_up(struct app *a);
 void app_tunnels_down(struct app *a);
 /* The address of a server that listens on a name has been found: as ctl_conf.listens. */
 void app_listens(void *app, unsigned tunnel, const struct addr *addr);
+/* Tunnel i of conf, in its place; and the place is blank again. */
+int app_tunnel_make(struct app *a, unsigned i);
+void app_tunnel_unmake(struct app *a, unsigned i);
 /* What of a tunnel of the file may change while it runs, but for acl. */
 void app_tunnel_live(const struct conf_tunnel *t, struct shard_live *l);
 /* Who may begin sessions; *out NULL: anybody.  0 or -errno. */
@@ -136,7 +153,24 @@ void app_workers_down(struct app *a);
 int app_launch_up(struct app *a);
 void app_launch_down(struct app *a);
 
+/* added.c: tunnels that come and go while it runs */
+/* Why tunnel k of the file, with `before` others before it, cannot be added without a restart; NULL: it can. */
+const char *app_add_bars(const struct app *a, const struct conf_tunnel *t, unsigned before);
+/* All that it is but for what control and workers must know, in the next place; t is emptied.  0, or -errno and why: t
+ * is as it was. */
+int app_add_make(struct app *a, struct conf_tunnel *t, char *why, size_t why_n);
+/* Control's: its instances and the workers are told; app_add_told: all of them know, *ret how it went. */
+int app_add_tell(struct app *a);
+bool app_add_told(const struct app *a, int *ret);
+/* It is among the tunnels from now on; or it is undone, and t has it back. */
+void app_add_done(struct app *a);
+void app_add_undo(struct app *a, struct conf_tunnel *t);
+/* Control's: takes nothing new, and ends; another one may have its name. */
+void app_remove(struct app *a, unsigned i);
+
 /* control.c */
+/* Tunnel i as control sees it, by what t says. */
+struct ctl_tunnel app_ctl_tunnel(const struct app *a, unsigned i, const struct conf_tunnel *t);
 int app_ctl_up(struct app *a);
 void app_ctl_down(struct app *a);
 

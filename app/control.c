@@ -16,12 +16,10 @@ static struct ctl_addr ctl_addr(const struct conf_hostport *h)
 	return (struct ctl_addr){h->host ? h->host : "", h->port_min, h->port_max};
 }
 
-static void ctl_tunnel(struct app *a, unsigned i)
+struct ctl_tunnel app_ctl_tunnel(const struct app *a, unsigned i, const struct conf_tunnel *t)
 {
-	const struct conf_tunnel *t = &a->conf->tunnels[i];
-
-	a->ctl_tunnels[i] = (struct ctl_tunnel){
-		.name = t->name,
+	return (struct ctl_tunnel){
+		.name = a->conf->tunnels[i].name,
 		.client = t->role == CONF_CLIENT,
 		.listen = ctl_addr(&t->listen),
 		.target = ctl_addr(&t->target),
@@ -125,7 +123,7 @@ int app_ctl_up(struct app *a)
 {
 	struct ctl_conf cc = {
 		.n_controls = a->plan.controls,
-		.n_tunnels = a->conf->n_tunnels,
+		.n_tunnels = a->conf->tunnels_room,
 		.n_ports = a->conf->n_ports,
 		.borders = a->borders,
 		.n_workers = a->plan.workers,
@@ -152,7 +150,8 @@ int app_ctl_up(struct app *a)
 	if (!a->ctl_tunnels || !a->ctl_ports || !a->ctl_addrs)
 		return app_fail(a, -ENOMEM, "control");
 	for (unsigned i = 0; i < cc.n_tunnels; i++)
-		ctl_tunnel(a, i);
+		a->ctl_tunnels[i] = i < a->conf->n_tunnels ? app_ctl_tunnel(a, i, &a->conf->tunnels[i])
+							   : (struct ctl_tunnel){.blank = true, .name = ""};
 	for (unsigned i = 0; i < cc.n_ports; i++)
 		ctl_port(a, i);
 	cc.tunnels = a->ctl_tunnels;

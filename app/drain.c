@@ -45,7 +45,7 @@ static void drain_one(struct app *a, unsigned tunnel, unsigned deadline_s)
 void app_drain(struct app *a, int tunnel, unsigned deadline_s)
 {
 	for (unsigned i = 0; i < a->conf->n_tunnels; i++)
-		if (tunnel < 0 || (unsigned)tunnel == i)
+		if ((unsigned)tunnel == i || (tunnel < 0 && !a->removed[i]))
 			drain_one(a, i, deadline_s);
 	for (unsigned w = 0; w < a->plan.workers; w++)
 		worker_drain_some(a->workers[w]);
@@ -62,6 +62,8 @@ void app_drain_turn(struct app *a)
 		if (!app_draining(a, i) || a->drained[i])
 			continue;
 		a->drained[i] = !app_drain_sessions(a, i) && !chan_streams(&a->chans, i);
+		if (a->drained[i] && a->removed[i])
+			ctl_tunnel_gone(a->ctl, i);
 		if (a->drained[i])
 			log_info("tunnel %s: drained: it has no session and no connection any more",
 				 a->conf->tunnels[i].name);

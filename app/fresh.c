@@ -58,22 +58,25 @@ static struct fresh_book *book_of(struct app *a, unsigned i)
 }
 
 /* Where nothing can be known again ("null", replaycheck off) no conversation is doubted either. */
+static int book_up(struct app *a, unsigned i)
+{
+	struct shard_tunnel *t = &a->tunnels[i];
+
+	if (t->client || !t->mark_len)
+		return 0;
+	t->book = book_of(a, i);
+	return t->book->v ? 0 : book_open(a, i);
+}
+
 static int books_up(struct app *a)
 {
 	int ret = 0;
 
-	a->books = calloc(a->conf->n_tunnels, sizeof(*a->books));
+	a->books = calloc(a->conf->tunnels_room, sizeof(*a->books));
 	if (!a->books)
 		return app_fail(a, -ENOMEM, "conversations");
-	for (unsigned i = 0; i < a->conf->n_tunnels && ret == 0; i++) {
-		struct shard_tunnel *t = &a->tunnels[i];
-
-		if (t->client || !t->mark_len)
-			continue;
-		t->book = book_of(a, i);
-		if (!t->book->v)
-			ret = book_open(a, i);
-	}
+	for (unsigned i = 0; i < a->conf->n_tunnels && ret == 0; i++)
+		ret = book_up(a, i);
 	return ret ? app_fail(a, ret, "conversations") : 0;
 }
 
@@ -99,7 +102,7 @@ int app_fresh_up(struct app *a)
 		return app_fail(a, -errno, "filters of replays");
 	a->fresh_lines = v;
 	for (unsigned w = 0; w < n; w++) {
-		a->fresh[w] = calloc(tunnels, sizeof(**a->fresh));
+		a->fresh[w] = calloc(a->conf->tunnels_room, sizeof(**a->fresh));
 		if (!a->fresh[w])
 			return app_fail(a, -ENOMEM, "filters of replays");
 		for (unsigned t = 0; t < tunnels; t++, v += lines) {
@@ -110,14 +113,38 @@ int app_fresh_up(struct app *a)
 	return books_up(a);
 }
 
+int app_fresh_add(struct app *a, unsigned i)
+{
+	uint64_t now = worker_clock_ms(&a->clock, rte_rdtsc());
+	uint32_t lines = tunnel_lines(i + 1);
+	size_t each = lines * sizeof(struct fresh_line), len = a->plan.workers * each;
+	struct fresh_line *v;
+
+	v = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (v == MAP_FAILED)
+		return -errno;
+	for (unsigned w = 0; w < a->plan.workers; w++)
+		fresh_init(&a->fresh[w][i], v + (size_t)w * lines, lines, now);
+	a->fresh_added[i] = (struct app_map){v, len};
+	return book_up(a, i);
+}
+
+void app_fresh_drop(struct app *a, unsigned i)
+{
+	if (a->fresh_added[i].at)
+		munmap(a->fresh_added[i].at, a->fresh_added[i].len);
+	a->fresh_added[i] = (struct app_map){0};
+	if (a->books[i].v)
+		recall_close(&a->books[i]);
+}
+
 void app_fresh_down(struct app *a)
 {
 	for (unsigned w = 0; a->fresh && w < a->plan.workers; w++)
 		free(a->fresh[w]);
 	free(a->fresh);
-	for (unsigned i = 0; a->books && i < a->conf->n_tunnels; i++)
-		if (a->books[i].v)
-			recall_close(&a->books[i]);
+	for (unsigned i = 0; a->books && i < a->conf->tunnels_room; i++)
+		app_fresh_drop(a, i);
 	free(a->books);
 	if (a->fresh_lines)
 		munmap(a->fresh_lines, a->fresh_len);

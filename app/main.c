@@ -209,13 +209,16 @@ static void serve(struct app *a, uint64_t signals)
 	while (!(signals & END_SIGNALS)) {
 		if (signals & 1ull << SIGUSR1)
 			print_snmp(a);
-		if (signals & 1ull << SIGHUP)
+		if (signals & 1ull << SIGHUP) {
+			notify_reloading();
 			reload_hup(a);
+		}
 		signals = ctl_turn(a->ctl, TURN_MS);
 		notify_watchdog();
 		posture_tell();
 		log_tick();
-		reload_turn(a);
+		if (reload_turn(a))
+			notify_ready();
 		app_drain_turn(a);
 	}
 	notify_stopping();
@@ -275,6 +278,14 @@ static int begin(const struct conf *c)
 	return err;
 }
 
+/* Places for tunnels that a reload adds: a command line has none to read again. */
+static int reserve(const struct conf *c)
+{
+	unsigned spare = c->tunnels[0].line < 0 ? 0 : c->spare_tunnels, room = c->n_tunnels + spare;
+
+	return conf_reserve((struct conf *)c, room < CONF_TUNNELS_MAX ? room : CONF_TUNNELS_MAX);
+}
+
 static int run(const struct conf *c)
 {
 	struct app a = {.conf = c, .ports_lock = PTHREAD_MUTEX_INITIALIZER};
@@ -285,7 +296,7 @@ static int run(const struct conf *c)
 	block_signals(c);
 	raise_limits();
 	notify_open();
-	if (begin(c))
+	if (reserve(c) || begin(c))
 		return EXIT_FAILURE;
 	banner(c);
 	ret = steps_up(&a);

@@ -97,7 +97,8 @@ int app_memory_up(struct app *a)
 	for (unsigned i = 0; i < at->n_pools; i++)
 		if (pool_up(a, i))
 			return -ENOMEM;
-	ret = chan_pool_create(&a->chans, a->plan.chunks, a->plan.chans, a->conf->n_tunnels, at->ctl);
+	ret = chan_pool_create_spare(&a->chans, a->plan.chunks, a->plan.chans, a->conf->n_tunnels,
+				     a->conf->tunnels_room - a->conf->n_tunnels, at->ctl);
 	if (ret)
 		return app_fail(a, ret, "stream buffers");
 	for (unsigned i = 0; i < a->conf->n_tunnels; i++)

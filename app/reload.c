@@ -36,7 +36,9 @@ struct tunnel_change {
 
 /* What is ready for control. */
 struct change {
-	const struct reload_job *drain; /* or only that */
+	int (*step)(struct app *a, void *ctx); /* or only that */
+	void *ctx;
+	int ret;
 	const struct conf *want;
 	struct tunnel_change *v;
 	unsigned n;
@@ -134,6 +136,24 @@ static bool same_key(void *ctx, unsigned i, unsigned k)
 	return app_same_key(keys->a, i, &keys->want->tunnels[k]);
 }
 
+/* Tunnels that cannot be added: told beforehand, and by the check. */
+static void bar(const struct app *a, struct reload_job *job)
+{
+	unsigned before = 0;
+
+	for (unsigned i = 0; i < job->diff.n; i++) {
+		struct conf_change *c = &job->diff.v[i];
+		const char *why;
+
+		if (c->what != CONF_ADDED || c->added < 0)
+			continue;
+		why = app_add_bars(a, &job->want->tunnels[c->added], before);
+		if (why)
+			conf_diff_bar(&job->diff, c, why);
+		before += !why;
+	}
+}
+
 static int read_file(struct reload *r, struct reload_job *job)
 {
 	struct keys keys = {r->a, NULL};
@@ -151,7 +171,8 @@ static int read_file(struct reload *r, struct reload_job *job)
 	}
 	keys.want = job->want;
 	err = conf_diff((struct conf *)r->a->conf, job->want, same_key, &keys, &job->diff);
-	conf_wipe_keys(job->want);
+	if (!err)
+		bar(r->a, job);
 	return err ? fail(job, err, "reload") : 0;
 }
 
@@ -176,7 +197,8 @@ static int prepare(struct reload *r, struct reload_job *job, struct change *c)
 		struct tunnel_change *t;
 		int err;
 
-		if (d->tunnel < 0 || d->how == CONF_HOW_RESTART || change_of(c, (unsigned)d->tunnel))
+		if (d->what != CONF_CHANGED || d->tunnel < 0 || d->how == CONF_HOW_RESTART ||
+		    change_of(c, (unsigned)d->tunnel))
 			continue;
 		t = &c->v[c->n++];
 		t->i = (unsigned)d->tunnel;
@@ -200,11 +222,7 @@ static void change_free(struct change *c)
 static void take_tunnel(struct app *a, struct tunnel_change *t)
 {
 	const struct conf_tunnel *w = t->want;
-	const struct ctl_tunnel ct = {
-		.target = {w->target.host ? w->target.host : "", w->target.port_min, w->target.port_max},
-		.target_path = w->target.path,
-		.scavenge_ms = a->tunnels[t->i].scavenge_ms,
-	};
+	struct ctl_tunnel ct = app_ctl_tunnel(a, t->i, &a->conf->tunnels[t->i]);
 	struct shard_live l;
 
 	app_tunnel_live(w, &l);
@@ -212,6 +230,9 @@ static void take_tunnel(struct app *a, struct tunnel_change *t)
 	t->old = (struct net_acl *)a->tunnels[t->i].acl;
 	shard_live_set(&a->tunnels[t->i], &l);
 	t->acl = t->old; /* which goes when nobody looks at it any more */
+	ct.target = (struct ctl_addr){w->target.host, w->target.port_min, w->target.port_max};
+	ct.target_path = w->target.path;
+	ct.scavenge_ms = a->tunnels[t->i].scavenge_ms;
 	t->failed = ctl_tunnel_change(a->ctl, t->i, &ct) != 0;
 }
 
@@ -219,8 +240,8 @@ static void take(struct app *a, struct change *c)
 {
 	struct origins_conf oc;
 
-	if (c->drain) {
-		app_drain(a, c->drain->tunnel, c->drain->deadline_s);
+	if (c->step) {
+		c->ret = c->step(a, c->ctx);
 		return;
 	}
 	for (unsigned k = 0; k < c->n; k++)
@@ -259,6 +280,14 @@ static bool hand_over(struct reload *r, struct change *c)
 	} while (!atomic_load(&r->end));
 	/* Control takes nothing any more, unless it did just now. */
 	return !atomic_compare_exchange_strong(&r->ready, &mine, NULL);
+}
+
+/* Calls fn between two turns of control's; -ESHUTDOWN: not any more. */
+static int on_control(struct reload *r, int (*fn)(struct app *a, void *ctx), void *ctx)
+{
+	struct change c = {.step = fn, .ctx = ctx};
+
+	return hand_over(r, &c) ? c.ret : -ESHUTDOWN;
 }
 
 static bool wait_workers(struct reload *r)
@@ -341,6 +370,102 @@ static void snmplog_before(struct app *a, struct reload_job *job)
 	app_snmplog_down(a);
 }
 
+/* ---- tunnels that come and go ---- */
+
+struct open {
+	char *why;
+	size_t why_n;
+};
+
+static int step_tell(struct app *a, void *ctx)
+{
+	(void)ctx;
+	return app_add_tell(a);
+}
+
+static int step_open(struct app *a, void *ctx)
+{
+	struct open *o = ctx;
+
+	return ctl_tunnel_open(a->ctl, a->conf->n_tunnels, o->why, o->why_n);
+}
+
+static int step_remove(struct app *a, void *ctx)
+{
+	app_remove(a, *(unsigned *)ctx);
+	return 0;
+}
+
+static int wait_told(struct reload *r)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < GRACE_MS; i++) {
+		if (app_add_told(r->a, &ret))
+			return ret;
+		usleep(1000);
+	}
+	return -ETIMEDOUT;
+}
+
+static int add_one(struct reload *r, struct conf_tunnel *t, char *why, size_t why_n)
+{
+	struct open o = {why, why_n};
+	int ret = app_add_make(r->a, t, why, why_n);
+
+	if (ret)
+		return ret;
+	ret = on_control(r, step_tell, NULL);
+	if (ret == 0)
+		ret = wait_told(r);
+	if (ret)
+		snprintf(why, why_n, "%s", strerror(-ret));
+	else
+		ret = on_control(r, step_open, &o);
+	if (ret == -ETIMEDOUT || ret == -ESHUTDOWN)
+		return ret; /* who knows who has it */
+	if (ret)
+		app_add_undo(r->a, t);
+	else
+		app_add_done(r->a);
+	return ret;
+}
+
+/* Another one may have its name: this one's has the mark. */
+static void rename_removed(void *ctx)
+{
+	struct conf_tunnel *t = ctx;
+
+	memmove(t->name + 1, t->name, sizeof(t->name) - 2);
+	t->name[0] = CONF_REMOVED_MARK;
+	t->name[sizeof(t->name) - 1] = '\0';
+}
+
+static void remove_tunnels(struct reload *r, struct reload_job *job)
+{
+	for (unsigned i = 0; i < job->diff.n; i++) {
+		const struct conf_change *c = &job->diff.v[i];
+		unsigned t = (unsigned)c->tunnel;
+
+		if (c->what == CONF_REMOVED && c->tunnel >= 0 && on_control(r, step_remove, &t) == 0)
+			tlm_change(rename_removed, &((struct conf *)r->a->conf)->tunnels[t]);
+	}
+}
+
+static void add_tunnels(struct reload *r, struct reload_job *job)
+{
+	char why[256] = "";
+
+	for (unsigned i = 0; i < job->diff.n; i++) {
+		struct conf_change *c = &job->diff.v[i];
+
+		if (c->what != CONF_ADDED || c->added < 0 || c->how == CONF_HOW_RESTART)
+			continue;
+		if (add_one(r, &job->want->tunnels[c->added], why, sizeof(why)))
+			conf_diff_bar(&job->diff, c, why);
+	}
+}
+
 static void apply(struct reload *r, struct reload_job *job)
 {
 	struct change c = {0};
@@ -360,6 +485,8 @@ static void apply(struct reload *r, struct reload_job *job)
 	snmplog_before(r->a, job);
 	tlm_change(adopt, job);
 	snmplog_again(r->a, job);
+	remove_tunnels(r, job);
+	add_tunnels(r, job);
 	tell(job, r->a->conf->path);
 	for (unsigned k = 0; k < c.n; k++)
 		if (c.v[k].failed)
@@ -385,11 +512,17 @@ static void reopen(struct reload *r)
 		log_to(fd, (enum log_level)c->log.level);
 }
 
+static int step_drain(struct app *a, void *ctx)
+{
+	const struct reload_job *job = ctx;
+
+	app_drain(a, job->tunnel, job->deadline_s);
+	return 0;
+}
+
 static void drain_job(struct reload *r, struct reload_job *job)
 {
-	struct change c = {.drain = job};
-
-	if (!hand_over(r, &c))
+	if (on_control(r, step_drain, job) == -ESHUTDOWN)
 		fail(job, -ESHUTDOWN, "drain");
 }
 
@@ -401,6 +534,8 @@ static void do_work(struct reload *r, struct reload_job *job)
 		drain_job(r, job);
 	else if (read_file(r, job) == 0 && job->what == RELOAD_APPLY && !atomic_load(&r->end))
 		apply(r, job);
+	if (job->want)
+		conf_wipe_keys(job->want);
 	if (job->err && job->hup && !from_file(r->a->conf))
 		log_info("SIGHUP: the log's file was opened anew; %s", job->why);
 	else if (job->err && job->what == RELOAD_APPLY)

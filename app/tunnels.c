@@ -189,13 +189,14 @@ bool app_same_key(const struct app *a, unsigned i, const struct conf_tunnel *t)
 }
 
 /* One tunnel as shards see it, from one tunnel as the file has it (wire.md section 1 for the sizes). */
-static int tunnel_make(struct app *a, unsigned i)
+int app_tunnel_make(struct app *a, unsigned i)
 {
 	const struct conf_tunnel *t = &a->conf->tunnels[i];
 	struct shard_tunnel *s = &a->tunnels[i];
 	bool fec = t->datashard && t->parityshard;
 	int ret = tunnel_crypt(a, i);
 
+	s->blank = false;
 	if (ret == 0)
 		ret = tunnel_qpp(a, i);
 	if (ret == 0)
@@ -263,7 +264,7 @@ void app_origins_conf(const struct app *a, const struct conf *c, struct origins_
 		.prefix = c->max_prefix,
 		.rate = c->max_rate,
 		.burst = burst > CONF_BURST_MIN ? burst : CONF_BURST_MIN,
-		.n_tunnels = a->conf->n_tunnels,
+		.n_tunnels = a->conf->tunnels_room,
 	};
 }
 
@@ -280,17 +281,19 @@ static int origins_up(struct app *a)
 
 int app_tunnels_up(struct app *a)
 {
-	unsigned n = a->conf->n_tunnels;
+	unsigned n = a->conf->n_tunnels, room = a->conf->tunnels_room;
 
-	a->crypts = calloc(n, sizeof(*a->crypts));
-	a->tunnels = calloc(n, sizeof(*a->tunnels));
-	a->slot_worker = calloc(n, sizeof(*a->slot_worker));
-	a->recall_keys = calloc(n, sizeof(*a->recall_keys));
+	a->crypts = calloc(room, sizeof(*a->crypts));
+	a->tunnels = calloc(room, sizeof(*a->tunnels));
+	a->slot_worker = calloc(room, sizeof(*a->slot_worker));
+	a->recall_keys = calloc(room, sizeof(*a->recall_keys));
 	if (!a->crypts || !a->tunnels || !a->slot_worker || !a->recall_keys)
 		return app_fail(a, -ENOMEM, "tunnels");
+	for (unsigned i = n; i < room; i++)
+		a->tunnels[i].blank = true;
 	log_info("initiating key derivation");
 	for (unsigned i = 0; i < n; i++) {
-		int ret = tunnel_make(a, i);
+		int ret = app_tunnel_make(a, i);
 
 		if (ret)
 			return ret;
@@ -300,25 +303,33 @@ int app_tunnels_up(struct app *a)
 	return origins_up(a);
 }
 
+void app_tunnel_unmake(struct app *a, unsigned i)
+{
+	struct shard_tunnel *t = &a->tunnels[i];
+
+	if (t->fec)
+		fec_codec_put(t->fec);
+	fec_shapes_drop(&t->others);
+	qpp_pads_destroy((struct qpp_pads *)t->qpp);
+	net_acl_destroy((struct net_acl *)t->acl);
+	free(t->dials);
+	free(a->slot_worker[i]);
+	if (a->crypts[i])
+		crypt_destroy(a->crypts[i]);
+	*t = (struct shard_tunnel){.blank = true};
+	a->slot_worker[i] = NULL;
+	a->crypts[i] = NULL;
+}
+
 void app_tunnels_down(struct app *a)
 {
-	for (unsigned i = 0; i < a->conf->n_tunnels; i++) {
-		if (a->tunnels && a->tunnels[i].fec)
-			fec_codec_put(a->tunnels[i].fec);
-		if (a->tunnels) {
-			fec_shapes_drop(&a->tunnels[i].others);
-			qpp_pads_destroy((struct qpp_pads *)a->tunnels[i].qpp);
-			net_acl_destroy((struct net_acl *)a->tunnels[i].acl);
-			free(a->tunnels[i].dials);
-		}
-		if (a->slot_worker)
-			free(a->slot_worker[i]);
-		if (a->crypts && a->crypts[i])
-			crypt_destroy(a->crypts[i]);
-	}
+	bool all = a->crypts && a->tunnels && a->slot_worker && a->recall_keys;
+
+	for (unsigned i = 0; all && i < a->conf->tunnels_room; i++)
+		app_tunnel_unmake(a, i);
 	origins_destroy(a->origins);
 	if (a->recall_keys)
-		explicit_bzero(a->recall_keys, a->conf->n_tunnels * sizeof(*a->recall_keys));
+		explicit_bzero(a->recall_keys, a->conf->tunnels_room * sizeof(*a->recall_keys));
 	free(a->recall_keys);
 	free(a->slot_worker);
 	free(a->tunnels);

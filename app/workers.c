@@ -21,7 +21,7 @@ static int shard_up(struct app *a, unsigned w)
 	struct shard_conf sc = {
 		.id = w,
 		.tunnels = a->tunnels,
-		.n_tunnels = a->conf->n_tunnels,
+		.n_tunnels = a->conf->tunnels_room,
 		.max_sessions = a->conf->max_sessions,
 		.session_bytes = a->conf->session_bytes,
 		.origins = a->origins,
@@ -68,7 +68,7 @@ static int worker_up(struct app *a, unsigned w, unsigned objects, const uint8_t 
 		.mesh = a->mesh,
 		.udp = a->udp,
 		.crypts = (const struct crypt *const *)a->crypts,
-		.n_tunnels = a->conf->n_tunnels,
+		.n_tunnels = a->conf->tunnels_room,
 		.n_ports = a->conf->n_ports,
 		.pool = a->pools[a->plan.place.tx_pool[w]],
 		.poll = a->conf->eal.idle == CONF_IDLE_POLL,
@@ -108,6 +108,8 @@ int app_workers_up(struct app *a)
 		return app_fail(a, -EIO, "random numbers");
 	for (unsigned i = 0; i < a->conf->n_tunnels; i++)
 		objects += a->tunnels[i].client ? a->tunnels[i].conn : 0;
+	if (a->conf->tunnels_room > a->conf->n_tunnels)
+		objects += APP_SPARE_SLOTS;
 	a->borders = calloc(n, sizeof(*a->borders));
 	a->shards = calloc(n, sizeof(*a->shards));
 	a->workers = calloc(n, sizeof(*a->workers));

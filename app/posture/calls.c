@@ -17,7 +17,8 @@ const char *const sandbox_calls[] = {
 	"close_range", "lseek", "open", "openat", "stat", "fstat", "lstat", "newfstatat", "fstatat64", "statx",
 	"statfs", "fstatfs", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getdents", "getdents64",
 	"getcwd", "fcntl", "dup", "dup2", "dup3", "pipe", "pipe2", "ioctl", "flock", "ftruncate", "fallocate", "fsync",
-	"fdatasync", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "chmod", "fchmod", "fchmodat", "umask",
+	"fdatasync", "unlink", "unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "chmod",
+	"fchmod", "fchmodat", "umask",
 	/* memory */
 	"mmap", "munmap", "mremap", "mprotect", "madvise", "mlock", "mlock2", "munlock", "brk", "msync", "mincore",
 	"mbind", "get_mempolicy", "set_mempolicy", "move_pages", "memfd_create", "membarrier",

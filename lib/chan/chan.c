@@ -59,12 +59,18 @@ static unsigned cached(unsigned n, unsigned tunnels)
 
 int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, unsigned tunnels, int socket)
 {
+	return chan_pool_create_spare(p, chunks, chans, tunnels, 0, socket);
+}
+
+int chan_pool_create_spare(struct chan_pool *p, unsigned chunks, unsigned chans, unsigned tunnels, unsigned spare,
+			   int socket)
+{
 	int err;
 
 	memset(p, 0, sizeof(*p));
-	err = shares_init(&p->chunk_shares, chunks - cached(chunks, tunnels), tunnels);
+	err = shares_init_spare(&p->chunk_shares, chunks - cached(chunks, tunnels), tunnels, spare);
 	if (!err)
-		err = shares_init(&p->chan_shares, chans - cached(chans, tunnels), tunnels);
+		err = shares_init_spare(&p->chan_shares, chans - cached(chans, tunnels), tunnels, spare);
 	if (err)
 		goto err_shares;
 

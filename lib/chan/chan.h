@@ -39,6 +39,9 @@ struct chan_pool {
 /* chunks, chans: how many of each there will be, among so many tunnels.  p stays where it is until it is destroyed.
  * 0 or -errno. */
 int chan_pool_create(struct chan_pool *p, unsigned chunks, unsigned chans, unsigned tunnels, int socket);
+/* The same, and so many tunnels more may come, which take from what is nobody's part. */
+int chan_pool_create_spare(struct chan_pool *p, unsigned chunks, unsigned chans, unsigned tunnels, unsigned spare,
+			   int socket);
 void chan_pool_destroy(struct chan_pool *p);
 /* The same at the end of the process: what is EAL's memory goes with EAL, which would first write zeros over all of it.
  */

@@ -5,20 +5,26 @@
 
 #include "share.h"
 
-int shares_init(struct shares *s, uint32_t total, unsigned n)
+/* One alone may have everything, as long as it is. */
+int shares_init_spare(struct shares *s, uint32_t total, unsigned n, unsigned spare)
 {
-	uint32_t sure = n == 1 ? total : total / 2 / n;
+	uint32_t sure = n + spare == 1 ? total : total / 2 / n;
 
-	*s = (struct shares){.n = n, .common = total - n * sure};
-	s->of = aligned_alloc(64, n * sizeof(*s->of));
+	*s = (struct shares){.n = n + spare, .common = total - n * sure};
+	s->of = aligned_alloc(64, (n + spare) * sizeof(*s->of));
 	if (!s->of)
 		return -ENOMEM;
-	memset(s->of, 0, n * sizeof(*s->of));
-	for (unsigned i = 0; i < n; i++) {
-		s->of[i].sure = sure;
-		s->of[i].most = sure + s->common - s->common / 4;
+	memset(s->of, 0, (n + spare) * sizeof(*s->of));
+	for (unsigned i = 0; i < n + spare; i++) {
+		s->of[i].sure = i < n ? sure : 0;
+		s->of[i].most = n == 1 && i == 0 ? total : s->of[i].sure + s->common - s->common / 4;
 	}
 	return 0;
+}
+
+int shares_init(struct shares *s, uint32_t total, unsigned n)
+{
+	return shares_init_spare(s, total, n, 0);
 }
 
 void shares_fini(struct shares *s)

@@ -26,6 +26,8 @@ struct shares {
 
 /* total objects among n tunnels (n > 0).  0 or -ENOMEM. */
 int shares_init(struct shares *s, uint32_t total, unsigned n);
+/* The same, and places for `spare` tunnels more that may come: they have no part of their own. */
+int shares_init_spare(struct shares *s, uint32_t total, unsigned n, unsigned spare);
 void shares_fini(struct shares *s);
 
 /* Tunnel i may hold no more than `most`; what it loses of its own part is common.  Before anything is taken. */

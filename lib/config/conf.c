@@ -13,6 +13,7 @@ static int set_defaults(struct conf *c, const char *path)
 	c->eal.n_lcores = 2;
 	c->eal.control = 1;
 	c->max_sessions = 65536;
+	c->spare_tunnels = 16;
 	c->max_rate = 2000;
 	c->max_streams = 4096;
 	c->max_dials = 512;
@@ -91,6 +92,18 @@ int conf_load(const char *path, struct conf **out, char *why, size_t why_n)
 	if (rc == 0)
 		rc = read_and_check(&r);
 	return conf_reader_close(&r, rc, out);
+}
+
+int conf_reserve(struct conf *c, unsigned room)
+{
+	struct conf_tunnel *v = room > c->n_tunnels ? realloc(c->tunnels, room * sizeof(*v)) : c->tunnels;
+
+	if (!v)
+		return -ENOMEM;
+	c->tunnels = v;
+	c->tunnels_room = room > c->n_tunnels ? room : c->n_tunnels;
+	memset(v + c->n_tunnels, 0, (c->tunnels_room - c->n_tunnels) * sizeof(*v));
+	return 0;
 }
 
 void conf_wipe_keys(struct conf *c)

@@ -198,8 +198,9 @@ struct conf {
 	struct conf_port *ports;
 	unsigned n_ports;
 	struct conf_tunnel *tunnels;
-	unsigned n_tunnels;
-	unsigned max_sessions; /* limits.sessions: a worker; 65536 */
+	unsigned n_tunnels, tunnels_room; /* conf_reserve */
+	unsigned spare_tunnels;		  /* limits.spare_tunnels: that may be added while it runs; 16 */
+	unsigned max_sessions;		  /* limits.sessions: a worker; 65536 */
 	/*
 	 * limits.address_sessions, limits.prefix_sessions: of one address, of one /24 or /56; 0: as many as come.  Not
 	 * given: half, and three quarters, of what all workers may have, CONF_SOURCE_MIN at least.
@@ -319,6 +320,16 @@ int conf_lcore_cpus(const char *text, unsigned id, uint8_t cpus[CONF_CPUS_MAX]);
 
 /* Wipes the passphrases and frees all.  c may be NULL. */
 void conf_free(struct conf *c);
+
+/* Room for so many tunnels in all, blank ones behind those that there are, which stay where they are from then on.  0
+ * or -ENOMEM. */
+int conf_reserve(struct conf *c, unsigned room);
+
+/* Tunnels that there can be before the next start: who sizes anything by them sizes it by this. */
+static inline unsigned conf_room(const struct conf *c)
+{
+	return c->tunnels_room > c->n_tunnels ? c->tunnels_room : c->n_tunnels;
+}
 
 /* Overwrites every passphrase, once the keys have been derived; key_len is 0 afterwards. */
 void conf_wipe_keys(struct conf *c);

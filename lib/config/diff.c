@@ -35,6 +35,7 @@ static const struct verdict verdicts[] = {
 	{"limits", "address_sessions", CONF_HOW_NEW, SESSIONS},
 	{"limits", "prefix_sessions", CONF_HOW_NEW, SESSIONS},
 	{"limits", "address_rate", CONF_HOW_NEW, SESSIONS},
+	{"limits", "spare_tunnels", CONF_HOW_RESTART, SIZES},
 	{"limits", "session_bytes", CONF_HOW_RESTART, SIZES},
 	{"limits", "streams", CONF_HOW_RESTART, SIZES},
 	{"limits", "dials", CONF_HOW_RESTART, "is shared out at the start"},
@@ -289,7 +290,9 @@ static void singles(struct differ *d)
 /* What there is on one side only. */
 static void lone(struct differ *d, enum conf_what what, const char *group, const char *name, int tunnel, int added)
 {
-	struct conf_change *c = add(d, what, CONF_HOW_RESTART, NULL);
+	bool is_tunnel = group[0] == 't';
+	const char *note = what == CONF_REMOVED ? "takes nothing new, and ends" : "listens at once";
+	struct conf_change *c = is_tunnel ? add(d, what, CONF_HOW_LIVE, note) : add(d, what, CONF_HOW_RESTART, NULL);
 
 	if (!c)
 		return;
@@ -339,6 +342,8 @@ static void tunnels(struct differ *d)
 		struct group g = {
 			&conf_tunnel_table, "tunnels", t->name, t, k < 0 ? NULL : &d->want->tunnels[k], (int)i, k};
 
+		if (t->name[0] == CONF_REMOVED_MARK)
+			continue;
 		if (k < 0)
 			lone(d, CONF_REMOVED, "tunnels", t->name, (int)i, -1);
 		else
@@ -359,6 +364,15 @@ int conf_diff(struct conf *now, const struct conf *want, bool (*same_key)(void *
 	ports(&d);
 	tunnels(&d);
 	return d.nomem ? -ENOMEM : 0;
+}
+
+void conf_diff_bar(struct conf_diff *d, struct conf_change *c, const char *why)
+{
+	free(c->from);
+	c->from = strdup(why);
+	c->note = c->from;
+	d->n_restart += c->how != CONF_HOW_RESTART;
+	c->how = CONF_HOW_RESTART;
 }
 
 void conf_diff_free(struct conf_diff *d)

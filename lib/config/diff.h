@@ -18,6 +18,9 @@ enum conf_how {
 	CONF_HOW_RESTART, /* not applied before the gateway is started again */
 };
 
+/* First in the name of a running tunnel that was removed, which no file's can have. */
+#define CONF_REMOVED_MARK '.'
+
 enum conf_what { CONF_CHANGED, CONF_ADDED, CONF_REMOVED };
 
 struct conf_item;
@@ -47,6 +50,8 @@ struct conf_diff {
  */
 int conf_diff(struct conf *now, const struct conf *want, bool (*same_key)(void *ctx, unsigned i, unsigned k), void *ctx,
 	      struct conf_diff *out);
+/* What was added is not, before a restart. */
+void conf_diff_bar(struct conf_diff *d, struct conf_change *c, const char *why);
 void conf_diff_free(struct conf_diff *d);
 
 /*

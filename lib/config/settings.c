@@ -120,6 +120,8 @@ static const struct conf_item limits_items[] = {
 	{"address_rate", .kind = CONF_UINT, .offset = offsetof(struct conf, max_rate), .max = 1000000,
 	 .help = "new sessions a second of one source address, and those of four seconds (64 at least) at once; 0: as "
 		 "many as come"},
+	{"spare_tunnels", .kind = CONF_UINT, .offset = offsetof(struct conf, spare_tunnels), .max = CONF_TUNNELS_MAX,
+	 .help = "tunnels that a reload may add before the next start"},
 	{"session_bytes", .kind = CONF_UINT, .offset = offsetof(struct conf, session_bytes), .max = INT32_MAX,
 	 .help = "bytes of memory that a session may hold, 65536 at least; 0: its part of what there is"},
 	{"streams", .kind = CONF_UINT, .offset = offsetof(struct conf, max_streams), .min = 1, .max = 1048576,

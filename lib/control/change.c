@@ -34,7 +34,7 @@ static struct tunnel_now *now_new(const struct ctl *c, unsigned tunnel, const st
 
 	if (!n)
 		return NULL;
-	n->conf = *c->tunnels[tunnel].conf;
+	n->conf = *t;
 	atomic_init(&n->refs, c->team->n);
 	n->host = strdup(t->target.host ? t->target.host : "");
 	n->path = t->target_path ? strdup(t->target_path) : NULL;
@@ -45,7 +45,6 @@ static struct tunnel_now *now_new(const struct ctl *c, unsigned tunnel, const st
 	}
 	n->conf.target = (struct ctl_addr){n->host, t->target.port_min, t->target.port_max};
 	n->conf.target_path = n->path;
-	n->conf.scavenge_ms = t->scavenge_ms;
 	return n;
 }
 
@@ -58,6 +57,8 @@ static void follow(struct ctl *c, unsigned tunnel)
 	if (!n || old == &n->conf)
 		return;
 	t->conf = &n->conf;
+	if (n->conf.client && old->blank)
+		name_change(&t->host, c, n->conf.remote.host);
 	if (!n->conf.client && (t->host.literal || strcmp(t->host.host, n->host) != 0))
 		name_change(&t->host, c, n->host);
 	else if (!n->conf.client)
@@ -77,6 +78,22 @@ void change_turn(struct ctl *c)
 	c->dial_ms = atomic_load(&c->team->dial_ms);
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
 		follow(c, i);
+	atomic_store_explicit(&c->team->one[c->conf.id].followed, changes, memory_order_release);
+}
+
+bool ctl_followed(const struct ctl *c)
+{
+	unsigned changes = atomic_load_explicit(&c->team->changes, memory_order_relaxed);
+
+	for (unsigned k = 0; k < c->team->n; k++)
+		if (atomic_load_explicit(&c->team->one[k].followed, memory_order_acquire) != changes)
+			return false;
+	return true;
+}
+
+int ctl_tunnel_open(struct ctl *c, unsigned tunnel, char *why, size_t why_n)
+{
+	return c->tunnels[tunnel].conf->client ? listen_open(c, tunnel, why, why_n) : resv_open(c, tunnel, why, why_n);
 }
 
 void change_down(struct ctl *c)

@@ -27,6 +27,7 @@ struct ctl_addr { /* host: literal, name or empty (any); ports min..max */
 
 struct ctl_tunnel {
 	const char *name;
+	bool blank; /* nobody's yet: a place for one that comes while it runs */
 	bool client;
 	struct ctl_addr listen;	     /* client: TCP to accept on; server: ports to reserve and enter in net_ports */
 	struct ctl_addr target;	     /* server: TCP to dial for each stream */
@@ -186,13 +187,20 @@ uint64_t ctl_undelivered(const struct ctl *c, unsigned *conns);
 void ctl_wake(struct ctl *c);
 
 /*
- * The first instance's thread; the others follow in their next turns.  Of `t` a tunnel takes target, target_path and
- * scavenge_ms, copied, for connections from now on, and nothing else.  0 or -ENOMEM.
+ * The first instance's thread; the others follow in their next turns.  A tunnel is t from then on, whose target's
+ * strings are copied; of one that was not blank only target, target_path and scavenge_ms may differ.  0 or -ENOMEM.
  */
 int ctl_tunnel_change(struct ctl *c, unsigned tunnel, const struct ctl_tunnel *t);
 /* Likewise: as in ctl_conf. */
 void ctl_change(struct ctl *c, bool quiet, uint32_t dial_ms);
 
+/*
+ * A tunnel in a place that was blank.  First ctl_tunnel_change with all that it is; when every instance has followed
+ * (ctl_followed, any thread) and workers know it, ctl_tunnel_open: it listens from then on, or why not and all is as
+ * before.  A client's listen is no name.
+ */
+bool ctl_followed(const struct ctl *c);
+int ctl_tunnel_open(struct ctl *c, unsigned tunnel, char *why, size_t why_n);
 /* Likewise the first instance's thread: a client's tunnel accepts no connection any more (they are refused); a server's
  * is the workers' to drain. */
 void ctl_tunnel_close(struct ctl *c, unsigned tunnel);

@@ -109,7 +109,7 @@ struct ctl {
 	uint64_t signals;
 	struct tunnel *tunnels;
 	struct listener *listeners;
-	unsigned n_listeners;
+	unsigned n_listeners, max_listeners;
 	struct list conns;     /* struct tcp.all */
 	struct list ready;     /* struct tcp.ready: has bytes to move */
 	struct list starved;   /* struct tcp.starved: waits for chunks */
@@ -130,7 +130,7 @@ struct ctl {
 	unsigned changes;      /* of the team's, that this instance has followed */
 	struct names names;
 	struct resv *resv; /* server ports */
-	unsigned n_resv;
+	unsigned n_resv, max_resv;
 	struct tap tap[NET_DEV_MAX];
 	struct iface iface[NET_DEV_MAX];
 	uint16_t port_of[UINT8_MAX + 1]; /* DPDK port id -> gateway port, UINT16_MAX: none */
@@ -249,6 +249,7 @@ int listen_up(struct ctl *c, char *why, size_t why_n);
 void listen_down(struct ctl *c);
 /* Those of one tunnel. */
 void listen_close(struct ctl *c, unsigned tunnel);
+int listen_open(struct ctl *c, unsigned tunnel, char *why, size_t why_n);
 
 /* ---- limits.c ---- */
 int limits_up(struct ctl *c, char *why, size_t why_n);

@@ -146,7 +146,7 @@ static void fail(struct ctl *c, struct dialer *d, int err, const char *fmt, ...)
 	if (log_allow(&t->dial_limit, c->now / 1000, FAIL_LINES, FAIL_PERIOD, &left_out)) {
 		if (left_out)
 			log_info("tunnel %s: %u lines like the next one left out", t->conf->name, left_out);
-		if (c->conf.n_tunnels > 1)
+		if (c->conf.n_tunnels > 1 && !c->conf.tunnels[1].blank)
 			log_info("re-connecting: tunnel %s: %s", t->conf->name, text);
 		else
 			log_info("re-connecting: %s", text);

@@ -38,14 +38,29 @@ static unsigned open_now(void)
 	return n;
 }
 
+/* Where others may come, one alone leaves them half: whoever comes first has it. */
+static unsigned share_among(struct quota *q, unsigned all, unsigned n, bool blank)
+{
+	unsigned share = quota_init(q, all, n);
+
+	if (n > 1 || !blank)
+		return share;
+	q->spare = all - all / 2;
+	return all / 2;
+}
+
 static void share_out(struct ctl *c)
 {
 	unsigned all = c->conf.descriptors ? c->conf.descriptors : nofile(), fixed, slots = 0, servers = 0, share;
+	unsigned n = 0;
+	bool blank = false;
 	unsigned dials = c->conf.dials ? c->conf.dials : DIALS;
 
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++) {
 		slots += c->conf.tunnels[i].client ? c->conf.tunnels[i].conn : 0;
-		servers += !c->conf.tunnels[i].client;
+		n += !c->conf.tunnels[i].blank;
+		servers += !c->conf.tunnels[i].client && !c->conf.tunnels[i].blank;
+		blank |= c->conf.tunnels[i].blank;
 	}
 	c->max_holds = all / HOLDS_PART < HOLDS_MAX ? all / HOLDS_PART : HOLDS_MAX;
 	fixed = (c->conf.descriptors ? 0 : open_now() + FD_SPARE + c->conf.spared) + slots + c->max_holds;
@@ -54,12 +69,12 @@ static void share_out(struct ctl *c)
 	if (dials > all / 2)
 		dials = all / 2;
 	c->stats.dials_limit = dials;
-	share = quota_init(&c->team->fds, all, c->conf.n_tunnels);
+	share = share_among(&c->team->fds, all, n, blank);
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
-		c->team->tunnel[i].fds.share = share;
-	share = quota_init(&c->team->dials, dials, servers);
+		c->team->tunnel[i].fds.share = c->conf.tunnels[i].blank ? 0 : share;
+	share = share_among(&c->team->dials, dials, servers, blank);
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
-		c->team->tunnel[i].dials.share = share;
+		c->team->tunnel[i].dials.share = c->conf.tunnels[i].blank ? 0 : share;
 }
 
 /* All take from the same, and each has its queue of dials that wait. */

@@ -19,7 +19,8 @@
 #define PAUSE_MS     100 /* without file descriptors or chans */
 #define PAUSE_LINES  1
 #define PAUSE_PERIOD 10
-#define CHOICE_MAX   64 /* slots that are looked at for a connection */
+#define SPARE	     1024 /* listeners of tunnels that are added while it runs */
+#define CHOICE_MAX   64	  /* slots that are looked at for a connection */
 
 /* The port is left alone for a while: with level-triggered readiness a turn would come back at once. */
 static void pause_listener(struct ctl *c, struct listener *l, const char *reason)
@@ -30,7 +31,7 @@ static void pause_listener(struct ctl *c, struct listener *l, const char *reason
 	ctl_arm(c, &l->pause, PAUSE_MS);
 	c->stats.accept_paused++;
 	if (log_allow(&l->limit, c->now / 1000, PAUSE_LINES, PAUSE_PERIOD, &left_out))
-		log_warn("tunnel %s: accepting no connections for now: %s", c->conf.tunnels[l->tunnel].name, reason);
+		log_warn("tunnel %s: accepting no connections for now: %s", c->tunnels[l->tunnel].conf->name, reason);
 }
 
 static void on_pause(struct ctl *c, struct timer *t)
@@ -186,7 +187,7 @@ static struct listener *new_listener(struct ctl *c, uint16_t tunnel)
 static int start_unix(struct ctl *c, uint16_t tunnel, char *why, size_t why_n)
 {
 	struct listener *l = new_listener(c, tunnel);
-	const struct ctl_tunnel *t = &c->conf.tunnels[tunnel];
+	const struct ctl_tunnel *t = c->tunnels[tunnel].conf;
 	int err = unix_listen(t->listen_path, &l->ev.fd, &l->file);
 
 	if (err == -EADDRINUSE)
@@ -204,7 +205,7 @@ static int start_unix(struct ctl *c, uint16_t tunnel, char *why, size_t why_n)
 static int start_one(struct ctl *c, uint16_t tunnel, const struct name *host, unsigned port, char *why, size_t why_n)
 {
 	struct listener *l = new_listener(c, tunnel);
-	const char *name = c->conf.tunnels[tunnel].name;
+	const char *name = c->tunnels[tunnel].conf->name;
 	char text[ADDR_STRLEN] = "all addresses";
 	int err;
 
@@ -232,7 +233,7 @@ static int start_one(struct ctl *c, uint16_t tunnel, const struct name *host, un
 
 static int start_tunnel(struct ctl *c, uint16_t tunnel, char *why, size_t why_n)
 {
-	const struct ctl_tunnel *t = &c->conf.tunnels[tunnel];
+	const struct ctl_tunnel *t = c->tunnels[tunnel].conf;
 	const struct name *host = NULL;
 	struct name name;
 	int err = 0;
@@ -261,12 +262,28 @@ int listen_up(struct ctl *c, char *why, size_t why_n)
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
 		if (c->conf.tunnels[i].client)
 			total += 1u + c->conf.tunnels[i].listen.port_max - c->conf.tunnels[i].listen.port_min;
-	c->listeners = calloc(total + 1, sizeof(*c->listeners));
+	c->max_listeners = total + SPARE;
+	c->listeners = calloc(c->max_listeners, sizeof(*c->listeners));
 	if (!c->listeners)
 		return ctl_fail(why, why_n, -ENOMEM, "no memory for %u listeners", total);
 	for (unsigned i = 0; i < c->conf.n_tunnels && !err; i++)
 		if (c->conf.tunnels[i].client)
 			err = start_tunnel(c, (uint16_t)i, why, why_n);
+	return err;
+}
+
+int listen_open(struct ctl *c, unsigned tunnel, char *why, size_t why_n)
+{
+	unsigned before = c->n_listeners;
+	int err;
+
+	if (c->n_listeners == c->max_listeners)
+		return ctl_fail(why, why_n, -ENOSPC,
+				"tunnel %s: there is no room for one more listener before a restart",
+				c->tunnels[tunnel].conf->name);
+	err = start_tunnel(c, (uint16_t)tunnel, why, why_n);
+	if (err)
+		c->n_listeners = before; /* whoever failed has closed */
 	return err;
 }
 

@@ -15,6 +15,7 @@
 #include "xdp_port.h"
 
 #define RETRY_MS 1000
+#define SPARE	 4096 /* ports of tunnels that are added while it runs */
 
 /*
  * Of family `af`, deaf: its filter drops everything, before it is bound.  For TCP that keeps a listening socket from
@@ -101,7 +102,7 @@ int resv_sockets(const struct ctl *c, struct resv *r, unsigned tunnel, const str
 			       .port = port,
 			       .queue = worker == RESV_SERVER ? KUDP_ALL : worker % p->n_rxq,
 			       .floating = worker != RESV_SERVER,
-			       .buffer = c->conf.tunnels[tunnel].sockbuf};
+			       .buffer = c->tunnels[tunnel].conf->sockbuf};
 
 	r->fd = -1;
 	r->proto = FLOW_UDP;
@@ -127,7 +128,7 @@ static _Atomic uint16_t *entry(struct net_ports *t, uint16_t proto, unsigned por
 
 void resv_enter(struct net_ports *t, const struct resv *r, uint16_t tunnel)
 {
-	atomic_store_explicit(entry(t, r->proto, r->port), (uint16_t)(tunnel + 1), memory_order_relaxed);
+	atomic_store_explicit(entry(t, r->proto, r->port), (uint16_t)(tunnel + 1), memory_order_release);
 	port_xdp_serve(r->proto, r->port, true);
 }
 
@@ -143,14 +144,17 @@ void resv_free(struct ctl *c, struct resv *r)
 static int reserve(struct ctl *c, unsigned tunnel, const struct addr *host, unsigned port, uint16_t proto, char *why,
 		   size_t why_n)
 {
-	const char *name = c->conf.tunnels[tunnel].name, *what = proto == FLOW_TCP ? "TCP" : "UDP";
+	const char *name = c->tunnels[tunnel].conf->name, *what = proto == FLOW_TCP ? "TCP" : "UDP";
 	struct resv *r = &c->resv[c->n_resv];
 	unsigned other = atomic_load_explicit(entry(c->conf.udp, proto, port), memory_order_relaxed);
 	int err;
 
 	if (other)
 		return ctl_fail(why, why_n, -EADDRINUSE, "tunnel %s: %s port %u is tunnel %s's already", name, what,
-				port, c->conf.tunnels[other - 1].name);
+				port, c->tunnels[other - 1].conf->name);
+	if (c->n_resv == c->max_resv)
+		return ctl_fail(why, why_n, -ENOSPC, "tunnel %s: there is no room for more ports before a restart",
+				name);
 	if (proto == FLOW_UDP && resv_by_sockets(c))
 		err = resv_sockets(c, r, tunnel, host, (uint16_t)port, RESV_SERVER);
 	else
@@ -172,7 +176,7 @@ static int reserve(struct ctl *c, unsigned tunnel, const struct addr *host, unsi
 /* All ports of a server tunnel, or none. */
 static int reserve_all(struct ctl *c, unsigned tunnel, const struct addr *host, char *why, size_t why_n)
 {
-	const struct ctl_tunnel *t = &c->conf.tunnels[tunnel];
+	const struct ctl_tunnel *t = c->tunnels[tunnel].conf;
 	unsigned before = c->n_resv;
 	int err = 0;
 
@@ -263,16 +267,22 @@ int resv_up(struct ctl *c, char *why, size_t why_n)
 	int err = 0;
 
 	for (unsigned i = 0; i < c->conf.n_tunnels; i++)
-		if (!c->conf.tunnels[i].client)
+		if (!c->conf.tunnels[i].client && !c->conf.tunnels[i].blank)
 			total += (1u + c->conf.tunnels[i].listen.port_max - c->conf.tunnels[i].listen.port_min) *
 				 (c->conf.tunnels[i].tcp ? 2 : 1);
-	c->resv = calloc(total ? total : 1, sizeof(*c->resv));
+	c->max_resv = total + SPARE;
+	c->resv = calloc(c->max_resv, sizeof(*c->resv));
 	if (!c->resv)
 		return ctl_fail(why, why_n, -ENOMEM, "no memory for %u port reservations", total);
 	for (unsigned i = 0; i < c->conf.n_tunnels && !err; i++)
-		if (!c->conf.tunnels[i].client)
+		if (!c->conf.tunnels[i].client && !c->conf.tunnels[i].blank)
 			err = up_one(c, i, why, why_n);
 	return err;
+}
+
+int resv_open(struct ctl *c, unsigned tunnel, char *why, size_t why_n)
+{
+	return up_one(c, tunnel, why, why_n);
 }
 
 /* Its ports are those whose entries name it. */

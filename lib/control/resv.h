@@ -50,6 +50,8 @@ void resv_enter(struct net_ports *t, const struct resv *r, uint16_t tunnel);
 /* Closes the socket. */
 void resv_close(const struct ctl *c, struct resv *r);
 /* Takes the port out of the table and closes the socket. */
+/* Of a tunnel that is added: it listens, or why not. */
+int resv_open(struct ctl *c, unsigned tunnel, char *why, size_t why_n);
 /* All that a server's tunnel has, and what it would still have. */
 void resv_leave(struct ctl *c, unsigned tunnel);
 void resv_free(struct ctl *c, struct resv *r);

@@ -34,6 +34,7 @@ struct team_one {
 	int bell;		      /* eventfd, struck by any of the others */
 	_Atomic uint32_t streams;     /* connections, those on their way to it included */
 	_Atomic bool stop, drain;     /* asked of it */
+	_Atomic unsigned followed;    /* of `changes` */
 	_Atomic uint64_t undelivered; /* while it drains: bytes, */
 	_Atomic uint32_t cut;	      /* and of how many connections */
 };

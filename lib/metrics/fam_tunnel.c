@@ -139,7 +139,7 @@ static void parts(struct om *o, const struct tlm_src *src)
 void families_tunnels(struct om *o, const struct tlm_src *src)
 {
 	const struct conf *c = src->conf;
-	struct tunnels t = {c, calloc(c->n_tunnels, sizeof(*t.snmp))};
+	struct tunnels t = {c, calloc(conf_room(c), sizeof(*t.snmp))};
 	struct family_things things = {"tunnel", c->n_tunnels, base, name, &t};
 
 	if (!t.snmp) {

@@ -19,7 +19,7 @@ static uint64_t busy(const struct glance *l, unsigned w)
 static void share_cpu(struct glance *l, unsigned w, float *cpu, double dt)
 {
 	unsigned n = l->src->conf->n_tunnels;
-	uint64_t *last = l->datagrams + (size_t)w * n, all = 0, cycles = busy(l, w) - l->busy[w];
+	uint64_t *last = l->datagrams + (size_t)w * conf_room(l->src->conf), all = 0, cycles = busy(l, w) - l->busy[w];
 	double used = (double)cycles / (double)l->src->tsc_hz / dt;
 
 	l->busy[w] += cycles;
@@ -274,7 +274,7 @@ const struct glance_point *glance_point(const struct glance *l, unsigned tunnel,
 
 static int fill(struct glance *l)
 {
-	size_t n = l->src->conf->n_tunnels, w = l->src->n_workers;
+	size_t n = conf_room(l->src->conf), w = l->src->n_workers;
 
 	l->samples_max = (unsigned)w * (GLANCE_MANY + SHARD_QUERY_ROWS);
 	l->points = calloc(n * GLANCE_POINTS, sizeof(*l->points));

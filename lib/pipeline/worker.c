@@ -32,6 +32,11 @@ uint64_t worker_clock_us(const struct worker_clock *c, uint64_t tsc)
 	return (uint64_t)(((unsigned __int128)(tsc - c->base) * c->mult_us) >> 64);
 }
 
+static bool is_bare(const struct crypt *c)
+{
+	return c && !crypt_head(c) && !crypt_tail(c);
+}
+
 int worker_create(struct worker **out, const struct worker_conf *conf, const struct worker_clock *clock)
 {
 	size_t len = sizeof(struct worker) + conf->n_ports * sizeof(struct txq);
@@ -45,7 +50,7 @@ int worker_create(struct worker **out, const struct worker_conf *conf, const str
 	w->drops = shard_stats(conf->shard)->drops;
 	w->n_tx = 2 * shard_out_min(conf->shard) > PL_TX ? PL_TX_LONG : PL_TX;
 	for (unsigned i = 0; i < conf->n_tunnels; i++)
-		w->any_bare |= !crypt_head(conf->crypts[i]) && !crypt_tail(conf->crypts[i]);
+		w->any_bare |= is_bare(conf->crypts[i]);
 	w->shut = w->down = UINT32_MAX; /* until the first snapshot says which are open */
 	ret = frag_create(&w->frag, conf->pool, conf->socket);
 	if (ret) {
@@ -220,12 +225,23 @@ static void aside_drain_some(struct worker *w, uint64_t now)
 	shard_drain_tunnels(w->conf.shard, now);
 }
 
+static void aside_attach(struct worker *w, const struct crypt *c)
+{
+	w->attach_ret = crypt_mb_attach(w->conf.mb, c);
+	w->any_bare |= is_bare(c);
+	atomic_store_explicit(&w->attach, NULL, memory_order_release);
+}
+
 /* What happens once, or seldom: kept out of the turn. */
 static void worker_aside(struct worker *w, uint64_t tsc)
 {
 	uint64_t now = worker_clock_ms(w->clock, tsc);
 
+	const struct crypt *attach = atomic_load_explicit(&w->attach, memory_order_acquire);
+
 	shard_answer(w->conf.shard, now);
+	if (attach)
+		aside_attach(w, attach);
 	if (atomic_load_explicit(&w->close, memory_order_relaxed))
 		aside_close(w, now);
 	else if (atomic_load_explicit(&w->drain, memory_order_relaxed))
@@ -270,6 +286,19 @@ void worker_stop(struct worker *w)
 void worker_drain(struct worker *w)
 {
 	atomic_store(&w->drain, true);
+}
+
+void worker_attach(struct worker *w, const struct crypt *c)
+{
+	atomic_store_explicit(&w->attach, c, memory_order_release);
+}
+
+bool worker_attached(const struct worker *w, int *ret)
+{
+	if (atomic_load_explicit(&w->attach, memory_order_acquire))
+		return false;
+	*ret = w->attach_ret;
+	return true;
 }
 
 void worker_drain_some(struct worker *w)

@@ -83,7 +83,7 @@ struct worker_conf {
 	struct crypt_mb *mb;
 	struct worker_mesh *mesh;
 	const struct net_ports *udp;
-	const struct crypt *const *crypts; /* [tunnel] */
+	const struct crypt *const *crypts; /* [tunnel]; NULL: of a blank one */
 	unsigned n_tunnels;
 	const struct worker_port *ports;
 	unsigned n_ports;
@@ -188,6 +188,12 @@ void worker_stop(struct worker *w);
 /* Lets what is under way go out (shard_drain); worker_drained: it has, and was acknowledged. */
 void worker_drain(struct worker *w);
 bool worker_drained(const struct worker *w);
+/*
+ * A cipher of a tunnel that is added: the worker attaches it (crypt_mb_attach) between two turns, for it is the
+ * worker's to use.  One at a time, by one thread; it may have to be woken.  worker_attached: it has, with this result.
+ */
+void worker_attach(struct worker *w, const struct crypt *c);
+bool worker_attached(const struct worker *w, int *ret);
 /* Some tunnel is drained (shard_tunnel.drain_at): what it has left is looked after from now on. */
 void worker_drain_some(struct worker *w);
 /* Lets the sessions end: from the next turn on the shard closes everything; then worker_stop. */

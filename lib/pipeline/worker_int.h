@@ -70,11 +70,13 @@ struct worker {
 	uint64_t began, pulled;		   /* and when this turn did, and its look at what control has posted */
 	uint64_t in_turn[WORKER_N_STAGES]; /* cycles of this turn */
 	_Atomic bool stop, drain, drained, close, closed;
-	_Atomic(struct capture *) wanted;	 /* a capture that somebody has asked for, */
-	_Atomic(struct capture *) copies;	 /* and that of this turn; writer: the worker */
-	struct shard_unsent unsent;		 /* what was left at `close`; written before `closed` */
-	bool closing;				 /* `close` was seen */
-	uint64_t drain_look;			 /* ms: when the shard is asked again */
+	_Atomic(struct capture *) wanted;   /* a capture that somebody has asked for, */
+	_Atomic(struct capture *) copies;   /* and that of this turn; writer: the worker */
+	struct shard_unsent unsent;	    /* what was left at `close`; written before `closed` */
+	bool closing;			    /* `close` was seen */
+	uint64_t drain_look;		    /* ms: when the shard is asked again */
+	const struct crypt *_Atomic attach; /* writer: another thread, and the worker when it has done that */
+	int attach_ret;
 	atomic_bool drain_some;			 /* of tunnels */
 	uint64_t drain_some_look;		 /* ms */
 	_Atomic uint32_t asleep;		 /* writer: the worker */

@@ -26,6 +26,7 @@ static unsigned slots_here(const struct shard *s, const struct shard_tunnel *t)
 int places_up(struct shard *s)
 {
 	unsigned n = s->conf.n_tunnels, left = s->conf.max_sessions, servers = 0, part;
+	bool blank = false;
 
 	s->places = calloc(n, sizeof(*s->places));
 	if (!s->places)
@@ -35,11 +36,12 @@ int places_up(struct shard *s)
 
 		s->places[t].own = slots < left ? slots : left;
 		left -= s->places[t].own;
-		servers += !s->conf.tunnels[t].client;
+		servers += !s->conf.tunnels[t].client && !s->conf.tunnels[t].blank;
+		blank |= s->conf.tunnels[t].blank;
 	}
-	part = servers > 1 ? left / (2 * servers) : left;
+	part = servers > 1 || (servers && blank) ? left / (2 * servers) : left;
 	for (unsigned t = 0; t < n; t++) {
-		if (s->conf.tunnels[t].client)
+		if (s->conf.tunnels[t].client || s->conf.tunnels[t].blank)
 			continue;
 		s->places[t].own = part;
 		left -= part;

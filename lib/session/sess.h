@@ -574,6 +574,7 @@ void tcp_timer(struct sess *ss, uint64_t now);
 
 /* slot.c */
 int slots_create(struct shard *s);
+int slots_add(struct shard *s, unsigned tunnel);
 void slots_destroy(struct shard *s);
 /* Closes the connections that wait for a session. */
 void slots_close(struct shard *s);

@@ -19,7 +19,7 @@ struct bad_key {
 static bool shard_has_qpp(const struct shard *s)
 {
 	for (unsigned t = 0; t < s->conf.n_tunnels; t++)
-		if (s->conf.tunnels[t].qpp)
+		if (s->conf.tunnels[t].qpp || s->conf.tunnels[t].blank)
 			return true;
 	return false;
 }
@@ -72,6 +72,15 @@ static unsigned widest_parity(const struct shard_conf *c)
 			most = fec_codec_ps(f);
 	}
 	return most;
+}
+
+int shard_tunnel_add(struct shard *s, unsigned tunnel)
+{
+	const struct fec_codec *f = s->conf.tunnels[tunnel].fec;
+
+	if (f && fec_codec_ps(f) + SHARD_OUT_MIN - FEC_MAX_SHARDS > s->out_min)
+		return -ERANGE;
+	return slots_add(s, tunnel);
 }
 
 static void shard_free(struct shard *s)

@@ -34,6 +34,7 @@ struct shard;
  * atomic, which control may change at any time (shard_live): who reads that twice may have two values.
  */
 struct shard_tunnel {
+	bool blank; /* nobody's yet: a place for one that comes while it runs (shard_tunnel_add) */
 	bool client;
 	bool nocomp;
 	bool nocomp_auto;	   /* server: as each client has it, whatever nocomp says; mux.version 0: likewise */
@@ -78,6 +79,12 @@ struct shard_live {
 	const struct net_acl *acl;
 };
 void shard_live_set(struct shard_tunnel *t, const struct shard_live *l);
+
+/*
+ * What a shard must have for a tunnel that was blank, and of which no packet, connection or dial has come yet: any
+ * thread's.  0, -ENOMEM, or -ERANGE: its FEC has more parity than the vectors of this shard have room for.
+ */
+int shard_tunnel_add(struct shard *s, unsigned tunnel);
 
 struct shard_conf {
 	unsigned id; /* worker */

@@ -26,11 +26,16 @@ static void account_open(struct shard *s, unsigned tunnel, size_t share)
 	mem_bound(&s->accounts[tunnel], most, or_all(s->conf.session_bytes));
 }
 
-/* Half of the heap is shared out among the tunnels, half is for whoever comes first; one tunnel has all of it. */
+/* Half of the heap is shared out among the tunnels, half is for whoever comes first, those that are added later too;
+ * one tunnel has all of it. */
 int share_up(struct shard *s)
 {
-	unsigned n = s->conf.n_tunnels;
-	size_t share = mem_spare(s->mem) / (n > 1 ? 2 * n : 1);
+	unsigned n = s->conf.n_tunnels, those = 0;
+	size_t share;
+
+	for (unsigned t = 0; t < n; t++)
+		those += !s->conf.tunnels[t].blank;
+	share = mem_spare(s->mem) / (n > 1 ? 2 * those : 1);
 
 	for (unsigned c = 0; c < HEAVY_CLASSES; c++)
 		list_init(&s->heavy[c]);
@@ -38,7 +43,7 @@ int share_up(struct shard *s)
 	if (!s->accounts)
 		return -ENOMEM;
 	for (unsigned t = 0; t < n; t++)
-		account_open(s, t, share);
+		account_open(s, t, s->conf.tunnels[t].blank ? 0 : share);
 	return 0;
 }
 

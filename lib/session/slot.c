@@ -4,32 +4,43 @@
 
 #include "sess.h"
 
+/* The slots are whole before anybody sees them. */
+int slots_add(struct shard *s, unsigned tunnel)
+{
+	const struct shard_tunnel *tun = &s->conf.tunnels[tunnel];
+	struct slot *v;
+
+	if (!tun->client)
+		return 0;
+	v = calloc(tun->conn, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	for (unsigned i = 0; i < tun->conn; i++) {
+		struct slot *sl = &v[i];
+
+		sl->shard = s;
+		sl->dial = &tun->dials[i];
+		sl->timer.kind = TIMER_SLOT;
+		wheel_ent_init(&sl->timer.ent);
+		list_init(&sl->waiting);
+		if (sl->dial->worker_id == s->conf.id)
+			sl->dial->worker = sl;
+	}
+	free(s->slots[tunnel]); /* of one that was not added after all */
+	__atomic_store_n(&s->slots[tunnel], v, __ATOMIC_RELEASE);
+	return 0;
+}
+
 int slots_create(struct shard *s)
 {
+	int ret = 0;
+
 	s->slots = calloc(s->conf.n_tunnels, sizeof(*s->slots));
 	if (!s->slots)
 		return -ENOMEM;
-	for (unsigned t = 0; t < s->conf.n_tunnels; t++) {
-		const struct shard_tunnel *tun = &s->conf.tunnels[t];
-
-		if (!tun->client)
-			continue;
-		s->slots[t] = calloc(tun->conn, sizeof(**s->slots));
-		if (!s->slots[t])
-			return -ENOMEM;
-		for (unsigned i = 0; i < tun->conn; i++) {
-			struct slot *sl = &s->slots[t][i];
-
-			sl->shard = s;
-			sl->dial = &tun->dials[i];
-			sl->timer.kind = TIMER_SLOT;
-			wheel_ent_init(&sl->timer.ent);
-			list_init(&sl->waiting);
-			if (sl->dial->worker_id == s->conf.id)
-				sl->dial->worker = sl;
-		}
-	}
-	return 0;
+	for (unsigned t = 0; t < s->conf.n_tunnels && ret == 0; t++)
+		ret = slots_add(s, t);
+	return ret;
 }
 
 void slots_destroy(struct shard *s)

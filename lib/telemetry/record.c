@@ -237,17 +237,18 @@ static void tidy(void)
 	rec.r = NULL;
 }
 
+/* Those that are added while a capture runs have their places already. */
 static int fill(struct record *r)
 {
 	const struct conf *c = r->src->conf;
-	const char **port = calloc(c->n_ports, sizeof(*port)), **tunnel = calloc(c->n_tunnels, sizeof(*tunnel));
+	const char **port = calloc(c->n_ports, sizeof(*port)), **tunnel = calloc(conf_room(c), sizeof(*tunnel));
 
 	r->names = (struct capture_names){.port = port, .n_ports = c->n_ports, .tunnel = tunnel};
 	if (!port || !tunnel)
 		return -ENOMEM;
 	for (unsigned i = 0; i < c->n_ports; i++)
 		port[i] = c->ports[i].name;
-	for (unsigned i = 0; i < c->n_tunnels; i++)
+	for (unsigned i = 0; i < conf_room(c); i++)
 		tunnel[i] = c->tunnels[i].name;
 	r->until_ms = r->ask.seconds ? now_ms() + r->ask.seconds * 1000ull : UINT64_MAX;
 	return capture_create(&r->cap, &r->ask.want, &r->names, r->src->n_workers, RING);

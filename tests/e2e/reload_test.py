@@ -198,6 +198,56 @@ def test_drain():
         case.check(lab.telemetry(srv, "/kcpgate/drops")["draining"] > 0, lab.telemetry(srv, "/kcpgate/drops"))
 
 
+def test_tunnels_come_and_go():
+    """Tunnels of both roles are added and removed while it runs; one that cannot be added says why; others notice nothing."""
+    with Lab("lr") as lab:
+        link(lab)
+        s = tunnel("s", "server", ":4000", "127.0.0.1:9000")
+        c = tunnel("c", "client", "127.0.0.1:13000", "10.77.0.1:4000")
+        few = "limits = { spare_tunnels = 4; };\n"
+        srv = lab.gateway("srv", "g", conf("g0", s, more=few))
+        cli = lab.gateway("cli", "p", conf("p0", c))
+        lab.run("echo", "g", sys.executable, "-c", ECHO).wait_for("serving")
+        held = Held(lab, "held", 13000)
+        held.says(None)
+        lab.run("other", "g", sys.executable, "-c", "import socket,time\ns = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+                "s.bind(('::', 4009))\nprint('bound', flush=True)\ntime.sleep(1000)\n").wait_for("bound")
+        t = [tunnel("t%d" % i, "server", ":%d" % (4001 + i), "127.0.0.1:9000", key='"k%d"' % i, crypt='"%s"' % crypt)
+             for i, crypt in enumerate(("aes-128-gcm", "salsa20", "null"))]
+        d = [tunnel("d%d" % i, "client", "127.0.0.1:%d" % (13001 + i), "10.77.0.1:%d" % (4001 + i), key='"k%d"' % i,
+                    crypt='"%s"' % crypt, conn=2) for i, crypt in enumerate(("aes-128-gcm", "salsa20", "null"))]
+        rewrite(lab, srv, conf("g0", s, *t, tunnel("taken", "server", ":4009", "127.0.0.1:9000"), more=few))
+        rewrite(lab, cli, conf("p0", c, *d))
+        out, status = ask(lab, srv, "check", "--against-running", "-c", os.path.join(lab.dir, "srv.conf"))
+        case.check(status == 0 and "tunnels.t0: added (by reload" in out, out)
+        out = reload(lab, srv, 3)
+        case.check("tunnels.taken: added (needs a restart: tunnel taken: UDP port 4009 is in use by another process)" in out, out)
+        out = reload(lab, cli)
+        case.check("3 applied, 0 need a restart" in out, out)
+        for i in range(3):
+            case.check(refused(lab, 13001 + i) == "got b'x'", i, srv.log()[-2000:], cli.log()[-2000:])
+        rows = lab.telemetry(srv, "/kcpgate/tunnels")
+        case.check([n for n in ("s", "t0", "t1", "t2", "taken") if n in rows] == ["s", "t0", "t1", "t2"], rows)
+        held.says(None)
+        # Their options change as those of any other; and they go.
+        rewrite(lab, srv, conf("g0", s, t[0].replace("}", "ratelimit = 5000000; }"), t[2], more=few))
+        out = reload(lab, srv)
+        case.check("tunnels.t0.ratelimit: 0 -> 5000000" in out and "tunnels.t1: removed" in out, out)
+        case.check(refused(lab, 13001) == "got b'x'" and refused(lab, 13003) == "got b'x'", srv.log()[-2000:])
+        srv.wait_for(": drained: it has no session and no connection any more")
+        lab.sh("g", sys.executable, "-c", "import socket\ns = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\ns.bind(('::', 4002))\n")
+        # The name, and the port, of one that was removed: there is one place left, and then none.
+        rewrite(lab, srv, conf("g0", s, t[0], t[1], t[2], more=few))
+        reload(lab, srv)
+        case.check(refused(lab, 13002) == "got b'x'", srv.log()[-3000:], cli.log()[-2000:])
+        rewrite(lab, srv, conf("g0", s, t[0], t[1], t[2], tunnel("more", "server", ":4010", "127.0.0.1:9000"), more=few))
+        for argv in (("check", "--against-running", "-c", os.path.join(lab.dir, "srv.conf")), ("reload", "-f", srv.prefix)):
+            out, status = ask(lab, srv, *argv)
+            case.check(status == 3 and "tunnels.more: added (needs a restart: limits.spare_tunnels are used up)" in out, out)
+        held.says(None)
+        held.close()
+
+
 def test_bad_file():
     """A file that is wrong, or cannot be read, changes nothing, and says why on every way out."""
     with Lab("lr") as lab:

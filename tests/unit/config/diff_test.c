@@ -217,7 +217,7 @@ Test(diff, tunnels_come_and_go)
 			continue;
 		tunnels++;
 		if (!strcmp(d.v[i].name, "tunnels.hk"))
-			cr_expect(d.v[i].what == CONF_REMOVED && d.v[i].tunnel == 0);
+			cr_expect(d.v[i].what == CONF_REMOVED && d.v[i].tunnel == 0 && d.v[i].how == CONF_HOW_LIVE);
 		else
 			cr_expect(!strcmp(d.v[i].name, "tunnels.de") && d.v[i].what == CONF_ADDED && d.v[i].added == 1,
 				  "%s", d.v[i].name);
@@ -226,6 +226,39 @@ Test(diff, tunnels_come_and_go)
 	conf_diff_free(&d);
 	conf_free(a);
 	conf_free(b);
+}
+
+/* One that is gone bears the mark, and is not looked for any more; one that cannot come needs a restart. */
+Test(diff, removed_and_barred)
+{
+	struct conf *a = load(text), *b = load(text);
+	char buf[CONF_CHANGE_TEXT];
+	struct conf_diff d;
+
+	snprintf(a->tunnels[0].name, sizeof(a->tunnels[0].name), "%chk", CONF_REMOVED_MARK);
+	cr_assert_eq(conf_diff(a, b, same, NULL, &d), 0);
+	cr_assert_eq(d.n, 1);
+	cr_expect(d.v[0].what == CONF_ADDED && d.v[0].how == CONF_HOW_LIVE && d.n_restart == 0);
+	conf_diff_bar(&d, &d.v[0], "no room");
+	cr_expect_eq(d.n_restart, 1);
+	cr_expect_str_eq(conf_change_text(&d.v[0], buf), "tunnels.hk: added (needs a restart: no room)");
+	conf_diff_free(&d);
+	conf_free(a);
+	conf_free(b);
+}
+
+/* Places for more, behind those that there are. */
+Test(diff, room_for_more)
+{
+	struct conf *c = load(text);
+
+	cr_assert_eq(conf_reserve(c, 10), 0);
+	cr_expect(c->tunnels_room == 10 && c->n_tunnels == 2);
+	cr_expect_str_eq(c->tunnels[1].name, "us");
+	cr_expect_str_eq(c->tunnels[9].name, "");
+	cr_assert_eq(conf_reserve(c, 1), 0);
+	cr_expect(c->tunnels_room == 2 && c->n_tunnels == 2);
+	conf_free(c);
 }
 
 /* What was taken over is the running one's, strings and lists too: freed once each, whoever has them. */

@@ -116,6 +116,7 @@ Test(good, defaults_of_the_file)
 	cr_expect_eq(c->max_streams, 4096);
 	cr_expect(c->max_dials == 512 && c->dial_timeout == 30);
 	cr_expect(c->max_address == 32768 && c->max_prefix == 49152 && c->max_rate == 2000);
+	cr_expect_eq(c->spare_tunnels, 16);
 	cr_expect(c->session_bytes == 0 && c->tunnels[0].memory == 0);
 	cr_expect_eq(c->tunnels[0].sessions, 0);
 	cr_expect(c->telemetry.enable);
