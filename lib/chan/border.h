@@ -48,8 +48,9 @@ enum { NOTE_AGED_NOT, NOTE_AGED_IDLE, NOTE_AGED_TTL };
 /* How that is known. */
 enum { NOTE_MTU_INTERFACE = 1, NOTE_MTU_ICMP, NOTE_MTU_LOSS };
 
-/* What they differ in: smux's version; the peer sends no snappy; it sends some. */
-enum { NOTE_MISFIT_SMUX = 1, NOTE_MISFIT_PLAIN, NOTE_MISFIT_SNAPPY };
+/* What they differ in: smux's version; the peer sends no snappy; it sends some; and what a server forgets at once,
+ * which is how stock takes what it does not understand: our version; both. */
+enum { NOTE_MISFIT_SMUX = 1, NOTE_MISFIT_PLAIN, NOTE_MISFIT_SNAPPY, NOTE_MISFIT_FORGETS, NOTE_MISFIT_NEITHER };
 
 /* Data and parity packets of a group; 0: no FEC. */
 #define NOTE_FEC_SHAPE(ds, ps) ((uint32_t)(ds) << 16 | (uint32_t)(ps))

@@ -139,7 +139,8 @@ struct conf_tunnel {
 	unsigned datashard, parityshard; /* 10, 3; sum at most 256; FEC is off when both are 0: one alone never is */
 	uint8_t nocomp;			 /* 0, 1; server: CONF_NOCOMP_AUTO, as each client has it */
 	bool acknodelay;
-	unsigned smuxver;			/* client: 2; server: 0, as each client has it */
+	unsigned smuxver; /* client: 2; server: 0, as each client has it.  A client's 0: as the server has it, by trial
+			   */
 	unsigned smuxbuf, streambuf, framesize; /* 4194304, 2097152, 8192 */
 	struct conf_rule *rules; /* server: allow and deny; who is in none may come if there is no allow */
 	unsigned n_rules, n_allow;

@@ -259,8 +259,6 @@ static int finish_speech(struct conf_reader *r, const struct conf_obj *o, struct
 		return 0;
 	if (t->nocomp == CONF_NOCOMP_AUTO)
 		return conf_obj_fail(r, o, "nocomp", "found \"auto\" in a client; allowed: there, true or false");
-	if (t->smuxver == 0)
-		return conf_obj_fail(r, o, "smuxver", "found \"auto\" in a client; allowed: there, 1 or 2");
 	return 0;
 }
 

@@ -94,6 +94,14 @@ static void misfit(struct ctl *c, const struct note *n, struct tunnel *t)
 		log_warn("tunnel %s: %s: peer does not compress, nocomp is false: set nocomp to true here%s, or to "
 			 "false there",
 			 name, peer, open);
+	else if (n->arg == NOTE_MISFIT_FORGETS)
+		log_warn("tunnel %s: server %s forgets at once what it is told: smuxver is %u, does it speak smux %u?  "
+			 "smuxver \"auto\" tries both",
+			 name, peer, ours, 3 - ours);
+	else if (n->arg == NOTE_MISFIT_NEITHER)
+		log_warn("tunnel %s: server %s forgets at once what it is told, in smux 2 and 1: is nocomp the same "
+			 "there?",
+			 name, peer);
 	else
 		log_warn("tunnel %s: %s: peer compresses, nocomp is true: set nocomp to false here%s, or to true there",
 			 name, peer, open);

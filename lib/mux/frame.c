@@ -99,6 +99,11 @@ static uint32_t hello(const struct mux *m)
 	       (m->conf->client ? 0 : SMUX_HELLO_ANSWERS | SMUX_HELLO_ROAMS);
 }
 
+static bool runs(const struct mux *m)
+{
+	return !list_empty(&m->run) && !m->holds;
+}
+
 bool mux_out(struct mux *m, struct mux_out *o)
 {
 	*o = (struct mux_out){};
@@ -117,12 +122,12 @@ bool mux_out(struct mux *m, struct mux_out *o)
 		return out_refused(m, o);
 	if (!list_empty(&m->ctl))
 		return out_ctl(m, o);
-	if (!list_empty(&m->run))
+	if (runs(m))
 		return out_run(m, o);
 	return false;
 }
 
 bool mux_pending(const struct mux *m)
 {
-	return m->version && (m->hello_due || m->nop || m->refused || !list_empty(&m->ctl) || !list_empty(&m->run));
+	return m->version && (m->hello_due || m->nop || m->refused || !list_empty(&m->ctl) || runs(m));
 }

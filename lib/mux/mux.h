@@ -23,7 +23,7 @@
 #define MUX_REFUSED_MAX	   1024	  /* refused SYNs that wait for their FIN; more are left unanswered (stock's backlog) */
 
 struct mux_conf {
-	uint8_t version;      /* 1 or 2; 0: a server's, whichever its client speaks */
+	uint8_t version;      /* 1 or 2; 0: as mux_hear says, or a server's client */
 	bool client;	      /* odd ids from 3 */
 	uint16_t framesize;   /* largest payload of a PSH that we send, 1..65535 */
 	uint32_t smuxbuf;     /* bytes received and not yet consumed, whole session, before reading stops */
@@ -77,8 +77,9 @@ struct mux_refused {
 struct mux { /* two cache lines */
 	const struct mux_conf *conf;
 	struct mux_stream **table; /* open addressing by id; NULL until the first stream */
-	uint32_t cap : 24;
+	uint32_t cap : 23;
 	uint32_t version : 2; /* 1 or 2; 0: the peer's, which has not said anything yet: nor do we */
+	uint32_t holds : 1;   /* mux_hold */
 	uint32_t opened : 1;  /* the peer has opened a stream, ever */
 	uint32_t grown : 5;   /* MiB: what the windows and the bucket have beyond conf's */
 	uint32_t count;
@@ -128,8 +129,17 @@ static inline void mux_listen(struct mux *m)
 }
 
 /*
+ * While `on`, streams are opened and keepalives sent, but nothing of what streams have to say goes out, nor their ends.
+ * For a client that does not know yet whether its peer understands it.
+ */
+static inline void mux_hold(struct mux *m, bool on)
+{
+	m->holds = on;
+}
+
+/*
  * The peer's first frame has, or will have, this version: what mux_next does by itself.  False: it is none, or another
- * than conf's.
+ * than conf's.  A client that has none in conf is told so which one to speak.
  */
 bool mux_hear(struct mux *m, uint8_t version);
 

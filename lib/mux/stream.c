@@ -7,7 +7,8 @@
 #include "smux_wire.h"
 #include "stream.h"
 
-#define CAP_MIN 8 /* slots; the table is at most half full, so that a probe ends soon */
+#define CAP_MIN 8	   /* slots; the table is at most half full, so that a probe ends soon, */
+#define CAP_MAX (1u << 22) /* but for a session of more streams than chans can be had for */
 
 static_assert(sizeof(struct mux_stream) <= 96, "100,000 idle streams have to be cheap");
 
@@ -71,7 +72,8 @@ static bool table_resize(struct mux *m, uint32_t cap)
 /* Room for one more.  Without memory a table may fill up, but for the free slot that ends every probe. */
 static bool table_room(struct mux *m)
 {
-	if (2 * ((uint64_t)m->count + 1) <= m->cap || table_resize(m, m->cap ? m->cap * 2 : CAP_MIN))
+	if (2 * ((uint64_t)m->count + 1) <= m->cap ||
+	    (m->cap < CAP_MAX && table_resize(m, m->cap ? m->cap * 2 : CAP_MIN)))
 		return true;
 	return m->count + 1 < m->cap;
 }

@@ -16,6 +16,7 @@
 
 #include "ask_wire.h"
 #include "roam.h"
+#include "speak.h"
 
 #define ASK_AFTER_MS	1000  /* silence of a server that owes an acknowledgement */
 #define ASK_AGAIN_MS	500   /* between questions while it lasts */
@@ -87,8 +88,10 @@ void ask_backward(struct sess *ss, uint64_t now)
 		return;
 	}
 	kcp_info(&ss->kcp, &k);
-	if (now - ss->ask_since >= BACKWARD_MS && now - ss->ask_since >= BACKWARD_ROUNDS * (uint64_t)k.srtt)
+	if (now - ss->ask_since >= BACKWARD_MS && now - ss->ask_since >= BACKWARD_ROUNDS * (uint64_t)k.srtt) {
+		speak_forgotten(ss);
 		sess_close(ss, DROP_FORGOTTEN, now);
+	}
 }
 
 unsigned ask_output(struct shard *s, struct pkt *out, unsigned max, uint64_t now)

@@ -99,8 +99,7 @@ static bool sess_frames(struct sess *ss, struct slice *in, uint64_t now)
 
 	do {
 		if (mux_next(&ss->mux, in, &ev)) {
-			speak_misfit(ss, mux_failed_at(&ss->mux));
-			sess_close(ss, DROP_MUX, now);
+			speak_failed(ss, mux_failed_at(&ss->mux), DROP_MUX, now);
 			return false;
 		}
 		sess_event(ss, &ev, now);
@@ -132,9 +131,10 @@ static bool sess_bytes(struct sess *ss, struct slice in, uint64_t now)
 	} while (ret == -ENOMEM && share_relieve(ss, now));
 	if (ret == 0)
 		return true;
-	if (ret != -ENOMEM)
-		speak_misfit(ss, comp_dec_failed_at(&ss->comp_dec));
-	sess_close(ss, ret == -ENOMEM ? share_why(ss) : DROP_COMP, now);
+	if (ret == -ENOMEM)
+		sess_close(ss, share_why(ss), now);
+	else
+		speak_failed(ss, comp_dec_failed_at(&ss->comp_dec), DROP_COMP, now);
 	return false;
 }
 
@@ -317,7 +317,9 @@ static void sess_packet(struct sess *ss, struct pkt *k, uint64_t now)
 	}
 	if (ret < 0)
 		k->verdict = DROP_KCP_INPUT;
-	if (!ss->closed && ss->tun->client && (kcp_backward(&ss->kcp) || ss->ask_since))
+	if (ss->tries && !ss->closed)
+		speak_heard(ss, now);
+	else if (!ss->closed && ss->tun->client && (kcp_backward(&ss->kcp) || ss->ask_since))
 		ask_backward(ss, now);
 	if (ss->closed)
 		return;

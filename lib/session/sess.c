@@ -146,7 +146,7 @@ struct sess *sess_open(struct shard *s, unsigned tunnel, const struct flow_key *
 	confirm_begin(ss);
 	roam_opened(ss, now);
 	sess_count_open(ss);
-	sess_note(ss, NOTE_SESS_OPEN, conv, mux_version(&ss->mux));
+	sess_note(ss, NOTE_SESS_OPEN, conv, ss->tongue_told ? mux_version(&ss->mux) : 0);
 	if (ss->tun->client && key->proto == FLOW_TCP)
 		tcp_begin(ss, now);
 	sess_rearm(ss);
@@ -218,6 +218,7 @@ void sess_close(struct sess *ss, unsigned why, uint64_t now)
 	if (ss->closed)
 		return;
 	ss->closed = true;
+	speak_forget(ss);
 	sess_unlink(ss);
 	while ((ms = mux_each(&ss->mux, &cursor)))
 		if (ms->user)
@@ -342,7 +343,10 @@ static bool sess_seldom(struct sess *ss, uint64_t now)
 	}
 	if (now >= ss->begin_at) {
 		ss->begin_at = UINT64_MAX;
-		if (ss->doubt || !sess_begun(ss)) {
+		if (ss->tun->client) {
+			if (!speak_timer(ss, now))
+				return false;
+		} else if (ss->doubt || !sess_begun(ss)) {
 			sess_close(ss, ss->doubt ? DROP_DOUBTED : DROP_NEVER_BEGAN, now);
 			return false;
 		}

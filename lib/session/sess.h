@@ -203,12 +203,13 @@ struct sess {
 	uint64_t path_gen;   /* of the snapshot that `path` was built from: a later one may lie where it lay */
 	uint64_t path_retry; /* ms: look again, where the next hop was not resolved */
 	bool path_ok : 1;
-	bool hop_waited : 1;  /* for the next hop's address, for long enough */
-	bool steered : 1;     /* roam.c: its flow is sent here from another home */
-	bool mac_known : 1;   /* reply_mac: link address that the peer's first packet came from */
-	bool fec_told : 1;    /* control knows that the two sides differ in FEC, */
-	bool shape_asked : 1; /* and that a codec of the client's shape is wanted */
-	uint8_t path_why;     /* DROP_* when not */
+	bool hop_waited : 1;	   /* for the next hop's address, for long enough */
+	bool steered : 1;	   /* roam.c: its flow is sent here from another home */
+	bool mac_known : 1;	   /* reply_mac: link address that the peer's first packet came from */
+	bool fec_told : 1;	   /* control knows that the two sides differ in FEC, */
+	bool shape_asked : 1;	   /* and that a codec of the client's shape is wanted */
+	bool tries : 1, tried : 1; /* client: its version of smux (speak.c), and that is acknowledged */
+	uint8_t path_why;	   /* DROP_* when not */
 	uint16_t reply_dev;
 	uint32_t frames_seen; /* mux.frames_in at the last check */
 	struct kcp kcp __attribute__((aligned(64)));
@@ -231,12 +232,13 @@ struct sess {
 	uint64_t id, born;
 	uint64_t keepalive_at, check_at;
 	uint64_t tokens_at;
-	int64_t tokens;	   /* thousandths of a byte that may be sent; negative: debt */
-	uint64_t old_at;   /* ms: no more new streams (wire.md 9.1); UINT64_MAX: never */
-	uint64_t end_at;   /* ms: closed, whatever it carries; UINT64_MAX: never */
-	uint64_t age_at;   /* ms: when its age is looked at */
-	uint64_t begin_at; /* ms: server: ends unless it has begun; UINT64_MAX: it has, or is no server's */
-	uint64_t ask_at;   /* ms: client: is an acknowledgement owed, and nothing heard?  UINT64_MAX: see ask_ready */
+	int64_t tokens;	 /* thousandths of a byte that may be sent; negative: debt */
+	uint64_t old_at; /* ms: no more new streams (wire.md 9.1); UINT64_MAX: never */
+	uint64_t end_at; /* ms: closed, whatever it carries; UINT64_MAX: never */
+	uint64_t age_at; /* ms: when its age is looked at */
+	uint64_t
+		begin_at; /* ms: server: ends unless it has begun; client: speak.c; UINT64_MAX: nothing is waited for */
+	uint64_t ask_at;  /* ms: client: is an acknowledgement owed, and nothing heard?  UINT64_MAX: see ask_ready */
 	union {
 		struct { /* client: of the question last sent, and ms since when it is that one; 0: none */
 			uint64_t ask_token, ask_since;
@@ -326,9 +328,10 @@ struct shard {
 	uint32_t chans_mask;
 	struct sess **all; /* dense, for telemetry and shutdown */
 	uint32_t n_all;
-	struct slot **slots; /* [tunnel][slot], NULL for other workers' */
-	struct snmp *snmp;   /* [tunnel] */
-	struct bad_key *bad; /* [tunnel] */
+	struct slot **slots;	/* [tunnel][slot], NULL for other workers' */
+	struct snmp *snmp;	/* [tunnel] */
+	struct bad_key *bad;	/* [tunnel] */
+	struct tongue *tongues; /* [tunnel] */
 	struct comp_scratch *comp;
 	uint8_t *fec_scratch;
 	uint8_t *qpp_scratch; /* MUX_FRAME_MAX bytes, where any tunnel has QPP */
@@ -546,6 +549,8 @@ struct stream *stream_new(struct shard *s, struct chan *c, uint64_t now);
 bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now);
 /* Client: gives a waiting stream its session.  False: the session takes no more. */
 bool stream_attach(struct stream *st, struct sess *ss, uint64_t now);
+/* And takes it from it again, before a byte of it was sent. */
+void stream_detach(struct stream *st);
 void stream_data(struct stream *st, struct slice data, uint64_t now);
 void stream_fin(struct stream *st);
 void stream_half(struct stream *st);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "roam.h"
+#include "speak.h"
 #include "warm.h"
 
 #define RESUME_A_TURN 32
@@ -38,9 +39,10 @@ static int shard_tables(struct shard *s)
 	s->got = malloc(sizeof(*s->got));
 	s->comp = comp_scratch_create();
 	s->bad = calloc(c->n_tunnels, sizeof(*s->bad));
+	s->tongues = calloc(c->n_tunnels, sizeof(*s->tongues));
 	if (shard_has_qpp(s) && !(s->qpp_scratch = malloc(MUX_FRAME_MAX)))
 		return -ENOMEM;
-	if (!s->bad || !s->all || !s->chans_of || !s->snmp || !s->fec_scratch || !s->got || !s->comp)
+	if (!s->bad || !s->tongues || !s->all || !s->chans_of || !s->snmp || !s->fec_scratch || !s->got || !s->comp)
 		return -ENOMEM;
 	memset(s->snmp, 0, c->n_tunnels * sizeof(*s->snmp));
 	for (unsigned t = 0; t < c->n_tunnels; t++) {
@@ -93,6 +95,7 @@ static void shard_free(struct shard *s)
 	free(s->got);
 	free(s->qpp_scratch);
 	free(s->fec_scratch);
+	free(s->tongues);
 	free(s->bad);
 	free(s->convs);
 	free(s->snmp);

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "sess.h"
+#include "speak.h"
 
 /* The slots are whole before anybody sees them. */
 int slots_add(struct shard *s, unsigned tunnel)
@@ -115,7 +115,7 @@ static bool slot_silent(struct slot *sl, uint64_t now)
 	const struct sess *ss = sl->sess;
 	uint64_t ms;
 
-	if (!ss)
+	if (!ss || ss->tries)
 		return false;
 	if (ss->last_in > ss->born)
 		sl->unheard = 0;
@@ -137,6 +137,7 @@ static void slot_give_up(struct slot *sl, uint64_t now)
 		ss->slow_at = ss->age_at;
 	sess_rearm(ss);
 	sl->shard->stats.given_up++;
+	speak_forget(ss);
 	slot_leave(sl, DIAL_EV_KEEP);
 }
 
@@ -282,6 +283,7 @@ void slot_event(struct shard *s, struct dial *d, uint32_t ev, uint64_t now)
 		if (ss) {
 			ss->slot = sl;
 			sl->sess = ss;
+			speak_try(ss, now);
 			slot_serve(sl, now);
 			return;
 		}
@@ -289,6 +291,38 @@ void slot_event(struct shard *s, struct dial *d, uint32_t ev, uint64_t now)
 		mbox_post(s->border->to_ctl, &d->to_ctl, DIAL_EV_DROP);
 	}
 	slot_retry(sl, now);
+}
+
+void slot_take_back(struct sess *ss, uint64_t now)
+{
+	struct slot *sl = ss->slot;
+	struct mux_stream *ms;
+	uint32_t cursor = 0;
+
+	while ((ms = mux_each(&ss->mux, &cursor))) {
+		struct stream *st = ms->user;
+
+		if (!st)
+			continue;
+		stream_detach(st);
+		if (now - st->last_in >= SLOT_GIVE_UP_MS) {
+			slot_refuse(sl, st);
+			continue;
+		}
+		st->slot = sl;
+		list_add_tail(&sl->waiting, &st->link);
+		sl->n_waiting++;
+	}
+}
+
+void slot_again(struct slot *sl, bool wait, uint64_t now)
+{
+	if (list_empty(&sl->waiting))
+		return;
+	if (wait)
+		wheel_arm(&sl->shard->wheel, &sl->timer.ent, now + SLOT_RETRY_MS);
+	else
+		slot_ask(sl);
 }
 
 void slot_timer(struct slot *sl, uint64_t now)

@@ -477,6 +477,15 @@ bool stream_attach(struct stream *st, struct sess *ss, uint64_t now)
 	return true;
 }
 
+void stream_detach(struct stream *st)
+{
+	wheel_disarm(&st->shard->wheel, &st->timer.ent);
+	st->flags &= (uint16_t) ~(ST_FINISHING | ST_HALF_SENT);
+	st->announced = chan_taken(&st->chan->up);
+	st->ms->user = NULL;
+	stream_leave(st);
+}
+
 /* A connection that control has accepted: with no memory for it, it is closed at once, and GONE comes back without us.
  */
 static struct stream *stream_opened(struct shard *s, struct chan *c, uint64_t now)

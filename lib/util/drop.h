@@ -70,6 +70,7 @@
 	X(FEC_UNPROVED, "fec_unproved", "FEC might have rebuilt it, had the shape of the groups been proved") \
 	X(COMP, "comp", "snappy stream corrupt: session closed")                                              \
 	X(MUX, "mux", "smux protocol error: session closed")                                                  \
+	X(TRIED, "tried", "session closed: the server does not seem to speak this version of smux, nor any")  \
 	X(TIMEOUT, "timeout", "session closed: nothing heard from the peer")                                  \
 	X(NEVER_BEGAN, "never_began", "session closed: the peer's first bytes never came")                    \
 	X(FORGOTTEN, "forgotten", "session closed: the server says that it does not know it")                 \

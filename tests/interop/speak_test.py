@@ -80,5 +80,29 @@ def test_misfits_are_told():
         case.check(gw.stop() == 0, "exit status", gw.p.returncode)
 
 
+def test_a_client_finds_out():
+    """Stock servers of either version, and none of the applications' bytes is lost on the way to know."""
+    with Lab("ks") as lab:
+        lab_up(lab)
+        serve(lab, "p")
+        opts = 'role = "client"; remote = "10.77.0.2:%d"; key = "interop"; mode = "fast3"; smuxver = %s; closewait = 2;'
+        tunnels = ['{ name = "c%d"; listen = "127.0.0.1:%d"; %s }' % (v, 13000 + v, opts % (5000 + v, '"auto"')) for v in (1, 2)]
+        tunnels.append('{ name = "wrong"; listen = "127.0.0.1:13003"; %s }' % (opts % (5001, "2")))
+        for v in (1, 2):
+            c = dict(crypt="aes", ds=10, ps=3, nocomp=False, smuxver=v, mode="fast3")
+            lab.run("server%d" % v, "p", *stock(c, "server", ":%d" % (5000 + v), "127.0.0.1:9000")).wait_for("quiet:")
+        gw = lab.gateway("gw", "g", conf(tunnels, 1))
+        load(lab, "lost", "g", 13003, "small", 1)
+        loads = [load(lab, "load%d" % v, "g", 13000 + v, "mixed", 2 << 20, 20, "--seed", v) for v in (1, 2)]
+        for p in loads:
+            case.check(p.end() == 0, p.log())
+        for v in (1, 2):
+            words = "smux version: %d on connection: 10.77.0.1:" % v
+            case.check(any(words in x and x.endswith(":%d" % (5000 + v)) for x in gw.log().splitlines()), words, gw.log())
+        wait_until("what the server does", lambda: "tunnel wrong: server 10.77.0.2:5001 forgets at once what it is told: smuxver is 2, "
+                   "does it speak smux 1?" in gw.log())
+        case.check(gw.stop() == 0, "exit status", gw.p.returncode)
+
+
 if __name__ == "__main__":
     case.main(sys.modules[__name__])
