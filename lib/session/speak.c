@@ -18,7 +18,7 @@
 #include "speak.h"
 
 #define PEEKED	     (COMP_HEAD_MAX + 1) /* bytes: a raw chunk's head, as stock begins, and the first of a frame */
-#define TRY_PAUSE_MS 50 /* in which a server that acknowledges has had the time to read, and to forget */
+#define TRY_PAUSE_MS 200 /* in which a server that acknowledges has had the time to read, and to forget */
 
 static struct tongue *tongue(const struct sess *ss)
 {

@@ -345,7 +345,7 @@ Test(session_speak, stock_forgets)
 		cr_assert_eq(mux_version(&ss->mux), v);
 		kcp_info(&ss->kcp, &k);
 		server_says(r, ss, KCP_ACK, 0, k.snd_nxt);
-		run_for(r, 100);
+		run_for(r, 250);
 		cr_assert(ss->tried);
 		server_says(r, ss, KCP_ACK, k.snd_nxt, 0);
 		rig_settle(r);
