@@ -92,6 +92,7 @@ int app_add_make(struct app *a, struct conf_tunnel *t, char *why, size_t why_n)
 	struct move m = {mine, t};
 	int ret;
 
+	t->ring = i; /* alone */
 	tlm_change(move, &m);
 	a->why[0] = '\0';
 	ret = make(a, i);

@@ -42,6 +42,7 @@ struct app {
 	char bases[CONF_PORTS_MAX][16];	     /* the interface that a port stands on; empty: none of the kernel's */
 	uint8_t dev_csum[CONF_PORTS_MAX];
 	struct crypt **crypts;	      /* [tunnel] */
+	uint16_t *ring_next;	      /* [tunnel]: as worker_conf.ring_next; NULL: no two listen at the same place */
 	struct shard_tunnel *tunnels; /* [tunnel] */
 	struct origins *origins;
 	uint16_t **slot_worker;	 /* [tunnel][slot], clients */
@@ -69,6 +70,7 @@ struct app {
 	struct snmplog_thread *snmplog;
 	char *snmplog_path;		/* of that thread */
 	unsigned draining;		/* tunnels that are drained, and have something left */
+	int64_t until_looked;		/* s since 1970: when tunnels' `until` was last looked at */
 	bool drained[CONF_TUNNELS_MAX]; /* and those that have nothing: it was told */
 	bool removed[CONF_TUNNELS_MAX]; /* the file has them no more */
 	struct app_map fresh_added[CONF_TUNNELS_MAX];
@@ -183,6 +185,8 @@ void app_snmplog_down(struct app *a);
 /* drain.c: control's; tunnel -1: all.  A second word moves the time. */
 void app_drain(struct app *a, int tunnel, unsigned deadline_s);
 void app_drain_turn(struct app *a);
+/* Every turn, too: drains those whose `until` has come. */
+void app_until_turn(struct app *a);
 /* For anybody. */
 bool app_draining(const struct app *a, unsigned tunnel);
 unsigned app_drain_sessions(const struct app *a, unsigned tunnel);

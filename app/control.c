@@ -33,6 +33,7 @@ struct ctl_tunnel app_ctl_tunnel(const struct app *a, unsigned i, const struct c
 		.target_path = t->target.path,
 		.tcp = t->tcp,
 		.sockbuf = t->sockbuf,
+		.beside = t->ring != i,
 	};
 }
 

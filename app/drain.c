@@ -8,11 +8,14 @@
 
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include <rte_cycles.h>
 
 #include "app.h"
 #include "log.h"
+
+#define UNTIL_S 60 /* for what there is, when a tunnel's time has come */
 
 unsigned app_drain_sessions(const struct app *a, unsigned tunnel)
 {
@@ -52,6 +55,32 @@ void app_drain(struct app *a, int tunnel, unsigned deadline_s)
 	ctl_epoch(a->ctl);
 }
 
+void app_until_turn(struct app *a)
+{
+	int64_t now = time(NULL);
+
+	if (now == a->until_looked)
+		return;
+	a->until_looked = now;
+	for (unsigned i = 0; i < a->conf->n_tunnels; i++) {
+		const struct conf_tunnel *t = &a->conf->tunnels[i];
+
+		if (!t->until || now < t->until || app_draining(a, i))
+			continue;
+		log_info("tunnel %s: its time has come (until)", t->name);
+		app_drain(a, (int)i, UNTIL_S);
+	}
+}
+
+/* Others listen by the ports that are tunnel i's (pipeline/ring.c): they stay until the next start. */
+static bool has_ports_of(const struct app *a, unsigned i)
+{
+	for (unsigned k = 0; k < a->conf->n_tunnels; k++)
+		if (k != i && a->conf->tunnels[k].role == CONF_SERVER && a->conf->tunnels[k].ring == i && !a->removed[k])
+			return true;
+	return false;
+}
+
 /* A worker that sleeps is woken, to look whether anything has ended. */
 void app_drain_turn(struct app *a)
 {
@@ -62,7 +91,7 @@ void app_drain_turn(struct app *a)
 		if (!app_draining(a, i) || a->drained[i])
 			continue;
 		a->drained[i] = !app_drain_sessions(a, i) && !chan_streams(&a->chans, i);
-		if (a->drained[i] && a->removed[i])
+		if (a->drained[i] && a->removed[i] && !has_ports_of(a, i))
 			ctl_tunnel_gone(a->ctl, i);
 		if (a->drained[i])
 			log_info("tunnel %s: drained: it has no session and no connection any more",

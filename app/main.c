@@ -220,6 +220,7 @@ static void serve(struct app *a, uint64_t signals)
 		if (reload_turn(a))
 			notify_ready();
 		app_drain_turn(a);
+		app_until_turn(a);
 	}
 	notify_stopping();
 	log_rate(0);

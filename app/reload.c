@@ -136,6 +136,15 @@ static bool same_key(void *ctx, unsigned i, unsigned k)
 	return app_same_key(keys->a, i, &keys->want->tunnels[k]);
 }
 
+/* Those that listen at one place are told apart by workers, which learn of them at the start (pipeline/ring.c). */
+static bool in_ring(const struct conf *c, unsigned i)
+{
+	for (unsigned k = 0; k < c->n_tunnels; k++)
+		if (k != i && c->tunnels[k].role == CONF_SERVER && c->tunnels[k].ring == c->tunnels[i].ring)
+			return c->tunnels[i].role == CONF_SERVER;
+	return false;
+}
+
 /* Tunnels that cannot be added: told beforehand, and by the check. */
 static void bar(const struct app *a, struct reload_job *job)
 {
@@ -147,7 +156,9 @@ static void bar(const struct app *a, struct reload_job *job)
 
 		if (c->what != CONF_ADDED || c->added < 0)
 			continue;
-		why = app_add_bars(a, &job->want->tunnels[c->added], before);
+		why = in_ring(job->want, (unsigned)c->added)
+			      ? "it listens where another one does"
+			      : app_add_bars(a, &job->want->tunnels[c->added], before);
 		if (why)
 			conf_diff_bar(&job->diff, c, why);
 		before += !why;

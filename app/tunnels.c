@@ -59,7 +59,10 @@ void app_listens(void *app, unsigned tunnel, const struct addr *addr)
 {
 	struct app *a = app;
 
-	a->tunnels[tunnel].local = *addr; /* no worker has looked: none of its ports is in the map yet */
+	/* No worker has looked: none of its ports is in the map yet. */
+	for (unsigned i = tunnel; i < a->conf->n_tunnels; i++)
+		if (i == tunnel || (a->conf->tunnels[i].role == CONF_SERVER && a->conf->tunnels[i].ring == tunnel))
+			a->tunnels[i].local = *addr;
 }
 
 int app_fec_shape(void *app, unsigned tunnel, unsigned ds, unsigned ps)
@@ -279,6 +282,30 @@ static int origins_up(struct app *a)
 	return origins_create(&a->origins, &oc) ? app_fail(a, -ENOMEM, "sources' tables") : 0;
 }
 
+/* Tunnels that listen at the same place follow each other in a circle. */
+static int rings_up(struct app *a)
+{
+	const struct conf_tunnel *t = a->conf->tunnels;
+	unsigned n = a->conf->n_tunnels, room = a->conf->tunnels_room, circles = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		circles += t[i].ring != i;
+	if (!circles)
+		return 0;
+	a->ring_next = calloc(room, sizeof(*a->ring_next));
+	if (!a->ring_next)
+		return -ENOMEM;
+	for (unsigned i = 0; i < room; i++)
+		a->ring_next[i] = (uint16_t)i;
+	for (unsigned i = 0; i < n; i++) {
+		if (t[i].ring == i)
+			continue;
+		a->ring_next[i] = a->ring_next[t[i].ring]; /* behind the first, before who was there */
+		a->ring_next[t[i].ring] = (uint16_t)i;
+	}
+	return 0;
+}
+
 int app_tunnels_up(struct app *a)
 {
 	unsigned n = a->conf->n_tunnels, room = a->conf->tunnels_room;
@@ -300,6 +327,8 @@ int app_tunnels_up(struct app *a)
 	}
 	log_info("key derivation done");
 	conf_wipe_keys((struct conf *)a->conf);
+	if (rings_up(a))
+		return app_fail(a, -ENOMEM, "tunnels");
 	return origins_up(a);
 }
 
@@ -331,6 +360,7 @@ void app_tunnels_down(struct app *a)
 	if (a->recall_keys)
 		explicit_bzero(a->recall_keys, a->conf->tunnels_room * sizeof(*a->recall_keys));
 	free(a->recall_keys);
+	free(a->ring_next);
 	free(a->slot_worker);
 	free(a->tunnels);
 	free(a->crypts);

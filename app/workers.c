@@ -68,6 +68,7 @@ static int worker_up(struct app *a, unsigned w, unsigned objects, const uint8_t 
 		.mesh = a->mesh,
 		.udp = a->udp,
 		.crypts = (const struct crypt *const *)a->crypts,
+		.ring_next = a->ring_next,
 		.n_tunnels = a->conf->tunnels_room,
 		.n_ports = a->conf->n_ports,
 		.pool = a->pools[a->plan.place.tx_pool[w]],

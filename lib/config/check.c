@@ -218,6 +218,42 @@ static int check_fake_tcp(struct conf_reader *r, unsigned i, unsigned j)
 			     t->listen.port_min, u->name, server->name);
 }
 
+/* Do the two servers listen at the same place?  Then their keys tell whose a client is. */
+static bool same_place(const struct conf_tunnel *t, const struct conf_tunnel *u)
+{
+	const struct conf_hostport *x = &t->listen, *y = &u->listen;
+
+	return strcmp(x->host, y->host) == 0 && x->port_min == y->port_min && x->port_max == y->port_max &&
+	       strcmp(t->port, u->port) == 0 && t->tcp == u->tcp;
+}
+
+static bool same_key(const struct conf_tunnel *t, const struct conf_tunnel *u)
+{
+	if (strcmp(t->crypt, u->crypt) != 0)
+		return false;
+	return strcmp(t->crypt, "none") == 0 || (t->key_len == u->key_len && memcmp(t->key, u->key, t->key_len) == 0);
+}
+
+/* i listens where j does. */
+static int check_ring(struct conf_reader *r, unsigned i, unsigned j)
+{
+	struct conf_tunnel *t = &r->c->tunnels[i], *u = &r->c->tunnels[j];
+
+	if (strcmp(t->crypt, "null") == 0 || strcmp(u->crypt, "null") == 0)
+		return conf_obj_fail(r, &r->tunnels[i], "crypt",
+				     "found \"null\", here or in tunnel %s, which listens at the same place; allowed: "
+				     "ciphers, whose keys tell them apart",
+				     u->name);
+	if (same_key(t, u))
+		return conf_obj_fail(r, &r->tunnels[i], "key",
+				     "found the key and cipher of tunnel %s, which listens at the same place; allowed: "
+				     "others, which tell them apart",
+				     u->name);
+	if (t->ring == i)
+		t->ring = u->ring;
+	return 0;
+}
+
 static int check_tunnel_pair(struct conf_reader *r, unsigned i, unsigned j)
 {
 	const struct conf_tunnel *t = &r->c->tunnels[i], *u = &r->c->tunnels[j];
@@ -232,7 +268,9 @@ static int check_tunnel_pair(struct conf_reader *r, unsigned i, unsigned j)
 		return 0;
 	if (t->role != u->role)
 		return check_fake_tcp(r, i, j);
-	/* A datagram's tunnel is told by its UDP port alone, whatever address it was sent to. */
+	if (t->role == CONF_SERVER && same_place(t, u))
+		return check_ring(r, i, j);
+	/* Else a datagram's tunnel is told by its UDP port alone, whatever address it was sent to. */
 	if (t->role == CONF_SERVER)
 		return conf_obj_fail(r, &r->tunnels[i], "listen",
 				     "found UDP ports %u-%u, which meet %u-%u of tunnel %s; allowed: ports of its own",
@@ -248,9 +286,11 @@ static int check_tunnels(struct conf_reader *r)
 {
 	int rc = 0;
 
-	for (unsigned i = 0; i < r->c->n_tunnels; i++)
+	for (unsigned i = 0; i < r->c->n_tunnels; i++) {
+		r->c->tunnels[i].ring = i;
 		for (unsigned j = 0; j < i && rc == 0; j++)
 			rc = check_tunnel_pair(r, i, j);
+	}
 	return rc;
 }
 

@@ -158,6 +158,9 @@ struct conf_tunnel {
 	bool tcp;	  /* fake TCP instead of UDP (wire.md 10) */
 	bool replaycheck; /* true: datagrams that were seen before are dropped; with crypt "null" none is known again */
 	int line;	  /* of the file; -1: by the command line */
+	int64_t until;	  /* server: seconds since 1970, when it takes nothing new any more; 0: never */
+	/* server: index of the first one that listens at the same place: its own, where there is no other */
+	unsigned ring;
 };
 
 /*

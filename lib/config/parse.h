@@ -250,6 +250,10 @@ int conf_put_deny(void *field, const char *text, const char **allowed);
 /* Allocated text of what was parsed; NULL without memory. */
 char *conf_hostport_text(const struct conf_hostport *hp);
 
+/* For rows: the field is an int64_t, seconds since 1970. */
+int conf_until_put(void *field, const char *text, const char **allowed);
+char *conf_until_get(const void *field);
+
 /* For rows: the field is a struct conf_bandwidth, untouched by what is no rate. */
 int conf_bandwidth_put(void *field, const char *text, const char **allowed);
 char *conf_bandwidth_get(const void *field);

@@ -168,6 +168,10 @@ static const struct conf_item items[] = {
 	{"tcp", SETS(CONF_BOOL, tcp), .help = "packets that look like TCP in place of UDP"},
 	{"replaycheck", SETS(CONF_BOOL, replaycheck),
 	 .help = "drop datagrams that were seen before: copies, and what somebody has recorded and sends again"},
+	{"until", SETS(CONF_TEXT, until), .roles = CONF_R_SERVER, .put = conf_until_put, .get = conf_until_get,
+	 .allowed = "a time in UTC, \"2026-12-31\" or \"2026-12-31 18:30\"", .unset = "for ever",
+	 .help = "time, UTC, at which it takes nothing new any more, and what there is ends within a minute: for an "
+		 "old key"},
 	{"keepalive", UINT(keepalive, 1, 30), .help = "s between keepalives"},
 	{"closewait", UINT(closewait, 0, 86400), .help = "s that a connection ended on one side may linger"},
 	{NULL},

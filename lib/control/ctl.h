@@ -45,6 +45,7 @@ struct ctl_tunnel {
 	const char *listen_path;
 	const char *target_path;
 	bool tcp;	  /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
+	bool beside;	  /* server: another one before it listens at the same place, and has the ports for both */
 	unsigned sockbuf; /* bytes of its UDP sockets' buffers, on a gateway port of sockets; 0: the kernel's default */
 };
 

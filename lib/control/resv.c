@@ -275,7 +275,7 @@ int resv_up(struct ctl *c, char *why, size_t why_n)
 	if (!c->resv)
 		return ctl_fail(why, why_n, -ENOMEM, "no memory for %u port reservations", total);
 	for (unsigned i = 0; i < c->conf.n_tunnels && !err; i++)
-		if (!c->conf.tunnels[i].client && !c->conf.tunnels[i].blank)
+		if (!c->conf.tunnels[i].client && !c->conf.tunnels[i].blank && !c->conf.tunnels[i].beside)
 			err = up_one(c, i, why, why_n);
 	return err;
 }

@@ -37,6 +37,18 @@ static bool is_bare(const struct crypt *c)
 	return c && !crypt_head(c) && !crypt_tail(c);
 }
 
+static int ring_up(struct worker *w)
+{
+	if (!w->conf.ring_next)
+		return 0;
+	w->ring_last = rte_zmalloc_socket("rings", w->conf.n_tunnels * sizeof(*w->ring_last), 0, w->conf.socket);
+	if (!w->ring_last)
+		return -ENOMEM;
+	for (unsigned i = 0; i < w->conf.n_tunnels; i++)
+		w->ring_last[i] = (uint16_t)i;
+	return 0;
+}
+
 int worker_create(struct worker **out, const struct worker_conf *conf, const struct worker_clock *clock)
 {
 	size_t len = sizeof(struct worker) + conf->n_ports * sizeof(struct txq);
@@ -52,8 +64,11 @@ int worker_create(struct worker **out, const struct worker_conf *conf, const str
 	for (unsigned i = 0; i < conf->n_tunnels; i++)
 		w->any_bare |= is_bare(conf->crypts[i]);
 	w->shut = w->down = UINT32_MAX; /* until the first snapshot says which are open */
-	ret = frag_create(&w->frag, conf->pool, conf->socket);
+	ret = ring_up(w);
+	if (ret == 0)
+		ret = frag_create(&w->frag, conf->pool, conf->socket);
 	if (ret) {
+		rte_free(w->ring_last);
 		rte_free(w);
 		return ret;
 	}
@@ -70,6 +85,7 @@ void worker_destroy(struct worker *w)
 	for (unsigned i = 0; i < w->conf.n_ports; i++)
 		rte_pktmbuf_free_bulk(w->txq[i].m, w->txq[i].n);
 	rte_pktmbuf_free_bulk(w->txm, w->n_lent);
+	rte_free(w->ring_last);
 	frag_destroy(w->frag);
 	w->conf.mesh->worker[w->conf.id] = NULL;
 	rte_free(w);
@@ -108,6 +124,7 @@ static unsigned turn_input(struct worker *w, uint64_t tsc, uint64_t now)
 	n = pl_steer(w, n);
 	pl_lap(w, WORKER_PARSE);
 	flow_find_burst(shard_flows(w->conf.shard), w->rx, n);
+	pl_ring(w, n);
 	if (unlikely(pl_capture(w)))
 		pl_copy_frames(w, n);
 	pl_answered(w, n);

@@ -84,6 +84,7 @@ struct worker_conf {
 	struct worker_mesh *mesh;
 	const struct net_ports *udp;
 	const struct crypt *const *crypts; /* [tunnel]; NULL: of a blank one */
+	const uint16_t *ring_next; /* [tunnel]: the next of those that listen at its place; NULL: each is alone */
 	unsigned n_tunnels;
 	const struct worker_port *ports;
 	unsigned n_ports;

@@ -57,7 +57,11 @@ struct worker {
 	uint32_t longest[NET_DEV_MAX];	    /* frame without a tag that a port takes */
 	uint16_t vlan[NET_DEV_MAX];	    /* whose tag its frames bear outside, or 0 */
 	bool any_bare;			    /* a tunnel has no cipher */
-	uint32_t shut, down;		    /* bit a gateway port: nobody may touch it; it sends nothing */
+	uint16_t *ring_last; /* [tunnel], ring.c: of a circle's first, whose key has opened last; NULL: no circles */
+	uint64_t keys_at;    /* ms: when keys_left was right: so many keys may still be tried */
+	unsigned keys_left;
+	uint8_t keys_try[2048];
+	uint32_t shut, down; /* bit a gateway port: nobody may touch it; it sends nothing */
 	struct punt_lot lot[NET_DEV_MAX];
 	struct punt_burst burst[NET_DEV_MAX];
 	struct frag *frag;
@@ -171,6 +175,8 @@ void pl_untag(struct worker *w, unsigned n);
 void pl_tag(const struct worker *w, unsigned dev, struct rte_mbuf *m);
 /* steer.c */
 unsigned pl_steer(struct worker *w, unsigned n);
+/* ring.c: whose the packets are, where several tunnels listen at one place; behind flow_find_burst. */
+void pl_ring(struct worker *w, unsigned n);
 /* tx.c */
 unsigned pl_txbuf(struct worker *w);
 void pl_send(struct worker *w, unsigned n, uint64_t now);

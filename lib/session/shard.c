@@ -418,6 +418,11 @@ size_t shard_mem_total(const struct shard *s)
 	return mem_total(s->mem);
 }
 
+uint16_t shard_tunnel_of(const struct sess *sess)
+{
+	return (uint16_t)sess_tunnel(sess);
+}
+
 struct shard_who shard_who(const struct shard *s, const struct sess *sess)
 {
 	return (struct shard_who){

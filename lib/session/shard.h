@@ -245,6 +245,7 @@ struct shard_who {
 	uint16_t tunnel, dev;
 };
 struct shard_who shard_who(const struct shard *s, const struct sess *sess);
+uint16_t shard_tunnel_of(const struct sess *sess);
 
 /* The traffic class of what a tunnel sends, for those packets that are no session's: VERDICT_ANSWER. */
 uint8_t shard_class(const struct shard *s, unsigned tunnel);

@@ -43,6 +43,7 @@
 	X(NO_ROUTE, "no_route", "no route or source address for the peer")                                    \
 	X(NO_NEIGHBOUR, "no_neighbour", "next hop's link address not known (yet)")                            \
 	/* crypt */                                                                                           \
+	X(KEY_LIMIT, "key_limit", "of no session, and beyond the keys that are tried a second")               \
 	X(CRYPT_SHORT, "crypt_short", "shorter than the cipher's header")                                     \
 	X(CRYPT_BAD, "crypt_bad", "checksum or tag wrong: wrong key, cipher or noise")                        \
 	/* session */                                                                                         \

@@ -93,6 +93,7 @@ static const char *other_text(const char *group, const char *name)
 		{"tunnels", "allow", "198.51.100.0/24"},
 		{"tunnels", "deny", "198.51.100.128/25"},
 		{"tunnels", "bandwidth", "30M/100M"},
+		{"tunnels", "until", "2026-12-31 18:30"},
 	};
 
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -483,3 +483,39 @@ Test(good, as_each_client_has_it)
 	cr_expect_eq(c->tunnels[0].nocomp, 1);
 	conf_free(c);
 }
+
+/* Servers that listen at the same place are told apart by their keys, or ciphers. */
+Test(good, servers_of_one_place)
+{
+	static const char server[] = "{ name = \"t%u\"; role = \"server\"; target = \"h:1\"; %s }%s";
+	static const char *const more[] = {
+		"listen = \":3999\"; key = \"a\";",
+		"listen = \":4000\"; key = \"a\";",
+		"listen = \":4000\"; key = \"b\";",
+		"listen = \":4000\"; key = \"a\"; crypt = \"salsa20\";",
+	};
+	char text[2048] = PORTS "tunnels = ( ", why[512];
+	struct conf *c;
+
+	for (unsigned i = 0; i < 4; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), server, i, more[i], i < 3 ? ", " : " );");
+	cr_assert_eq(load_text(text, &c, why), 0, "%s", why);
+	cr_expect_eq(c->tunnels[0].ring, 0);
+	for (unsigned i = 1; i < 4; i++)
+		cr_expect_eq(c->tunnels[i].ring, 1, "%u", i);
+	conf_free(c);
+}
+
+Test(good, until)
+{
+	struct conf *c = load_tunnel(false, "key = \"k\"; until = \"2026-12-31 18:30\";");
+
+	cr_expect_eq(c->tunnels[0].until, 1798741800);
+	conf_free(c);
+	c = load_tunnel(false, "key = \"k\"; until = \"2026-12-31\";");
+	cr_expect_eq(c->tunnels[0].until, 1798675200);
+	conf_free(c);
+	c = load_tunnel(false, "key = \"k\";");
+	cr_expect_eq(c->tunnels[0].until, 0);
+	conf_free(c);
+}
