@@ -76,7 +76,8 @@ void app_until_turn(struct app *a)
 static bool has_ports_of(const struct app *a, unsigned i)
 {
 	for (unsigned k = 0; k < a->conf->n_tunnels; k++)
-		if (k != i && a->conf->tunnels[k].role == CONF_SERVER && a->conf->tunnels[k].ring == i && !a->removed[k])
+		if (k != i && a->conf->tunnels[k].role == CONF_SERVER && a->conf->tunnels[k].ring == i &&
+		    !a->removed[k])
 			return true;
 	return false;
 }

@@ -156,9 +156,8 @@ static void bar(const struct app *a, struct reload_job *job)
 
 		if (c->what != CONF_ADDED || c->added < 0)
 			continue;
-		why = in_ring(job->want, (unsigned)c->added)
-			      ? "it listens where another one does"
-			      : app_add_bars(a, &job->want->tunnels[c->added], before);
+		why = in_ring(job->want, (unsigned)c->added) ? "it listens where another one does"
+							     : app_add_bars(a, &job->want->tunnels[c->added], before);
 		if (why)
 			conf_diff_bar(&job->diff, c, why);
 		before += !why;
