@@ -68,6 +68,8 @@ static int make(struct app *a, unsigned i)
 {
 	int ret = app_tunnel_make(a, i);
 
+	if (ret == 0 && a->conf->tunnels[i].ring != i)
+		a->tunnels[i].local = a->tunnels[a->conf->tunnels[i].ring].local;
 	if (ret == 0)
 		ret = app_fresh_add(a, i);
 	if (ret == 0)
@@ -85,14 +87,14 @@ static void unmake(struct app *a, unsigned i, struct conf_tunnel *t)
 	tlm_change(move, &m);
 }
 
-int app_add_make(struct app *a, struct conf_tunnel *t, char *why, size_t why_n)
+int app_add_make(struct app *a, struct conf_tunnel *t, bool beside, char *why, size_t why_n)
 {
 	unsigned i = a->conf->n_tunnels;
 	struct conf_tunnel *mine = &((struct conf *)a->conf)->tunnels[i];
 	struct move m = {mine, t};
 	int ret;
 
-	t->ring = i; /* alone */
+	t->ring = beside ? app_circle_of(a, t) : i;
 	tlm_change(move, &m);
 	a->why[0] = '\0';
 	ret = make(a, i);
@@ -140,6 +142,7 @@ static void count(void *ctx)
 void app_add_done(struct app *a)
 {
 	a->slots_added += a->conf->tunnels[a->conf->n_tunnels].conn;
+	app_circle_join(a, a->conf->n_tunnels);
 	tlm_change(count, a);
 }
 
@@ -151,5 +154,6 @@ void app_add_undo(struct app *a, struct conf_tunnel *t)
 void app_remove(struct app *a, unsigned i)
 {
 	a->removed[i] = true;
+	app_circle_leave(a, i);
 	app_drain(a, (int)i, APP_REMOVE_S);
 }

@@ -42,7 +42,7 @@ struct app {
 	char bases[CONF_PORTS_MAX][16];	     /* the interface that a port stands on; empty: none of the kernel's */
 	uint8_t dev_csum[CONF_PORTS_MAX];
 	struct crypt **crypts;	      /* [tunnel] */
-	uint16_t *ring_next;	      /* [tunnel]: as worker_conf.ring_next; NULL: no two listen at the same place */
+	uint16_t *ring_next;	      /* [tunnel, and one]: worker_conf.ring_next */
 	struct shard_tunnel *tunnels; /* [tunnel] */
 	struct origins *origins;
 	uint16_t **slot_worker;	 /* [tunnel][slot], clients */
@@ -158,9 +158,10 @@ void app_launch_down(struct app *a);
 /* added.c: tunnels that come and go while it runs */
 /* Why tunnel k of the file, with `before` others before it, cannot be added without a restart; NULL: it can. */
 const char *app_add_bars(const struct app *a, const struct conf_tunnel *t, unsigned before);
-/* All that it is but for what control and workers must know, in the next place; t is emptied.  0, or -errno and why: t
+/* All that it is but for what control and workers must know, in the next place; beside: others of the file listen where
+ * it does; t is emptied.  0, or -errno and why: t
  * is as it was. */
-int app_add_make(struct app *a, struct conf_tunnel *t, char *why, size_t why_n);
+int app_add_make(struct app *a, struct conf_tunnel *t, bool beside, char *why, size_t why_n);
 /* Control's: its instances and the workers are told; app_add_told: all of them know, *ret how it went. */
 int app_add_tell(struct app *a);
 bool app_add_told(const struct app *a, int *ret);
@@ -181,6 +182,17 @@ int app_telemetry_up(struct app *a);
 void app_telemetry_down(struct app *a);
 int app_snmplog_up(struct app *a);
 void app_snmplog_down(struct app *a);
+
+/* circle.c: server tunnels that listen at the same place */
+int app_circles_up(struct app *a);
+/* Tunnel i, whose `ring` is another one: it can be told by its key from here on. */
+void app_circle_join(struct app *a, unsigned i);
+/* It is not any more. */
+void app_circle_leave(struct app *a, unsigned i);
+/* Others listen by the ports that are tunnel i's. */
+bool app_circle_shared(const struct app *a, unsigned i);
+/* The first of those that listen where t wants to; n_tunnels: nobody does. */
+unsigned app_circle_of(const struct app *a, const struct conf_tunnel *t);
 
 /* drain.c: control's; tunnel -1: all.  A second word moves the time. */
 void app_drain(struct app *a, int tunnel, unsigned deadline_s);

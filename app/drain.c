@@ -38,6 +38,7 @@ static void drain_one(struct app *a, unsigned tunnel, unsigned deadline_s)
 
 	atomic_store(&a->tunnels[tunnel].drain_at, deadline_s ? now + deadline_s * UINT64_C(1000) : UINT64_MAX);
 	ctl_tunnel_close(a->ctl, tunnel);
+	a->drained[tunnel] = false;
 	a->draining++;
 	if (deadline_s)
 		log_info("tunnel %s: is drained: it takes nothing new, and ends in %u s", name, deadline_s);
@@ -72,14 +73,11 @@ void app_until_turn(struct app *a)
 	}
 }
 
-/* Others listen by the ports that are tunnel i's (pipeline/ring.c): they stay until the next start. */
-static bool has_ports_of(const struct app *a, unsigned i)
+/* Of the first of those that listen at a place, when none of them is left. */
+static void ports_back(struct app *a, unsigned first)
 {
-	for (unsigned k = 0; k < a->conf->n_tunnels; k++)
-		if (k != i && a->conf->tunnels[k].role == CONF_SERVER && a->conf->tunnels[k].ring == i &&
-		    !a->removed[k])
-			return true;
-	return false;
+	if (a->removed[first] && a->drained[first] && !app_circle_shared(a, first))
+		ctl_tunnel_gone(a->ctl, first);
 }
 
 /* A worker that sleeps is woken, to look whether anything has ended. */
@@ -92,8 +90,8 @@ void app_drain_turn(struct app *a)
 		if (!app_draining(a, i) || a->drained[i])
 			continue;
 		a->drained[i] = !app_drain_sessions(a, i) && !chan_streams(&a->chans, i);
-		if (a->drained[i] && a->removed[i] && !has_ports_of(a, i))
-			ctl_tunnel_gone(a->ctl, i);
+		if (a->drained[i] && a->removed[i])
+			ports_back(a, a->conf->tunnels[i].ring);
 		if (a->drained[i])
 			log_info("tunnel %s: drained: it has no session and no connection any more",
 				 a->conf->tunnels[i].name);

@@ -136,15 +136,6 @@ static bool same_key(void *ctx, unsigned i, unsigned k)
 	return app_same_key(keys->a, i, &keys->want->tunnels[k]);
 }
 
-/* Those that listen at one place are told apart by workers, which learn of them at the start (pipeline/ring.c). */
-static bool in_ring(const struct conf *c, unsigned i)
-{
-	for (unsigned k = 0; k < c->n_tunnels; k++)
-		if (k != i && c->tunnels[k].role == CONF_SERVER && c->tunnels[k].ring == c->tunnels[i].ring)
-			return c->tunnels[i].role == CONF_SERVER;
-	return false;
-}
-
 /* Tunnels that cannot be added: told beforehand, and by the check. */
 static void bar(const struct app *a, struct reload_job *job)
 {
@@ -156,8 +147,7 @@ static void bar(const struct app *a, struct reload_job *job)
 
 		if (c->what != CONF_ADDED || c->added < 0)
 			continue;
-		why = in_ring(job->want, (unsigned)c->added) ? "it listens where another one does"
-							     : app_add_bars(a, &job->want->tunnels[c->added], before);
+		why = app_add_bars(a, &job->want->tunnels[c->added], before);
 		if (why)
 			conf_diff_bar(&job->diff, c, why);
 		before += !why;
@@ -418,10 +408,19 @@ static int wait_told(struct reload *r)
 	return -ETIMEDOUT;
 }
 
-static int add_one(struct reload *r, struct conf_tunnel *t, char *why, size_t why_n)
+/* Others of the file listen there, too. */
+static bool in_ring(const struct conf *c, unsigned i)
+{
+	for (unsigned k = 0; k < c->n_tunnels; k++)
+		if (k != i && c->tunnels[k].role == CONF_SERVER && c->tunnels[k].ring == c->tunnels[i].ring)
+			return c->tunnels[i].role == CONF_SERVER;
+	return false;
+}
+
+static int add_one(struct reload *r, struct conf_tunnel *t, bool beside, char *why, size_t why_n)
 {
 	struct open o = {why, why_n};
-	int ret = app_add_make(r->a, t, why, why_n);
+	int ret = app_add_make(r->a, t, beside, why, why_n);
 
 	if (ret)
 		return ret;
@@ -471,7 +470,7 @@ static void add_tunnels(struct reload *r, struct reload_job *job)
 
 		if (c->what != CONF_ADDED || c->added < 0 || c->how == CONF_HOW_RESTART)
 			continue;
-		if (add_one(r, &job->want->tunnels[c->added], why, sizeof(why)))
+		if (add_one(r, &job->want->tunnels[c->added], in_ring(job->want, (unsigned)c->added), why, sizeof(why)))
 			conf_diff_bar(&job->diff, c, why);
 	}
 }

@@ -282,30 +282,6 @@ static int origins_up(struct app *a)
 	return origins_create(&a->origins, &oc) ? app_fail(a, -ENOMEM, "sources' tables") : 0;
 }
 
-/* Tunnels that listen at the same place follow each other in a circle. */
-static int rings_up(struct app *a)
-{
-	const struct conf_tunnel *t = a->conf->tunnels;
-	unsigned n = a->conf->n_tunnels, room = a->conf->tunnels_room, circles = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		circles += t[i].ring != i;
-	if (!circles)
-		return 0;
-	a->ring_next = calloc(room, sizeof(*a->ring_next));
-	if (!a->ring_next)
-		return -ENOMEM;
-	for (unsigned i = 0; i < room; i++)
-		a->ring_next[i] = (uint16_t)i;
-	for (unsigned i = 0; i < n; i++) {
-		if (t[i].ring == i)
-			continue;
-		a->ring_next[i] = a->ring_next[t[i].ring]; /* behind the first, before who was there */
-		a->ring_next[t[i].ring] = (uint16_t)i;
-	}
-	return 0;
-}
-
 int app_tunnels_up(struct app *a)
 {
 	unsigned n = a->conf->n_tunnels, room = a->conf->tunnels_room;
@@ -327,8 +303,8 @@ int app_tunnels_up(struct app *a)
 	}
 	log_info("key derivation done");
 	conf_wipe_keys((struct conf *)a->conf);
-	if (rings_up(a))
-		return app_fail(a, -ENOMEM, "tunnels");
+	if (app_circles_up(a))
+		return -ENOMEM;
 	return origins_up(a);
 }
 

@@ -218,8 +218,7 @@ static int check_fake_tcp(struct conf_reader *r, unsigned i, unsigned j)
 			     t->listen.port_min, u->name, server->name);
 }
 
-/* Do the two servers listen at the same place?  Then their keys tell whose a client is. */
-static bool same_place(const struct conf_tunnel *t, const struct conf_tunnel *u)
+bool conf_same_place(const struct conf_tunnel *t, const struct conf_tunnel *u)
 {
 	const struct conf_hostport *x = &t->listen, *y = &u->listen;
 
@@ -268,7 +267,7 @@ static int check_tunnel_pair(struct conf_reader *r, unsigned i, unsigned j)
 		return 0;
 	if (t->role != u->role)
 		return check_fake_tcp(r, i, j);
-	if (t->role == CONF_SERVER && same_place(t, u))
+	if (t->role == CONF_SERVER && conf_same_place(t, u))
 		return check_ring(r, i, j);
 	/* Else a datagram's tunnel is told by its UDP port alone, whatever address it was sent to. */
 	if (t->role == CONF_SERVER)

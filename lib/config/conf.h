@@ -325,6 +325,9 @@ int conf_lcore_cpus(const char *text, unsigned id, uint8_t cpus[CONF_CPUS_MAX]);
 /* Wipes the passphrases and frees all.  c may be NULL. */
 void conf_free(struct conf *c);
 
+/* Do two servers listen at the same place?  Then their keys tell whose a client is. */
+bool conf_same_place(const struct conf_tunnel *t, const struct conf_tunnel *u);
+
 /* Room for so many tunnels in all, blank ones behind those that there are, which stay where they are from then on.  0
  * or -ENOMEM. */
 int conf_reserve(struct conf *c, unsigned room);

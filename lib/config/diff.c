@@ -104,7 +104,7 @@ static const struct verdict verdicts[] = {
 	{"tunnels", "qpp-count", CONF_HOW_RESTART, SHAPE},
 	{"tunnels", "tcp", CONF_HOW_RESTART, SHAPE},
 	{"tunnels", "replaycheck", CONF_HOW_RESTART, NULL},
-	{"tunnels", "until", CONF_HOW_RESTART, "until then: kcpgate drain"},
+	{"tunnels", "until", CONF_HOW_LIVE, NULL},
 	{"tunnels", "keepalive", CONF_HOW_LIVE, NULL},
 	{"tunnels", "closewait", CONF_HOW_LIVE, NULL},
 };

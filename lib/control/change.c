@@ -93,6 +93,8 @@ bool ctl_followed(const struct ctl *c)
 
 int ctl_tunnel_open(struct ctl *c, unsigned tunnel, char *why, size_t why_n)
 {
+	if (c->tunnels[tunnel].conf->beside)
+		return 0;
 	return c->tunnels[tunnel].conf->client ? listen_open(c, tunnel, why, why_n) : resv_open(c, tunnel, why, why_n);
 }
 

@@ -43,37 +43,44 @@ static void belongs(struct worker *w, struct pkt *k, unsigned tunnel)
 	k->crypt = w->conf.crypts[tunnel];
 }
 
+static uint16_t next_of(const struct worker *w, unsigned tunnel)
+{
+	return __atomic_load_n(&w->conf.ring_next[tunnel], __ATOMIC_ACQUIRE);
+}
+
 /* Of nobody whom we know.  What no key opens stays the first tunnel's, which counts it. */
 static void stranger(struct worker *w, struct pkt *k)
 {
-	unsigned first = k->tunnel, t = w->ring_last[first];
+	unsigned first = k->tunnel, last = w->ring_last[first], t = last;
+	uint16_t next;
 
 	if (k->n > sizeof(w->keys_try))
 		return;
 	do {
+		next = next_of(w, t);
 		if (!w->keys_left) {
 			k->verdict = DROP_KEY_LIMIT;
 			return;
 		}
 		w->keys_left--;
-		if (opens(w, k, t)) {
+		if (!(next & RING_GONE) && opens(w, k, t)) {
 			w->ring_last[first] = (uint16_t)t;
 			belongs(w, k, t);
 			return;
 		}
-		t = w->conf.ring_next[t];
-	} while (t != w->ring_last[first]);
+		t = next & ~RING_GONE;
+	} while (t != last);
 }
 
 void pl_ring(struct worker *w, unsigned n)
 {
-	if (!w->ring_last)
+	if (!w->ring_last || !next_of(w, w->conf.n_tunnels))
 		return;
 	earn(w);
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *k = &w->rx[i];
 
-		if (k->verdict != VERDICT_OK || w->conf.ring_next[k->tunnel] == k->tunnel)
+		if (k->verdict != VERDICT_OK || (next_of(w, k->tunnel) & ~RING_GONE) == k->tunnel)
 			continue;
 		if (k->sess)
 			belongs(w, k, shard_tunnel_of(k->sess));

@@ -76,6 +76,8 @@ void worker_mesh_destroy(struct worker_mesh *m);
  */
 void worker_mesh_punt_rate(struct worker_mesh *m, unsigned port, unsigned rate);
 
+#define RING_GONE 0x8000u
+
 struct worker_conf {
 	unsigned id;
 	struct shard *shard;
@@ -84,7 +86,11 @@ struct worker_conf {
 	struct worker_mesh *mesh;
 	const struct net_ports *udp;
 	const struct crypt *const *crypts; /* [tunnel]; NULL: of a blank one */
-	const uint16_t *ring_next; /* [tunnel]: the next of those that listen at its place; NULL: each is alone */
+	/*
+	 * [tunnel]: the next of those that listen at its place, and RING_GONE for one that no datagram is tried with;
+	 * and behind them: 0 while each is alone.  Whoever writes changes one at a time.  NULL: each is.
+	 */
+	const uint16_t *ring_next;
 	unsigned n_tunnels;
 	const struct worker_port *ports;
 	unsigned n_ports;

@@ -198,6 +198,54 @@ def test_drain():
         case.check(lab.telemetry(srv, "/kcpgate/drops")["draining"] > 0, lab.telemetry(srv, "/kcpgate/drops"))
 
 
+def test_key_rotated():
+    """
+    A key is replaced while it runs: the new one beside the old one, which ends when its time has come and then leaves the
+    file; whoever has the new one notices nothing, and a third one takes the old one's turn.
+    """
+    with Lab("lr") as lab:
+        link(lab)
+        old = tunnel("old", "server", ":4000", "127.0.0.1:9000", key='"old"', until='"%s"')
+        new = tunnel("new", "server", ":4000", "127.0.0.1:9000", key='"new"')
+        third = tunnel("third", "server", ":4000", "127.0.0.1:9000", key='"third"', crypt='"aes-128-gcm"')
+        srv = lab.gateway("srv", "g", conf("g0", old % "2099-01-01"))
+        clients = [tunnel("c%d" % i, "client", "127.0.0.1:%d" % (13000 + i), "10.77.0.1:4000", key='"%s"' % key, crypt='"%s"' % crypt)
+                   for i, (key, crypt) in enumerate((("old", "aes"), ("new", "aes"), ("third", "aes-128-gcm"), ("old", "aes")))]
+        cli = lab.gateway("cli", "p", conf("p0", *clients))
+        lab.run("echo", "g", sys.executable, "-c", ECHO).wait_for("serving")
+        held = Held(lab, "held", 13000)
+        held.says(None)
+        rewrite(lab, srv, conf("g0", old % "2099-01-01", new))
+        case.check("1 applied, 0 need a restart" in reload(lab, srv), srv.log())
+        case.check(refused(lab, 13001) == "got b'x'", srv.log()[-2000:], cli.log()[-2000:])
+        held.says(None)
+        beside = Held(lab, "beside", 13001)
+        rewrite(lab, srv, conf("g0", old % "2001-01-01", new))
+        case.check("tunnels.old.until: " in reload(lab, srv), srv.log())
+        srv.wait_for("tunnel old: its time has come (until)")
+        held.says(None)  # what there is may end by itself
+        late = Held(lab, "late", 13003)
+        wait_until("nothing new", lambda: lab.telemetry(srv, "/kcpgate/drops")["draining"] > 0)
+        held.close()
+        srv.wait_for("tunnel old: drained", 150)
+        rewrite(lab, srv, conf("g0", third, new))
+        out = reload(lab, srv)
+        case.check("tunnels.old: removed" in out and "tunnels.third: added" in out and "0 need a restart" in out, out)
+        case.check(refused(lab, 13002) == "got b'x'", srv.log()[-2000:], cli.log()[-2000:])
+        beside.says(None)
+        case.check(refused(lab, 13001) == "got b'x'", srv.log()[-2000:])
+        case.check(lab.telemetry(srv, "/kcpgate/drops")["no_listener"] == 0, lab.telemetry(srv, "/kcpgate/drops"))
+        # When none is left that listens there, the port is anybody's.
+        cli.stop()
+        rewrite(lab, srv, conf("g0", tunnel("other", "server", ":4001", "127.0.0.1:9000")))
+        reload(lab, srv)
+        for name in "new", "third":
+            srv.wait_for("tunnel .%s: drained" % name, 150)
+        wait_until("the port is free", lambda: "bound" in lab.sh(
+            "g", sys.executable, "-c", "import socket\ns = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\ntry:\n"
+            "    s.bind(('::', 4000))\n    print('bound')\nexcept OSError as e:\n    print(e)\n"))
+
+
 def test_tunnels_come_and_go():
     """Tunnels of both roles are added and removed while it runs; one that cannot be added says why; others notice nothing."""
     with Lab("lr") as lab:
