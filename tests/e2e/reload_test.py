@@ -314,6 +314,7 @@ def test_bad_file():
         case.check("No such file" in out, out)
         os.mkfifo(os.path.join(lab.dir, "srv.conf"))  # whoever reads it waits: the gateway does not
         srv.p.send_signal(signal.SIGHUP)
+        time.sleep(0.5)  # else the question itself may be what reads it, and waits for a minute
         wait_until("it is read", lambda: "under way" in str(lab.telemetry(srv, "/kcpgate/reload")))
         lab.telemetry(srv, "/kcpgate/control")
         case.check(srv.stop() == 0, srv.p.returncode, srv.log())
