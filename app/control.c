@@ -31,6 +31,7 @@ struct ctl_tunnel app_ctl_tunnel(const struct app *a, unsigned i, const struct c
 		.scavenge_ms = a->tunnels[i].scavenge_ms,
 		.listen_path = t->listen.path,
 		.target_path = t->target.path,
+		.proxy = t->proxy_protocol,
 		.tcp = t->tcp,
 		.sockbuf = t->sockbuf,
 		.beside = t->ring != i,

@@ -232,6 +232,7 @@ static void take_tunnel(struct app *a, struct tunnel_change *t)
 	t->acl = t->old; /* which goes when nobody looks at it any more */
 	ct.target = (struct ctl_addr){w->target.host, w->target.port_min, w->target.port_max};
 	ct.target_path = w->target.path;
+	ct.proxy = w->proxy_protocol;
 	ct.scavenge_ms = a->tunnels[t->i].scavenge_ms;
 	t->failed = ctl_tunnel_change(a->ctl, t->i, &ct) != 0;
 }

@@ -116,6 +116,13 @@ void chan_bound(struct chan_pool *p, unsigned tunnel, uint64_t bytes)
 	shares_bound(&p->chunk_shares, tunnel, most < UINT32_MAX ? (uint32_t)most : UINT32_MAX);
 }
 
+const char *chan_peer_str(const struct chan *c, char buf[ADDR_STRLEN])
+{
+	if (c->peer_port)
+		return addr_port_str(&c->peer, c->peer_port, buf);
+	return strcpy(buf, "@"); /* as Go prints it */
+}
+
 unsigned chan_streams(const struct chan_pool *p, unsigned tunnel)
 {
 	return atomic_load_explicit(&p->chan_shares.of[tunnel].used, memory_order_relaxed);

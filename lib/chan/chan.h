@@ -22,7 +22,6 @@ struct rte_mempool;
 
 #define CHAN_CHUNK 16384 /* bytes a chunk, header included */
 #define CHAN_IOV   8	 /* most iovecs that a call fills */
-#define CHAN_PEER  56	 /* bytes of a peer's address as text: "[v6]:port" takes 54 */
 
 /*
  * The chunks of all chans of a process, and the chans themselves, shared out among the tunnels: what one's hung targets
@@ -117,11 +116,16 @@ struct chan {
 		int32_t fd;  /* of HAND: the accepted socket */
 	};
 	bool abort; /* writer: worker, before CLOSE: bytes are missing behind the ring's last, so end by a reset */
-	char peer[CHAN_PEER]; /* for log lines: "IN" of "stream opened in: IN out: OUT"; writer: the opener, before OPEN
-			       */
-	uint32_t sid;	      /* smux stream id; writer: worker */
-	uint16_t far_port;    /* client, for log lines: the session's peer, 0: none yet; writer: worker, before UP */
+	/*
+	 * Who speaks.  Client: the application; port 0: by a Unix socket, without a name.  Server: the session's peer,
+	 * as it was when the stream was opened.  Writer: the opener, before OPEN.
+	 */
+	struct addr peer;
+	/* Client, for log lines: the session's peer; port 0: none yet; writer: worker, before UP.  Server: where `peer`
+	 * sends to; writer: worker, before OPEN. */
 	struct addr far;
+	uint16_t peer_port, far_port;
+	uint32_t sid;	       /* smux stream id; writer: worker */
 	struct chan_ring up;   /* control -> worker: what TCP sent */
 	struct chan_ring down; /* worker -> control: what the peer sent */
 };
@@ -130,6 +134,9 @@ _Static_assert(sizeof(struct chan) == 384, "a stream that is idle is small");
 
 #define MBOX_CHAN 1
 #define MBOX_DIAL 2
+
+/* Who speaks, for log lines: "IN" of "stream opened in: IN out: OUT"; "@" for whom there is no name.  Returns buf. */
+const char *chan_peer_str(const struct chan *c, char buf[ADDR_STRLEN]);
 
 /* A chan with empty rings for a tunnel, or NULL when its share of them is used up. */
 struct chan *chan_alloc(struct chan_pool *p, unsigned tunnel);

@@ -118,6 +118,7 @@ struct conf_tunnel {
 	char port[CONF_NAME_MAX];    /* gateway port by name; empty: any (server) or by route (client) */
 	struct conf_hostport listen; /* server: UDP; client: TCP */
 	struct conf_hostport target; /* server: TCP to dial */
+	bool proxy_protocol;	     /* server: false; the target is told of the peer first, by PROXY protocol v2 */
 	struct conf_hostport remote; /* client: UDP of the server */
 	char *key;	  /* passphrase, from `key` or key_file (else kcptun's default); wiped by conf_wipe_keys */
 	uint32_t key_len; /* without the 0 that stands behind; a key file may hold any bytes */

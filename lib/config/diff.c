@@ -68,6 +68,7 @@ static const struct verdict verdicts[] = {
 	{"tunnels", "port", CONF_HOW_RESTART, NULL},
 	{"tunnels", "listen", CONF_HOW_RESTART, NULL},
 	{"tunnels", "target", CONF_HOW_NEW, "new connections"},
+	{"tunnels", "proxy_protocol", CONF_HOW_NEW, "new connections"},
 	{"tunnels", "remote", CONF_HOW_RESTART, NULL},
 	{"tunnels", "key", CONF_HOW_RESTART, SHAPE},
 	{"tunnels", "key_file", CONF_HOW_NONE, "what is in it counts"},

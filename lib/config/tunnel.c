@@ -108,6 +108,8 @@ static const struct conf_item items[] = {
 	{"target", SETS(CONF_TEXT, target), .flags = CONF_F_NEEDED, .roles = CONF_R_SERVER, .put = put_target,
 	 .get = get_hostport, .allowed = "HOST:PORT, or the path of a Unix socket with a / in it",
 	 .help = "TCP to dial for each stream"},
+	{"proxy_protocol", SETS(CONF_BOOL, proxy_protocol), .roles = CONF_R_SERVER,
+	 .help = "begin each connection to the target with its client's address, by PROXY protocol version 2"},
 	{"remote", "remoteaddr", SETS(CONF_TEXT, remote), .flags = CONF_F_NEEDED, .roles = CONF_R_CLIENT,
 	 .put = put_remote, .get = get_hostport, .allowed = "HOST:PORT or HOST:MIN-MAX", .help = "UDP of the server"},
 	{"key", .kind = CONF_TEXT, .flags = CONF_F_SECRET, .put = put_key, .get = get_key,

@@ -44,6 +44,7 @@ struct ctl_tunnel {
 	 */
 	const char *listen_path;
 	const char *target_path;
+	bool proxy;	  /* server: a PROXY header with the peer's address goes to the target first (proxy.h) */
 	bool tcp;	  /* fake TCP: the tunnel's ports are TCP ports (wire.md 10) */
 	bool beside;	  /* server: another one before it listens at the same place, and has the ports for both */
 	unsigned sockbuf; /* bytes of its UDP sockets' buffers, on a gateway port of sockets; 0: the kernel's default */
@@ -189,7 +190,8 @@ void ctl_wake(struct ctl *c);
 
 /*
  * The first instance's thread; the others follow in their next turns.  A tunnel is t from then on, whose target's
- * strings are copied; of one that was not blank only target, target_path and scavenge_ms may differ.  0 or -ENOMEM.
+ * strings are copied; of one that was not blank only target, target_path, proxy and scavenge_ms may differ.  0 or
+ * -ENOMEM.
  */
 int ctl_tunnel_change(struct ctl *c, unsigned tunnel, const struct ctl_tunnel *t);
 /* Likewise: as in ctl_conf. */

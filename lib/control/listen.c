@@ -66,17 +66,8 @@ static void fill_chan(struct ctl *c, struct chan *ch, uint16_t tunnel, const str
 {
 	struct tunnel *t = &c->tunnels[tunnel];
 	unsigned slot = choose_slot(t);
-	char peer[ADDR_STRLEN];
-	struct addr a;
-	uint16_t port;
 
-	sock_addr_read(ss, &a, &port);
-	if (ss->ss_family == AF_UNIX)
-		strcpy(peer, "@"); /* a peer without a name, as Go prints it */
-	else
-		addr_port_str(&a, port, peer);
-	memcpy(ch->peer, peer, sizeof(ch->peer) - 1);
-	ch->peer[sizeof(ch->peer) - 1] = '\0';
+	sock_addr_read(ss, &ch->peer, &ch->peer_port);
 	ch->slot = (uint16_t)slot;
 	ch->worker_id = t->conf->slot_worker[slot];
 	ch->ctl_id = (uint16_t)team_choose(c);

@@ -47,6 +47,7 @@ struct tcp {
 	uint16_t flags;	     /* TCP_F_* */
 	uint8_t state;	     /* enum tcp_state */
 	uint8_t tries;	     /* addresses of the target that were tried */
+	uint8_t lead;	     /* bytes of the target's PROXY header that are still to be written */
 	uint32_t post;	     /* events for the worker, posted when this connection's turn ends */
 	uint32_t want;	     /* bytes to ask of the next readv */
 	struct addr target;  /* that was dialled last */

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy.h"
 #include "sock.h"
 #include "tcp.h"
 
@@ -55,6 +56,14 @@ static int new_socket(struct ctl *c, struct tcp *t, int family)
 	return t->ev.fd < 0 ? -errno : 0;
 }
 
+/* What the target is told before all else: as the tunnel is now, whose target is being dialled. */
+static uint8_t lead(const struct ctl *c, const struct tcp *t)
+{
+	uint8_t head[PROXY_MAX];
+
+	return c->tunnels[t->tunnel].conf->proxy ? (uint8_t)proxy_head(t->ch, head) : 0;
+}
+
 /* Begins to connect a new socket.  0, or -errno. */
 static int connect_new(struct ctl *c, struct tcp *t, const struct sockaddr *to, socklen_t len)
 {
@@ -62,6 +71,7 @@ static int connect_new(struct ctl *c, struct tcp *t, const struct sockaddr *to, 
 
 	t->flags &= (uint16_t) ~(TCP_F_RDHUP | TCP_F_UNIX); /* of the address tried before */
 	t->flags |= to->sa_family == AF_UNIX ? TCP_F_UNIX : 0;
+	t->lead = lead(c, t);
 	err = new_socket(c, t, to->sa_family);
 	if (err)
 		return err;

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "proxy.h"
 #include "tcp.h"
 
 #define UP_MAX	      (256u << 10) /* in a stream's ring towards the worker: more would only wait there */
@@ -79,7 +80,8 @@ static bool may_discard(const struct tcp *t)
 
 static bool may_write(const struct tcp *t)
 {
-	return (t->flags & (TCP_F_WRITABLE | TCP_F_BROKEN)) == TCP_F_WRITABLE && chan_used(&t->ch->down) > 0;
+	return (t->flags & (TCP_F_WRITABLE | TCP_F_BROKEN)) == TCP_F_WRITABLE &&
+	       (t->lead || chan_used(&t->ch->down) > 0);
 }
 
 /* The next read asks for more while reads come back full, and for less when they do not: chunks lent are not held. */
@@ -166,11 +168,30 @@ static int read_some(struct ctl *c, struct tcp *t)
 	return (int)got;
 }
 
-/* One sendmsg; its bytes, 0 when the socket takes none now, or -errno. */
+/* What is to go: in front the rest of the PROXY header, which lies in `head`. */
+static unsigned to_write(const struct tcp *t, uint8_t head[PROXY_MAX], struct iovec v[1 + CHAN_IOV])
+{
+	if (!t->lead)
+		return chan_peek(&t->ch->down, v, CHAN_IOV);
+	v[0] = (struct iovec){head + proxy_head(t->ch, head) - t->lead, t->lead};
+	return 1 + chan_peek(&t->ch->down, v + 1, CHAN_IOV);
+}
+
+/* Of what was written the stream's bytes: all that is no header. */
+static uint32_t led(struct tcp *t, uint32_t put)
+{
+	uint32_t lead = put < t->lead ? put : t->lead;
+
+	t->lead = (uint8_t)(t->lead - lead);
+	return put - lead;
+}
+
+/* One sendmsg; the stream's bytes of it, 0 when the socket takes none now, or -errno. */
 static int write_some(struct ctl *c, struct tcp *t)
 {
-	struct iovec v[CHAN_IOV];
-	unsigned n = chan_peek(&t->ch->down, v, CHAN_IOV);
+	uint8_t head[PROXY_MAX];
+	struct iovec v[1 + CHAN_IOV];
+	unsigned n = to_write(t, head, v);
 	size_t want = 0;
 	ssize_t put;
 
@@ -185,6 +206,9 @@ static int write_some(struct ctl *c, struct tcp *t)
 		t->flags &= (uint16_t)~TCP_F_WRITABLE;
 	if (put <= 0)
 		return 0;
+	put = led(t, (uint32_t)put);
+	if (put == 0)
+		return 0;
 	chan_done(c->conf.chans, &t->ch->down, (uint32_t)put);
 	c->stats.tcp_out_bytes += (uint64_t)put;
 	t->post |= CHAN_EV_ROOM;
@@ -197,6 +221,7 @@ static void broken(struct tcp *t, int err)
 	if (!t->err)
 		t->err = err;
 	t->flags |= TCP_F_BROKEN | TCP_F_READABLE | TCP_F_RDHUP;
+	t->lead = 0;
 }
 
 static void move_in(struct ctl *c, struct tcp *t)
@@ -255,7 +280,7 @@ static bool failed(const struct tcp *t)
 /* The ring is drained: EOF becomes FIN, CLOSE becomes the end. True when t has ended. */
 static bool end_out(struct ctl *c, struct tcp *t)
 {
-	if (!(t->flags & (TCP_F_EOF_OUT | TCP_F_CLOSING)) || chan_used(&t->ch->down) > 0)
+	if (!(t->flags & (TCP_F_EOF_OUT | TCP_F_CLOSING)) || t->lead || chan_used(&t->ch->down) > 0)
 		return false;
 	if (t->flags & TCP_F_CLOSING) {
 		tcp_finish(c, t);

@@ -43,18 +43,19 @@ static bool allow(struct ctl *c)
 /* in and out: kcptun's words for the two ends, the stream's id behind the one that is KCP's. */
 static void say(const struct tunnel *tun, const struct tcp *t, bool open, const char *out)
 {
+	char in[ADDR_STRLEN];
 	const struct log_field v[] = {
 		{.name = "tunnel", .text = tun->conf->name},
-		{.name = "in", .text = t->ch->peer},
+		{.name = "in", .text = chan_peer_str(t->ch, in)},
 		{.name = "out", .text = out},
 		{.name = "stream", .number = t->ch->sid},
 	};
 	const char *event = open ? "stream_opened" : "stream_closed", *what = open ? "opened" : "closed";
 
 	if (tun->conf->client)
-		log_event(LOG_INFO, event, v, 4, "stream %s in: %s out: %s(%u)", what, t->ch->peer, out, t->ch->sid);
+		log_event(LOG_INFO, event, v, 4, "stream %s in: %s out: %s(%u)", what, in, out, t->ch->sid);
 	else
-		log_event(LOG_INFO, event, v, 4, "stream %s in: %s(%u) out: %s", what, t->ch->peer, t->ch->sid, out);
+		log_event(LOG_INFO, event, v, 4, "stream %s in: %s(%u) out: %s", what, in, t->ch->sid, out);
 }
 
 static void line(struct ctl *c, const struct tcp *t, bool open)

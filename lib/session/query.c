@@ -95,7 +95,7 @@ static void stream_fill(const struct sess *ss, const struct mux_stream *ms, stru
 	r->down = atomic_load_explicit(&st->chan->down.head, memory_order_relaxed);
 	r->to_tcp = to_tcp(st);
 	r->waits = stream_waits(st, ms, r);
-	snprintf(r->peer, sizeof(r->peer), "%s", st->chan->peer);
+	chan_peer_str(st->chan, r->peer);
 }
 
 /* Sessions looked at in one go: each lies somewhere else in memory. */

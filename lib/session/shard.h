@@ -332,7 +332,7 @@ struct shard_stream {		    /* one stream of a session */
 	uint64_t to_tcp;	    /* bytes of the peer's that wait for TCP */
 	int64_t window;		    /* smux 2: bytes that the peer takes still; else -1 */
 	const char *waits;	    /* what it waits for; NULL: for nothing */
-	char peer[CHAN_PEER];	    /* client: the application's address; server: the session's peer */
+	char peer[ADDR_STRLEN];	    /* client: the application's address; server: the session's peer */
 };
 
 #define SHARD_QUERY_ROWS 32

@@ -247,7 +247,6 @@ bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 	bool draining = ss->tun->drain_at != 0;
 	struct chan *c = draining ? NULL : accept_chan(ss);
 	struct stream *st = NULL;
-	char peer[ADDR_STRLEN];
 
 	if (c) {
 		c->ctl_id = (uint16_t)choose_ctl(s);
@@ -266,8 +265,10 @@ bool stream_accept(struct sess *ss, struct mux_stream *ms, uint64_t now)
 	ms->user = st;
 	c->worker_id = (uint16_t)s->conf.id;
 	c->sid = ms->id;
-	addr_port_str(&ss->key.peer, ss->key.peer_port, peer);
-	memcpy(c->peer, peer, sizeof(c->peer) - 1); /* behind which a new chan has its 0 */
+	c->peer = ss->key.peer;
+	c->peer_port = ss->key.peer_port;
+	c->far = ss->key.local;
+	c->far_port = ss->key.local_port;
 	stream_post(st, CHAN_EV_OPEN);
 	return true;
 }

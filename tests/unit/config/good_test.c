@@ -152,7 +152,7 @@ static void expect_common_defaults(const struct conf_tunnel *t)
 	cr_expect_eq(t->smuxver, t->role == CONF_SERVER ? 0 : 2);
 	cr_expect(t->smuxbuf == 4194304 && t->streambuf == 2097152 && t->framesize == 8192);
 	cr_expect_eq(t->keepalive, 10);
-	cr_expect(t->replaycheck);
+	cr_expect(t->replaycheck && !t->proxy_protocol);
 }
 
 Test(good, defaults_of_each_role)

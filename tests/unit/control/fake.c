@@ -50,19 +50,26 @@ struct stream *opens(unsigned tunnel)
 	return opens_at(tunnel, 0);
 }
 
-struct stream *opens_at(unsigned tunnel, unsigned ctl)
+struct stream *opens_with(struct chan *c)
 {
-	struct chan *c = chan_alloc(&lab.chans, tunnel);
 	struct stream *s;
 
-	cr_assert_not_null(c);
 	c->worker_id = 0;
-	c->ctl_id = (uint16_t)ctl;
-	c->sid = 3;
-	strcpy(c->peer, "203.0.113.7:40000");
 	s = add(c, 0);
 	post(s, CHAN_EV_OPEN);
 	return s;
+}
+
+struct stream *opens_at(unsigned tunnel, unsigned ctl)
+{
+	struct chan *c = chan_alloc(&lab.chans, tunnel);
+
+	cr_assert_not_null(c);
+	c->ctl_id = (uint16_t)ctl;
+	c->sid = 3;
+	c->peer = addr_v4(203u << 24 | 113 << 8 | 7);
+	c->peer_port = 40000;
+	return opens_with(c);
 }
 
 uint32_t says(struct stream *s, const void *p, uint32_t n)

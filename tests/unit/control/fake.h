@@ -39,6 +39,8 @@ void begin(unsigned workers, unsigned chunks);
 void post(struct stream *s, uint32_t ev);
 /* Server: the peer opens a stream. */
 struct stream *opens(unsigned tunnel);
+/* The same with a chan of the test's own, filled in but for whose it is. */
+struct stream *opens_with(struct chan *c);
 /* The same, its connection being a further control instance's. */
 struct stream *opens_at(unsigned tunnel, unsigned ctl);
 /* Bytes from the peer; returns how many were taken. */

@@ -30,7 +30,7 @@ Test(tcp, client_echo, .init = setup)
 	lab_start(&lab);
 	fd = lab_connect(PORT);
 	until(n_streams == 1);
-	strcpy(peer, streams[0].c->peer);
+	chan_peer_str(streams[0].c, peer);
 	cr_assert_eq(strncmp(peer, "127.0.0.1:", 10), 0);
 	cr_assert_eq(streams[0].c->slot, 0);
 	exchange(fd, 3);

@@ -402,7 +402,7 @@ static void conn_accept(struct rig_side *s, struct chan *ch)
 {
 	const struct rig_side *cl = &s->rig->side[CLIENT];
 	struct conn *c = conn_new(s, ch);
-	unsigned port = (unsigned)atoi(strrchr(ch->peer, ':') + 1) - s->rig->nat;
+	unsigned port = ch->peer_port - s->rig->nat;
 
 	for (unsigned i = 0; i < cl->n_conn; i++) {
 		struct conn *p = cl->conn[i];
