@@ -166,7 +166,7 @@ static int tell_end(const char *dir, uint64_t id)
 	json_t *o = look_once(dir, COMMAND);
 	int ret = EXIT_SUCCESS;
 
-	if (!o)
+	if (!o || json_object_get(o, "error")) /* or is about to */
 		ret = wrong("the gateway has ended, and the capture with it");
 	else if (counted(o, "id") == id)
 		fprintf(stderr,

@@ -209,16 +209,13 @@ static void serve(struct app *a, uint64_t signals)
 	while (!(signals & END_SIGNALS)) {
 		if (signals & 1ull << SIGUSR1)
 			print_snmp(a);
-		if (signals & 1ull << SIGHUP) {
-			notify_reloading();
+		if (signals & 1ull << SIGHUP)
 			reload_hup(a);
-		}
 		signals = ctl_turn(a->ctl, TURN_MS);
 		notify_watchdog();
 		posture_tell();
 		log_tick();
-		if (reload_turn(a))
-			notify_ready();
+		reload_turn(a);
 		app_drain_turn(a);
 		app_until_turn(a);
 	}

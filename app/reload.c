@@ -52,7 +52,6 @@ struct reload {
 	struct reload_job *job; /* asked for, or under way */
 	bool again;
 	atomic_bool end;
-	atomic_bool finished; /* one that nobody waits for */
 	_Atomic(struct change *) ready;
 	sem_t taken;
 };
@@ -253,7 +252,7 @@ static void take(struct app *a, struct change *c)
 	ctl_epoch(a->ctl);
 }
 
-bool reload_turn(struct app *a)
+void reload_turn(struct app *a)
 {
 	struct reload *r = a->reload;
 	struct change *c = atomic_load_explicit(&r->ready, memory_order_acquire);
@@ -262,7 +261,6 @@ bool reload_turn(struct app *a)
 		take(a, c);
 		sem_post(&r->taken);
 	}
-	return atomic_load_explicit(&r->finished, memory_order_relaxed) && atomic_exchange(&r->finished, false);
 }
 
 /* ---- the thread's part behind it ---- */
@@ -583,11 +581,8 @@ static void *reload_main(void *arg)
 		pthread_mutex_unlock(&r->lock);
 		work(r, job);
 		pthread_mutex_lock(&r->lock);
-		if (job->hup) {
+		if (job->hup)
 			reload_job_free(job); /* nobody waits */
-			atomic_store(&r->finished, true);
-			ctl_wake(r->a->ctl);
-		}
 		r->job = NULL;
 		if (r->again && !r->end)
 			r->job = reload_job_new(RELOAD_APPLY, NULL);

@@ -35,8 +35,8 @@ struct reload_job {
 
 /* Control's, on SIGHUP: the log's file is opened anew, and the configuration's read. */
 void reload_hup(struct app *a);
-/* Control's, at every turn: takes over what is ready.  True: what reload_hup began has ended. */
-bool reload_turn(struct app *a);
+/* Control's, at every turn: takes over what is ready. */
+void reload_turn(struct app *a);
 
 /*
  * From another thread: does the job and waits for it.  0, and the job's err says how it went; -EBUSY: another one is

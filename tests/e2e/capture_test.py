@@ -241,7 +241,7 @@ def test_refused():
         wait_until("the capture to end", lambda: lab.telemetry(srv, "/kcpgate/capture")["state"] == "ended")
         held = capture(lab, srv, name="held")
         case.check(srv.stop() == 0, "exit status while a capture is under way")
-        case.check(held.end() == 1 and "has ended" in held.log(), held.log())
+        case.check(held.end() == 1 and "has ended" in held.log(), held.p.returncode, held.log())
 
 
 def test_slow_reader():

@@ -55,6 +55,8 @@ def test_conf():
             wrong = [x for x in err.splitlines() if ": warning: " not in x]
             if f == "server.conf" and rc:
                 case.check(rc == 2 and len(wrong) == 1 and "port wan0: 0000:03:00.0: " in wrong[0], err)
+            elif f.startswith("vps-"):  # whose keys are beside them
+                case.check(rc == 2 and len(wrong) == 1 and "key_file: found" in wrong[0] and "No such file" in wrong[0], err)
             else:
                 case.check(rc == 0 and not wrong and "good" in out, f, err)
 
