@@ -150,7 +150,7 @@ static int wrong(const struct look_args *a, const char *why)
 /* 0, or an exit status. */
 static int prefix_of(struct look_args *a, const char *path)
 {
-	char why[512];
+	char why[1024];
 	struct conf *c;
 
 	if (conf_load(path, &c, why, sizeof(why))) {

@@ -524,7 +524,7 @@ static int file(int argc, char **argv, conf_fn *fn)
 	};
 	const char *path = NULL;
 	struct conf *c;
-	char why[512];
+	char why[1024];
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "c:hv", opts, NULL)) != -1) {

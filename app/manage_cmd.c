@@ -207,7 +207,7 @@ int manage_compare(const char *prefix, const char *path)
 static bool prefix_of(const char *path, char prefix[CONF_NAME_MAX])
 {
 	struct conf *c;
-	char why[512];
+	char why[1024];
 
 	if (conf_load(path, &c, why, sizeof(why))) {
 		fprintf(stderr, "kcpgate: %s\n", why);

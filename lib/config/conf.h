@@ -226,7 +226,7 @@ struct conf {
 /*
  * Reads and checks a file.  0 and *out (conf_free), or -errno with one line in why: "FILE:LINE: NAME: found X; allowed:
  * Y", "FILE:LINE: syntax error: TEXT" (both -EINVAL) or "FILE: TEXT OF ERRNO".  NAME is the whole path,
- * "tunnels.hk.mtu", or "tunnels[1].mtu" where the tunnel has no valid name.  512 bytes of why hold every message; no
+ * "tunnels.hk.mtu", or "tunnels[1].mtu" where the tunnel has no valid name.  1024 bytes of why hold every message; no
  * passphrase is ever in one. Cross-field rules are checked too: nothing that conf_load accepts is refused later for
  * what the file says.
  */

@@ -305,7 +305,7 @@ static int fail_unknown(struct conf_reader *r, const struct conf_obj *o, const c
 	const struct conf_item *items = o->table->items;
 	const struct conf_later *later = o->table->later;
 	struct conf_nearest near;
-	char all[CONF_ALLOWED_MAX + 144];
+	char all[2 * CONF_ALLOWED_MAX];
 	size_t n = 0;
 
 	for (; later && later->name; later++)

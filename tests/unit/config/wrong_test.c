@@ -33,7 +33,7 @@ Test(wrong, each_file_is_refused_as_promised)
 	cr_assert_geq(g.gl_pathc, 30);
 	for (size_t i = 0; i < g.gl_pathc; i++) {
 		struct conf *c = (struct conf *)&g;
-		char want[2048], why[512] = "";
+		char want[2048], why[1024] = "";
 		int rc = conf_load(g.gl_pathv[i], &c, why, sizeof(why));
 
 		promise(g.gl_pathv[i], want, sizeof(want));
