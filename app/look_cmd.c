@@ -141,6 +141,25 @@ static void speed_help(FILE *f)
 	      f);
 }
 
+static void kick_help(FILE *f)
+{
+	fputs("kcpgate kick: ends a session of a running gateway\n"
+	      "\n"
+	      "  kcpgate kick [-f PREFIX | -c FILE] SESSION\n"
+	      "\n",
+	      f);
+	fputs(where, f);
+	fputs("\n"
+	      "SESSION is its number (kcpgate show sessions).  Its connections are reset on this side at once; the "
+	      "peer "
+	      "finds\n"
+	      "out as it does when we are gone, a kcpgate within seconds, a stock kcptun within a minute, and may come "
+	      "again:\n"
+	      "what keeps it out is the tunnel's deny, or another key.  All of a tunnel's: kcpgate drain --deadline "
+	      "1.\n",
+	      f);
+}
+
 static int wrong(const struct look_args *a, const char *why)
 {
 	fprintf(stderr, "kcpgate: %s: %s\n", a->command, why);
@@ -332,6 +351,21 @@ static int do_speed(struct look *l, const struct look_args *a)
 	return look_speed(l, &w, stdout);
 }
 
+static int do_kick(struct look *l, const struct look_args *a)
+{
+	json_t *o;
+
+	if (a->n_words != 1) {
+		snprintf(l->why, sizeof(l->why), "allowed: the number of one session (kcpgate show sessions)");
+		return -EINVAL;
+	}
+	o = look_get(l, "/kcpgate/kick", a->word[0]);
+	if (!o)
+		return -EPROTO;
+	json_decref(o);
+	return 0;
+}
+
 static const struct command {
 	const char *name;
 	int (*run)(struct look *l, const struct look_args *a);
@@ -339,6 +373,7 @@ static const struct command {
 } commands[] = {
 	{"show", do_show, show_help}, {"dump", do_dump, show_help}, {"explain", do_explain, explain_help},
 	{"top", do_top, top_help},    {"ping", do_ping, ping_help}, {"speedtest", do_speed, speed_help},
+	{"kick", do_kick, kick_help},
 };
 
 static int run(const struct command *c, const struct look_args *a)

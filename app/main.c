@@ -55,6 +55,7 @@ static const char usage[] =
 	"                                  them, and `show dump', lines for programs\n"
 	"  kcpgate top [TUNNEL]            its sessions, the busiest first, live\n"
 	"  kcpgate ping TUNNEL             the time through it, to its peer and to its target\n"
+	"  kcpgate kick SESSION            ends it\n"
 	"  kcpgate speedtest TUNNEL        what it carries, through its target\n"
 	"  kcpgate explain [TUNNEL|SESSION]\n"
 	"                                  what bounds its throughput now, and what to change on which side\n"

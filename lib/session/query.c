@@ -151,6 +151,14 @@ static void tell_pong(struct shard *s, struct shard_query *q)
 	q->us = q->found ? s->ping.us : 0;
 }
 
+static void do_kick(struct shard *s, struct shard_query *q, uint64_t now)
+{
+	struct sess *ss = find(s, q);
+
+	if (ss)
+		sess_close(ss, DROP_KICKED, now);
+}
+
 static void tell_sessions(struct shard *s, struct shard_query *q, uint64_t now)
 {
 	while (q->n < SHARD_QUERY_ROWS && q->cursor < s->n_all)
@@ -186,6 +194,9 @@ void shard_answer(struct shard *s, uint64_t now)
 		break;
 	case SHARD_PONG:
 		tell_pong(s, q);
+		break;
+	case SHARD_KICK:
+		do_kick(s, q, now);
 		break;
 	}
 	atomic_store_explicit(&q->state, SHARD_Q_DONE, memory_order_release);

@@ -349,6 +349,7 @@ enum shard_what {
 	SHARD_STREAMS,	/* of the one with this id */
 	SHARD_PING,	/* the one with this id is sent what its peer answers at once; without `taken` it may not be */
 	SHARD_PONG,	/* of the last ping of the one with this id: `us` */
+	SHARD_KICK,	/* the one with this id ends: its connections are reset */
 };
 struct shard_query {
 	_Atomic int state; /* writer: asker IDLE->ASKED and DONE->IDLE, worker ASKED->DONE */

@@ -246,6 +246,7 @@ static const struct cmd cmds[] = {
 	{"/kcpgate/ping", tlm_cmd_ping, true, "Sends a session's peer what it answers at once. Parameters: ID"},
 	{"/kcpgate/pong", tlm_cmd_pong, true,
 	 "How long the last ping's answer took, us; 0: it is not there. Parameters: ID"},
+	{"/kcpgate/kick", tlm_cmd_kick, true, "Ends a session, whose connections are reset. Parameters: ID"},
 	{"/kcpgate/workers", tlm_cmd_workers, true,
 	 "Workers' cycles, packets and memory, a page at a time. Parameters: [,NEXT]"},
 	{"/kcpgate/histograms", tlm_cmd_histograms, true,

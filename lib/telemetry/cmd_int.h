@@ -52,6 +52,7 @@ int tlm_cmd_sessions(const struct tlm_src *src, const char *params, struct rte_t
 int tlm_cmd_session(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 int tlm_cmd_ping(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 int tlm_cmd_pong(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
+int tlm_cmd_kick(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 int tlm_cmd_streams(const struct tlm_src *src, const char *params, struct rte_tel_data *d);
 /* cmd_worker.c */
 int tlm_cmd_workers(const struct tlm_src *src, const char *params, struct rte_tel_data *d);

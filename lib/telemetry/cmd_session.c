@@ -422,7 +422,8 @@ static struct shard_query *put(const struct tlm_src *src, struct question *a, in
 	return q;
 }
 
-static int ping(const struct tlm_src *src, enum shard_what what, const char *params, struct rte_tel_data *d)
+/* What is done to a session, or was. */
+static int do_to(const struct tlm_src *src, enum shard_what what, const char *params, struct rte_tel_data *d)
 {
 	struct question a = {.what = what};
 	const char *at = params;
@@ -453,10 +454,16 @@ static int ping(const struct tlm_src *src, enum shard_what what, const char *par
 /* "ID": its peer is asked; /kcpgate/pong tells how long it took, 0 while the answer is not there. */
 int tlm_cmd_ping(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
-	return ping(src, SHARD_PING, params, d);
+	return do_to(src, SHARD_PING, params, d);
+}
+
+/* "ID": it ends. */
+int tlm_cmd_kick(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
+{
+	return do_to(src, SHARD_KICK, params, d);
 }
 
 int tlm_cmd_pong(const struct tlm_src *src, const char *params, struct rte_tel_data *d)
 {
-	return ping(src, SHARD_PONG, params, d);
+	return do_to(src, SHARD_PONG, params, d);
 }

@@ -80,6 +80,7 @@
 	X(RIVAL, "rival", "began a session where another one is that may be alive: asked first")              \
 	X(UNCONFIRMED, "unconfirmed", "session closed: too many whose peers have acknowledged nothing yet")   \
 	X(DOUBTED, "doubted", "session closed: one of before, and its peer proved nothing")                   \
+	X(KICKED, "kicked", "session closed: somebody who may has asked for it (kcpgate kick)")               \
 	X(STREAM_LIMIT, "stream_limit", "no room for a new stream")                                           \
 	X(TARGET, "target", "stream closed: the target could not be reached")                                 \
 	X(DIAL_LIMIT, "dial_limit", "stream closed: too many dials to the tunnel's target wait")              \

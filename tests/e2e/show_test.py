@@ -355,6 +355,25 @@ def test_ping():
         return said.splitlines()[-2]
 
 
+def test_kick():
+    """A session that is kicked resets its connections on both sides, and its client comes again; what is no session is said."""
+    with Lab("kK") as lab:
+        srv = capture_test.gateways(lab)
+        capture_test.exchange(lab, 1, 1000)
+        held = lab.run("hold", "p", sys.executable, "-c",
+                       "import socket; s = socket.create_connection(('127.0.0.1', 13001)); print('held', flush=True)\n"
+                       "try:\n    print('got', s.recv(1))\nexcept OSError as e:\n    print(e)")
+        held.wait_for("held")
+        wait_until("the stream", lambda: any(r["streams"] for r in lab.telemetry(srv, "/kcpgate/sessions")))
+        (number,) = [x["SESSION"] for x in table(tool(srv, "show", "sessions"))]
+        case.check(tool(srv, "kick", number) == "", "nothing to say")
+        case.check(held.end() == 0 and "reset" in held.log(), held.log())
+        case.check(lab.telemetry(srv, "/kcpgate/drops")["kicked"] == 1, lab.telemetry(srv, "/kcpgate/drops"))
+        capture_test.exchange(lab, 1, 100000)
+        case.check("no session " + number in tool(srv, "kick", number, status=1), "an id that is gone")
+        case.check("allowed: the id" in tool(srv, "kick", "x", status=1) and "one session" in tool(srv, "kick", status=2), "wrong arguments")
+
+
 # Whoever sends "get" is sent bytes without end; what anybody else sends is thrown away.
 TARGET = """
 import socket, threading
