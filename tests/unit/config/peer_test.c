@@ -236,7 +236,7 @@ Test(peer, names_and_no_options)
 }
 
 /* What is merged into itself, and lists of merges of lists: an end is found. */
-Test(peer, merges, .timeout = 60)
+Test(peer, merges)
 {
 	char yaml[8000] = "a: &a {<<: *a}\n";
 	size_t n;
@@ -305,7 +305,7 @@ Test(peer, refused)
 
 /* Any byte of a good file changed, or all that follows cut off: one line, and nothing of the key; brackets without end.
  */
-Test(peer, damaged, .timeout = 120)
+Test(peer, damaged)
 {
 	static const char good[] =
 		"listeners:\n- {port: 5, kcp-tun: {enable: true, key: hunter2, <<: &a {mtu: 1300}}}\n"

@@ -128,7 +128,7 @@ Test(log_form, long_lines_are_whole)
 		p.n = max < LOGQ_LINE ? 0 : LOG_FIELDS_MAX;
 		n = log_frame(out, max, &p);
 		cr_assert(n <= max && n > max - 4, "%zu of %zu", n, max);
-		cr_assert_eq(memcmp(out + n - 4, "\\\"\"}\n" + 1, 4), 0, "%.*s", (int)n, out);
+		cr_assert_eq(memcmp(out + n - 4, &"\\\"\"}\n"[1], 4), 0, "%.*s", (int)n, out);
 	}
 }
 
