@@ -21,7 +21,7 @@ def test_quick():
         with open(out) as f:
             v = json.load(f)
     case.check(v["program"] == "beside" and v["wrong"] is False, v)
-    case.check([f["id"] for f in v["figures"]] == ["F18"] * 3, v["figures"])
+    case.check([f["id"] for f in v["figures"]] == ["F19"] * 3, v["figures"])
     case.check(all(f["median"] > 0 for f in v["figures"]) and v["rows"][0]["median"] > 0, v)
 
 
