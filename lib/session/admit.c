@@ -3,8 +3,9 @@
 /* Who is let in: which session of a server a datagram is for, and whether it may begin one or take another's place. */
 
 #include "fec_wire.h"
-#include "replay.h"
 #include "roam.h"
+
+#define BEGIN_WINDOW 1024 /* segments: stock's server's window, far more than a client sends who has not heard us */
 
 /*
  * Datagrams are lost and overtake each other: any of the first window can be the first to arrive.  What it may grow to

@@ -5,7 +5,6 @@
 
 #include "acl.h"
 #include "fec_wire.h"
-#include "replay.h"
 #include "kcp_wire.h"
 #include "le.h"
 #include "mute.h"
@@ -442,10 +441,6 @@ void shard_input(struct shard *s, struct pkt *v, unsigned n, uint64_t now)
 		struct sess *ss;
 
 		input_warm(v, i, n);
-		if (i + 2 * WARM_STEP < n)
-			__builtin_prefetch(v[i + 2 * WARM_STEP].p); /* opened since it was last touched */
-		if (i + WARM_STEP < n)
-			replay_warm(s, &v[i + WARM_STEP], i + WARM_STEP);
 		if (k->verdict == DROP_CRYPT_BAD)
 			shard_bad_key(s, k, now);
 		if (k->verdict != VERDICT_OK)

@@ -14,7 +14,6 @@
 
 #include "fec_wire.h"
 #include "kcp_wire.h"
-#include "replay.h"
 #include "roam.h"
 #include "siphash.h"
 
@@ -259,10 +258,6 @@ struct sess *roam(struct sess *ss, struct pkt *k, const struct begin *b, uint64_
 {
 	struct shard *s = ss->shard;
 
-	if (replay_had(ss, k)) {
-		k->verdict = DROP_REPLAYED;
-		return NULL;
-	}
 	/* Parity does not say whose it is: what comes of it from here on may be the other's. */
 	if (k->sess && k->sess->dec)
 		fec_dec_doubt(k->sess->dec);

@@ -15,9 +15,7 @@ struct begin {
 	uint8_t at; /* where KCP begins */
 };
 struct begin begin_look(const struct pkt *k);
-#define BEGIN_WINDOW 1024 /* segments: stock's server's window, far more than a client sends who has not heard us */
-/* The lowest sequence number of those in k that a peer sends who has heard nothing; UINT32_MAX: there is none.  From
- * BEGIN_WINDOW on none begins a session. */
+/* The lowest sequence number of those in k that a peer sends who has heard nothing; UINT32_MAX: there is none. */
 uint32_t begin_sn(const struct pkt *k, const struct begin *b);
 
 /* roam.c: sessions whose peers come from elsewhere */

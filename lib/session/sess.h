@@ -3,7 +3,6 @@
 /* The room's own view of sessions and streams.  Everything here belongs to one worker thread. */
 
 #include "comp.h"
-#include "window.h"
 #include "kcp_state.h"
 #include "origin.h"
 #include "ping.h"
@@ -272,9 +271,8 @@ struct sess {
 	uint32_t parity_in, path_from; /* parity that came; ms: looked up path_looks times since for changed routes */
 	uint8_t weight;
 	uint8_t path_looks;
-	uint16_t moves;		    /* roam.c: how often it has moved; */
-	uint32_t roam_at;	    /* ms, low bits: before it nobody is asked whether he is its peer */
-	struct fresh_window recent; /* numbers of the peer's FEC data packets (replay.c) */
+	uint16_t moves;	  /* roam.c: how often it has moved; */
+	uint32_t roam_at; /* ms, low bits: before it nobody is asked whether he is its peer */
 	struct mux_out frame;
 };
 
@@ -514,6 +512,14 @@ void confirm_heard(struct sess *ss, uint32_t bytes);
 unsigned confirm_room(struct sess *ss, unsigned want, uint64_t now);
 /* Somebody at its address begins another session.  True: it has had its time to speak, and was silent. */
 bool confirm_yields(struct sess *ss, uint64_t now);
+
+/* replay.c: what was seen before */
+/* Of the packet that shard_input is taking in, which has opened.  True: it was seen before, by this worker, or sent;
+ * else it is from now on. */
+bool replay_is(struct shard *s, const struct pkt *k, uint64_t now);
+/* And by another worker?  For what begins, replaces or moves a session: the flow, and so the worker, may be another
+ * than where the datagram was recorded. */
+bool replay_elsewhere(const struct shard *s, const struct pkt *k);
 
 /* admit.c: which session a server's datagram is for, made where it begins one.  NULL: none, and its verdict says why.
  */

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "fresh.h"
-#include "window.h"
 
 #define MAX 4096 /* lines */
 
@@ -160,71 +159,4 @@ Test(fresh, others_may_ask_while_it_grows)
 	pthread_join(t, &missed);
 	cr_assert_null(missed, "%zu", (size_t)missed);
 	free((void *)v);
-}
-
-/* ---- numbers of a sequence ---- */
-
-/* The same of what was told the plain way: all numbers that were added, and the furthest. */
-struct plain {
-	uint32_t v[1 << 16], n, newest;
-};
-
-static enum fresh_place plain_add(struct plain *p, uint32_t x)
-{
-	if (p->n && (int32_t)(x - p->newest) <= -(FRESH_RECENT - 64))
-		return FRESH_OLD;
-	for (uint32_t i = 0; i < p->n; i++)
-		if (p->v[i] == x)
-			return FRESH_SEEN;
-	if (!p->n || (int32_t)(x - p->newest) > 0)
-		p->newest = x;
-	p->v[p->n++] = x;
-	return FRESH_NEW;
-}
-
-/* Up and down by `step` at most, over the edge of 2^32. */
-static void walk(uint32_t from, uint32_t step, unsigned n)
-{
-	static struct plain p;
-	struct fresh_window w = {0};
-	uint64_t rng = step;
-	uint32_t x = from;
-
-	p.n = 0;
-	for (unsigned i = 0; i < n; i++) {
-		rng = rng * 6364136223846793005u + 1442695040888963407u;
-		x += (uint32_t)(rng >> 33) % (2 * step + 1) - step + step / 8 + 1;
-		enum fresh_place want = plain_add(&p, x), peek = fresh_window_has(&w, x);
-
-		cr_assert_eq(fresh_window_add(&w, x), want, "%u after %u", x, w.newest);
-		cr_assert_eq(peek, want);
-		cr_assert_eq(fresh_window_has(&w, x), want == FRESH_OLD ? FRESH_OLD : FRESH_SEEN);
-	}
-}
-
-Test(fresh, window_tells_what_the_plain_one_tells)
-{
-	static const uint32_t steps[] = {1, 2, 63, 64, 65, 300, 447, 448, 511, 512, 513, 1024, 5000};
-
-	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		walk(0, steps[i], 4000);
-		walk(UINT32_MAX - 1000, steps[i], 4000);
-		walk(1u << 31, steps[i], 4000);
-	}
-}
-
-/* However far the first one is, and however far it goes at once. */
-Test(fresh, window_forgets_what_it_leaves_behind)
-{
-	struct fresh_window w = {0};
-
-	cr_assert_eq(fresh_window_has(&w, 7), FRESH_NEW);
-	cr_assert_eq(fresh_window_add(&w, 3000000000u), FRESH_NEW);
-	cr_assert_eq(fresh_window_add(&w, 3000000000u), FRESH_SEEN);
-	cr_assert_eq(fresh_window_add(&w, 3000000000u + FRESH_RECENT), FRESH_NEW);
-	cr_assert_eq(fresh_window_add(&w, 3000000000u), FRESH_OLD);
-	for (uint32_t i = 1; i < FRESH_RECENT - 64; i++)
-		cr_assert_eq(fresh_window_add(&w, 3000000000u + FRESH_RECENT - i), FRESH_NEW, "%u", i);
-	cr_assert_eq(fresh_window_add(&w, 3000000000u + (1u << 31) - 1), FRESH_NEW);
-	cr_assert_eq(fresh_window_add(&w, 3000000000u + (1u << 31) - 2), FRESH_NEW);
 }

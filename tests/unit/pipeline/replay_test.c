@@ -77,8 +77,8 @@ CIPHERS(X)
 #undef X
 
 /*
- * So long that its datagrams are known by their numbers alone, parity and what has none but in between.  With so many
- * at once some do not get to the session's worker, the first or the second of two.
+ * So long that the filter, a small one here, has been gone round several times.  With so many at once some do not get
+ * to the session's worker, the first or the second of two.
  */
 Test(pipeline_replay, copies_within_a_long_session)
 {
