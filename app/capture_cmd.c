@@ -24,8 +24,8 @@
 #include <jansson.h>
 
 #include "capture_cmd.h"
-#include "conf.h"
 #include "look.h"
+#include "prefix.h"
 
 #define EXIT_WRONG 2
 #define COMMAND	   "/kcpgate/capture"
@@ -213,19 +213,6 @@ static bool add(struct ask *a, const char *name, const char *value)
 	       snprintf(a->text + n, sizeof(a->text) - n, ",%s=%s", name, value) < (int)(sizeof(a->text) - n);
 }
 
-/* The prefix that a file names. */
-static const char *prefix_of(struct ask *a, const char *path)
-{
-	struct conf *c;
-	char *prefix;
-
-	if (conf_load(path, &c, a->why, sizeof(a->why)))
-		return NULL;
-	prefix = strdup(c->eal.file_prefix);
-	conf_free(c);
-	return prefix;
-}
-
 static int parse(struct ask *a, int argc, char **argv)
 {
 	static const struct option opts[] = {
@@ -247,7 +234,7 @@ static int parse(struct ask *a, int argc, char **argv)
 			fputs(usage, stdout);
 			return -1;
 		}
-		if (opt == 'c' && !(a->prefix = prefix_of(a, optarg))) {
+		if (opt == 'c' && !(a->prefix = prefix_of(optarg, a->why, sizeof(a->why)))) {
 			fprintf(stderr, "kcpgate: %s\n", a->why);
 			return EXIT_WRONG;
 		}

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf.h"
 #include "explain.h"
 #include "look.h"
 #include "look_cmd.h"
 #include "ping.h"
+#include "prefix.h"
 #include "speedtest.h"
 #include "top.h"
 
@@ -167,19 +167,15 @@ static int wrong(const struct look_args *a, const char *why)
 }
 
 /* 0, or an exit status. */
-static int prefix_of(struct look_args *a, const char *path)
+static int take_prefix(struct look_args *a, const char *path)
 {
 	char why[1024];
-	struct conf *c;
 
-	if (conf_load(path, &c, why, sizeof(why))) {
-		fprintf(stderr, "kcpgate: %s\n", why);
-		return EXIT_WRONG;
-	}
 	free(a->of_file);
-	a->prefix = a->of_file = strdup(c->eal.file_prefix);
-	conf_free(c);
-	return a->prefix ? 0 : EXIT_FAILURE;
+	a->prefix = a->of_file = prefix_of(path, why, sizeof(why));
+	if (!a->prefix)
+		fprintf(stderr, "kcpgate: %s\n", why);
+	return a->prefix ? 0 : EXIT_WRONG;
 }
 
 static int wrong_value(const struct look_args *a, const char *name, const char *found, const char *allowed)
@@ -209,7 +205,7 @@ static int option(struct look_args *a, int opt)
 {
 	switch (opt) {
 	case 'c':
-		return prefix_of(a, optarg);
+		return take_prefix(a, optarg);
 	case 'f':
 		a->prefix = optarg;
 		return 0;

@@ -9,26 +9,23 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
-#include "conf.h"
+#include "look.h"
 #include "manage.h"
+#include "prefix.h"
 
-#define EXIT_WRONG   2	   /* as of check: the file is wrong */
-#define EXIT_RESTART 3	   /* something of it needs a restart */
-#define ANSWER	     65536 /* bytes */
-#define ANSWER_S     120
+#define EXIT_WRONG   2	 /* as of check: the file is wrong */
+#define EXIT_RESTART 3	 /* something of it needs a restart */
+#define ANSWER_S     120 /* for a file that hangs */
 
 static const char usage[] =
 	"kcpgate reload: a running gateway reads its file again\n"
 	"\n"
 	"  kcpgate reload [-f PREFIX | -c FILE]\n"
 	"\n"
-	"  -f PREFIX   the gateway's eal.file_prefix, \"kcpgate\" when not given; -c FILE: that of a configuration "
-	"file\n"
+	"  -f PREFIX   the gateway's eal.file_prefix; -c FILE: that of a configuration file.  Neither: the\n"
+	"              one gateway that runs here\n"
 	"\n"
 	"It prints what has changed.  Exit status: 0 all of it was taken over, 1 the gateway cannot be asked, 2 the "
 	"file\n"
@@ -39,8 +36,8 @@ static const char drain_usage[] =
 	"\n"
 	"  kcpgate drain [-f PREFIX | -c FILE] [--deadline S] [--wait] TUNNEL|--all\n"
 	"\n"
-	"  -f PREFIX      the gateway's eal.file_prefix, \"kcpgate\" when not given; -c FILE: that of a configuration "
-	"file\n"
+	"  -f PREFIX      the gateway's eal.file_prefix; -c FILE: that of a configuration file.  Neither: the\n"
+	"                 one gateway that runs here\n"
 	"  --deadline S   what is left after S seconds is cut off; not given: it may take as long as it likes\n"
 	"  --wait         until nothing is left\n"
 	"\n"
@@ -50,77 +47,24 @@ static const char drain_usage[] =
 
 /* ---- asking ---- */
 
-static int connect_in(const char *parent, const char *prefix)
-{
-	const struct timeval patience = {.tv_sec = ANSWER_S};
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	int fd;
-
-	if (snprintf(un.sun_path, sizeof(un.sun_path), "%s/dpdk/%s/dpdk_telemetry.v2", parent, prefix) >=
-	    (int)sizeof(un.sun_path))
-		return -1;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0) {
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-		return fd;
-	}
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
-/* Where DPDK has its processes' folders, and where a service has its own. */
-static int connect_to(const char *prefix)
-{
-	const char *dirs[] = {getenv("RUNTIME_DIRECTORY"), getuid() ? getenv("XDG_RUNTIME_DIR") : NULL,
-			      getuid() ? "/tmp" : "/var/run", "/run/kcpgate"};
-	int fd = -1;
-
-	for (unsigned i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && fd < 0; i++)
-		if (dirs[i])
-			fd = connect_in(dirs[i], prefix);
-	return fd;
-}
-
-/* The object that answers, or NULL; fd is closed. */
-static json_t *question(int fd, const char *command)
-{
-	char *answer = malloc(ANSWER);
-	json_t *all = NULL, *object = NULL;
-	ssize_t n = -1;
-
-	if (answer && recv(fd, answer, ANSWER, 0) > 0 && send(fd, command, strlen(command), MSG_NOSIGNAL) > 0)
-		n = recv(fd, answer, ANSWER, 0);
-	if (n > 0)
-		all = json_loadb(answer, (size_t)n, 0, NULL);
-	object = json_object_iter_value(json_object_iter(all));
-	object = json_is_object(object) ? json_incref(object) : NULL;
-	json_decref(all);
-	free(answer);
-	close(fd);
-	return object;
-}
-
+/* The object that answers, or NULL, and it was said why. */
 static json_t *ask(const char *prefix, const char *command)
 {
-	int fd = connect_to(prefix);
-	json_t *o = fd < 0 ? NULL : question(fd, command);
+	const struct timeval patience = {.tv_sec = ANSWER_S};
+	struct look l;
+	json_t *o = NULL;
 
-	if (fd < 0)
-		fprintf(stderr, "kcpgate: no gateway %s of this user runs here, or its telemetry is off\n", prefix);
-	else if (!o)
-		fprintf(stderr, "kcpgate: gateway %s does not answer, or does not know %s\n", prefix, command);
+	if (look_open(&l, prefix) == 0) {
+		setsockopt(l.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+		o = l.ask(&l, command);
+	}
+	if (!o)
+		fprintf(stderr, "kcpgate: %s\n", l.why);
+	look_close(&l);
 	return o;
 }
 
 /* ---- the answer ---- */
-
-static const char *text(const json_t *o, const char *name)
-{
-	const char *s = json_string_value(json_object_get(o, name));
-
-	return s ? s : "";
-}
 
 static bool error_of(const json_t *o)
 {
@@ -130,7 +74,7 @@ static bool error_of(const json_t *o)
 		return false;
 	fputs("kcpgate: ", stderr);
 	for (unsigned i = 2; json_object_get(o, name); i++) {
-		fputs(text(o, name), stderr);
+		fputs(look_str(o, name), stderr);
 		snprintf(name, sizeof(name), "error_%u", i);
 	}
 	fputc('\n', stderr);
@@ -148,20 +92,20 @@ static const char *words(const char *how)
 
 static void print_change(const json_t *c)
 {
-	const char *note = text(c, "note");
+	const char *note = look_str(c, "note");
 
-	printf("%s: ", text(c, "name"));
+	printf("%s: ", look_str(c, "name"));
 	if (json_object_get(c, "from"))
-		printf("%s -> %s", text(c, "from"), text(c, "to"));
+		printf("%s -> %s", look_str(c, "from"), look_str(c, "to"));
 	else
-		printf("%s", text(c, "what"));
-	printf(" (%s%s%s)\n", words(text(c, "how")), *note ? ": " : "", note);
+		printf("%s", look_str(c, "what"));
+	printf(" (%s%s%s)\n", words(look_str(c, "how")), *note ? ": " : "", note);
 }
 
 static int print_answer(const json_t *o, const char *done)
 {
-	unsigned n = (unsigned)json_integer_value(json_object_get(o, "changes")), i;
-	unsigned restart = (unsigned)json_integer_value(json_object_get(o, "restart"));
+	unsigned n = (unsigned)look_u64(o, "changes"), i;
+	unsigned restart = (unsigned)look_u64(o, "restart");
 	const json_t *c;
 	char name[24] = "0";
 
@@ -203,21 +147,6 @@ int manage_compare(const char *prefix, const char *path)
 
 /* ---- the command ---- */
 
-/* The prefix that a file names; false, and it was said why. */
-static bool prefix_of(const char *path, char prefix[CONF_NAME_MAX])
-{
-	struct conf *c;
-	char why[1024];
-
-	if (conf_load(path, &c, why, sizeof(why))) {
-		fprintf(stderr, "kcpgate: %s\n", why);
-		return false;
-	}
-	snprintf(prefix, CONF_NAME_MAX, "%s", c->eal.file_prefix);
-	conf_free(c);
-	return true;
-}
-
 static int reload_cmd(const char *prefix, int argc, char **argv)
 {
 	if (optind < argc) {
@@ -236,15 +165,14 @@ static bool print_drain(const json_t *o, const char *tunnel, bool print)
 
 	json_object_foreach((json_t *)o, name, row)
 	{
-		bool draining = !strcmp(text(row, "state"), "draining");
+		bool draining = !strcmp(look_str(row, "state"), "draining");
 
 		if (tunnel && strcmp(name, tunnel) != 0)
 			continue;
 		left |= draining;
 		if (print)
-			printf("%s: %s, %u sessions, %u streams\n", name, text(row, "state"),
-			       (unsigned)json_integer_value(json_object_get(row, "sessions")),
-			       (unsigned)json_integer_value(json_object_get(row, "streams")));
+			printf("%s: %s, %u sessions, %u streams\n", name, look_str(row, "state"),
+			       (unsigned)look_u64(row, "sessions"), (unsigned)look_u64(row, "streams"));
 	}
 	return left;
 }
@@ -288,7 +216,15 @@ static int drain_cmd(const char *prefix, const char *tunnel, const char *deadlin
 	return wait ? drain_wait(prefix, tunnel) : EXIT_SUCCESS;
 }
 
-int manage_cmd(int argc, char **argv)
+struct manage_args {
+	const char *prefix; /* NULL: the one gateway that runs here */
+	char *of_file;	    /* prefix, allocated */
+	const char *deadline;
+	bool wait, all;
+};
+
+/* 0, -1 when help was asked for, or an exit status. */
+static int parse(struct manage_args *a, int argc, char **argv)
 {
 	static const struct option opts[] = {
 		{"help", no_argument, NULL, 'h'},
@@ -297,29 +233,51 @@ int manage_cmd(int argc, char **argv)
 		{"all", no_argument, NULL, 'a'},
 		{0},
 	};
-	const char *deadline = NULL;
-	char prefix[CONF_NAME_MAX] = "kcpgate";
-	bool drain = !strcmp(argv[0], "drain"), wait = false, all = false;
+	char why[1024];
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "c:f:h", opts, NULL)) != -1) {
-		if (opt == 'h') {
-			fputs(drain ? drain_usage : usage, stdout);
-			return EXIT_SUCCESS;
-		}
-		if (opt == '?' || (opt == 'c' && !prefix_of(optarg, prefix)))
+		if (opt == 'h')
+			return -1;
+		if (opt == '?')
 			return EXIT_WRONG;
 		if (opt == 'f')
-			snprintf(prefix, sizeof(prefix), "%s", optarg);
+			a->prefix = optarg;
 		if (opt == 'd')
-			deadline = optarg;
-		wait |= opt == 'w';
-		all |= opt == 'a';
+			a->deadline = optarg;
+		a->wait |= opt == 'w';
+		a->all |= opt == 'a';
+		if (opt != 'c')
+			continue;
+		free(a->of_file);
+		a->prefix = a->of_file = prefix_of(optarg, why, sizeof(why));
+		if (!a->prefix) {
+			fprintf(stderr, "kcpgate: %s\n", why);
+			return EXIT_WRONG;
+		}
 	}
+	return 0;
+}
+
+static int run(const struct manage_args *a, bool drain, int argc, char **argv)
+{
 	if (!drain)
-		return reload_cmd(prefix, argc, argv);
-	if (argc - optind == !all)
-		return drain_cmd(prefix, all ? NULL : argv[optind], deadline, wait);
+		return reload_cmd(a->prefix, argc, argv);
+	if (argc - optind == !a->all)
+		return drain_cmd(a->prefix, a->all ? NULL : argv[optind], a->deadline, a->wait);
 	fputs("kcpgate: drain: found no tunnel, or several; allowed: the name of one, or --all\n", stderr);
 	return EXIT_WRONG;
+}
+
+int manage_cmd(int argc, char **argv)
+{
+	bool drain = !strcmp(argv[0], "drain");
+	struct manage_args a = {0};
+	int ret = parse(&a, argc, argv);
+
+	if (ret < 0)
+		fputs(drain ? drain_usage : usage, stdout);
+	ret = ret < 0 ? EXIT_SUCCESS : ret ? ret : run(&a, drain, argc, argv);
+	free(a.of_file);
+	return ret;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "reload.h"
+#include "reload_int.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,17 +14,16 @@
 #include <unistd.h>
 
 #include "acl.h"
-#include "app.h"
+#include "later.h"
 #include "log.h"
 #include "notify.h"
 #include "manage.h"
 
-#define NICE	  10	/* keys are derived beside control's own work */
-#define ANSWER_S  60	/* for a file that hangs */
-#define END_S	  2	/* likewise, when the gateway ends */
-#define LOOK_MS	  50	/* whether it does */
-#define GRACE_MS  10000 /* for workers to have begun another turn */
-#define LINES_MAX 200	/* of what has changed, in the log */
+#define NICE	  10  /* keys are derived beside control's own work */
+#define ANSWER_S  60  /* for a file that hangs */
+#define END_S	  2   /* likewise, when the gateway ends */
+#define LOOK_MS	  50  /* whether it does */
+#define LINES_MAX 200 /* of what has changed, in the log */
 
 /* What a tunnel is to become. */
 struct tunnel_change {
@@ -32,28 +31,6 @@ struct tunnel_change {
 	const struct conf_tunnel *want;
 	struct net_acl *acl, *old;
 	bool failed;
-};
-
-/* What is ready for control. */
-struct change {
-	int (*step)(struct app *a, void *ctx); /* or only that */
-	void *ctx;
-	int ret;
-	const struct conf *want;
-	struct tunnel_change *v;
-	unsigned n;
-};
-
-struct reload {
-	struct app *a;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t some, done;
-	struct reload_job *job; /* asked for, or under way */
-	bool again;
-	atomic_bool end;
-	_Atomic(struct change *) ready;
-	sem_t taken;
 };
 
 struct reload_job *reload_job_new(enum reload_what what, const char *path)
@@ -81,20 +58,6 @@ void reload_job_free(struct reload_job *job)
 }
 
 /* ---- reading ---- */
-
-static struct timespec in_ms(unsigned ms)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	return t;
-}
 
 static int fail(struct reload_job *job, int err, const char *what)
 {
@@ -273,7 +236,7 @@ static bool hand_over(struct reload *r, struct change *c)
 	atomic_store(&r->ready, c);
 	ctl_wake(r->a->ctl);
 	do {
-		until = in_ms(LOOK_MS);
+		until = later_ms(LOOK_MS);
 		if (sem_clockwait(&r->taken, CLOCK_MONOTONIC, &until) == 0)
 			return true;
 	} while (!atomic_load(&r->end));
@@ -281,8 +244,7 @@ static bool hand_over(struct reload *r, struct change *c)
 	return !atomic_compare_exchange_strong(&r->ready, &mine, NULL);
 }
 
-/* Calls fn between two turns of control's; -ESHUTDOWN: not any more. */
-static int on_control(struct reload *r, int (*fn)(struct app *a, void *ctx), void *ctx)
+int reload_on_control(struct reload *r, int (*fn)(struct app *a, void *ctx), void *ctx)
 {
 	struct change c = {.step = fn, .ctx = ctx};
 
@@ -291,7 +253,7 @@ static int on_control(struct reload *r, int (*fn)(struct app *a, void *ctx), voi
 
 static bool wait_workers(struct reload *r)
 {
-	for (unsigned i = 0; i < GRACE_MS && !ctl_epoch_seen(r->a->ctl); i++)
+	for (unsigned i = 0; i < RELOAD_GRACE_MS && !ctl_epoch_seen(r->a->ctl); i++)
 		usleep(1000);
 	return ctl_epoch_seen(r->a->ctl);
 }
@@ -369,111 +331,6 @@ static void snmplog_before(struct app *a, struct reload_job *job)
 	app_snmplog_down(a);
 }
 
-/* ---- tunnels that come and go ---- */
-
-struct open {
-	char *why;
-	size_t why_n;
-};
-
-static int step_tell(struct app *a, void *ctx)
-{
-	(void)ctx;
-	return app_add_tell(a);
-}
-
-static int step_open(struct app *a, void *ctx)
-{
-	struct open *o = ctx;
-
-	return ctl_tunnel_open(a->ctl, a->conf->n_tunnels, o->why, o->why_n);
-}
-
-static int step_remove(struct app *a, void *ctx)
-{
-	app_remove(a, *(unsigned *)ctx);
-	return 0;
-}
-
-static int wait_told(struct reload *r)
-{
-	int ret = 0;
-
-	for (unsigned i = 0; i < GRACE_MS; i++) {
-		if (app_add_told(r->a, &ret))
-			return ret;
-		usleep(1000);
-	}
-	return -ETIMEDOUT;
-}
-
-/* Others of the file listen there, too. */
-static bool in_ring(const struct conf *c, unsigned i)
-{
-	for (unsigned k = 0; k < c->n_tunnels; k++)
-		if (k != i && c->tunnels[k].role == CONF_SERVER && c->tunnels[k].ring == c->tunnels[i].ring)
-			return c->tunnels[i].role == CONF_SERVER;
-	return false;
-}
-
-static int add_one(struct reload *r, struct conf_tunnel *t, bool beside, char *why, size_t why_n)
-{
-	struct open o = {why, why_n};
-	int ret = app_add_make(r->a, t, beside, why, why_n);
-
-	if (ret)
-		return ret;
-	ret = on_control(r, step_tell, NULL);
-	if (ret == 0)
-		ret = wait_told(r);
-	if (ret)
-		snprintf(why, why_n, "%s", strerror(-ret));
-	else
-		ret = on_control(r, step_open, &o);
-	if (ret == -ETIMEDOUT || ret == -ESHUTDOWN)
-		return ret; /* who knows who has it */
-	if (ret)
-		app_add_undo(r->a, t);
-	else
-		app_add_done(r->a);
-	return ret;
-}
-
-/* Another one may have its name: this one's has the mark. */
-static void rename_removed(void *ctx)
-{
-	struct conf_tunnel *t = ctx;
-
-	memmove(t->name + 1, t->name, sizeof(t->name) - 2);
-	t->name[0] = CONF_REMOVED_MARK;
-	t->name[sizeof(t->name) - 1] = '\0';
-}
-
-static void remove_tunnels(struct reload *r, struct reload_job *job)
-{
-	for (unsigned i = 0; i < job->diff.n; i++) {
-		const struct conf_change *c = &job->diff.v[i];
-		unsigned t = (unsigned)c->tunnel;
-
-		if (c->what == CONF_REMOVED && c->tunnel >= 0 && on_control(r, step_remove, &t) == 0)
-			tlm_change(rename_removed, &((struct conf *)r->a->conf)->tunnels[t]);
-	}
-}
-
-static void add_tunnels(struct reload *r, struct reload_job *job)
-{
-	char why[256] = "";
-
-	for (unsigned i = 0; i < job->diff.n; i++) {
-		struct conf_change *c = &job->diff.v[i];
-
-		if (c->what != CONF_ADDED || c->added < 0 || c->how == CONF_HOW_RESTART)
-			continue;
-		if (add_one(r, &job->want->tunnels[c->added], in_ring(job->want, (unsigned)c->added), why, sizeof(why)))
-			conf_diff_bar(&job->diff, c, why);
-	}
-}
-
 static void apply(struct reload *r, struct reload_job *job)
 {
 	struct change c = {0};
@@ -493,8 +350,8 @@ static void apply(struct reload *r, struct reload_job *job)
 	snmplog_before(r->a, job);
 	tlm_change(adopt, job);
 	snmplog_again(r->a, job);
-	remove_tunnels(r, job);
-	add_tunnels(r, job);
+	reload_remove(r, job);
+	reload_add(r, job);
 	tell(job, r->a->conf->path);
 	for (unsigned k = 0; k < c.n; k++)
 		if (c.v[k].failed)
@@ -502,7 +359,7 @@ static void apply(struct reload *r, struct reload_job *job)
 	if (wait_workers(r))
 		change_free(&c);
 	else
-		log_warn("reload: a worker has begun no turn for %u s", GRACE_MS / 1000);
+		log_warn("reload: a worker has begun no turn for %u s", RELOAD_GRACE_MS / 1000);
 }
 
 /* A rotation has to work whatever the file says. */
@@ -530,7 +387,7 @@ static int step_drain(struct app *a, void *ctx)
 
 static void drain_job(struct reload *r, struct reload_job *job)
 {
-	if (on_control(r, step_drain, job) == -ESHUTDOWN)
+	if (reload_on_control(r, step_drain, job) == -ESHUTDOWN)
 		fail(job, -ESHUTDOWN, "drain");
 }
 
@@ -612,7 +469,7 @@ void reload_hup(struct app *a)
 
 int reload_do(struct app *a, struct reload_job *job)
 {
-	struct timespec until = in_ms(ANSWER_S * 1000);
+	struct timespec until = later_ms(ANSWER_S * 1000);
 	struct reload *r = a->reload;
 	int ret = 0;
 
@@ -668,7 +525,7 @@ int app_reload_up(struct app *a)
 /* One that hangs in a file is left to the end of the process, which comes now. */
 void app_reload_down(struct app *a)
 {
-	struct timespec until = in_ms(END_S * 1000);
+	struct timespec until = later_ms(END_S * 1000);
 	struct reload *r = a->reload;
 
 	if (!r)

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "later.h"
 #include "logq.h"
 
 #define NOTICE 256 /* "STAMP N log lines lost\n" */
@@ -263,23 +264,9 @@ int logq_start(struct logq **out, int fd)
 	return 0;
 }
 
-static struct timespec in_ms(unsigned ms)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	return t;
-}
-
 bool logq_flush(struct logq *q, unsigned ms)
 {
-	struct timespec until = in_ms(ms);
+	struct timespec until = later_ms(ms);
 	size_t all;
 	bool done;
 	int err = 0;
@@ -300,7 +287,7 @@ int logq_redirect(struct logq *q, int fd)
 
 bool logq_stop(struct logq *q, unsigned ms)
 {
-	struct timespec until = in_ms(ms);
+	struct timespec until = later_ms(ms);
 	bool ended;
 	int err = 0;
 
