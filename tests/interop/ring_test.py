@@ -73,6 +73,39 @@ def test_each_user_by_its_key():
         return "%d users on one port" % len(USERS)
 
 
+def other_form(device, tcp):
+    """kcpgate clients of two users, over IPv4 and IPv6, at a server of two workers."""
+    extra = dict(tcp="true") if tcp else {}
+    with Lab("kr") as lab:
+        lab_up(lab)
+        lab.addr("g", "g0", "fd77::1/64")
+        lab.addr("p", "p0", "fd77::2/64")
+        for i in range(2):
+            lab.run("target%d" % i, "g", sys.executable, LOAD, "serve", "127.0.0.1", str(9000 + i)).wait_for("serving")
+        gw = lab.gateway("gw", "g", conf([server(i, u, **extra) for i, u in enumerate(USERS[:2])], 2).replace(
+            'device = "net_af_packet0,iface=g0"; exception = "kernel";', device))
+        more = "tcp = true;" if tcp else ""
+        clients = ['{ name = "c%d"; role = "client"; listen = "127.0.0.1:%d"; remote = "%s:4000"; key = "%s"; mode = "fast3"; %s }'
+                   % (i, 12000 + i, ("10.77.0.1", "[fd77::1]")[i // 2], USERS[i % 2][1], more) for i in range(4)]
+        lab.gateway("client", "p", conf(clients, 1).replace("g0", "p0"))
+        v = [lab.run("load%d" % i, "p", sys.executable, LOAD, "mixed", "127.0.0.1", str(12000 + i), str(1 << 20), "10", "--seed", str(i))
+             for i in range(4)]
+        for p in v:
+            case.check(p.end() == 0, p.log())
+        for name, _, _ in USERS[:2]:
+            rows = lab.telemetry(gw, "/kcpgate/sessions,%s" % name)
+            case.check(len(rows) == 2 and lab.telemetry(gw, "/kcpgate/snmp,%s" % name)["InCsumErrors"] == 0, name, rows)
+        case.check(gw.stop() == 0, "exit status", gw.p.returncode)
+
+
+def test_by_sockets():
+    other_form('device = "net_kudp0";', False)
+
+
+def test_fake_tcp():
+    other_form('device = "net_af_packet0,iface=g0"; exception = "kernel";', True)
+
+
 def test_an_old_key_has_its_time():
     """Old and new are taken, until the old one's time has come; who has the new one notices nothing."""
     with Lab("kr") as lab:
