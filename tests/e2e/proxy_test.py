@@ -71,8 +71,8 @@ def tunnel(name, role, listen, far, **opts):
         name, role, listen, "target" if role == "server" else "remote", far, more)
 
 
-def conf(iface, *tunnels, **kw):
-    return eal(**kw) + PORTS % iface + "tunnels = (\n" + ",\n".join(tunnels) + "\n);\n"
+def conf(iface, *tunnels, ports=PORTS, **kw):
+    return eal(**kw) + (ports % iface if "%s" in ports else ports) + "tunnels = (\n" + ",\n".join(tunnels) + "\n);\n"
 
 
 def link(lab):
@@ -121,14 +121,14 @@ def holds(lab, srv, name, t, at):
     case.check(got == want, "got", [h.hex() for h in got], "want", [h.hex() for h in want], srv.log())
 
 
-def test_families():
+def families(ports):
     """IPv4 and IPv6 clients, to targets of IPv4, IPv6 and Unix: the header exact, ahead of all bytes, which are whole."""
     with Lab("px") as lab:
         link(lab)
         unix = os.path.join(lab.dir, "t.sock")
         where = ["127.0.0.1:9000", "[::1]:9001", unix]
         srv = lab.gateway("srv", "g", conf("g0", *[tunnel("s%d" % i, "server", ":40%d0-40%d9" % (i, i), w, proxy_protocol="true")
-                                                   for i, w in enumerate(where)], workers=2))
+                                                   for i, w in enumerate(where)], ports=ports, workers=2))
         targets = [target(lab, "t%d" % i, w.replace("[", "").replace("]", "")) for i, w in enumerate(where)]
         clients = [tunnel("c%d%d" % (i, k), "client", "127.0.0.1:13%d%d0" % (i, k), "%s:40%d%d" % (host, i, 3 + k), conn=2)
                    for i in range(3) for k, host in enumerate(("10.77.0.1", "[fd77::1]"))]
@@ -145,6 +145,14 @@ def test_families():
                 want = [header(p, (host, 4000 + 10 * i + 3 + k)) for p in src]
                 case.check(set(mine) <= set(want), [h.hex() for h in mine], [h.hex() for h in want], srv.log())
         return "24 exchanges"
+
+
+def test_families():
+    return families(PORTS)
+
+
+def test_by_sockets():
+    return families('ports = ( { name = "p0"; device = "net_kudp0"; } );\n')
 
 
 def test_stock_client():
